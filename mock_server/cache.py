@@ -17,7 +17,7 @@ class ByteCache(Generic[K, V]):
     """
 
     def __init__(self, limit: int, weigh: Callable[[V], int]) -> None:
-        """Keep at most *limit* bytes as *weigh* counts them; 0 keeps nothing, and those who wait still share a result."""
+        """Keep at most *limit* bytes as *weigh* counts them; with 0 nothing stays, though those who wait share it."""
         if limit < 0:
             raise ValueError(f"a cache keeps 0 bytes or more, not {limit}")
         self._limit = limit

@@ -193,7 +193,7 @@ class Drawing:
     """One picture of `image.test`, as its URL asks for it.
 
     *format*: lower-case Pillow name. *padded_to*: exact size of the file in bytes. *truncated*: cut half-way.
-    *page_status*: answer a web page with this status, and no picture. *complaint*: what is wrong with the URL, if anything.
+    *page_status*: answer a web page with this status, and no picture. *complaint*: what is wrong with the URL.
     """
 
     width: int
