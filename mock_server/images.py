@@ -109,10 +109,14 @@ def inspect(data: bytes, rules: ImageRules) -> FirstFrame:
         raise _unusable(_too_large(f"has {len(data)} bytes", rules.max_bytes))
     if not data:
         raise _unusable(f"the image is empty; {_allowed(rules)}")
+    from PIL.Image import DecompressionBombError
+
     try:
         return _decoded(data, rules)
     except BadImage:
         raise
+    except DecompressionBombError as error:  # so large that Pillow will not even say how large
+        raise _misshapen(f"the image has too many pixels; at most {MAX_DECODED_PIXELS} are decoded") from error
     except Exception as error:  # Pillow's readers raise anything: OSError, SyntaxError, struct.error, MemoryError, ...
         raise _unusable(_unreadable(data, rules, error)) from error
 
