@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -33,20 +34,41 @@ def test_it_agrees_with_a_plain_model_and_never_passes_its_bound(limit, asked):
         assert all(each in cache for each in model)
 
 
-def test_many_who_want_one_missing_value_compute_it_once():
-    """Eight threads ask together; one computes, and all get that very object."""
-    cache: ByteCache[str, bytes] = ByteCache(1000, len)
-    together, made, got = threading.Barrier(8), [], []
+class Seat:
+    """A key that is equal to its like and tells when the cache has looked at it."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self.look = look
+
+    def __hash__(self) -> int:
+        self.look()
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Seat)
+
+
+@pytest.mark.parametrize("limit", [0, 1000])
+def test_many_who_want_one_missing_value_compute_it_once(limit):
+    """Eight threads are in the cache together; one computes, and all get that very object, kept or not."""
+    cache: ByteCache[Seat, bytes] = ByteCache(limit, len)
+    inside, all_inside = set(), threading.Event()
+    made, got = [], []
+
+    def look() -> None:
+        inside.add(threading.get_ident())
+        if len(inside) == 8:
+            all_inside.set()
 
     def make() -> bytes:
         made.append(threading.get_ident())
+        assert all_inside.wait(10)
         return bytes(10)
 
     def ask() -> None:
-        together.wait(10)
-        got.append(cache.get("key", make))
+        got.append(cache.get(Seat(look), make))
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -55,6 +77,7 @@ def test_many_who_want_one_missing_value_compute_it_once():
     assert len(made) == 1
     assert len(got) == 8
     assert all(value is got[0] for value in got)
+    assert len(cache) == (1 if limit else 0)
 
 
 def test_a_slow_value_keeps_nobody_from_another():

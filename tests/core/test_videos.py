@@ -5,6 +5,7 @@ import io
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -233,6 +234,20 @@ def test_the_same_spec_gives_the_same_bytes_in_every_process():
     frame = draw(drawing).data
     here = [hashlib.sha256(each).hexdigest() for each in (frame, render(VideoSpec(2, 90, frame, 320, 180, 5)))]
     assert said == [here, here]
+
+
+def test_the_encoder_uses_one_thread_on_every_machine():
+    """More threads would cut the picture otherwise, so a machine with more cores would make other bytes."""
+    assert b" threads=1 " in render(VideoSpec(1, 90, None, 160, 90, 1))
+
+
+def test_renderings_side_by_side_do_not_mix():
+    """Two threads that render at once get what each would get alone."""
+    specs = [VideoSpec(1, 90, None, 160, 90, seed) for seed in (1, 2, 3, 4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(render, specs))
+
+    assert together == [render(spec) for spec in specs]
 
 
 def test_the_seed_moves_the_camera():
