@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPSConnection
@@ -106,7 +106,7 @@ class Receiver:
     """An HTTPS callback receiver: scripted answers, everything it got."""
 
     port: int = 0
-    script: list[bytes] = field(default_factory=list)
+    script: list[bytes | Iterable[bytes]] = field(default_factory=list)  # pieces go out one every 50 ms
     got: list[tuple[str, Any, bytes]] = field(default_factory=list)
 
 
@@ -123,10 +123,19 @@ def receiver(tmp_path: Path) -> Iterator[tuple[Receiver, dict[str, Any]]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             state.got.append((self.path, self.headers, body))
-            self.wfile.write(state.script.pop(0) if state.script else answer_of(204))
+            answer = state.script.pop(0) if state.script else answer_of(204)
+            for piece in [answer] if isinstance(answer, bytes) else answer:
+                self.wfile.write(piece)
+                threading.Event().wait(0 if isinstance(answer, bytes) else 0.05)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except OSError:
+                return  # the stand-in hangs up on an answer that takes too long
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -543,11 +552,18 @@ def test_creates_at_once_never_overdraw() -> None:
         assert server.balance("sk-a") == 0
 
 
-def test_idempotency_key() -> None:
+def test_idempotency_key(gallery: str) -> None:
     """Same key and body: one task, one charge, a header that says so; another body is 409; off means ignored."""
     name = {"Idempotency-Key": "k" * 16}
-    with StandIn(queue=60) as server, ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: create(server, headers=name), range(8)))
+    together = threading.Barrier(8)  # all eight are past the first look for the key before any is accepted
+
+    def meet(_host: str) -> list[str]:
+        together.wait(5)
+        return ["127.0.0.1"]
+
+    image = f"http://frames.example.com:{urlsplit(gallery).port}/good/baseline"
+    with StandIn(queue=60, lookup=meet) as server, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: create(server, headers=name, image_start=image), range(8)))
         assert len({each.raw for each in answers}) == 1
         assert sum(each.headers["idempotency-replayed"] == "true" for each in answers) == 7
         assert server.balance("sk-a") == 1_000_000 - 30
@@ -635,7 +651,7 @@ def test_callbacks_are_retried_after_each_failure_and_then_given_up(
         rows = until(server, lambda: rows if len(rows := server.attempt_rows()) == 4 else None)
         assert [row["status"] for row in rows] == [302, None, 500, None]
         for before, after, gap in zip(rows, rows[1:], (0.1, 0.2, 0.4), strict=False):
-            assert gap <= after["sent"] - before["ended"] < gap + 0.3
+            assert gap <= after["sent"] - before["ended"] < gap + 1
         threading.Event().wait(0.3)
         assert len(hook.got) == 4
         assert len({body for _, _, body in hook.got}) == 1
@@ -657,20 +673,12 @@ def test_any_2xx_is_success(receiver: tuple[Receiver, dict[str, Any]], success: 
 def test_a_trickling_receiver_is_timed_out(receiver: tuple[Receiver, dict[str, Any]]) -> None:
     """The timeout is for the whole attempt: an answer that never ends does not stretch it."""
     hook, options = receiver
-    release = threading.Event()
-
-    class Slow(list[bytes]):
-        def pop(self, _index: Any = 0) -> bytes:
-            release.wait(5)
-            return answer_of(200)
-
-    hook.script = Slow([b"x"])
+    hook.script.append([answer_of(200, body=b"." * 40)[:-40], *[b"."] * 40])
     with StandIn(**options | {"callback_timeout": 0.3, "retry_gaps": ()}) as server:
         create(server, callback_url="https://hooks.example.com/")
         [row] = until(server, server.attempt_rows)
-        release.set()
         assert row["outcome"] == "timeout"
-        assert 0.3 <= row["ended"] - row["sent"] < 0.8
+        assert 0.3 <= row["ended"] - row["sent"] < 1.5
 
 
 def test_certificates_and_rebinding(receiver: tuple[Receiver, dict[str, Any]]) -> None:
