@@ -66,7 +66,7 @@ def sentences(path: Path = HERE / "document.yaml") -> dict[int, str]:
 
 def statements(contract: dict[str, Any]) -> list[Statement]:
     """Every statement of *contract*, in the order of the file."""
-    return list(_walk(contract, (), "", {}))
+    return list(_walk(contract, (), ""))
 
 
 def carriers(contract: dict[str, Any]) -> dict[int, list[str]]:
@@ -121,7 +121,7 @@ def provenance_page(contract: dict[str, Any], document: dict[int, str]) -> str:
     parts += [_graded(contract, grade) for grade in GRADES]
     parts += [
         "## Assumptions\n",
-        "What nobody documents (grade A). Each is a setting of the fake; [settings.md](settings.md) says what it takes.\n",
+        "What nobody documents (grade A). Each is a setting of the fake; [settings.md](settings.md) lists values.\n",
         _table(
             ["setting", "default", "what it decides"], [[n, d, summary] for n, d, _, summary in _assumptions(contract)]
         ),
@@ -144,27 +144,27 @@ def settings_page(contract: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _walk(node: Any, path: tuple[str, ...], grade: str, parent: Any) -> Iterator[Statement]:
-    """The statements at and below *node*; a place without a grade has that of the place around it."""
+def _walk(node: Any, path: tuple[str, ...], grade: str, *, names: bool = False) -> Iterator[Statement]:
+    """The statements at and below *node*; a place without a grade has that of the place around it.
+
+    With *names*, the keys of *node* are names that somebody chose, and one may be spelt like a keyword.
+    """
     if isinstance(node, list):
         for index, item in enumerate(node):
             name = item.get("const", item.get("name", index)) if isinstance(item, dict) else index
-            yield from _walk(item, (*path[:-1], f"{path[-1]}[{name}]"), grade, node)
+            yield from _walk(item, (*path[:-1], f"{path[-1]}[{name}]"), grade)
     if not isinstance(node, dict):
         return
-    # A property may bear the name of a keyword: the members of `properties` are names, not keywords.
-    names = bool(path) and path[-1] == "properties" and isinstance(parent, dict)
-    grade = grade if names else str(node.get("x-grade", grade))
-    if not names and ("x-source" in node or "x-grade" in node):
-        yield Statement(_location(path), grade, tuple(node.get("x-source", ())), _says(node))
+    if not names:
+        grade = str(node.get("x-grade", grade))
+        if "x-source" in node or "x-grade" in node:
+            yield Statement(".".join(path), grade, tuple(node.get("x-source", ())), _says(node))
     for key, value in node.items():
         if names or key not in _DATA:
-            yield from _walk(value, (*path, str(key)), grade, node)
-
-
-def _location(path: tuple[str, ...]) -> str:
-    """A readable place: the pointer's steps without those that only OpenAPI needs."""
-    return ".".join(step for step in path if step not in ("components", "properties"))
+            named = not names and key == "properties"
+            # Steps that only OpenAPI needs are left out of a readable location.
+            unread = named or (not path and key == "components")
+            yield from _walk(value, path if unread else (*path, str(key)), grade, names=named)
 
 
 def _says(node: dict[str, Any]) -> str:
