@@ -132,7 +132,7 @@ def send(wire: Wire, method: str, target: Target, headers: Mapping[str, str], bo
         connection.putheader(name, value)
     try:
         connection.endheaders(body)
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         # The receiver has stopped listening, which it may after an early answer: that one is still there to be read.
         return
 
