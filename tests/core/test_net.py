@@ -103,6 +103,12 @@ def deaf(connection: socket.socket) -> None:
     threading.Event().wait(2 * SHORT)
 
 
+def sip(connection: socket.socket) -> None:
+    """Read so slowly that the other side never waits long, yet is never done."""
+    while connection.recv(262_144):
+        threading.Event().wait(0.01)
+
+
 def drip(data: bytes, pause: float = 0.03) -> Script:
     """Send *data* byte by byte, for much longer than any deadline of these tests."""
 
@@ -369,13 +375,14 @@ def test_a_slow_handshake_cannot_stretch_an_attempt(script: Script) -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_receiver_that_does_not_read_cannot_stretch_an_attempt(
-    secure: bool, authority: trustme.CA, ca_file: str
+@pytest.mark.parametrize("script", [deaf, sip])
+def test_a_receiver_that_hardly_reads_cannot_stretch_an_attempt(
+    script: Script, secure: bool, authority: trustme.CA, ca_file: str
 ) -> None:
     """Sending ends at the deadline like everything else."""
-    with receiver(deaf, server_context(authority, HOST) if secure else None, reads=False) as server:
+    with receiver(script, server_context(authority, HOST) if secure else None, reads=False) as server:
         url = f"http{'s' * secure}://{HOST}:{server.port}/"
-        outcome = post(transport(ca_file=ca_file), url, body=bytes(30_000_000), timeout=SHORT)
+        outcome = post(transport(ca_file=ca_file), url, body=bytes(60_000_000), timeout=SHORT)
 
     assert outcome.kind == "timeout"
     assert outcome.seconds < SHORT + SLACK
