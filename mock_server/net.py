@@ -49,7 +49,7 @@ class Outcome:
     seconds: float
 
 
-class FetchFailed(Exception):  # noqa: N818 - named for what it says, as the errors of this house are
+class FetchFailed(Exception):
     """A file could not be had; *reason* reads on after the name of the field that held its URL."""
 
     def __init__(self, reason: str) -> None:
@@ -61,7 +61,7 @@ class TooLarge(FetchFailed):
     """A file is larger than asked for; at most that much of it was read."""
 
 
-class _Ended(Exception):  # noqa: N818
+class _Ended(Exception):
     """An attempt is over, for a reason that no library error says."""
 
     def __init__(self, kind: OutcomeKind, detail: str) -> None:

@@ -21,7 +21,7 @@ CHUNK = 64 * 1024
 _SWITCHING_PROTOCOLS = 101  # the one 1xx answer that nothing follows
 
 
-class AnswerTooLong(Exception):  # noqa: N818 - named for what it says, as the errors of this house are
+class AnswerTooLong(Exception):
     """The other side has sent as many bytes as are read of it."""
 
 

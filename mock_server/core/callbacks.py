@@ -54,7 +54,7 @@ _NO_HOST = "must name a host: a domain name, an IPv4 address or an IPv6 address 
 _LONGEST_NAME = 253  # RFC 1035, without the final dot
 
 
-class BadAddress(ValueError):  # noqa: N818 - named for what it says, as the errors of this house are
+class BadAddress(ValueError):
     """A URL that may not be called; *reason* reads on after the name of its field and repeats nothing of the URL."""
 
     def __init__(self, reason: str) -> None:
