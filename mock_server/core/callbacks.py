@@ -109,11 +109,8 @@ def check(url: str, rules: AddressRules) -> Target:
     target = parse(url, rules.schemes)
     if rules.allow_internal:
         return target
-    if target.ip is None:
-        internal = _is_internal_name(target.host, rules.internal_names)
-    else:
-        internal = is_internal(target.ip, rules.internal)
-    if internal:
+    named_inside = _is_internal_name(target.host, rules.internal_names)
+    if named_inside or (target.ip is not None and is_internal(target.ip, rules.internal)):
         raise BadAddress("must not point to an internal address")
     return target
 
