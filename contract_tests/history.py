@@ -191,8 +191,8 @@ class Note(Event):
     data: dict[str, Any] = field(default_factory=dict)
 
 
-E = TypeVar("E", "Exchange", "Callback", "Download", "ClockMove", "Balance", "Note")
 AnyEvent = Exchange | Callback | Download | ClockMove | Balance | Note
+E = TypeVar("E", bound=AnyEvent)
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="kind")])
 
 

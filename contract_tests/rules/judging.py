@@ -1,0 +1,113 @@
+"""How a judge is written: a generator over a view that yields one check for each thing it looked at.
+
+No check at all means that the history holds nothing that could show the rule (`not-run`); a check that does not hold is
+a finding. A judge reads nothing but the view and its rule, so the same history gives the same verdict.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from contract_tests.contract import Contract
+from contract_tests.history import AnyEvent, Event
+from contract_tests.ledger import Reading
+from contract_tests.rules.rulebook import Rule
+from contract_tests.view import Attempt, Call, Sighting, View
+
+Shown = Event | Call | Sighting | Attempt | Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that a judge looked at: whether it held, what was expected and seen, and the events that show it."""
+
+    holds: bool
+    expected: str
+    seen: str
+    events: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One breach of a rule: what was expected, what was seen, and the `seq` of the events that prove it, in order."""
+
+    rule: str
+    expected: str
+    seen: str
+    events: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a judge found: how many things it looked at, the events it looked at, and the breaches."""
+
+    rule: Rule
+    looked: int
+    events: tuple[int, ...]
+    findings: tuple[Finding, ...]
+
+
+Judge = Callable[[View, Rule], Iterator[Check]]
+JUDGES: dict[str, Judge] = {}
+
+
+def judge(rule_id: str) -> Callable[[Judge], Judge]:
+    """Enter a judge for *rule_id*."""
+
+    def enter(function: Judge) -> Judge:
+        assert rule_id not in JUDGES, rule_id
+        JUDGES[rule_id] = function
+        return function
+
+    return enter
+
+
+def check(holds: object, expected: object, seen: object, *shown: Shown) -> Check:
+    """A check that *holds* or not; *expected* and *seen* in words or as the JSON value itself."""
+    return Check(bool(holds), _words(expected), _words(seen), _seqs(shown))
+
+
+def _seqs(shown: Iterable[Shown]) -> tuple[int, ...]:
+    found = {}
+    for item in shown:
+        event: Any = item.event if isinstance(item, Call | Sighting | Attempt) else item
+        if event is not None:
+            found[event.seq] = None
+    return tuple(sorted(found))
+
+
+def _words(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:
+        text = repr(value)
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def quoted(value: object) -> str:
+    """*value* as JSON, so that the string "5" and the number 5 look different; shortened."""
+    return _words(orjson.dumps(value).decode()) if isinstance(value, str) else _words(value)
+
+
+def run_judge(rule: Rule, view: View) -> Judgement:
+    """What the rule's judge finds in *view*.
+
+    Raises:
+        KeyError: the rule has no judge. Whatever a faulty judge raises; callers make a `kit-error` of it.
+    """
+    checks = list(JUDGES[rule.id](view, rule))
+    seen = dict.fromkeys(seq for found in checks for seq in found.events)
+    findings = dict.fromkeys(
+        Finding(rule.id, found.expected, found.seen, found.events) for found in checks if not found.holds
+    )
+    return Judgement(rule, len(checks), tuple(seen), tuple(findings))
+
+
+def judge_all(events: Iterable[AnyEvent], contract: Contract, book: Iterable[Rule]) -> list[Judgement]:
+    """The judgement of every rule of *book* on one history."""
+    view = View(events, contract)
+    return [run_judge(rule, view) for rule in book]
