@@ -1,0 +1,5 @@
+"""`python -m kling_client` is the `kling` command."""
+
+from kling_client.cli import main
+
+main()

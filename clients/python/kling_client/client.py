@@ -1,0 +1,46 @@
+"""The client: every call of an account, and from first frame to saved video as one call."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kling_client.calls import Calls
+from kling_client.generation import Event, Generation, Video, Wishes
+from kling_client.webhook import Receiver
+
+
+class Client(Calls):
+    """A client of one account; its arguments and its single calls are those of `calls.Calls`."""
+
+    def generate(
+        self,
+        image: str | os.PathLike[str],
+        out: str | os.PathLike[str],
+        *,
+        idempotency_key: str | None = None,
+        receiver: Receiver | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        new: bool = False,
+        overwrite: bool = False,
+        **wishes: Any,
+    ) -> Video:
+        """Create a task, wait for it and save its video as *out*. What was begun for *out* before is resumed.
+
+        The task's id is on disk beside *out* before it is read for the first time, and told to *on_event*.
+
+        Args:
+            image: URL or local file of the first frame.
+            out: the file; its folder must exist.
+            idempotency_key: else a new one.
+            receiver: hears callbacks, so that the wait ends early; polling goes on all the same.
+            on_event: told what happens.
+            new: forget what was begun for *out* before, and create.
+            overwrite: replace a file that is there.
+            wishes: prompt, quality, duration, callback_url, extra; as `request` takes them.
+
+        Raises:
+            KlingError: any of the tree in `errors`.
+        """
+        asked = Wishes(image, wishes, idempotency_key, new=new, overwrite=overwrite)
+        return Generation(self, Path(out), receiver=receiver, on_event=on_event).run(asked)

@@ -1,0 +1,281 @@
+"""Saving a video: without the key, within bounds, and under its final name only when it is whole."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from kling_client import mp4
+from kling_client.contract import is_loopback
+from kling_client.errors import DownloadError, KlingError, LinkExpired, NetworkError, NotAVideo
+from kling_client.retry_after import retry_after
+from kling_client.timing import Clock, Sleep
+from kling_client.transport import NoCredentials, Timeouts, Web
+
+_GONE = frozenset({403, 404, 410})
+_PASSING = frozenset({408, 425, 429})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# What stores say of files whose type they do not know.
+_UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/mp4"})
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadPolicy:
+    """How a video is fetched.
+
+    max_bytes: the largest video taken. A few seconds of 1080p are far below it; an endless body meets it.
+    attempts: how often a link is tried, resumed attempts included.
+    first_wait: seconds before the second attempt; doubled before each further one.
+    deadline: seconds for all attempts together.
+    redirects: how many are followed in one attempt.
+    """
+
+    max_bytes: int = 256 << 20
+    attempts: int = 5
+    first_wait: float = 1.0
+    deadline: float = 600.0
+    redirects: int = 3
+
+
+class _Again(Exception):
+    """The attempt failed in a way that another may mend."""
+
+    def __init__(self, error: KlingError, wait: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.wait = wait
+
+
+class Part:
+    """The unfinished file beside the final one. Gone when the block ends, unless it was committed.
+
+    Args:
+        out: the final name; its folder must exist.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self.path = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+        self.size = 0
+        self.total: int | None = None
+        self.validator: str | None = None
+
+    def __enter__(self) -> "Part":
+        self._file: BinaryIO = self.path.open("xb+")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """Start from nothing with a full answer: remember its length and what tells its version apart."""
+        self._file.seek(0)
+        self._file.truncate()
+        self.size = 0
+        plain = not headers.get("Content-Encoding")
+        self.total = _whole(headers.get("Content-Length")) if plain else None
+        etag = headers.get("ETag", "")
+        self.validator = etag if etag.startswith('"') else headers.get("Last-Modified")
+
+    def resuming(self) -> dict[str, str]:
+        """The headers that ask for the rest, none when only a new beginning is safe: the length must be known to compare."""
+        if not self.size or self.total is None:
+            return {}
+        condition = {"If-Range": self.validator} if self.validator else {}
+        return {"Range": f"bytes={self.size}-", **condition}
+
+    def fits(self, headers: Mapping[str, str]) -> bool:
+        """Whether a partial answer is exactly the missing rest of the same file."""
+        return headers.get("Content-Range", "") == f"bytes {self.size}-{(self.total or 0) - 1}/{self.total}"
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._file.write(data)
+        self.size += len(data)
+
+    def check(self) -> None:
+        """Let a video pass. Where no length was declared, only the file's own structure can show that it was cut.
+
+        Raises:
+            NotAVideo: it is something else, or cut.
+        """
+        mp4.check_start(self._file)
+        if self.total is None:
+            mp4.check_whole(self._file, self.size)
+
+    def commit(self) -> None:
+        """Make it the final file, durably."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self.path.replace(self._out)
+        sync_folder(self._out.parent)
+
+
+class Downloader:
+    """Fetches links.
+
+    Args:
+        web: what sends; it is given no key here.
+        policy: bounds and patience.
+        media_type: what the contract says a link serves.
+        timeouts: of one attempt; its total is the policy's deadline.
+        allow_http: take plain http links of any host, not only of the loopback.
+    """
+
+    def __init__(
+        self,
+        web: Web,
+        policy: DownloadPolicy,
+        *,
+        media_type: str,
+        timeouts: Timeouts,
+        allow_http: bool,
+        clock: Clock,
+        sleep: Sleep,
+        wall: Clock,
+    ) -> None:
+        self._web = web
+        self._policy = policy
+        self._media_type = media_type
+        self._timeouts = timeouts
+        self._allow_http = allow_http
+        self._clock = clock
+        self._sleep = sleep
+        self._wall = wall
+
+    def save(self, url: str, out: Path) -> None:
+        """Save what *url* serves as *out*, resuming and repeating as needed. On failure *out* is as it was before.
+
+        Raises:
+            LinkExpired: the link is gone.
+            NotAVideo: it serves something else.
+            DownloadError: it could not be had within the bounds.
+        """
+        started = self._clock()
+        try:
+            with Part(out) as part:
+                self._fill(part, url, started)
+                part.commit()
+        except OSError as error:
+            raise DownloadError(f"cannot write {out}: {error.strerror or error}") from None
+
+    def _fill(self, part: Part, url: str, started: float) -> None:
+        """Attempt until *part* is a whole video."""
+        for attempt in range(1, self._policy.attempts + 1):
+            try:
+                self._attempt(part, url, self._policy.deadline - (self._clock() - started))
+                return part.check()
+            except (_Again, NotAVideo, NetworkError) as failure:
+                error = failure.error if isinstance(failure, _Again) else failure
+                asked = failure.wait if isinstance(failure, _Again) else None
+            if isinstance(error, NotAVideo):
+                part.begin({})
+            wait = max(self._policy.first_wait * 2 ** (attempt - 1), asked or 0.0)
+            left = self._policy.deadline - (self._clock() - started)
+            if attempt == self._policy.attempts or wait >= left:
+                break
+            self._sleep(wait)
+        if isinstance(error, DownloadError):
+            raise error
+        raise DownloadError(f"the video could not be downloaded: {error}")
+
+    def _attempt(self, part: Part, url: str, left: float) -> None:
+        """One request, and as much of the body as comes."""
+        timeouts = Timeouts(self._timeouts.connect, self._timeouts.read, left).within(left)
+        began = self._clock()
+        response = self._open(url, part.resuming(), timeouts)
+        with response:
+            self._judge(response)
+            if response.status_code == requests.codes.partial_content:
+                if not part.fits(response.headers):
+                    part.begin({})
+                    raise _Again(DownloadError("the link served another range than was asked for"))
+            else:
+                part.begin(response.headers)
+            self._check_bound(max(part.total or 0, part.size))
+            for chunk in self._web.chunks(response, timeouts, began):
+                self._check_bound(part.size + len(chunk))
+                part.write(chunk)
+        if part.total is not None and part.size != part.total:
+            raise NetworkError(f"the video was cut after {part.size} of {part.total} bytes")
+
+    def _check_bound(self, size: int) -> None:
+        """Let a size within the bound pass."""
+        if size > self._policy.max_bytes:
+            raise DownloadError(f"the video is larger than {self._policy.max_bytes} bytes")
+
+    def _open(self, url: str, headers: Mapping[str, str], timeouts: Timeouts) -> requests.Response:
+        """The first answer that is no redirect."""
+        for _hop in range(self._policy.redirects + 1):
+            self._check_link(url)
+            wanted = {"Accept": "*/*", "Accept-Encoding": "identity", **headers}
+            request = requests.Request("GET", url, headers=wanted, auth=NoCredentials())
+            response = self._web.send(request, timeouts)
+            target = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or not target:
+                return response
+            response.close()
+            previous, url = url, urljoin(url, target)
+            if not _is_local(previous) and _is_local(url):
+                raise DownloadError("the link redirects to this machine; not followed")
+        raise DownloadError("the link redirects without end")
+
+    def _check_link(self, url: str) -> None:
+        """Let https pass, and plain http where it does not leave this machine or the user said so."""
+        parts = urlsplit(url)
+        plain_is_fine = self._allow_http or _is_local(url)
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and plain_is_fine)):
+            raise DownloadError(f"not a link to download from: {parts.scheme or 'no scheme'}://{parts.hostname or ''}")
+
+    def _judge(self, response: requests.Response) -> None:
+        """Let an answer pass that holds video bytes."""
+        status = response.status_code
+        if status in _GONE:
+            raise LinkExpired(f"the link answers HTTP {status}: it has expired, or was never there")
+        if status in _PASSING or status >= requests.codes.server_error:
+            asked = retry_after(response.headers, self._wall)
+            raise _Again(DownloadError(f"the link answers HTTP {status}"), asked)
+        if status == requests.codes.requested_range_not_satisfiable:
+            raise _Again(NotAVideo("the link refuses to go on where it was cut"))
+        if status not in (requests.codes.ok, requests.codes.partial_content):
+            raise DownloadError(f"the link answers HTTP {status}")
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if not (kind == self._media_type or kind.startswith("video/") or kind in _UNTYPED):
+            raise NotAVideo(f"the link serves {kind}, not a video")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in *folder* survive a power cut, where the system lets a folder be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        return
+    finally:
+        os.close(handle)
+
+
+def _is_local(url: str) -> bool:
+    """Whether *url* points to this machine."""
+    try:
+        return is_loopback(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+
+
+def _whole(value: Any) -> int | None:
+    """A Content-Length as a number, None where it is none."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
