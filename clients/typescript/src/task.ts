@@ -1,0 +1,84 @@
+/** What a task looks like to this client: the members it needs, whatever else the service adds or leaves out. */
+
+import { CONTRACT, type Status } from "./contract.js";
+import { ResultMissing, TaskFailed } from "./errors.js";
+
+/** A task as read. Every member but `id` and `status` may be missing, and unknown ones are kept in `raw` only. */
+export interface TaskView {
+  readonly id: string;
+  /** One of the contract's statuses, or a word that this client does not know and takes for "not finished". */
+  readonly status: Status | (string & {});
+  /** Percent; may stand still, jump or drop. */
+  readonly progress?: number;
+  /** Links to the video files. */
+  readonly results: readonly string[];
+  readonly error?: { readonly code: string | null; readonly message: string | null };
+  readonly creditsReserved?: number;
+  readonly creditsUsed?: number;
+  /** Seconds that the service expects the task to take. */
+  readonly estimatedTime?: number;
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+const SUCCESS: readonly string[] = CONTRACT.task.success;
+const FAILURE: readonly string[] = CONTRACT.task.failure;
+/** No documented status, but other gateways of this kind use the words; they cannot mean "not finished". */
+const CANCELLED = ["cancelled", "canceled"];
+
+type Members = Readonly<Record<string, unknown>>;
+
+const members = (value: unknown): Members => (typeof value === "object" && value !== null ? (value as Members) : {});
+const asText = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+const asNumber = (value: unknown): number | undefined => (typeof value === "number" ? value : undefined);
+
+/** The task in *json*, or undefined when there is none: no object, no usable id or no status. */
+export function taskFrom(json: unknown): TaskView | undefined {
+  const raw = members(json);
+  const [id, status] = [asText(raw["id"]), asText(raw["status"])];
+  if (id === undefined || status === undefined || !isUsableId(id)) return undefined;
+  const [info, usage, error] = [members(raw["task_info"]), members(raw["usage"]), members(raw["error"])];
+  const results = Array.isArray(raw["results"]) ? raw["results"].filter((each) => typeof each === "string") : [];
+  return compact({
+    id,
+    status,
+    results,
+    raw,
+    progress: asNumber(raw["progress"]),
+    error: raw["error"] ? { code: asText(error["code"]) ?? null, message: asText(error["message"]) ?? null } : undefined,
+    creditsReserved: asNumber(usage["credits_reserved"]),
+    creditsUsed: asNumber(usage["credits_used"]),
+    estimatedTime: asNumber(info["estimated_time"]),
+  });
+}
+
+type Compact<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+};
+
+/** *value* without the members that are undefined. */
+export function compact<T extends object>(value: T): Compact<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as Compact<T>;
+}
+
+/** Whether *id* can stand in a path: something printable that no URL parser takes for a step upwards. */
+export const isUsableId = (id: string): boolean => /^[\x21-\x7e]{1,200}$/.test(id) && !/^\.{1,2}$/.test(id);
+
+/** Whether the task will not change again. */
+export const isTerminal = ({ status }: TaskView): boolean =>
+  SUCCESS.includes(status) || FAILURE.includes(status) || CANCELLED.includes(status);
+
+/**
+ * The links of a terminal task.
+ *
+ * @throws TaskFailed it failed or was cancelled.
+ * @throws ResultMissing it is completed and names no video, or one that is no http(s) address.
+ */
+export function linksOf(task: TaskView): readonly string[] {
+  if (!SUCCESS.includes(task.status)) {
+    const code = task.error?.code ?? (CANCELLED.includes(task.status) ? "request_cancelled" : null);
+    throw new TaskFailed(task.id, code, task.error?.message ?? null);
+  }
+  if (task.results.length === 0) throw new ResultMissing(task.id, "the service names no video");
+  if (task.results.every((each) => URL.canParse(each) && /^https?:/i.test(each))) return task.results;
+  throw new ResultMissing(task.id, "a link of it is no http(s) address");
+}
