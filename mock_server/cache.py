@@ -45,6 +45,14 @@ class ByteCache(Generic[K, V]):
             self._make(key, make, making)
         return making.result()
 
+    def peek(self, key: K) -> V | None:
+        """Value of *key* if it is kept; nothing is computed."""
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+
     def clear(self) -> None:
         """Forget what is kept; what is being made right now is kept when it is done."""
         with self._lock:

@@ -61,7 +61,7 @@ class FirstFrame:
     height: int
 
 
-class BadImage(Exception):  # noqa: N818 - named for what it tells, like the documented errors
+class BadImage(Exception):
     """A first frame that the service would not take.
 
     *code* is the documented task error (wire-facts, task error codes): `image_processing_error` where another file is

@@ -1,0 +1,218 @@
+"""`kling-mock`: serve the fake, run a command against it, and steer one that runs."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mock_server import __version__
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def option(*names: str, **more: Any) -> Callable[[F], F]:
+    """A click option that also reads KLING_MOCK_NAME; its default is shown."""
+    variable = "KLING_MOCK_" + names[0].removeprefix("--").upper().replace("-", "_")
+    return click.option(*names, envvar=variable, show_default=more.get("default") is not None, **more)
+
+
+def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        name, separator, rest = value.partition("=")
+        if not separator:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE", param=parameter)
+        pairs[name] = rest
+    return pairs
+
+
+_SERVE_OPTIONS = (
+    option("--host", default="127.0.0.1", help="Address to listen on."),
+    option("--port", "-p", type=click.IntRange(0, 65535), default=4010, help="Port; 0 takes a free one."),
+    option("--workers", type=click.IntRange(1, 1), default=1, help="Processes; more than one needs a shared store."),
+    option("--store", default="memory", metavar="memory", help="Where the facts are kept."),
+    option("--clock", default="real", metavar="real|manual|xRATE", help="x60 is a minute a second."),
+    option("--seed", type=int, default=0, help="The same seed and requests give the same ids, plans and outcomes."),
+    option("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="What tasks go through by default."),
+    option("--scenarios", type=click.Path(path_type=Path), metavar="DIR", help="A folder of more scenarios."),
+    option(
+        "--callbacks",
+        type=click.Choice(["strict", "local"]),
+        default="strict",
+        help="strict: the service's address rules; local: loopback and http too.",
+    ),
+    option(
+        "--relay",
+        multiple=True,
+        callback=_pairs,
+        metavar="https://HOST=http://127.0.0.1:PORT",
+        help="Deliver callbacks for HOST there. Repeatable.",
+    ),
+    option(
+        "--images",
+        type=click.Choice(["fetch", "offline"]),
+        default="fetch",
+        help="offline: what the fake neither draws nor holds is accepted unseen.",
+    ),
+    option("--error-codes", type=click.Choice(["current", "legacy"]), help="Dialect of error bodies."),
+    option(
+        "--profile",
+        default="current",
+        metavar="current|legacy|FILE",
+        help="A named set of choices where the document is silent.",
+    ),
+    option(
+        "--set",
+        "choices",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=VALUE",
+        help="One such choice; docs/settings.md lists them. Repeatable.",
+    ),
+    option(
+        "--keys", default="any", metavar="any|KEY,KEY...", help="Keys that are known; any: all that begin with sk-."
+    ),
+    option("--admin-token", metavar="TOKEN", help="Lets control calls in from other machines."),
+    option("--public-url", metavar="URL", help="Origin of result links, where it is not the fake's own."),
+    option(
+        "--contract", type=click.Path(path_type=Path), metavar="FILE", help="Another contract than the shipped one."
+    ),
+    option(
+        "--callback-ca",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Certificates to trust when callbacks are sent, beside the system's.",
+    ),
+    option("--journal", type=click.IntRange(1, 1_000_000), default=2000, help="Entries the journal keeps."),
+)
+
+
+def serve_options(command: F) -> F:
+    """The options of `serve`."""
+    for add in reversed(_SERVE_OPTIONS):
+        command = add(command)
+    return command
+
+
+class _Group(click.Group):
+    """Lists commands in the order in which they are made; a bad value is one line and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="kling-mock")
+def cli() -> None:
+    """A fake of kling-v3-turbo-image-to-video: tasks, callbacks, expiring links and real videos, on a clock that you move."""
+
+
+@cli.command()
+@serve_options
+def serve(**given: Any) -> None:
+    """Serve the fake until it is interrupted."""
+    from mock_server.app import create_app
+    from mock_server.serving import run
+
+    settings = read_settings(given)
+    app = create_app(settings)
+    scheme = "https" if settings.tls_certificate else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+
+    def ready() -> None:
+        click.echo(f"kling-mock {__version__} listening on {scheme}://{host}:{settings.port}")
+        keys = "any that begins with sk-" if settings.keys is None else str(len(settings.keys))
+        click.echo(f"  keys: {keys}; clock: {settings.clock}; seed: {settings.seed}; control: /__mock/")
+        sys.stdout.flush()
+
+    run(app, settings, ready)
+
+
+def read_settings(given: dict[str, Any]) -> Any:
+    """Settings from the command line; the port is chosen here where it is left open.
+
+    Raises:
+        BadSetting: a value does not fit.
+    """
+    import yaml
+
+    from mock_server.config import settings
+    from mock_server.serving import check_port, free_port
+
+    values = {name: value for name, value in given.items() if value is not None}
+    values["relays"] = values.pop("relay", {})
+    keys = values.pop("keys", "any")
+    if keys != "any":
+        values["keys"] = tuple(key.strip() for key in keys.split(",") if key.strip())
+    values["choices"] = {name: yaml.safe_load(value) for name, value in values.get("choices", {}).items()}
+    if "error_codes" in values:
+        values["choices"].setdefault("error_codes", values.pop("error_codes"))
+    if values["port"] == 0:
+        values["port"] = free_port(values["host"])
+    else:
+        check_port(values["host"], values["port"])
+    return settings(**values)
+
+
+@cli.command("exec", context_settings={**_CONTEXT, "ignore_unknown_options": False})
+@serve_options
+@click.option("--api-key", default="sk-test", show_default=True, help="The key the command finds in KLING_API_KEY.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def run_command(ctx: click.Context, /, api_key: str, command: tuple[str, ...], **given: Any) -> None:
+    """Serve on a free port, run COMMAND with KLING_BASE_URL and its kin set, stop, and give back its exit code."""
+    from mock_server.running import Running
+
+    del given
+    options = _spelled(ctx)
+    with Running(options) as fake:
+        variables = fake.variables(api_key)
+        try:
+            child = subprocess.Popen(command, env={**os.environ, **variables})  # noqa: S603 - the user's own command
+        except OSError as error:
+            raise click.UsageError(f"{command[0]}: {error.strerror}") from error
+        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            code = child.wait()
+    ctx.exit(code if code >= 0 else 128 - code)
+
+
+def _spelled(ctx: click.Context) -> list[str]:
+    """The serve options that were given, as they were typed, with a free port."""
+    typed = []
+    for parameter in ctx.command.params:
+        if not isinstance(parameter, click.Option) or parameter.name in ("port", "api_key"):
+            continue
+        if ctx.get_parameter_source(parameter.name or "") is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[parameter.name or ""]
+        if isinstance(value, dict):
+            for name, item in value.items():
+                typed += [parameter.opts[0], f"{name}={item}"]
+        else:
+            typed += [parameter.opts[0], str(value)]
+    return [*typed, "--port", "0"]
+
+
+def main() -> None:
+    """Entry point: whatever goes wrong with what was asked for is one line and exit code 2."""
+    from mock_server.config import BadSetting
+    from mock_server.verbs import add_verbs
+    from openapi import ContractError
+
+    add_verbs(cli)
+    try:
+        cli(prog_name="kling-mock")
+    except (BadSetting, ContractError) as error:
+        click.echo(f"kling-mock: {error}", err=True)
+        sys.exit(2)

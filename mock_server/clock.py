@@ -1,0 +1,87 @@
+"""The only time. An account's clock is real, scaled or manual; everything it shows or waits for is read from here."""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["real", "scaled", "manual"]
+
+
+def monotonic() -> float:
+    """Seconds for measuring real waits, such as a receiver's timeout."""
+    return time.monotonic()
+
+
+def wall() -> float:
+    """Real Unix seconds."""
+    return time.time()
+
+
+class NotManual(Exception):
+    """Only a manual clock can be advanced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a clock shows: `now` in Unix seconds, `rate` in its seconds a real second (0 when manual)."""
+
+    now: float
+    mode: Mode
+    rate: float
+
+
+class Clock:
+    """One account's time in Unix seconds. Changing the mode never moves it back."""
+
+    def __init__(self, mode: Mode = "real", rate: float = 1.0, now: float | None = None) -> None:
+        self._lock = threading.Lock()
+        self.mode: Mode = mode
+        self._rate = _rate(mode, rate)
+        self._real = wall()
+        self._base = self._real if now is None else now
+
+    def now(self) -> float:
+        """Unix seconds on this clock."""
+        rate = self._rate
+        return self._base if rate == 0.0 else self._base + (wall() - self._real) * rate
+
+    def reading(self) -> Reading:
+        """Time, mode and rate together."""
+        return Reading(self.now(), self.mode, self._rate)
+
+    def set(self, mode: Mode, rate: float = 1.0) -> None:
+        """Go on from where it is, in another mode."""
+        with self._lock:
+            self._base, self._real = self.now(), wall()
+            self.mode, self._rate = mode, _rate(mode, rate)
+
+    def move_to(self, moment: float) -> None:
+        """Set a manual clock forward to *moment*; one that is already past it stays.
+
+        Raises:
+            NotManual: the clock runs by itself.
+        """
+        with self._lock:
+            if self.mode != "manual":
+                raise NotManual(f"the clock is {self.mode}; only a manual clock can be advanced")
+            self._base = max(self._base, moment)
+
+    def fork(self) -> "Clock":
+        """A clock of its own that starts where this one is."""
+        return Clock(self.mode, self._rate or 1.0, self.now())
+
+    def real_seconds(self, span: float) -> float:
+        """How long *span* of this clock's seconds takes when somebody really waits for it; a manual clock waits in real time."""
+        return span / (self._rate or 1.0)
+
+    def real_wait(self, moment: float) -> float | None:
+        """Real seconds until the clock shows *moment*; 0 when it already does, None when it never will by itself."""
+        left = moment - self.now()
+        if left <= 0:
+            return 0.0
+        return left / self._rate if self._rate else None
+
+
+def _rate(mode: Mode, rate: float) -> float:
+    return {"real": 1.0, "manual": 0.0}.get(mode, rate)

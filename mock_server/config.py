@@ -1,0 +1,141 @@
+"""What `kling-mock serve` can be told: typed, checked, with one clear line for a bad value."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema_rs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mock_server.clock import Clock, Mode
+from mock_server.contract import Contract
+from mock_server.core.callbacks import BadAddress, parse
+
+
+class BadSetting(ValueError):
+    """A setting cannot be used; one line that says what is wrong and what would be right."""
+
+
+class Settings(BaseModel):
+    """Everything the fake is started with. Times are seconds unless a name says otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(4010, ge=0, le=65535)
+    workers: Literal[1] = 1
+    store: Literal["memory"] = "memory"
+    clock: str = Field("real", pattern=r"^(real|manual|x\d+(\.\d+)?)$")
+    seed: int = 0
+    scenario: str = "completed"
+    scenarios: Path | None = None
+    callbacks: Literal["strict", "local"] = "strict"
+    relays: dict[str, str] = {}
+    images: Literal["fetch", "offline"] = "fetch"
+    keys: tuple[str, ...] | None = None
+    admin_token: str | None = None
+    public_url: str | None = None
+    contract: Path | None = None
+    profile: str = "current"
+    choices: dict[str, Any] = {}
+    callback_ca: Path | None = None
+    journal: int = Field(2_000, ge=1)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    @field_validator("relays")
+    @classmethod
+    def _origins(cls, relays: dict[str, str]) -> dict[str, str]:
+        return {origin(source): origin(target) for source, target in relays.items()}
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the fake."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    def start_clock(self) -> Clock:
+        """A clock as the server was started with."""
+        mode: Mode = "scaled" if self.clock.startswith("x") else self.clock  # type: ignore[assignment]
+        return Clock(mode, float(self.clock[1:]) if mode == "scaled" else 1.0)
+
+
+def origin(text: str) -> str:
+    """*text* as scheme, host and port in one spelling, the default port left out.
+
+    Raises:
+        ValueError: it has a path, or is not an http or https URL.
+    """
+    try:
+        target = parse(text.rstrip("/"), ("https", "http"))
+    except BadAddress as error:
+        raise ValueError(f"{text!r} is not an origin such as https://hooks.example.com: {error.reason}") from error
+    if target.resource not in ("", "/"):
+        raise ValueError(f"{text!r} has a path; an origin ends with its host and port")
+    return target.origin
+
+
+def settings(**given: Any) -> Settings:
+    """Settings from *given*.
+
+    Raises:
+        BadSetting: a value does not fit.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise BadSetting("; ".join(_line(problem) for problem in error.errors())) from error
+
+
+def _line(problem: Any) -> str:
+    name = "--" + ".".join(str(part) for part in problem["loc"]).replace("_", "-")
+    return f"{name}: {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"
+
+
+PROFILES: dict[str, dict[str, Any]] = {"current": {}, "legacy": {"error_codes": "legacy"}}
+"""Named sets of choices where nobody documents what the service does."""
+
+
+class Choices:
+    """The fake's answer to each question that the sources leave open, by the name it has in the contract's x-assumptions."""
+
+    def __init__(self, contract: Contract, profile: str = "current", overrides: dict[str, Any] | None = None) -> None:
+        """Defaults of the contract, then the profile (a name or a YAML file), then *overrides*.
+
+        Raises:
+            BadSetting: an unknown name, or a value that its schema refuses.
+        """
+        self._values = {name: entry["schema"]["default"] for name, entry in contract.assumptions.items()}
+        for name, value in {**_profile(profile), **(overrides or {})}.items():
+            self._set(contract, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def _set(self, contract: Contract, name: str, value: Any) -> None:
+        if name not in contract.assumptions:
+            raise BadSetting(f"there is no choice {name!r}; there are {', '.join(sorted(contract.assumptions))}")
+        schema = contract.assumptions[name]["schema"]
+        problem = next(jsonschema_rs.Draft202012Validator(schema).iter_errors(value), None)
+        if problem is not None:
+            raise BadSetting(f"{name}: {problem.message}; {contract.assumptions[name]['summary']}")
+        self._values[name] = {**schema["default"], **value} if isinstance(value, dict) else value
+
+
+def _profile(name: str) -> dict[str, Any]:
+    if name in PROFILES:
+        return PROFILES[name]
+    try:
+        values = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(PROFILES)
+        raise BadSetting(
+            f"--profile {name}: neither a profile ({known}) nor a readable file ({error.strerror})"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadSetting(f"--profile {name}: not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise BadSetting(f"--profile {name}: a profile is a mapping of choices, such as `error_codes: legacy`")
+    return values

@@ -1,0 +1,166 @@
+"""A task: the facts that are stored, and what a caller who reads it sees at a moment.
+
+Nothing here moves by itself. Time is an argument in Unix seconds of the account's clock, durations are seconds.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import ceil, inf
+
+
+class Status(StrEnum):
+    """What a task can say of itself (document.txt, sentence 61)."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the task will not change again."""
+        return self in (Status.COMPLETED, Status.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a task will go through, fixed when it is created.
+
+    A time-paced plan has `queued_for` and `runs_for` in seconds, infinite for a task that never gets on. A poll-paced one has the
+    number of reads that show it pending and processing.
+    """
+
+    outcome: Status
+    queued_for: float = 0.0
+    runs_for: float = 0.0
+    polls: tuple[int, int] | None = None
+    code: str | None = None
+    stops_at: int = 100
+    seed: int = 0
+
+    @property
+    def estimate(self) -> int:
+        """Seconds the service would name beforehand; 0 where it cannot know."""
+        total = self.queued_for + self.runs_for
+        return 0 if self.polls or total == inf else ceil(total)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A first frame: pixels as a viewer sees it, and where fetched bytes are kept the name they are kept under."""
+
+    width: int
+    height: int
+    digest: str | None = None
+
+
+@dataclass(slots=True)
+class Task:
+    """The facts of one task. `ended_at` is a fact only where no plan foretells it: cancelled, or paced by polls."""
+
+    id: str
+    number: int
+    created_at: float
+    prompt: str | None
+    image: str
+    frame: Frame
+    quality: str
+    seconds: int
+    callback_url: str | None
+    reserved: float
+    scenario: str
+    plan: Plan
+    reads: int = 0
+    cancelled_at: float | None = None
+    ended_at: float | None = None
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a task is: `since` is when it got there, `code` why it failed."""
+
+    status: Status
+    progress: int
+    since: float
+    code: str | None = None
+
+
+CANCELLED = "request_cancelled"
+"""The code of a cancelled task, which shows as failed (wire-facts, S)."""
+
+
+def stage(task: Task, now: float) -> Stage:
+    """Where *task* is for somebody who looks at *now*."""
+    if task.cancelled_at is not None:
+        return Stage(Status.FAILED, _running(task, task.cancelled_at).progress, task.cancelled_at, CANCELLED)
+    end = ends_at(task)
+    if now >= end:
+        plan = task.plan
+        return Stage(plan.outcome, 100 if plan.outcome is Status.COMPLETED else plan.stops_at, end, plan.code)
+    return _running(task, now)
+
+
+def ends_at(task: Task) -> float:
+    """When the task becomes terminal by its plan, in Unix seconds; infinite where the plan does not tell."""
+    if task.plan.polls:
+        return inf if task.ended_at is None else task.ended_at
+    return task.created_at + task.plan.queued_for + task.plan.runs_for
+
+
+def starts_at(task: Task) -> float:
+    """When the task leaves the queue; infinite where the plan does not tell."""
+    return inf if task.plan.polls else task.created_at + task.plan.queued_for
+
+
+def read(task: Task, now: float) -> bool:
+    """Count one read; True when it is the one that ends a poll-paced task."""
+    task.reads += 1
+    polls = task.plan.polls
+    if polls and task.ended_at is None and task.cancelled_at is None and task.reads > sum(polls):
+        task.ended_at = now
+        return True
+    return False
+
+
+def _running(task: Task, now: float) -> Stage:
+    plan = task.plan
+    if plan.polls:
+        pending, processing = plan.polls
+        read = task.reads - pending
+        if read <= 0:
+            return Stage(Status.PENDING, 0, task.created_at)
+        return Stage(Status.PROCESSING, progress(plan, read / (processing + 1)), task.created_at)
+    start = starts_at(task)
+    if now < start:
+        return Stage(Status.PENDING, 0, task.created_at)
+    done = (now - start) / plan.runs_for if 0 < plan.runs_for < inf else _crawl(now - start)
+    return Stage(Status.PROCESSING, progress(plan, min(done, 1.0)), start)
+
+
+def _crawl(seconds: float) -> float:
+    """How far a task seems that will never end: ever slower, never there."""
+    return seconds / (seconds + 120.0)
+
+
+def progress(plan: Plan, done: float) -> int:
+    """Percent shown when the share *done* (0 to 1) of the run is over.
+
+    The steps are uneven, in size and in time, as those of a real renderer are; they differ from task to task, never go back, and
+    stay below 100 and below where a failing task will stop.
+    """
+    done *= plan.stops_at / 100
+    steps = 8 + plan.seed % 7
+    step = min(int(done * steps), steps - 1)
+    if done * steps < step + _jitter(plan.seed, step):
+        step -= 1
+    elif done * steps >= step + 1 + _jitter(plan.seed, step + 1):
+        step += 1
+    percent = int((step + 0.5 + _jitter(plan.seed + 1, step)) / steps * 100)
+    return max(0, min(percent, 99, plan.stops_at))
+
+
+def _jitter(seed: int, step: int) -> float:
+    """A fixed number between -0.35 and 0.35 for each step of each task; small enough to keep the steps in order."""
+    mixed = (seed * 0x9E3779B1 + step * 0x85EBCA6B) & 0xFFFFFFFF
+    return ((mixed >> 8) & 0xFFFF) / 0xFFFF * 0.7 - 0.35

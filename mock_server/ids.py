@@ -1,0 +1,37 @@
+"""The only randomness. Everything drawn for a task comes from the seed, the account's key and the task's number."""
+
+from hashlib import blake2b
+
+
+class Draw:
+    """A handful of draws that belong to one thing; the same names give the same draws in every process."""
+
+    __slots__ = ("_bits",)
+
+    def __init__(self, *names: object) -> None:
+        self._bits = int.from_bytes(blake2b("\n".join(map(str, names)).encode(), digest_size=64).digest())
+
+    def below(self, bound: int) -> int:
+        """A whole number from 0 up to, not including, *bound*."""
+        self._bits, value = divmod(self._bits, bound)
+        return value
+
+    def uniform(self, low: float, high: float) -> float:
+        """A number from *low* to *high*, to the millisecond, so that times read well."""
+        if low == high:
+            return low
+        return round(low + (high - low) * self.below(1 << 20) / (1 << 20), 3)
+
+    def text(self, alphabet: str, length: int) -> str:
+        """*length* characters of *alphabet*."""
+        return "".join(alphabet[self.below(len(alphabet))] for _ in range(length))
+
+
+def fingerprint(*names: object, length: int = 12) -> str:
+    """A short name for something that must not be shown, such as a key; the same each time."""
+    return blake2b("\n".join(map(str, names)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()[:length]
+
+
+def digest(data: bytes) -> str:
+    """A name for *data*; the same bytes have the same name."""
+    return blake2b(data, digest_size=12).hexdigest()

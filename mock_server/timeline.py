@@ -1,0 +1,121 @@
+"""What time brings about in an account: tasks start and end, charges are settled, callbacks fall due, facts are forgotten."""
+
+from dataclasses import dataclass
+from math import inf
+
+from mock_server.catalogue import Catalogue
+from mock_server.core import tasks
+from mock_server.core.deliveries import Delivery
+from mock_server.core.tasks import Status, Task
+from mock_server.store.memory import Account, Due
+
+_STALE_AFTER = 0.5
+_COPY_AFTER = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """Something that time brought about. For an attempt, `delivery` is what is to be sent."""
+
+    at: float
+    kind: str
+    task_id: str
+    status: str | None = None
+    delivery: Delivery | None = None
+
+
+class Timeline:
+    """Puts what will happen on an account's agenda, and lets it happen. Callers of `pop` send the attempts it hands out."""
+
+    def __init__(self, catalogue: Catalogue, retention_seconds: float) -> None:
+        self._catalogue = catalogue
+        self._retention = retention_seconds
+
+    def schedule(self, account: Account, task: Task) -> None:
+        """Put the task's first change on the agenda; each change brings the next."""
+        start, end = tasks.starts_at(task), tasks.ends_at(task)
+        if task.created_at < start < inf:
+            account.schedule(start, "start", task)
+        elif end < inf:
+            account.schedule(end, "end", task)
+        else:
+            account.schedule(self.forgotten_at(task), "retention", task)
+
+    def forgotten_at(self, task: Task) -> float:
+        """When the task can no longer be read."""
+        return task.created_at + self._retention
+
+    def pop(self, account: Account, now: float) -> Fired | None:
+        """Let the next thing that is due at *now* happen; None when nothing is. An attempt is handed out to be sent."""
+        with account.lock:
+            while (due := account.pop_due(now)) is not None:
+                fired = self._happen(account, due)
+                if fired is not None:
+                    account.changed.notify_all()
+                    return fired
+        return None
+
+    def _happen(self, account: Account, due: Due) -> Fired | None:
+        if isinstance(due.what, Delivery):
+            if due.what.id not in account.deliveries:
+                return None
+            return Fired(due.at, "attempt", due.what.task_id, delivery=due.what)
+        task = due.what
+        if task.id not in account.tasks or (due.kind == "end" and task.settled):
+            return None
+        if due.kind == "retention":
+            self._forget(account, task)
+            return Fired(due.at, "retention", task.id)
+        if due.kind == "end":
+            return self._end(account, task, due.at)
+        if task.settled:
+            return None
+        end = tasks.ends_at(task)
+        account.schedule(*((end, "end", task) if end < inf else (self.forgotten_at(task), "retention", task)))
+        return None if end <= due.at else Fired(due.at, "status", task.id, Status.PROCESSING)
+
+    def _end(self, account: Account, task: Task, at: float) -> Fired:
+        """Settle the charge, then owe the callback (document.txt, sentence 38)."""
+        stage = tasks.stage(task, at)
+        task.settled = True
+        if stage.status is Status.COMPLETED:
+            account.used += task.reserved
+        else:
+            account.credits += task.reserved
+        self._owe(account, task, at)
+        account.schedule(max(self.forgotten_at(task), at), "retention", task)
+        return Fired(at, "status", task.id, stage.status)
+
+    def _owe(self, account: Account, task: Task, at: float) -> None:
+        twist = self._catalogue.story(task.scenario).callbacks
+        if task.callback_url is None or twist.never:
+            return
+        due = at + twist.delay
+        self._deliver(account, task, due, twist.content_type, "edited" if twist.edit else None)
+        for copy in range(1, twist.copies):
+            self._deliver(account, task, due + copy * _COPY_AFTER, twist.content_type, "copy")
+        if twist.stale:
+            self._deliver(account, task, due + _STALE_AFTER, twist.content_type, "stale")
+
+    def _deliver(self, account: Account, task: Task, due: float, content_type: str | None, twist: str | None) -> None:
+        owed = account.of_task.setdefault(task.id, [])
+        delivery = Delivery(f"dlv-{task.id.rsplit('-', 1)[1]}-{len(owed) + 1}", task.id, task.callback_url or "", due)
+        delivery.content_type, delivery.twist = content_type, twist
+        owed.append(delivery)
+        account.deliveries[delivery.id] = delivery
+        account.schedule(due, "attempt", delivery)
+
+    def _forget(self, account: Account, task: Task) -> None:
+        del account.tasks[task.id]
+        for delivery in account.of_task.pop(task.id, ()):
+            account.deliveries.pop(delivery.id, None)
+
+    def cancel(self, account: Account, task: Task) -> bool:
+        """End *task* as cancelled; False when it has ended already."""
+        with account.lock:
+            now = account.clock.now()
+            if task.settled or tasks.stage(task, now).status.terminal:
+                return False
+            task.cancelled_at = now
+            account.schedule(now, "end", task)
+            return True

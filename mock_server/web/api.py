@@ -1,0 +1,209 @@
+"""The service's own routes, by the operationId each has in the contract."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import orjson
+
+from mock_server import clock as clocks
+from mock_server.core.errors import (
+    ApiError,
+    InvalidRequest,
+    InvalidTaskId,
+    MethodNotAllowed,
+    RequestTooLarge,
+    RouteNotFound,
+    UnsupportedMediaType,
+    documented,
+)
+from mock_server.core.scenarios import Act, Answer
+from mock_server.courier import Courier
+from mock_server.ids import fingerprint
+from mock_server.store.memory import Account
+from mock_server.views import edited
+from mock_server.web.http import Reply, Request, json_reply
+from mock_server.world import CreateCall, World
+
+Handler = Callable[..., Reply]
+
+
+class Api:
+    """Answers the contract's operations. Every answer is journalled and carries a request id."""
+
+    def __init__(self, world: World, courier: Courier) -> None:
+        self.world, self.courier = world, courier
+        self._numbers = count(1)
+        self._task_id = world.contract.shape(world.contract.parameter("getTask", "task_id"))
+        self.handlers: dict[str, Handler] = {"createVideo": self.create_video, "getTask": self.get_task}
+        self._rate_errors = {name: self._rate_error(name) for name in self.handlers}
+
+    def call(self, operation: str, request: Request, /, **parameters: Any) -> Reply:
+        """The answer to one operation of the contract.
+
+        Raises:
+            WouldBlock: with `may_block=False` among *parameters*, where the answer takes I/O.
+        """
+        started = clocks.monotonic()
+        account: Account | None = None
+        try:
+            account = self.world.account(request.headers.get("authorization"))
+            if not request.counted:
+                self.world.check_rate(account, self._rate_errors[operation])
+                request.counted = True
+            reply = self.handlers[operation](account, request, **parameters)
+        except ApiError as error:
+            reply = self.refusal(error)
+        return self.finish(reply, request, account, started)
+
+    def refuse(self, error: ApiError, request: Request) -> Reply:
+        """An answer that no operation gives: no such route, no such method. The key is judged first, as everywhere."""
+        started = clocks.monotonic()
+        account: Account | None = None
+        try:
+            account = self.world.account(request.headers.get("authorization"))
+            reply = self.refusal(error)
+        except ApiError as unauthorized:
+            reply = self.refusal(unauthorized)
+        return self.finish(reply, request, account, started)
+
+    def finish(self, reply: Reply, request: Request, account: Account | None, started: float) -> Reply:
+        """Give the reply its request id and write both into the journal."""
+        reply.headers.append(("x-request-id", fingerprint(self.world.settings.seed, next(self._numbers), length=24)))
+        self.world.journal.add(
+            account.clock.now() if account else self.world.store.clock.now(),
+            account.name if account else None,
+            "exchange",
+            method=request.method,
+            url=request.url,
+            request_headers=dict(request.headers.items()),
+            request_body=request.body,
+            status=reply.status,
+            headers=reply.headers,
+            body=reply.body,
+            seconds=clocks.monotonic() - started,
+            task_id=reply.task_id,
+            scenario=reply.scenario,
+            fault=reply.fault,
+            more=reply.more,
+        )
+        return reply
+
+    # Operations
+
+    def create_video(self, account: Account, request: Request, *, may_block: bool = True) -> Reply:
+        """`POST /v1/videos/generations`"""
+        body = self.json_body(request, self.world.choices.max_body_bytes)
+        if not isinstance(body, dict):
+            raise InvalidRequest("the body is not a JSON object")
+        self.courier.settle(account)
+        headers = request.headers
+        call = CreateCall(body, request.body, headers.get("idempotency-key"), headers.get("x-mock-scenario"))
+        created = self.world.create(account, call, may_block=may_block)
+        task, act = created.task, created.act
+        if task is None:
+            reply = self.acted(act, None)
+        else:
+            reply = self.acted(act, self.world.views.view(account, task, task.created_at))
+            reply.task_id = task.id
+            if created.replayed:
+                reply.headers.append(("idempotency-replayed", "true"))
+            elif created.story.callbacks.before_reply:
+                reply.after = self.courier.settle(account)
+            self.courier.notice(account)
+        reply.scenario = created.choice
+        if created.unseen:
+            reply.more["image"] = "unseen"
+        return reply
+
+    def get_task(self, account: Account, request: Request, task_id: str) -> Reply:
+        """`GET /v1/tasks/{task_id}`"""
+        del request
+        if not self._task_id.fits(task_id):
+            raise InvalidTaskId("task ids begin with " + self.world.contract.id["prefix"], param="task_id")
+        task = self.world.find(account, task_id)
+        body, act, ended = self.world.read(account, task)
+        if ended:
+            self.courier.notice(account)
+        reply = self.acted(act, body)
+        reply.task_id, reply.scenario = task.id, task.scenario
+        return reply
+
+    # Parts
+
+    def json_body(self, request: Request, limit: int) -> Any:
+        """The decoded body of a JSON request.
+
+        Raises:
+            RequestTooLarge: it is longer than *limit* bytes.
+            UnsupportedMediaType: it says it is something else than JSON.
+            InvalidRequest: it is not JSON.
+        """
+        if len(request.body) > limit:
+            raise RequestTooLarge(f"the body is larger than {limit} bytes")
+        media_type = (request.headers.get("content-type") or "application/json").partition(";")[0].strip().lower()
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise UnsupportedMediaType(f"send application/json, not {media_type}")
+        try:
+            return orjson.loads(request.body)
+        except orjson.JSONDecodeError as error:
+            raise InvalidRequest(f"the body is not JSON: {error}") from error
+
+    def acted(self, act: Act | None, body: dict[str, Any] | None) -> Reply:
+        """The right answer, or what a scenario's act makes of it."""
+        if act is None:
+            return json_reply(body)
+        if act.answer is not None:
+            reply = self.answered(act.answer)
+            reply.fault = f"answer {reply.status}"
+            return reply
+        if act.edit is not None and body is not None:
+            reply = json_reply(edited(body, act.edit))
+            reply.fault = "edit"
+            return reply
+        reply = json_reply(body)
+        reply.wire, reply.fault = act.wire, act.wire.name if act.wire else None
+        return reply
+
+    def answered(self, answer: Answer) -> Reply:
+        """A scenario's answer: a documented error, or a body of its own."""
+        if answer.error is not None:
+            entry = self.world.contract.errors[answer.error]
+            description = self.world.contract.components["responses"][answer.error]["description"]
+            reply = self.refusal(documented()[answer.error](description, headers=answer.headers))
+            reply.status = answer.status or entry.status
+            return reply
+        headers = [(name.lower(), value) for name, value in answer.headers.items()]
+        return Reply(answer.status or 200, (answer.body or "").encode(), headers)
+
+    def refusal(self, error: ApiError) -> Reply:
+        """A documented error in the chosen dialect."""
+        entry = self.world.contract.errors[error.entry]
+        legacy = self.world.choices.error_codes == "legacy"
+        body: dict[str, Any] = {
+            "code": entry.status if legacy else entry.code,
+            "message": error.message,
+            "type": entry.legacy_type if legacy else entry.type,
+        }
+        if error.param is not None:
+            body["param"] = error.param
+        if entry.fallback_suggestion is not None:
+            body["fallback_suggestion"] = entry.fallback_suggestion
+        reply = json_reply({"error": body}, entry.status)
+        reply.headers += [(name.lower(), value) for name, value in error.headers.items()]
+        return reply
+
+    def _rate_error(self, operation: str) -> type[ApiError]:
+        reference = self.world.contract.operations[operation].description["responses"]["429"]["$ref"]
+        return documented()[reference.rsplit("/", 1)[1]]
+
+
+def no_route(request: Request) -> RouteNotFound:
+    """What an unknown path answers; clients in the wild look for the words `Invalid URL` (wire-facts, C)."""
+    return RouteNotFound(f"Invalid URL ({request.method} {request.path})")
+
+
+def no_method(request: Request, allowed: list[str]) -> MethodNotAllowed:
+    """What a known path answers to a method that it does not take."""
+    methods = ", ".join(sorted(allowed))
+    return MethodNotAllowed(f"{request.method} is not allowed here; allowed: {methods}", headers={"Allow": methods})

@@ -1,0 +1,209 @@
+"""The edge: serves the fake over sockets, on granian's RSGI interface, in one process.
+
+The two calls that every client repeats are answered on the event loop at once, from the same handlers that Flask calls. All else,
+and whatever would have to wait, goes through Flask in a thread. Faults of a scenario act here, on the real connection.
+"""
+
+import asyncio
+import io
+import os
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from flask import Flask
+
+from mock_server.core.scenarios import Wire
+from mock_server.frames import WouldBlock
+from mock_server.web.api import Api
+from mock_server.web.flask_app import REPLY, REQUEST
+from mock_server.web.http import Reply, Request
+
+_THREADS = 64
+_READ_AT_MOST = 160 * 1024 * 1024
+_DRIPS = 20
+_ENDLESS_CHUNK = b"\0" * 65536
+
+
+class Edge:
+    """One RSGI application: `Edge(flask_app)`."""
+
+    def __init__(self, app: Flask) -> None:
+        fake = app.extensions["kling-mock"]
+        self._app = app
+        self._api: Api = fake.api
+        operations = fake.world.contract.operations
+        self._create_path: str = operations["createVideo"].path
+        self._task_prefix: str = operations["getTask"].path.partition("{")[0]
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="web")
+
+    async def __rsgi__(self, scope: Any, proto: Any) -> None:
+        """Answer one request."""
+        body = b""
+        if scope.method not in ("GET", "HEAD"):
+            body = await _body(proto)
+        request = Request(
+            scope.method, scope.path, scope.query_string, scope.headers, body, scope.client.rpartition(":")[0]
+        )
+        reply = self._at_once(request)
+        if reply is None:
+            await self._through_flask(asyncio.get_running_loop(), scope, proto, request)
+            return
+        if reply.after:
+            await asyncio.wait([asyncio.wrap_future(future) for future in reply.after])
+        if reply.wire is not None:
+            await misbehave(reply.wire, reply.status, reply.headers, reply.body, scope, proto)
+        else:
+            proto.response_bytes(reply.status, reply.headers, reply.body)
+
+    def _at_once(self, request: Request) -> Reply | None:
+        """The answer to a hot call that does not have to wait; None for every other."""
+        path = request.path
+        try:
+            if request.method == "POST" and path == self._create_path:
+                return self._api.call("createVideo", request, may_block=False)
+            if request.method == "GET" and path.startswith(self._task_prefix):
+                task_id = path[len(self._task_prefix) :]
+                if task_id and "/" not in task_id:
+                    return self._api.call("getTask", request, task_id=task_id)
+        except WouldBlock:
+            pass
+        return None
+
+    async def _through_flask(self, loop: Any, scope: Any, proto: Any, request: Request) -> None:
+        environ = _environ(scope, request)
+        status, headers, body = await loop.run_in_executor(self._pool, _run, self._app, environ)
+        reply: Reply | None = environ.get(REPLY)
+        if reply is not None and reply.wire is not None:
+            await misbehave(reply.wire, status, headers, body, scope, proto)
+        else:
+            proto.response_bytes(status, headers, body)
+
+
+async def _body(proto: Any) -> bytes:
+    """The request's body, as far as any route would read it."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in proto:
+        size += len(chunk)
+        if size <= _READ_AT_MOST:
+            chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _environ(scope: Any, request: Request) -> dict[str, Any]:
+    server, _, port = scope.server.rpartition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": server,
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": request.client.strip("[]"),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        REQUEST: request,
+    }
+    for name, value in scope.headers.items():
+        key = name.upper().replace("-", "_")
+        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    environ["CONTENT_LENGTH"] = str(len(request.body))
+    return environ
+
+
+def _run(app: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
+    started: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        del exc_info
+        started[:] = [int(status[:3]), headers]
+        return started.append
+
+    chunks: Iterable[bytes] = app(environ, start_response)
+    try:
+        body = b"".join(chunks)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+    return started[0], [(name.lower(), value) for name, value in started[1] if name.lower() != "date"], body
+
+
+async def misbehave(
+    wire: Wire, status: int, headers: Sequence[tuple[str, str]], body: bytes, scope: Any, proto: Any
+) -> None:
+    """Do to the connection what a scenario asks for."""
+    plain = [(name, value) for name, value in headers if name != "content-length"]
+    if wire.cut is not None:
+        cut(scope.client)
+        proto.response_empty(status, [])
+    elif wire.silent is not None:
+        await proto.client_disconnect()
+    elif wire.endless:
+        await _endless(proto, status, plain)
+    elif wire.short is not None:
+        stream = proto.response_stream(status, [*plain, ("content-length", str(len(body)))])
+        await stream.send_bytes(body[: int(len(body) * wire.short)])
+    else:
+        await _drip(proto, status, [*plain, ("content-length", str(len(body)))], body, wire.drip or 0.0)
+
+
+async def _endless(proto: Any, status: int, headers: list[tuple[str, str]]) -> None:
+    stream = proto.response_stream(status, headers)
+    gone = asyncio.ensure_future(proto.client_disconnect())
+    try:
+        while not gone.done():
+            await stream.send_bytes(_ENDLESS_CHUNK)
+            await asyncio.sleep(0)
+    except Exception:  # noqa: S110 - the client went away, in whichever words the server says so
+        pass
+    finally:
+        gone.cancel()
+
+
+async def _drip(proto: Any, status: int, headers: list[tuple[str, str]], body: bytes, seconds: float) -> None:
+    stream = proto.response_stream(status, headers)
+    size = max(1, -(-len(body) // _DRIPS))
+    for start in range(0, len(body), size):
+        await asyncio.sleep(seconds / _DRIPS)
+        await stream.send_bytes(body[start : start + size])
+
+
+def cut(client: str) -> bool:
+    """Reset the connection to *client* (`address:port`); True when it was found among this process's sockets.
+
+    No server interface offers this, so the socket is looked up by its peer. It is reset, not closed: the client sees that
+    its connection broke, as when a gateway dies.
+    """
+    host, _, port = client.rpartition(":")
+    peer = (host.strip("[]"), int(port))
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - the names are numbers, not paths
+        try:
+            copy = os.dup(int(name))
+        except OSError:
+            continue
+        try:
+            found = socket.socket(fileno=copy)
+        except OSError:
+            os.close(copy)
+            continue
+        with found:
+            try:
+                if found.family in (socket.AF_INET, socket.AF_INET6) and found.getpeername()[:2] == peer:
+                    found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    found.shutdown(socket.SHUT_RDWR)
+                    return True
+            except OSError:
+                continue
+    return False

@@ -1,0 +1,109 @@
+"""Flask around the routes: it finds the route, reads the body, and turns a `Reply` into a response."""
+
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from mock_server.web.api import no_method, no_route
+from mock_server.web.control import ControlError
+from mock_server.web.http import Reply, Request
+from mock_server.web.parts import Fake
+
+REPLY = "kling.reply"
+"""Where the environ holds the reply behind a response, so that the edge can act on its faults."""
+
+REQUEST = "kling.request"
+"""Where the edge leaves the request that it has already read."""
+
+
+def flask_app(fake: Fake) -> Flask:
+    """A Flask application over *fake*; its parts stand in `app.extensions["kling-mock"]`."""
+    app = Flask("mock_server", static_folder=None)
+    app.extensions["kling-mock"] = fake
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    for name in fake.api.handlers:
+        operation = fake.world.contract.operations[name]
+        app.add_url_rule(
+            _rule(operation.path),
+            name,
+            _api_view(fake, name),
+            methods=[operation.method],
+            provide_automatic_options=False,
+        )
+    for path, methods in fake.control.paths.items():
+        for method, name in methods.items():
+            view = _control_view(fake, name)
+            app.add_url_rule(_rule(path), f"control.{name}", view, methods=[method], provide_automatic_options=False)
+    app.add_url_rule("/files/<account>/<task_id>.mp4", "media.video", _media_view(fake), methods=["GET"])
+    app.register_error_handler(HTTPException, lambda error: _no_such(fake, error))
+    return app
+
+
+def _rule(path: str) -> str:
+    return path.replace("{", "<").replace("}", ">")
+
+
+def _api_view(fake: Fake, operation: str) -> Any:
+    def view(**parameters: str) -> Response:
+        return _response(fake.api.call(operation, _request(), **parameters))
+
+    return view
+
+
+def _control_view(fake: Fake, operation: str) -> Any:
+    def view(**parameters: str) -> Response:
+        return _response(fake.control.call(operation, _request(), **parameters))
+
+    return view
+
+
+def _media_view(fake: Fake) -> Any:
+    def view(account: str, task_id: str) -> Response:
+        query = request.args
+        reply = fake.media.download(_request(), account, task_id, query.get("expires", ""), query.get("signature", ""))
+        response = _response(reply)
+        if reply.status == 200 and reply.wire is None:
+            response.add_etag()
+            response.make_conditional(request.environ, accept_ranges=True, complete_length=len(reply.body))
+        return response
+
+    return view
+
+
+def _no_such(fake: Fake, error: HTTPException) -> Response:
+    """A path or a method that is not there: as the service says it under its own paths, as the control protocol does under its."""
+    asked = _request()
+    if asked.path.startswith("/__mock/"):
+        return _response(
+            fake.control.refusal(
+                ControlError("bad_control_request", f"no such control call: {asked.method} {asked.path}")
+            )
+        )
+    allowed = list(error.valid_methods or ()) if isinstance(error, MethodNotAllowed) else []
+    problem = no_method(asked, [method for method in allowed if method != "HEAD"]) if allowed else no_route(asked)
+    return _response(fake.api.refuse(problem, asked))
+
+
+def _request() -> Request:
+    known: Request | None = request.environ.get(REQUEST)
+    return known or Request(
+        method=request.method,
+        path=request.path,
+        query=request.query_string.decode("latin-1"),
+        headers=request.headers,
+        body=request.get_data(cache=False),
+        client=request.remote_addr or "127.0.0.1",
+    )
+
+
+def _response(reply: Reply) -> Response:
+    for future in reply.after:
+        future.result()
+    request.environ[REPLY] = reply
+    response = Response(reply.body, reply.status)
+    del response.headers["content-type"]
+    for name, value in reply.headers:
+        response.headers.add(name, value)
+    return response

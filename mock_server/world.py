@@ -1,0 +1,329 @@
+"""What callers do to an account, and what time does to it: creating, reading, cancelling, settling. Nothing is sent from here."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mock_server.catalogue import Catalogue
+from mock_server.config import Choices, Settings
+from mock_server.contract import Contract
+from mock_server.core import tasks
+from mock_server.core.callbacks import AddressRules, BadAddress, Target, check
+from mock_server.core.errors import (
+    ApiError,
+    IdempotencyConflict,
+    InsufficientQuota,
+    InvalidRequest,
+    ModelAccessDenied,
+    PermissionDenied,
+    TaskNotFound,
+    Unauthorized,
+)
+from mock_server.core.scenarios import TAG, Act, Story, parse_choice
+from mock_server.core.scenarios import plan as draw_plan
+from mock_server.core.tasks import Plan, Status, Task
+from mock_server.frames import Frames, Seen, WouldBlock
+from mock_server.ids import Draw, fingerprint
+from mock_server.images import BadImage
+from mock_server.journal import Journal
+from mock_server.store.memory import Account, MemoryStore, Remembered
+from mock_server.timeline import Timeline
+from mock_server.views import Views
+
+_MOCK_KEY = "sk-mock-"
+_STALE_AFTER = 0.5
+_COPY_AFTER = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A create that went through, or was answered in its place by a scenario's act. `task` is None where nothing was accepted."""
+
+    task: Task | None
+    choice: str
+    story: Story
+    act: Act | None = None
+    replayed: bool = False
+    unseen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCall:
+    """A create as it came in: the decoded body, and what the headers say beside it."""
+
+    body: dict[str, Any]
+    raw: bytes
+    idempotency_key: str | None = None
+    scenario: str | None = None
+
+
+class World:
+    """All accounts under one contract, one seed and one set of choices."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        settings: Settings,
+        choices: Choices,
+        catalogue: Catalogue,
+        frames: Frames,
+        leads_inside: Callable[[Target], bool],
+    ) -> None:
+        self.contract, self.settings, self.choices, self.catalogue, self.frames = (
+            contract,
+            settings,
+            choices,
+            catalogue,
+            frames,
+        )
+        self.store = MemoryStore(settings.start_clock, choices.starting_credits)
+        self.store.relays.update(settings.relays)
+        self.journal = Journal(entries=settings.journal)
+        self._leads_inside = leads_inside
+        secret = hashlib.sha256(f"links {settings.seed}".encode()).digest()
+        self.views = Views(
+            contract, choices, catalogue, settings.public_url or f"http://{settings.host}:{settings.port}", secret
+        )
+        self.timeline = Timeline(catalogue, choices.task_retention_seconds)
+        self._keys = None if settings.keys is None else frozenset(settings.keys)
+        self._story_lock = threading.Lock()
+        local = settings.callbacks == "local"
+        schemes = (*contract.address["schemes"], "http") if local else tuple(contract.address["schemes"])
+        self.address_rules = AddressRules(schemes, contract.callback_max_length, local, contract.internal_networks)
+        self._default_choice = catalogue.default(settings.scenario)
+        self._rates = choices.credits_per_second
+        self._id = contract.id
+
+    # Who calls
+
+    def account(self, authorization: str | None) -> Account:
+        """The account of an Authorization header.
+
+        Raises:
+            Unauthorized: no Bearer key in it, or one that is not known.
+        """
+        scheme, _, key = (authorization or "").partition(" ")
+        key = key.strip()
+        if scheme.lower() != "bearer" or not self.knows(key):
+            raise Unauthorized("no valid API key; send the header `Authorization: Bearer YOUR_API_KEY`")
+        return self.store.get(key) or self.store.seen(key)
+
+    def knows(self, key: str) -> bool:
+        """Whether *key* has an account: one of those listed, or any that begins with sk-."""
+        if self._keys is not None:
+            return key in self._keys
+        return key.startswith("sk-") and len(key) > 3 and key.isascii() and key.isprintable() and " " not in key
+
+    def check_rate(self, account: Account, error: type[ApiError]) -> None:
+        """Count a request against the account's limit; raises *error* with Retry-After when it is passed."""
+        limit = account.rate_limit
+        if limit is None:
+            return
+        window = self.choices.rate_window_seconds
+        with account.lock:
+            now = account.clock.now()
+            calls = account.requests
+            while calls and calls[0] <= now - window:
+                calls.popleft()
+            if len(calls) >= limit:
+                wait = max(1, -int(-(calls[0] + window - now) // 1))
+                raise error(f"more than {limit} requests in {window:g} seconds", headers={"Retry-After": str(wait)})
+            calls.append(now)
+
+    # Creating
+
+    def create(self, account: Account, call: CreateCall, *, may_block: bool = True) -> Created:
+        """Judge a create and, if all is well, make its task.
+
+        Raises:
+            ApiError: the documented refusal; nothing was made and nothing charged.
+            WouldBlock: judging it takes I/O, and *may_block* is false.
+        """
+        body = call.body
+        self._validate(body, call.idempotency_key)
+        replay = self._replay(account, call)
+        if replay is not None:
+            return replay
+        if account.models is not None and body["model"] not in account.models:
+            raise ModelAccessDenied(f"this key may not use {body['model']}", param="model")
+        self._check_callback(account, body, may_block)
+        seen = self._first_frame(body["image_start"], may_block)
+        choice = self._choose(account, call)
+        story = self.catalogue.story(choice)
+        act = story.act("create", account.count(f"create {choice}"))
+        if act is not None and (act.answer or (act.wire and "before" in (act.wire.cut, act.wire.silent))):
+            return Created(None, choice, story, act)
+        return self._make(account, call, choice, story, act, seen)
+
+    def _validate(self, body: dict[str, Any], idempotency_key: str | None) -> None:
+        create = self.contract.create
+        if not create.fits(body):
+            problem = create.problem(body)
+            raise InvalidRequest(
+                problem.message if problem else "the body breaks the schema", param=problem.param if problem else None
+            )
+        if self.choices.unknown_fields == "refuse":
+            unknown = next((name for name in body if name not in self.contract.fields), None)
+            if unknown is not None:
+                raise InvalidRequest(f"{unknown} is not a field of this request", param=unknown)
+        if idempotency_key is not None and self.choices.idempotency:
+            schema = self.contract.parameter("createVideo", "Idempotency-Key")
+            problem = self.contract.shape(schema).problem(idempotency_key)
+            if problem is not None:
+                raise InvalidRequest(f"Idempotency-Key: {problem.message}", param="Idempotency-Key")
+
+    def _replay(self, account: Account, call: CreateCall) -> Created | None:
+        """The task of an earlier create with the same Idempotency-Key, if there is one."""
+        if call.idempotency_key is None or not self.choices.idempotency:
+            return None
+        known = account.idempotency.get(call.idempotency_key)
+        if known is None or account.clock.now() >= known.expires_at:
+            return None
+        if known.body != fingerprint(sorted(call.body.items())):
+            raise IdempotencyConflict("this Idempotency-Key was used with another body", param="Idempotency-Key")
+        task = account.tasks.get(known.task_id or "")
+        return (
+            None if task is None else Created(task, task.scenario, self.catalogue.story(task.scenario), replayed=True)
+        )
+
+    def _check_callback(self, account: Account, body: dict[str, Any], may_block: bool) -> None:
+        url = body.get("callback_url")
+        if url is None:
+            return
+        try:
+            target = check(url, self.address_rules)
+        except BadAddress as error:
+            raise InvalidRequest(f"callback_url {error.reason}", param="callback_url") from error
+        if target.ip is not None or self.address_rules.allow_internal or target.origin in account.relays:
+            return
+        if not may_block:
+            raise WouldBlock
+        if self._leads_inside(target):
+            raise InvalidRequest("callback_url must not point to an internal address", param="callback_url")
+
+    def _first_frame(self, url: str, may_block: bool) -> "Seen | BadImage":
+        try:
+            return self.frames.judge(url, may_block=may_block)
+        except BadAddress as error:
+            raise InvalidRequest(f"image_start {error.reason}", param="image_start") from error
+        except BadImage as error:
+            if self.choices.bad_image == "refuse":
+                raise InvalidRequest(f"image_start: {error}", param="image_start") from error
+            return error
+
+    def _choose(self, account: Account, call: CreateCall) -> str:
+        """The scenario of this create: control queue, header, tag in the prompt, key, server default; in this order."""
+        with self._story_lock:
+            for queue in (account.queue, self.store.queue):
+                if queue:
+                    first = queue[0]
+                    first.times -= 1
+                    if first.times <= 0:
+                        queue.popleft()
+                    return self._mixed(account, self.catalogue.choose(first.name, first.params))
+        named = call.scenario
+        where = "X-Mock-Scenario"
+        if named is None and "[[" in call.body.get("prompt", ""):
+            tag = TAG.search(call.body["prompt"])
+            named, where = (tag[1] + tag[2], "prompt") if tag else (None, where)
+        if named is None:
+            return self._mixed(account, self._of_key(account.key) or self._default_choice)
+        try:
+            return self._mixed(account, self.catalogue.choose(*parse_choice(named)))
+        except ValueError as error:
+            raise InvalidRequest(f"{where}: {error}", param=where) from error
+
+    def _of_key(self, key: str) -> str | None:
+        """The scenario in a key such as sk-mock-rate-limited-anything; the longest name wins."""
+        if not key.startswith(_MOCK_KEY):
+            return None
+        rest = key.removeprefix(_MOCK_KEY) + "-"
+        names = [name for name in self.catalogue.scenarios if rest.startswith(name + "-")]
+        return max(names, key=len) if names else None
+
+    def _mixed(self, account: Account, choice: str) -> str:
+        """One of a mixture's scenarios, drawn for the account's next task; any other choice as it is."""
+        mixture = self.catalogue.story(choice).mixture
+        if not mixture:
+            return choice
+        point = self._draw(account, account.count("mixture"), "mixture").uniform(0.0, sum(mixture.values()))
+        for name, weight in mixture.items():
+            point -= weight
+            if point <= 0:
+                return name
+        return name
+
+    def _make(
+        self, account: Account, call: CreateCall, choice: str, story: Story, act: Act | None, seen: "Seen | BadImage"
+    ) -> Created:
+        body = call.body
+        quality = body.get("quality", self.contract.default_quality)
+        seconds = int(body.get("duration", self.contract.default_seconds))
+        cost = seconds * self._rates[quality]
+        with account.lock:
+            replay = self._replay(account, call)
+            if replay is not None:
+                return replay
+            if cost > account.credits:
+                raise InsufficientQuota(f"this task needs {cost:g} credits, the balance is {account.credits:g}")
+            account.credits -= cost
+            account.number += 1
+            now = account.clock.now()
+            draw = self._draw(account, account.number)
+            suffix = draw.text(self._id["suffix_alphabet"], self._id["suffix_length"])
+            plan = draw_plan(story, draw.uniform, draw.below(1 << 16))
+            if isinstance(seen, BadImage):
+                plan = Plan(Status.FAILED, plan.queued_for, 0.0, code=seen.code, stops_at=0)
+            task = Task(
+                id=f"{self._id['prefix']}{int(now)}-{suffix}",
+                number=account.number,
+                created_at=now,
+                prompt=body.get("prompt"),
+                image=body["image_start"],
+                frame=seen.frame if isinstance(seen, Seen) else tasks.Frame(1, 1),
+                quality=quality,
+                seconds=seconds,
+                callback_url=body.get("callback_url"),
+                reserved=cost,
+                scenario=choice,
+                plan=plan,
+            )
+            account.tasks[task.id] = task
+            if call.idempotency_key is not None and self.choices.idempotency:
+                expires = now + self.contract.idempotency_seconds
+                account.idempotency[call.idempotency_key] = Remembered(
+                    fingerprint(sorted(body.items())), expires, task.id
+                )
+            self.timeline.schedule(account, task)
+        return Created(task, choice, story, act, unseen=isinstance(seen, Seen) and seen.unseen)
+
+    def _draw(self, account: Account, number: int, *more: str) -> Draw:
+        return Draw(self.settings.seed, account.key, number, *more)
+
+    # Reading
+
+    def find(self, account: Account, task_id: str) -> Task:
+        """The account's task.
+
+        Raises:
+            TaskNotFound: there is none of this id.
+            PermissionDenied: another account has it, and the choice `foreign_task` says so.
+        """
+        task = account.tasks.get(task_id)
+        if task is None or account.clock.now() >= self.timeline.forgotten_at(task):
+            if task is None and self.choices.foreign_task == "forbidden" and self.store.owner(task_id):
+                raise PermissionDenied("this key may not read this task")
+            raise TaskNotFound("no task has this id", param="task_id")
+        return task
+
+    def read(self, account: Account, task: Task) -> tuple[dict[str, Any], Act | None, bool]:
+        """One read by a caller: the body, the scenario's act for this read, and whether the read itself ended the task."""
+        with account.lock:
+            now = account.clock.now()
+            ended = tasks.read(task, now)
+            if ended:
+                account.schedule(now, "end", task)
+            act = self.catalogue.story(task.scenario).act("query", task.reads)
+            return self.views.view(account, task, now), act, ended
