@@ -54,7 +54,7 @@ def is_own(log: Mapping[str, Any]) -> bool:
 
 def _own(entry: Mapping[str, Any]) -> Json:
     """The event's JSON with the bodies, which stand where HAR wants them, put back."""
-    document = orjson.loads(orjson.dumps(entry["_event"]))
+    document: Json = orjson.loads(orjson.dumps(entry["_event"]))
     for member, har_body in (("request", entry["request"].get("postData")), ("answer", entry["response"]["content"])):
         message = document.get(member)
         if message and "body" in message and har_body is not None and "_kept" in har_body:

@@ -270,10 +270,7 @@ class View:
     def _gather(self) -> None:
         """Hand every sighting, attempt, download and note to the task that it is about."""
         for call in self.calls:
-            for body, source in _shown(call):
-                story = self._see(call.event, body, source)
-                if source == "create" and story.create is None:
-                    story.create = call
+            self._take_call(call)
         registered = {_target(story.callback_url): story for story in self.tasks.values() if story.callback_url}
         for attempt in self.callbacks:
             self._take(attempt, registered)
@@ -286,6 +283,15 @@ class View:
                 self.tasks[note.data["task_id"]].notes.append(note)
         for story in self.tasks.values():
             story.sightings.sort(key=lambda sighting: _began(sighting.event))
+
+    def _take_call(self, call: Call) -> None:
+        for body, source in _shown(call):
+            known = self.tasks.get(body["id"])
+            if source == "create" and known is not None and known.create is not None:
+                continue  # a replay shows the task as it was at its create, whenever it is sent
+            story = self._see(call.event, body, source)
+            if source == "create":
+                story.create = call
 
     def _take(self, attempt: Attempt, registered: Mapping[str, Story]) -> None:
         known = self.tasks.get(attempt.body["id"]) if is_task(attempt.body) else None

@@ -10,8 +10,7 @@ from typing import Any
 
 import orjson
 
-from contract_tests.contract import Contract
-from contract_tests.history import AnyEvent, Event
+from contract_tests.history import Event
 from contract_tests.ledger import Reading
 from contract_tests.rules.rulebook import Rule
 from contract_tests.view import Attempt, Call, Sighting, View
@@ -41,12 +40,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a judge found: how many things it looked at, the events it looked at, and the breaches."""
+    """What a judge found: how many things it looked at, the events it looked at, and the breaches.
+
+    broken: why the judge itself failed; empty when it did not.
+    """
 
     rule: Rule
     looked: int
     events: tuple[int, ...]
     findings: tuple[Finding, ...]
+    broken: str = ""
 
 
 Judge = Callable[[View, Rule], Iterator[Check]]
@@ -70,7 +73,7 @@ def check(holds: object, expected: object, seen: object, *shown: Shown) -> Check
 
 
 def _seqs(shown: Iterable[Shown]) -> tuple[int, ...]:
-    found = {}
+    found: dict[int, None] = {}
     for item in shown:
         event: Any = item.event if isinstance(item, Call | Sighting | Attempt) else item
         if event is not None:
@@ -91,23 +94,3 @@ def _words(value: object) -> str:
 def quoted(value: object) -> str:
     """*value* as JSON, so that the string "5" and the number 5 look different; shortened."""
     return _words(orjson.dumps(value).decode()) if isinstance(value, str) else _words(value)
-
-
-def run_judge(rule: Rule, view: View) -> Judgement:
-    """What the rule's judge finds in *view*.
-
-    Raises:
-        KeyError: the rule has no judge. Whatever a faulty judge raises; callers make a `kit-error` of it.
-    """
-    checks = list(JUDGES[rule.id](view, rule))
-    seen = dict.fromkeys(seq for found in checks for seq in found.events)
-    findings = dict.fromkeys(
-        Finding(rule.id, found.expected, found.seen, found.events) for found in checks if not found.holds
-    )
-    return Judgement(rule, len(checks), tuple(seen), tuple(findings))
-
-
-def judge_all(events: Iterable[AnyEvent], contract: Contract, book: Iterable[Rule]) -> list[Judgement]:
-    """The judgement of every rule of *book* on one history."""
-    view = View(events, contract)
-    return [run_judge(rule, view) for rule in book]

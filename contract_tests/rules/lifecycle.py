@@ -209,7 +209,12 @@ def identity_stays(view: View, _: Rule) -> Iterator[Check]:
 def unknown_ids(view: View, _: Rule) -> Iterator[Check]:
     """Looks at queries of ids that cannot be any, and of ids that the driver made up."""
     for call in view.calls:
-        if call.name != "getTask" or call.status in (0, 401, 402, 429) or call.faulty:
+        if (
+            call.name != "getTask"
+            or call.operation not in call.routes
+            or call.status in (0, 401, 402, 429)
+            or call.faulty
+        ):
             continue
         malformed = not view.contract.task_id_pattern.search(call.path.rpartition("/")[2])
         if malformed or call.probe.expect is Expect.NO_SUCH_TASK:

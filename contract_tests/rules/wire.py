@@ -5,6 +5,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from contract_tests.contract import DocumentedError, Flaw
+from contract_tests.labels import Topic
 from contract_tests.rules.judging import Check, check, judge, quoted
 from contract_tests.rules.rulebook import Rule
 from contract_tests.view import MISSING, Call, View
@@ -313,3 +314,14 @@ def callbacks_match(view: View, _: Rule) -> Iterator[Check]:
         flaws = view.contract.flaws("TerminalTask", attempt.body)
         hard = [flaw for flaw in flaws if not _is_softer(flaw)]
         yield check(not hard, "the contract's finished task", "; ".join(map(str, hard)), attempt)
+
+
+@judge("SS-03")
+def features_are_there(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the features that a target declared and at those that the drivers then missed."""
+    for note in view.notes:
+        if note.topic == Topic.RUN and note.data.get("features"):
+            yield check(True, "", "", note)
+        elif note.topic == Topic.MISSING_FEATURE:
+            feature, reason = note.data.get("feature"), note.data.get("reason")
+            yield check(False, f"the declared feature {feature}", str(reason or "lacking"), note)
