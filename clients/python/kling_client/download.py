@@ -225,14 +225,17 @@ class Downloader:
             if response.status_code not in _REDIRECTS or not target:
                 return response
             response.close()
-            previous, url = url, urljoin(url, target)
+            previous, url = url, _joined(url, target)
             if not _is_local(previous) and _is_local(url):
                 raise DownloadError("the link redirects to this machine; not followed")
         raise DownloadError("the link redirects without end")
 
     def _check_link(self, url: str) -> None:
         """Let https pass, and plain http where it does not leave this machine or the user said so."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise DownloadError("the link is not a URL") from None
         plain_is_fine = self._allow_http or _is_local(url)
         if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and plain_is_fine)):
             raise DownloadError(f"not a link to download from: {parts.scheme or 'no scheme'}://{parts.hostname or ''}")
@@ -266,6 +269,14 @@ def sync_folder(folder: Path) -> None:
         return
     finally:
         os.close(handle)
+
+
+def _joined(url: str, target: str) -> str:
+    """Where a redirect leads."""
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        raise DownloadError("the link redirects to something that is not a URL") from None
 
 
 def _is_local(url: str) -> bool:

@@ -63,8 +63,8 @@ class Slot:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.path = out.with_name(out.name + SUFFIX)
-        self._lock = out.with_name(out.name + ".kling.lock")
+        self.path = out.parent / (out.name + SUFFIX)
+        self._lock = out.parent / (out.name + ".kling.lock")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

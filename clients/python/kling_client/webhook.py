@@ -144,7 +144,8 @@ class Receiver:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request. Nothing slow happens here."""
         status, headers = self._answer(environ)
-        start_response(status, [*headers, ("Content-Length", "0")])
+        empty = [] if status.startswith("204") else [("Content-Type", "text/plain"), ("Content-Length", "0")]
+        start_response(status, [*headers, *empty])
         return [b""]
 
     @contextlib.contextmanager
