@@ -181,7 +181,7 @@ export class Generation {
   private async save(task: TaskView): Promise<readonly string[]> {
     const paths: string[] = [];
     const effect = async (): Promise<void> => {
-      this.tell("downloading", `${task.id} ${task.status}${charge(task)}`, task);
+      if (task.results.length > 0) this.tell("downloading", `${task.id} ${task.status}${charge(task)}, saving`, task);
       paths.push(...(await this.client.save(task, this.out, this.hooks)));
     };
     const { once } = this.options.receiver ?? {};

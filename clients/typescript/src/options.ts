@@ -133,7 +133,7 @@ function parsed(flags: Flags, args: readonly string[]): { values: Record<string,
   try {
     return parseArgs({ args: attached(flags, args), options, allowPositionals: true });
   } catch (error) {
-    throw new ConfigError((error as Error).message);
+    throw new ConfigError((error as Error).message.split(". ", 1)[0] ?? "");
   }
 }
 
