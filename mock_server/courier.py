@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 import orjson
@@ -22,6 +23,7 @@ from mock_server.timeline import Fired
 from mock_server.world import World
 
 _SENDERS = 32
+_LONG = 3600.0
 _HEADERS = {"content-type": "application/json"}
 
 
@@ -104,37 +106,44 @@ class Courier:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def notice(self, account: Account) -> None:
-        """Look at the account's agenda again: something was put on it, or its clock was set."""
+        """Look at the account's agenda again, because something was put on it; nothing to do where an earlier alarm is set."""
         due = account.next_due()
-        if due is None:
+        if due is None or due >= account.alarm:
             return
         left = account.clock.real_wait(due)
         if left is None:
             return
+        account.alarm = due
         at = clocks.monotonic() + left
-        if self._alarms and self._alarms[0][0] <= at and self._alarms[0][1] == account.name:
-            return
         with self._wake:
             heapq.heappush(self._alarms, (at, account.name))
             if at < self._sleeping_until:
                 self._wake.notify()
 
+    def notice_clock(self, account: Account) -> None:
+        """Look at the account's agenda again, because its clock was set."""
+        account.alarm = inf
+        self.notice(account)
+
     def _follow(self) -> None:
         while not self._stopping:
-            with self._wake:
-                left = self._alarms[0][0] - clocks.monotonic() if self._alarms else 3600.0
-                if left > 0:
-                    self._sleeping_until = clocks.monotonic() + left
-                    self._wake.wait(left)
-                    self._sleeping_until = 0.0
-                    continue
-                _, name = heapq.heappop(self._alarms)
-                while self._alarms and self._alarms[0] == (_, name):
-                    heapq.heappop(self._alarms)
-            account = self._world.store.named(name)
+            name = self._next_alarm()
+            account = self._world.store.named(name) if name else None
             if account is not None:
+                account.alarm = inf
                 self.settle(account)
                 self.notice(account)
+
+    def _next_alarm(self) -> str | None:
+        """Sleep until an alarm goes off, and say whose; None when something else woke the thread."""
+        with self._wake:
+            left = self._alarms[0][0] - clocks.monotonic() if self._alarms else _LONG
+            if left <= 0:
+                return heapq.heappop(self._alarms)[1]
+            self._sleeping_until = clocks.monotonic() + left
+            self._wake.wait(left)
+            self._sleeping_until = 0.0
+            return None
 
     # Steps
 
@@ -234,7 +243,7 @@ class Courier:
             delivery.attempts.append(attempt)
             again = None if extra else next_due(delivery, policy)
             if again is not None and delivery.id in account.deliveries:
-                account.schedule(again, "attempt", delivery)
+                account.schedule(again, delivery)
             account.changed.notify_all()
         world.journal.add(
             sent,

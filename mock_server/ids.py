@@ -24,7 +24,13 @@ class Draw:
 
     def text(self, alphabet: str, length: int) -> str:
         """*length* characters of *alphabet*."""
-        return "".join(alphabet[self.below(len(alphabet))] for _ in range(length))
+        size = len(alphabet)
+        value = self.below(size**length)
+        characters = []
+        for _ in range(length):
+            value, index = divmod(value, size)
+            characters.append(alphabet[index])
+        return "".join(characters)
 
 
 def fingerprint(*names: object, length: int = 12) -> str:

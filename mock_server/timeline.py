@@ -7,7 +7,7 @@ from mock_server.catalogue import Catalogue
 from mock_server.core import tasks
 from mock_server.core.deliveries import Delivery
 from mock_server.core.tasks import Status, Task
-from mock_server.store.memory import Account, Due
+from mock_server.store.memory import Account
 
 _STALE_AFTER = 0.5
 _COPY_AFTER = 0.5
@@ -32,14 +32,12 @@ class Timeline:
         self._retention = retention_seconds
 
     def schedule(self, account: Account, task: Task) -> None:
-        """Put the task's first change on the agenda; each change brings the next."""
+        """Put the task's next change on the agenda; each change brings the one after it, so a task stands there once."""
         start, end = tasks.starts_at(task), tasks.ends_at(task)
         if task.created_at < start < inf:
-            account.schedule(start, "start", task)
-        elif end < inf:
-            account.schedule(end, "end", task)
+            account.schedule(start, task)
         else:
-            account.schedule(self.forgotten_at(task), "retention", task)
+            account.schedule(end if end < inf else self.forgotten_at(task), task)
 
     def forgotten_at(self, task: Task) -> float:
         """When the task can no longer be read."""
@@ -49,30 +47,27 @@ class Timeline:
         """Let the next thing that is due at *now* happen; None when nothing is. An attempt is handed out to be sent."""
         with account.lock:
             while (due := account.pop_due(now)) is not None:
-                fired = self._happen(account, due)
+                fired = self._happen(account, *due)
                 if fired is not None:
                     account.changed.notify_all()
                     return fired
         return None
 
-    def _happen(self, account: Account, due: Due) -> Fired | None:
-        if isinstance(due.what, Delivery):
-            if due.what.id not in account.deliveries:
-                return None
-            return Fired(due.at, "attempt", due.what.task_id, delivery=due.what)
-        task = due.what
-        if task.id not in account.tasks or (due.kind == "end" and task.settled):
+    def _happen(self, account: Account, at: float, what: Task | Delivery) -> Fired | None:
+        if isinstance(what, Delivery):
+            return Fired(at, "attempt", what.task_id, delivery=what) if what.id in account.deliveries else None
+        if what.id not in account.tasks:
             return None
-        if due.kind == "retention":
-            self._forget(account, task)
-            return Fired(due.at, "retention", task.id)
-        if due.kind == "end":
-            return self._end(account, task, due.at)
-        if task.settled:
+        end = tasks.ends_at(what)
+        if not what.settled and (what.cancelled_at is not None or at >= end):
+            return self._end(account, what, at)
+        if at >= self.forgotten_at(what):
+            self._forget(account, what)
+            return Fired(at, "retention", what.id)
+        if what.settled:  # what was planned before it was cancelled
             return None
-        end = tasks.ends_at(task)
-        account.schedule(*((end, "end", task) if end < inf else (self.forgotten_at(task), "retention", task)))
-        return None if end <= due.at else Fired(due.at, "status", task.id, Status.PROCESSING)
+        account.schedule(end if end < inf else self.forgotten_at(what), what)
+        return Fired(at, "status", what.id, Status.PROCESSING)
 
     def _end(self, account: Account, task: Task, at: float) -> Fired:
         """Settle the charge, then owe the callback (document.txt, sentence 38)."""
@@ -83,7 +78,7 @@ class Timeline:
         else:
             account.credits += task.reserved
         self._owe(account, task, at)
-        account.schedule(max(self.forgotten_at(task), at), "retention", task)
+        account.schedule(max(self.forgotten_at(task), at), task)
         return Fired(at, "status", task.id, stage.status)
 
     def _owe(self, account: Account, task: Task, at: float) -> None:
@@ -99,11 +94,12 @@ class Timeline:
 
     def _deliver(self, account: Account, task: Task, due: float, content_type: str | None, twist: str | None) -> None:
         owed = account.of_task.setdefault(task.id, [])
-        delivery = Delivery(f"dlv-{task.id.rsplit('-', 1)[1]}-{len(owed) + 1}", task.id, task.callback_url or "", due)
+        name = f"dlv-{task.id.rsplit('-', 1)[1]}-{len(owed) + 1}"
+        delivery = Delivery(name, task.id, task.callback_url or "", due, (task.number, len(owed) + 1))
         delivery.content_type, delivery.twist = content_type, twist
         owed.append(delivery)
         account.deliveries[delivery.id] = delivery
-        account.schedule(due, "attempt", delivery)
+        account.schedule(due, delivery)
 
     def _forget(self, account: Account, task: Task) -> None:
         del account.tasks[task.id]
@@ -117,5 +113,5 @@ class Timeline:
             if task.settled or tasks.stage(task, now).status.terminal:
                 return False
             task.cancelled_at = now
-            account.schedule(now, "end", task)
+            account.schedule(now, task)
             return True

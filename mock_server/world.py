@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from mock_server.catalogue import Catalogue
@@ -273,17 +274,16 @@ class World:
             now = account.clock.now()
             draw = self._draw(account, account.number)
             suffix = draw.text(self._id["suffix_alphabet"], self._id["suffix_length"])
-            plan = draw_plan(story, draw.uniform, draw.below(1 << 16))
+            plan = draw_plan(story, draw.uniform, draw.below(1 << 8))
             if isinstance(seen, BadImage):
                 plan = Plan(Status.FAILED, plan.queued_for, 0.0, code=seen.code, stops_at=0)
             task = Task(
                 id=f"{self._id['prefix']}{int(now)}-{suffix}",
                 number=account.number,
                 created_at=now,
-                prompt=body.get("prompt"),
-                image=body["image_start"],
+                image=intern(body["image_start"]),
                 frame=seen.frame if isinstance(seen, Seen) else tasks.Frame(1, 1),
-                quality=quality,
+                quality=intern(quality),
                 seconds=seconds,
                 callback_url=body.get("callback_url"),
                 reserved=cost,
@@ -324,6 +324,6 @@ class World:
             now = account.clock.now()
             ended = tasks.read(task, now)
             if ended:
-                account.schedule(now, "end", task)
+                account.schedule(now, task)
             act = self.catalogue.story(task.scenario).act("query", task.reads)
             return self.views.view(account, task, now), act, ended

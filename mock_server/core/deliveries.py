@@ -6,6 +6,8 @@ Times are Unix seconds of the account's clock.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mock_server.core.tasks import Ordered
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -53,9 +55,13 @@ class Delivery:
     task_id: str
     url: str
     due: float
+    order: tuple[int, int] = (0, 0)
     attempts: list[Attempt] = field(default_factory=list)
     content_type: str | None = None
     twist: str | None = None
+
+    def __lt__(self, other: Ordered) -> bool:
+        return self.order < other.order
 
 
 def scheduled(delivery: Delivery) -> list[Attempt]:

@@ -6,6 +6,7 @@ Nothing here moves by itself. Time is an argument in Unix seconds of the account
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, inf
+from typing import Protocol
 
 
 class Status(StrEnum):
@@ -54,6 +55,15 @@ class Frame:
     digest: str | None = None
 
 
+class Ordered(Protocol):
+    """Whatever can stand on an agenda."""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Its place among things that fall due at one moment: the task's number, then the delivery's."""
+        ...
+
+
 @dataclass(slots=True)
 class Task:
     """The facts of one task. `ended_at` is a fact only where no plan foretells it: cancelled, or paced by polls."""
@@ -61,7 +71,6 @@ class Task:
     id: str
     number: int
     created_at: float
-    prompt: str | None
     image: str
     frame: Frame
     quality: str
@@ -74,6 +83,14 @@ class Task:
     cancelled_at: float | None = None
     ended_at: float | None = None
     settled: bool = False
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Its place among things that fall due at one moment."""
+        return (self.number, 0)
+
+    def __lt__(self, other: Ordered) -> bool:
+        return self.order < other.order
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,21 +5,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any
 
 from mock_server.clock import Clock
 from mock_server.core.deliveries import Delivery
 from mock_server.core.tasks import Task
 from mock_server.ids import fingerprint
 
-
-class Due(NamedTuple):
-    """Something that will happen: `what` is a task's next change, a delivery's next attempt, or an end of retention."""
-
-    at: float
-    order: int
-    kind: str
-    what: Task | Delivery
+Due = tuple[float, Task | Delivery]
+"""What will change and when. Where times are equal, tasks go in order of their numbers, each before its deliveries."""
 
 
 @dataclass(slots=True)
@@ -72,7 +67,7 @@ class Account:
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     of_task: dict[str, list[Delivery]] = field(default_factory=dict)
     agenda: list[Due] = field(default_factory=list)
-    scheduled: int = 0
+    alarm: float = inf
     queue: deque[Queued] = field(default_factory=deque)
     relays: dict[str, str] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
@@ -83,18 +78,17 @@ class Account:
     def __post_init__(self) -> None:
         self.changed = threading.Condition(self.lock)
 
-    def schedule(self, at: float, kind: str, what: Task | Delivery) -> None:
-        """Put something on the agenda; equal times keep the order of scheduling."""
-        self.scheduled += 1
-        heapq.heappush(self.agenda, Due(at, self.scheduled, kind, what))
+    def schedule(self, at: float, what: Task | Delivery) -> None:
+        """Put something on the agenda: a task's next change or a delivery's next attempt."""
+        heapq.heappush(self.agenda, (at, what))
 
     def next_due(self) -> float | None:
         """When the next thing on the agenda falls due."""
-        return self.agenda[0].at if self.agenda else None
+        return self.agenda[0][0] if self.agenda else None
 
     def pop_due(self, now: float) -> Due | None:
         """Take the next thing off the agenda, if it is due at *now*."""
-        return heapq.heappop(self.agenda) if self.agenda and self.agenda[0].at <= now else None
+        return heapq.heappop(self.agenda) if self.agenda and self.agenda[0][0] <= now else None
 
     def count(self, what: str) -> int:
         """How often *what* has been called, this time included."""
@@ -110,6 +104,7 @@ class Account:
                 kept.clear()
             self.clock, self.credits, self.used, self.number = clock, credits, 0.0, 0
             self.models, self.rate_limit = None, None
+            self.alarm = inf
             self.changed.notify_all()
 
 

@@ -193,7 +193,7 @@ class Control:
         for clock in self._clocks(account):
             clock.set(body["mode"], float(body.get("rate", 1.0)))
         for one in self._chosen(account):
-            self.courier.notice(one)
+            self.courier.notice_clock(one)
         self._note(account, "clock", **self._clock(account))
         return self._clock(account)
 

@@ -43,7 +43,7 @@ class Edge:
         """Answer one request."""
         body = b""
         if scope.method not in ("GET", "HEAD"):
-            body = await _body(proto)
+            body = await _body(scope, proto)
         request = Request(
             scope.method, scope.path, scope.query_string, scope.headers, body, scope.client.rpartition(":")[0]
         )
@@ -82,8 +82,12 @@ class Edge:
             proto.response_bytes(status, headers, body)
 
 
-async def _body(proto: Any) -> bytes:
+async def _body(scope: Any, proto: Any) -> bytes:
     """The request's body, as far as any route would read it."""
+    length = scope.headers.get("content-length")
+    if length is not None and int(length) <= _READ_AT_MOST:  # the server refuses a length that is no number
+        whole: bytes = await proto()
+        return whole
     chunks: list[bytes] = []
     size = 0
     async for chunk in proto:
