@@ -23,6 +23,7 @@ export interface Answer {
 /** The largest API answer that is read, in bytes; task objects are a few hundred. */
 const LARGEST_ANSWER = 4 * 2 ** 20;
 
+const BAD_PORT = "bad port";
 /** Failures that come before a request can have been written, beside those of certificates. */
 const BEFORE_SENDING = new Set([
   "ECONNREFUSED",
@@ -31,6 +32,7 @@ const BEFORE_SENDING = new Set([
   "EHOSTUNREACH",
   "ENETUNREACH",
   "UND_ERR_CONNECT_TIMEOUT",
+  BAD_PORT,
 ]);
 const OF_CERTIFICATES = /CERT|^ERR_TLS_|^ERR_SSL_|^UNABLE_TO_/;
 
@@ -84,6 +86,8 @@ export function lost(error: unknown, timeoutMs: number): NetworkError {
 
 function causeCode(error: unknown): string {
   for (let each = error; each instanceof Error; each = each.cause) {
+    // Ports that `fetch` never calls; the error has no code.
+    if (each.message === "bad port") return BAD_PORT;
     if ("code" in each && typeof each.code === "string") return each.code;
   }
   return error instanceof Error ? error.name : "unknown";

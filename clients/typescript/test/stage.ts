@@ -93,10 +93,13 @@ function answer(response: ServerResponse, reply: Reply, url: string): void {
   const isRaw = Buffer.isBuffer(reply.body) || typeof reply.body === "string";
   const filled = isRaw ? reply.body : JSON.stringify(reply.body ?? {}).replaceAll("{stage}", url);
   const body = Buffer.from(filled as string);
-  const headers = Object.fromEntries(Object.entries(reply.headers ?? {}).map(([name, value]) => [name, value.replaceAll("{stage}", url)]));
-  response.writeHead(reply.status ?? 200, { "content-type": "application/json", "content-length": body.length, ...headers });
+  const headers = { "content-type": "application/json", "content-length": String(body.length), ...reply.headers };
+  // An empty value takes a header away.
+  const shown = Object.entries(headers).filter(([, value]) => value !== "");
+  response.writeHead(reply.status ?? 200, Object.fromEntries(shown.map(([name, value]) => [name, value.replaceAll("{stage}", url)])));
   if (reply.cut === undefined) return void response.end(body);
-  response.write(body.subarray(0, reply.cut), () => setImmediate(() => response.destroy()));
+  // Ended, not reset: what was written arrives.
+  response.write(body.subarray(0, reply.cut), () => response.socket?.end());
 }
 
 /** Time that passes only while somebody sleeps. */
