@@ -3,15 +3,23 @@
 import threading
 from base64 import b64encode
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-mock-token"}
 )
+
+
+class Headers(Protocol):
+    """What of a request's headers is needed later: a mapping, or what the server made of them."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Pairs of name and value."""
+        ...
 
 
 @dataclass(slots=True)
@@ -24,7 +32,7 @@ class Entry:
     kind: str
     method: str = ""
     url: str = ""
-    request_headers: Mapping[str, str] | None = None
+    request_headers: Headers | None = None
     request_body: bytes = b""
     status: int | None = None
     headers: list[tuple[str, str]] | None = None
@@ -54,20 +62,27 @@ class Journal:
     def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
         """Record one entry; the oldest make room."""
         entry = Entry(0, at, account, kind, **facts)
+        weight = len(entry.request_body) + len(entry.body)
+        if weight > self._body:
+            self._cut(entry)
+            weight = entry.weight
+        entries = self._entries
+        with self._lock:
+            entry.seq = self.next_seq
+            self.next_seq += 1
+            entries.append(entry)
+            self._held += weight
+            while len(entries) > self._most or self._held > self._total:
+                self._held -= entries.popleft().weight
+        return entry
+
+    def _cut(self, entry: Entry) -> None:
         if len(entry.request_body) > self._body:
             entry.more["request_body_bytes"] = len(entry.request_body)
             entry.request_body = entry.request_body[: self._body]
         if len(entry.body) > self._body:
             entry.more["body_bytes"] = len(entry.body)
             entry.body = entry.body[: self._body]
-        with self._lock:
-            entry.seq = self.next_seq
-            self.next_seq += 1
-            self._entries.append(entry)
-            self._held += entry.weight
-            while len(self._entries) > self._most or self._held > self._total:
-                self._held -= self._entries.popleft().weight
-        return entry
 
     def entries(self, account: str | None = None, since: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries from number *since* on, oldest first; of one account, or of all."""
@@ -180,8 +195,8 @@ def _content(entry: Entry, mime: str) -> dict[str, Any]:
         return {"size": size, "mimeType": mime, "text": b64encode(entry.body).decode(), "encoding": "base64"}
 
 
-def _shown_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    return {name.lower(): redacted(name, value) for name, value in (headers or {}).items()}
+def _shown_headers(headers: Headers | None) -> dict[str, str]:
+    return {name.lower(): redacted(name, value) for name, value in (headers.items() if headers else ())}
 
 
 def _pairs(headers: dict[str, str]) -> list[dict[str, str]]:

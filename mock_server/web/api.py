@@ -33,6 +33,7 @@ class Api:
 
     def __init__(self, world: World, courier: Courier) -> None:
         self.world, self.courier = world, courier
+        self._run = fingerprint("run", world.settings.seed)
         self._numbers = count(1)
         self._task_id = world.contract.shape(world.contract.parameter("getTask", "task_id"))
         self.handlers: dict[str, Handler] = {"createVideo": self.create_video, "getTask": self.get_task}
@@ -69,14 +70,14 @@ class Api:
 
     def finish(self, reply: Reply, request: Request, account: Account | None, started: float) -> Reply:
         """Give the reply its request id and write both into the journal."""
-        reply.headers.append(("x-request-id", fingerprint(self.world.settings.seed, next(self._numbers), length=24)))
+        reply.headers.append(("x-request-id", f"{self._run}{next(self._numbers):012x}"))
         self.world.journal.add(
             account.clock.now() if account else self.world.store.clock.now(),
             account.name if account else None,
             "exchange",
             method=request.method,
             url=request.url,
-            request_headers=dict(request.headers.items()),
+            request_headers=request.headers,
             request_body=request.body,
             status=reply.status,
             headers=reply.headers,

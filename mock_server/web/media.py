@@ -45,7 +45,7 @@ class Media:
             "download",
             method=request.method,
             url=request.url,
-            request_headers=dict(request.headers.items()),
+            request_headers=request.headers,
             status=reply.status,
             headers=reply.headers,
             seconds=clocks.monotonic() - started,
