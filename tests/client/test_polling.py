@@ -210,6 +210,16 @@ def test_a_stuck_task_is_given_up_at_the_deadline(make_client, service, kit, tim
     assert (caught.value.task_id, caught.value.outcome) == (kit.task_id, "gave_up")
 
 
+def test_news_does_not_cut_a_retry_after_short(make_client, service, kit):
+    """CP-03 holds for callbacks too."""
+    service.on("poll", kit.refused(429, Retry_After="60"), kit.answer(kit.task("completed")))
+    client = make_client()
+
+    client.wait(client.create(kit.image), pause=lambda seconds: True)
+
+    assert kit.gaps(service.seen("poll"))[0] >= 60
+
+
 def test_a_404_right_after_the_create_is_not_believed(client, service, kit):
     """CP-16: the service may not know it yet."""
     gone = kit.refused(404, "task_not_found")

@@ -221,6 +221,22 @@ def test_a_local_file_is_uploaded(make_client, service, kit, tmp_path):
     assert json.loads(create.body)["image_start"] == f"{kit.files}/frame.png"
 
 
+def test_an_upload_is_tried_again(client, service, kit, tmp_path):
+    """It costs nothing; but not for ever."""
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (640, 400)).save(path)
+    fine = kit.answer({"success": True, "data": {"file_url": f"{kit.files}/frame.png"}})
+    service.on("upload", kit.refused(503), kit.refused(429, Retry_After="9"), fine)
+    assert client.upload(path) == f"{kit.files}/frame.png"
+    assert kit.gaps(service.seen("upload"))[1] >= 9
+
+    service.on("upload", kit.refused(503))
+    with pytest.raises(ServerError):
+        client.upload(path)
+
+    assert len(service.seen("upload")) == 6
+
+
 def _images(folder):
     """Files that no first frame can be."""
     Image.new("RGB", (299, 400)).save(folder / "small.png")

@@ -326,6 +326,16 @@ def test_the_receiver_listens(receiver, effects, news, completed, kit):
     assert len(effects) == 1
 
 
+def test_a_port_can_be_listened_on_again_at_once(receiver, news, completed):
+    """The connections of the run before are still closing."""
+    port = 0
+    for _ in range(3):
+        with listening(receiver, port) as port:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/", news)
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert answer.status == 204
+
+
 def test_no_url_of_a_callback_is_fetched(receiver, service, kit, effects, completed):
     """CW-13: only the API is asked."""
     lie = kit.task("completed", results=["https://evil.test/x.mp4"], callback="https://evil.test/")

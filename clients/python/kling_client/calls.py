@@ -17,8 +17,11 @@ from kling_client.contract import Contract, shipped
 from kling_client.creation import Creation
 from kling_client.download import Downloader, DownloadPolicy
 from kling_client.errors import (
+    ApiError,
     KlingError,
     LinkExpired,
+    NetworkError,
+    RateLimited,
     RequestInvalid,
     ResultMissing,
     ServerError,
@@ -296,15 +299,28 @@ class Calls:
         """
         file = Path(path)
         media_type = check_image(file, self.contract.image)
-        with file.open("rb") as content:
-            files = {"file": (file.name, content, media_type)}
-            timeouts = Timeouts(self.timeouts.connect, self.timeouts.total, self.timeouts.total)
-            answer = self._files.call("POST", self.contract.path("uploadStream"), timeouts, files=files)
+        answer = self._upload(file, media_type, attempts=3)
         data = answer.body.get("data")
         url = data.get("file_url") if isinstance(data, dict) else None
         if not isinstance(url, str) or not url:
             raise ServerError("the upload was answered without a file_url", status=200)
         return url
+
+    def _upload(self, file: Path, media_type: str, attempts: int) -> Answer:
+        """Send a file, again if need be: an upload costs nothing, and a spare copy is forgotten by itself."""
+        timeouts = Timeouts(self.timeouts.connect, self.timeouts.total, self.timeouts.total)
+        content = file.read_bytes()
+        while True:
+            files = {"file": (file.name, content, media_type)}
+            attempts -= 1
+            try:
+                return self._files.call("POST", self.contract.path("uploadStream"), timeouts, files=files)
+            except (RateLimited, ServerError, NetworkError) as error:
+                asked = error.retry_after if isinstance(error, ApiError) else None
+                wait = max(self.poll.min_poll, asked or 0.0)
+                if attempts <= 0 or wait >= self.poll.deadline:
+                    raise
+                self.sleep(wait)
 
     def credits(self) -> Mapping[str, Any]:
         """The balance, as the service says it: `token` and `user`, each with remaining and used credits.

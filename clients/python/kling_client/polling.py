@@ -168,8 +168,11 @@ class Wait:
         """Wait, unless the deadline comes first: a wait that cannot end in a read is of no use to anybody."""
         left = self._left(started)
         if wait >= left:
-            raise GaveUp(task_id, self._policy.deadline, self._last)
-        if wait and self._pause(wait):
+            raise GaveUp(task_id, self._clock() - started, self._last)
+        if self._failures:
+            # News is no reason to come back before the service asked for it, or to hurry one that is in trouble.
+            self._plain_pause(wait)
+        elif wait and self._pause(wait):
             self._keep_floor()
 
     def _keep_floor(self) -> None:

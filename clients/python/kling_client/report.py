@@ -13,6 +13,7 @@ from kling_client.errors import KlingError
 from kling_client.generation import Event, Video
 from kling_client.http import one_line
 from kling_client.tasks import Task
+from kling_client.transport import blot
 
 
 def secrets_of(given: str | None) -> list[str]:
@@ -46,7 +47,7 @@ class Report:
     def hide(self, text: str) -> str:
         """*text* without keys."""
         for key in self.secrets:
-            text = text.replace(key, "***")
+            text = blot(text, key)
         return text
 
     def completed(self, video: Video) -> None:

@@ -24,6 +24,7 @@ from kling_client.errors import ConfigError, NetworkError
 from kling_client.timing import Clock
 
 CHUNK = 1 << 16
+_SHORTEST_SECRET = 8
 _UNSENDABLE = (requests.exceptions.ProxyError, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
 
 
@@ -59,7 +60,12 @@ class Bearer(AuthBase):
 
     def hide(self, text: str) -> str:
         """*text* with the key blotted out, should somebody echo it."""
-        return text.replace(self._key, "***")
+        return blot(text, self._key)
+
+
+def blot(text: str, key: str) -> str:
+    """*text* without *key*. A key of a few characters is a placeholder; blotting it would only garble words."""
+    return text.replace(key, "***") if len(key) >= _SHORTEST_SECRET else text
 
 
 class NoCredentials(AuthBase):
