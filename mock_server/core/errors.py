@@ -57,6 +57,10 @@ class FileNotFound(ApiError):
     """No file has this id."""
 
 
+class FileQuotaExceeded(ApiError):
+    """The account holds as many files as it may."""
+
+
 class RouteNotFound(ApiError):
     """No such path."""
 
