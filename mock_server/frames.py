@@ -120,7 +120,7 @@ class Frames:
                 check=self._check,
             )
         except FetchFailed as error:
-            raise BadImage("image_processing_error", f"could not be fetched: {error.reason}") from error
+            raise BadImage("image_processing_error", error.reason) from error
 
     def _check(self, url: str) -> Target:
         target = check(url, AddressRules(("https", "http"), len(url), True))

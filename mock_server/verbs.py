@@ -79,7 +79,7 @@ def _verb(group: click.Group, name: str) -> Callable[[Verb], Verb]:
             if as_json:
                 click.echo(json.dumps(value, indent=2))
             else:
-                _show(text)
+                click.echo(text)
 
         command.__doc__ = function.__doc__
         command.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
@@ -92,27 +92,14 @@ def _verb(group: click.Group, name: str) -> Callable[[Verb], Verb]:
     return decorate
 
 
-def _show(text: Any) -> None:
-    if isinstance(text, str):
-        click.echo(text)
-        return
-    from rich.console import Console
-
-    Console(soft_wrap=False).print(text)
-
-
-def _table(title: str, columns: list[str], rows: list[list[str]]) -> Any:
+def _lines(title: str, rows: list[list[str]]) -> str:
+    """Rows as columns that line up; never folded, so that they can be searched and cut."""
     if not rows:
         return f"no {title}"
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("task", "delivery"))
-    for row in rows:
-        table.add_row(*row)
-    return table
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _time(at: float | None) -> str:
@@ -177,21 +164,20 @@ def _list_verbs(group: click.Group) -> None:
         """List the tasks."""
         answer = remote.call("GET", "/tasks")
         rows = [[one["id"], one["status"], f"{one['progress']} %", one["scenario"]] for one in answer["tasks"]]
-        return answer, _table("tasks", ["task", "status", "progress", "scenario"], rows)
+        return answer, _lines("tasks", rows)
 
     @_verb(group, "deliveries")
     @click.option("--task", "task_id", help="Only this task's.")
     def deliveries(remote: Remote, task_id: str | None) -> tuple[Any, Any]:
         """List the callbacks owed, with each attempt."""
         answer = remote.call("GET", "/deliveries", task_id=task_id)
-        rows = []
+        lines = []
         for owed in answer["deliveries"]:
-            for number, attempt in enumerate(owed["attempts"] or [None]):
-                first = number == 0
-                name, state, url = (owed["id"], owed["state"], owed["url"]) if first else ("", "", "")
-                rows.append([name, state, url, *_attempt(attempt, owed)])
-        columns = ["delivery", "state", "url", "attempt", "due", "ended", "outcome"]
-        return answer, _table("deliveries", columns, rows)
+            lines.append(f"{owed['id']}  {owed['state']}  {owed['url']}")
+            lines += [_attempt(attempt) for attempt in owed["attempts"]]
+            if owed["next_due"] is not None:
+                lines.append(f"     next due {_time(owed['next_due'])}")
+        return answer, "\n".join(lines) or "no deliveries"
 
     @_verb(group, "journal")
     @click.option("--har", type=click.Path(path_type=Path), help="Write HAR 1.2 to this file.")
@@ -204,7 +190,7 @@ def _list_verbs(group: click.Group) -> None:
             return value, f"{len(value['log']['entries'])} entries in {har}"
         answer = remote.call("GET", "/journal", since=since)
         rows = [[str(one["seq"]), _time(one["at"]), one["kind"], *_exchange(one)] for one in answer["entries"]]
-        return answer, _table("entries", ["seq", "at", "kind", "what", "answer", "scenario", "fault"], rows)
+        return answer, _lines("entries", rows)
 
     @_verb(group, "scenarios")
     def scenarios(remote: Remote) -> tuple[Any, Any]:
@@ -218,11 +204,11 @@ def _list_verbs(group: click.Group) -> None:
         return answer, "\n".join(lines)
 
 
-def _attempt(attempt: dict[str, Any] | None, owed: dict[str, Any]) -> list[str]:
-    if attempt is None:
-        return ["-", _time(owed["next_due"]), "-", "-"]
-    status = f" ({attempt['status']})" if attempt["status"] else ""
-    return [str(attempt["attempt"]), _time(attempt["due"]), _time(attempt["ended"]), attempt["outcome"] + status]
+def _attempt(attempt: dict[str, Any]) -> str:
+    status = f" {attempt['status']}" if attempt["status"] else ""
+    detail = f"  ({attempt['detail']})" if attempt.get("detail") else ""
+    times = f"due {_time(attempt['due'])}  ended {_time(attempt['ended'])}"
+    return f"  {attempt['attempt']:>2}  {times}  {attempt['outcome']}{status}{detail}"
 
 
 def _exchange(entry: dict[str, Any]) -> list[str]:
