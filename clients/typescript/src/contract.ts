@@ -168,11 +168,13 @@ export interface components {
         };
         /** @description Why a task failed. x-fixed-by says who can do something about it, x-retryable whether the same request may succeed later. */
         readonly TaskErrorCode: string & ("content_policy_violation" | "invalid_parameters" | "image_processing_error" | "image_dimension_mismatch" | "request_cancelled" | "generation_failed_no_content" | "service_error" | "generation_timeout" | "resource_exhausted" | "quota_exceeded" | "service_unavailable" | "resource_not_found" | "unknown_error");
+        /** @description A file as long as it lives. Both URLs need no key; the second one makes a browser save the file. */
         readonly FileEntry: {
             readonly file_id: string;
             readonly file_name: string;
             readonly original_name: string;
             readonly file_size: number;
+            /** @description What the content is, whatever name or header say; application/octet-stream where it is not known. */
             readonly mime_type: string;
             readonly file_url: components["schemas"]["HttpUrl"];
             readonly download_url: components["schemas"]["HttpUrl"];
@@ -444,6 +446,12 @@ export const CONTRACT = {
       code: "file_not_found",
       type: "invalid_request_error",
       legacyType: "not_found_error"
+    },
+    FileQuotaExceeded: {
+      status: 403,
+      code: "file_quota_exceeded",
+      type: "invalid_request_error",
+      legacyType: "permission_error"
     },
     RouteNotFound: {
       status: 404,
