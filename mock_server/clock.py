@@ -37,24 +37,33 @@ class Clock:
     def __init__(self, mode: Mode = "real", rate: float = 1.0, now: float | None = None) -> None:
         self._lock = threading.Lock()
         self.mode: Mode = mode
-        self._rate = _rate(mode, rate)
-        self._real = wall()
-        self._base = self._real if now is None else now
+        real = wall()
+        self._run: _Run = (real if now is None else now, real, _rate(mode, rate))
+        self._steady = True
 
     def now(self) -> float:
         """Unix seconds on this clock."""
-        rate = self._rate
-        return self._base if rate == 0.0 else self._base + (wall() - self._real) * rate
+        if self._steady:
+            run = self._run
+            now = _shown(run)
+            if self._steady and self._run is run:  # else it was set meanwhile, and this may lie ahead of what it shows now
+                return now
+        with self._lock:
+            return _shown(self._run)
 
     def reading(self) -> Reading:
         """Time, mode and rate together."""
-        return Reading(self.now(), self.mode, self._rate)
+        with self._lock:
+            return Reading(_shown(self._run), self.mode, self._run[2])
 
     def set(self, mode: Mode, rate: float = 1.0) -> None:
         """Go on from where it is, in another mode."""
         with self._lock:
-            self._base, self._real = self.now(), wall()
-            self.mode, self._rate = mode, _rate(mode, rate)
+            self._steady = False
+            real = wall()
+            self._run = (_shown(self._run, real), real, _rate(mode, rate))
+            self.mode = mode
+            self._steady = True
 
     def move_to(self, moment: float) -> None:
         """Set a manual clock forward to *moment*; one that is already past it stays.
@@ -65,22 +74,33 @@ class Clock:
         with self._lock:
             if self.mode != "manual":
                 raise NotManual(f"the clock is {self.mode}; only a manual clock can be advanced")
-            self._base = max(self._base, moment)
+            base, real, rate = self._run
+            self._run = (max(base, moment), real, rate)
 
     def fork(self) -> "Clock":
         """A clock of its own that starts where this one is."""
-        return Clock(self.mode, self._rate or 1.0, self.now())
+        return Clock(self.mode, self._run[2] or 1.0, self.now())
 
     def real_seconds(self, span: float) -> float:
         """How long *span* of this clock's seconds takes when somebody really waits for it; a manual clock waits in real time."""
-        return span / (self._rate or 1.0)
+        return span / (self._run[2] or 1.0)
 
     def real_wait(self, moment: float) -> float | None:
         """Real seconds until the clock shows *moment*; 0 when it already does, None when it never will by itself."""
         left = moment - self.now()
         if left <= 0:
             return 0.0
-        return left / self._rate if self._rate else None
+        rate = self._run[2]
+        return left / rate if rate else None
+
+
+_Run = tuple[float, float, float]
+"""What a clock showed, the real time at which it did, and its rate: read together, replaced whole."""
+
+
+def _shown(run: _Run, real: float | None = None) -> float:
+    base, began, rate = run
+    return base if rate == 0.0 else base + max(0.0, (wall() if real is None else real) - began) * rate
 
 
 def _rate(mode: Mode, rate: float) -> float:

@@ -110,8 +110,7 @@ class Timeline:
         """End *task* as cancelled; False when it has ended already."""
         with account.lock:
             now = account.clock.now()
-            if task.settled or tasks.stage(task, now).status.terminal:
+            if task.settled or not tasks.cancel(task, now):
                 return False
-            task.cancelled_at = now
             account.schedule(now, task)
             return True

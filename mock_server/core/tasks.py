@@ -81,6 +81,7 @@ class Task:
     plan: Plan
     reads: int = 0
     cancelled_at: float | None = None
+    cancelled_reads: int = 0
     ended_at: float | None = None
     settled: bool = False
 
@@ -110,12 +111,13 @@ CANCELLED = "request_cancelled"
 def stage(task: Task, now: float) -> Stage:
     """Where *task* is for somebody who looks at *now*."""
     if task.cancelled_at is not None:
-        return Stage(Status.FAILED, _running(task, task.cancelled_at).progress, task.cancelled_at, CANCELLED)
+        running = _running(task, task.cancelled_at, task.cancelled_reads)
+        return Stage(Status.FAILED, running.progress, task.cancelled_at, CANCELLED)
     end = ends_at(task)
     if now >= end:
         plan = task.plan
         return Stage(plan.outcome, 100 if plan.outcome is Status.COMPLETED else plan.stops_at, end, plan.code)
-    return _running(task, now)
+    return _running(task, now, task.reads)
 
 
 def ends_at(task: Task) -> float:
@@ -140,11 +142,19 @@ def read(task: Task, now: float) -> bool:
     return False
 
 
-def _running(task: Task, now: float) -> Stage:
+def cancel(task: Task, now: float) -> bool:
+    """End *task* as cancelled, at the progress it has; False when it has ended already."""
+    if stage(task, now).status.terminal:
+        return False
+    task.cancelled_at, task.cancelled_reads = now, task.reads
+    return True
+
+
+def _running(task: Task, now: float, reads: int) -> Stage:
     plan = task.plan
     if plan.polls:
         pending, processing = plan.polls
-        read = task.reads - pending
+        read = reads - pending
         if read <= 0:
             return Stage(Status.PENDING, 0, task.created_at)
         return Stage(Status.PROCESSING, progress(plan, read / (processing + 1)), task.created_at)

@@ -1,0 +1,279 @@
+"""Scenario files: what they may say, in which words they are refused, and what becomes of them."""
+
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mock_server.core.errors import ApiError, TaskNotFound, documented
+from mock_server.core.scenarios import (
+    TAG,
+    Act,
+    Answer,
+    Outcome,
+    Pace,
+    Scenario,
+    Story,
+    Wire,
+    parse_choice,
+    plan,
+    seconds,
+)
+from mock_server.core.tasks import CANCELLED, Status
+
+FAILED: dict[str, Any] = {
+    "name": "failed",
+    "summary": "accepted, then fails while it runs",
+    "params": {"code": "service_error", "at": 40},
+    "pace": {"by": "time", "queued": "5s", "runs": "20s..30s"},
+    "outcome": {"status": "failed", "code": "{code}", "progress": "{at}"},
+}
+
+
+def scenario(**more: Any) -> Scenario:
+    """A scenario with these members."""
+    return Scenario.model_validate({"name": "one", "summary": "a story", **more})
+
+
+def complaint(function: Any, *given: Any, **named: Any) -> str:
+    """What *function* says when it refuses."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - pydantic's ValidationError is one; the words are judged
+        function(*given, **named)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5s", 5.0),
+        ("250ms", 0.25),
+        ("1.5m", 90.0),
+        ("24h", 86_400.0),
+        ("30d", 2_592_000.0),
+        ("7", 7.0),
+        (" 3s ", 3.0),
+        (0, 0.0),
+        (2.5, 2.5),
+    ],
+)
+def test_durations_read_as_people_write_them(text: str | float, value: float) -> None:
+    """With a unit, or bare seconds."""
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "5 s", "-1s", "5sec", "1h30m", "s", "soon", -1, True, float("nan"), "1e3"])
+def test_other_durations_are_refused_with_an_example(text: Any) -> None:
+    """The message shows how to write one."""
+    assert "write it like 5s, 250ms, 2m or 24h" in complaint(seconds, text)
+
+
+def test_spans_are_fixed_drawn_or_endless() -> None:
+    """One number, two with dots between them, `never`, or a bare pair."""
+    pace = Pace(queued="5s", runs="40s..2m")  # type: ignore[arg-type]
+
+    assert (pace.queued, pace.runs) == ((5.0, 5.0), (40.0, 120.0))
+    assert Pace(runs="never").runs == (inf, inf)  # type: ignore[arg-type]
+    assert Pace(runs=(1.0, 2.0)).runs == (1.0, 2.0)
+    assert "runs backwards" in complaint(Pace, runs="5s..1s")
+
+
+@pytest.mark.parametrize(
+    ("written", "acts"),
+    [
+        ([1], {1}),
+        ([1, 3], {1, 3}),
+        (["2..4"], {2, 3, 4}),
+        (["3.."], {3, 4, 5, 6}),
+        (2, {2}),
+        ("2..3", {2, 3}),
+        ([1, "5.."], {1, 5, 6}),
+    ],
+)
+def test_calls_are_counted_from_one(written: Any, acts: set[int]) -> None:
+    """Single ones, ranges, and from one on."""
+    act = Act(when={"create": written}, answer=Answer(status=500))
+
+    assert {nth for nth in range(1, 7) if act.acts("create", nth)} == acts
+    assert not any(act.acts("query", nth) for nth in range(1, 7))
+
+
+@pytest.mark.parametrize("written", [0, -1, "0..2", "x", "1-3", [1.5], True])
+def test_other_counts_are_refused(written: Any) -> None:
+    """The message shows how to count."""
+    assert "write 1, 2..4 or 2.." in complaint(Act, when={"create": written}, answer=Answer(status=500))
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "words"),
+    [
+        (Answer, {}, "a status or a documented error"),
+        (Act, {"when": {"create": 1}}, "exactly one of answer, wire, edit"),
+        (Act, {"when": {"create": 1}, "edit": {}, "wire": {"endless": True}}, "exactly one of answer, wire, edit"),
+        (Act, {"when": {"update": 1}, "edit": {}}, "'create', 'query' or 'link'"),
+        (Wire, {}, "exactly one of cut, silent, short, drip, endless"),
+        (Wire, {"cut": "after", "endless": True}, "exactly one of cut, silent, short, drip, endless"),
+        (Outcome, {"code": "service_error"}, "a failed outcome, and only that, has a code"),
+        (Outcome, {"status": "failed"}, "a failed outcome, and only that, has a code"),
+        (Outcome, {"progress": 100}, "less than or equal to 99"),
+        (Story, {"name": "x", "surprise": 1}, "Extra inputs are not permitted"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(model: Any, given: dict[str, Any], words: str) -> None:
+    """Each in words that say what would be right."""
+    assert words in complaint(model, **given)
+
+
+@pytest.mark.parametrize(
+    ("wire", "name"),
+    [
+        ({"cut": "after"}, "cut"),
+        ({"silent": "before"}, "silent"),
+        ({"short": 0.5}, "short"),
+        ({"drip": "2s"}, "drip"),
+        ({"endless": True}, "endless"),
+    ],
+)
+def test_a_wire_fault_has_a_name(wire: dict[str, Any], name: str) -> None:
+    """The journal calls it so."""
+    assert Wire(**wire).name == name
+
+
+def test_params_fill_the_holes_with_their_own_type() -> None:
+    """A whole hole keeps number and truth; one inside a text becomes text; a hole without a param stays."""
+    one = scenario(
+        params={"at": 40, "code": "service_error", "on": True},
+        outcome={"status": "failed", "code": "{code}", "progress": "{at}"},
+        callbacks={"never": "{on}", "edit": {"set": {"a": ["{code} at {at}", 1], "b": "{other}"}}},
+    )
+
+    story = one.fill({"at": 7})
+
+    assert (story.outcome.progress, story.outcome.code, story.callbacks.never) == (7, "service_error", True)
+    assert story.callbacks.edit is not None
+    assert story.callbacks.edit.set == {"a": ["service_error at 7", 1], "b": "{other}"}
+
+
+def test_a_param_that_the_scenario_has_not_is_refused() -> None:
+    """The message lists those that it has."""
+    assert "has no param 'speed'; it has at, code" in complaint(Scenario.model_validate(FAILED).fill, {"speed": 1})
+    assert "it has none" in complaint(scenario().fill, {"speed": 1})
+
+
+def test_a_flat_act_is_a_list_of_one() -> None:
+    """`when` beside `answer` is short for `acts`, and goes before those that are listed."""
+    one = scenario(
+        when={"create": 1}, answer={"status": 500}, acts=[{"when": {"query": 1}, "edit": {"drop": ["usage"]}}]
+    )
+
+    story = one.fill({})
+
+    assert [tuple(act.when) for act in story.acts] == [("create",), ("query",)]
+    assert story.act("create", 1) is story.acts[0]
+    assert story.act("create", 2) is None
+
+
+@pytest.mark.parametrize(
+    "data", [None, 3, [], {"name": "Bad Name", "summary": "x"}, {"name": "x", "summary": ""}, {"summary": "x"}]
+)
+def test_a_file_that_is_no_scenario_is_refused(data: Any) -> None:
+    """Not a mapping, a name that is none, no summary."""
+    with pytest.raises(ValidationError):
+        Scenario.model_validate(data)
+
+
+def test_a_story_that_is_spelled_out_is_taken_as_it_is() -> None:
+    """The form with `story` is what the flat form becomes."""
+    assert Scenario.model_validate({"name": "one", "summary": "s", "story": {}}) == Scenario(
+        name="one", summary="s", story={}
+    )
+
+
+def test_a_plan_is_drawn_from_the_story() -> None:
+    """Spans are drawn, the outcome is copied, the seed goes along."""
+    story = Scenario.model_validate(FAILED).fill({})
+
+    drawn = plan(story, lambda low, high: (low + high) / 2, 99)
+
+    assert (drawn.outcome, drawn.code, drawn.stops_at) == (Status.FAILED, "service_error", 40)
+    assert (drawn.queued_for, drawn.runs_for, drawn.polls, drawn.seed) == (5.0, 25.0, None, 99)
+
+
+def test_a_cancelled_outcome_is_a_failure_with_its_own_code() -> None:
+    """As the service shows it."""
+    drawn = plan(scenario(outcome={"status": "cancelled", "progress": 30}).fill({}), max, 0)
+
+    assert (drawn.outcome, drawn.code, drawn.stops_at) == (Status.FAILED, CANCELLED, 30)
+
+
+def test_a_poll_paced_plan_draws_no_time() -> None:
+    """Counts of reads, and no estimate."""
+    drawn = plan(scenario(pace={"by": "polls", "pending": 2, "processing": 3}).fill({}), max, 0)
+
+    assert (drawn.polls, drawn.queued_for, drawn.runs_for, drawn.stops_at) == ((2, 3), 0.0, 0.0, 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("failed", ("failed", {})),
+        ("failed code=service_error at=40", ("failed", {"code": "service_error", "at": 40})),
+        ("slow  queued=2.5  x=true y=false", ("slow", {"queued": 2.5, "x": True, "y": False})),
+        ("slow queued=2s..3s", ("slow", {"queued": "2s..3s"})),
+        ("", ("", {})),
+    ],
+)
+def test_a_choice_names_a_scenario_and_its_params(text: str, choice: tuple[str, dict[str, Any]]) -> None:
+    """Values are numbers and truths where they read like it."""
+    assert parse_choice(text) == choice
+
+
+def test_a_choice_that_does_not_read_like_one_is_refused() -> None:
+    """The message shows a param."""
+    assert "write it like code=service_error" in complaint(parse_choice, "failed code")
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_is_a_choice_or_refused(text: str) -> None:
+    """Nothing but ValueError comes out."""
+    try:
+        name, params = parse_choice(text)
+    except ValueError:
+        return
+    assert isinstance(name, str)
+    assert all(isinstance(key, str) for key in params)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "found"),
+    [
+        ("a cat [[failed code=service_error at=3]] runs", "failed code=service_error at=3"),
+        ("[[slow]]", "slow"),
+        ("[[slow ]]", "slow"),
+        ("[[Slow]]", None),
+        ("[[]]", None),
+        ("[ [slow]]", None),
+    ],
+)
+def test_a_tag_in_a_prompt_is_found(prompt: str, found: str | None) -> None:
+    """Between double brackets, in lower case."""
+    tag = TAG.search(prompt)
+
+    assert (tag and tag[1] + tag[2]) == found
+
+
+def test_every_failure_is_documented_under_its_own_name() -> None:
+    """A failure knows its entry, what was wrong, and more headers."""
+    error = TaskNotFound("no task has this id", param="task_id", headers={"Retry-After": "1"})
+
+    assert documented()["TaskNotFound"] is TaskNotFound
+    assert all(issubclass(one, ApiError) for one in documented().values())
+    assert (error.entry, error.message, error.param, error.headers) == (
+        "TaskNotFound",
+        "no task has this id",
+        "task_id",
+        {"Retry-After": "1"},
+    )
+    assert TaskNotFound("x").headers == {}
