@@ -10,7 +10,17 @@ import { parse } from "yaml";
 const SOURCE = new URL("../../../openapi/kling-v3-turbo.yaml", import.meta.url);
 const TARGET = new URL("../src/contract.ts", import.meta.url);
 /** The types that the client works with; whatever these refer to comes along. */
-const ROOTS = ["CreateVideo", "CreatedTask", "Task", "TerminalTask", "TaskErrorCode", "Status", "Quality", "UploadedFile", "Error"];
+const ROOTS = [
+  "CreateVideo",
+  "CreatedTask",
+  "Task",
+  "TerminalTask",
+  "TaskErrorCode",
+  "Status",
+  "Quality",
+  "UploadedFile",
+  "Error",
+];
 /** `Error` would hide the language's own. */
 const ALIASES = { Error: "ErrorBody" };
 
@@ -28,7 +38,8 @@ function at(document, ...path) {
   return value;
 }
 
-const resolved = (document, schema) => (schema.$ref ? { ...at(document, ...schema.$ref.slice(2).split("/")), ...schema } : schema);
+const resolved = (document, schema) =>
+  schema.$ref ? { ...at(document, ...schema.$ref.slice(2).split("/")), ...schema } : schema;
 const isNever = (schema) => schema?.not !== undefined && Object.keys(schema.not).length === 0;
 const constants = (schema) => schema.enum ?? schema.oneOf.map((option) => option.const);
 
@@ -53,7 +64,8 @@ async function types(document) {
     {
       immutable: true,
       defaultNonNullable: false,
-      transform: (schema) => (isNever(schema) ? ts.factory.createKeywordTypeNode(ts.SyntaxKind.NeverKeyword) : undefined),
+      transform: (schema) =>
+        isNever(schema) ? ts.factory.createKeywordTypeNode(ts.SyntaxKind.NeverKeyword) : undefined,
     },
   );
   const wanted = nodes.filter((node) => node.name?.text === "components");
@@ -110,7 +122,11 @@ function pathOf(document, id) {
   throw new Error(`the contract has no operation ${id}`);
 }
 
-const ratio = (text) => text.split(":").map(Number).reduce((width, height) => width / height);
+const ratio = (text) =>
+  text
+    .split(":")
+    .map(Number)
+    .reduce((width, height) => width / height);
 
 function imageRules(document) {
   const image = at(document, "components", "schemas", "CreateVideo", "properties", "image_start", "x-image");
@@ -140,7 +156,9 @@ function callbackRules(document) {
 /** The terminal statuses whose tasks must carry *member*. */
 function terminalStatuses(document, member) {
   const shapes = at(document, "components", "schemas", "TerminalTask", "oneOf").map((each) => resolved(document, each));
-  return shapes.filter((shape) => shape.required?.includes(member)).map((shape) => at(shape, "properties", "status", "const"));
+  return shapes
+    .filter((shape) => shape.required?.includes(member))
+    .map((shape) => at(shape, "properties", "status", "const"));
 }
 
 /** Manners that the contract asks of readers of a task; null where it names none. */

@@ -16,7 +16,14 @@ const block = (ranges: readonly string[]): BlockList => {
 
 const INTERNAL = block(CONTRACT.callback.internal);
 /** Special-purpose IPv4 beside what the contract names (IANA's registry): nobody's callback can be there. */
-const SPECIAL = block(["192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"]);
+const SPECIAL = block([
+  "192.0.0.0/24",
+  "192.0.2.0/24",
+  "198.18.0.0/15",
+  "198.51.100.0/24",
+  "203.0.113.0/24",
+  "224.0.0.0/3",
+]);
 /** All of IPv6 that is global unicast. */
 const GLOBAL = block(["2000::/3"]);
 const LOOPBACK = block(["127.0.0.0/8", "::1/128"]);
@@ -51,7 +58,9 @@ export function baseAddress(text: string, allowHttp = false): string {
     throw new ConfigError("the base URL must be scheme, host and path only");
   }
   if (url.protocol === "http:" && !isLoopback(url) && !allowHttp) {
-    throw new ConfigError(`refusing to send the key over plain http to ${url.host}; use https, or allow it with --allow-http`);
+    throw new ConfigError(
+      `refusing to send the key over plain http to ${url.host}; use https, or allow it with --allow-http`,
+    );
   }
   return (url.origin + url.pathname).replace(/\/+$/, "");
 }

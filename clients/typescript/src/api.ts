@@ -63,7 +63,8 @@ export class Api {
     private readonly timeoutMs: number,
     readonly tools: Tools,
   ) {
-    if (!/^[\x21-\x7e]+$/.test(key)) throw new errors.ConfigError("the API key is empty or holds characters that no key has");
+    if (!/^[\x21-\x7e]+$/.test(key))
+      throw new errors.ConfigError("the API key is empty or holds characters that no key has");
   }
 
   /**
@@ -89,7 +90,8 @@ export class Api {
     const { clock } = this.tools;
     if (clock.now() >= deadline) throw new errors.GaveUp("the time limit passed");
     for (let wait = this.opensAt - clock.now(); wait > 0; wait = this.opensAt - clock.now()) {
-      if (this.opensAt > deadline) throw new errors.GaveUp(`the service asks to wait ${Math.ceil(wait / 1000)} s, beyond the time limit`);
+      if (this.opensAt > deadline)
+        throw new errors.GaveUp(`the service asks to wait ${Math.ceil(wait / 1000)} s, beyond the time limit`);
       await clock.sleep(wait);
     }
   }

@@ -32,7 +32,8 @@ export async function run(args: readonly string[], around: Surroundings): Promis
     return 0;
   }
   try {
-    if (!isCommand) throw new ConfigError(`${name === "" ? "no command" : `there is no command ${name}`}; see kling --help`);
+    if (!isCommand)
+      throw new ConfigError(`${name === "" ? "no command" : `there is no command ${name}`}; see kling --help`);
     await Promise.race([perform(name as CommandName, rest, report, env), around.interrupted]);
     if (report.outcome === "completed") report.finish();
     return 0;
@@ -47,7 +48,12 @@ function answerOf(args: readonly string[], text: string): string | undefined {
   return args[0] === "--version" ? `kling, version ${PACKAGE.version}` : undefined;
 }
 
-async function perform(name: CommandName, args: readonly string[], report: Report, env: NodeJS.ProcessEnv): Promise<void> {
+async function perform(
+  name: CommandName,
+  args: readonly string[],
+  report: Report,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
   report.secrets = secretsOf(env);
   const given = parse(name, args, env);
   report.asJson = given.has("json");

@@ -90,7 +90,8 @@ export class KlingClient {
     this.pace = { ...PACE, ...given({ minPoll: CONTRACT.polling.minPollSeconds }), ...given(options.pace ?? {}) };
     const { minPoll } = this.pace;
     positive("poll interval", minPoll);
-    this.deadlineMs = positive("deadline", options.deadline ?? CONTRACT.polling.giveUpSeconds ?? GIVE_UP_SECONDS) * 1000;
+    this.deadlineMs =
+      positive("deadline", options.deadline ?? CONTRACT.polling.giveUpSeconds ?? GIVE_UP_SECONDS) * 1000;
     const bounds = { deadline: this.deadlineMs / 1000, firstWait: Math.min(DOWNLOAD.firstWait, minPoll) };
     this.downloads = { ...DOWNLOAD, ...bounds, ...given(options.download ?? {}) };
   }
@@ -155,7 +156,10 @@ export class KlingClient {
    * @throws ApiError NetworkError it cannot be read; ServerError also for an answer that is not this task.
    */
   async get(taskId: string): Promise<TaskView> {
-    const answer = await this.api.send({ method: "GET", url: taskUrl(this.baseUrl, checkedId(taskId)) }, this.deadlineFromNow());
+    const answer = await this.api.send(
+      { method: "GET", url: taskUrl(this.baseUrl, checkedId(taskId)) },
+      this.deadlineFromNow(),
+    );
     const task = answer.status === 200 ? taskFrom(answer.json) : undefined;
     if (task?.id === taskId) return task;
     throw this.api.errorOf(answer);
@@ -214,7 +218,10 @@ export class KlingClient {
    * @throws ApiError NetworkError it cannot be read.
    */
   async credits(): Promise<Readonly<Record<string, unknown>>> {
-    const answer = await this.api.send({ method: "GET", url: this.baseUrl + CONTRACT.paths.credits }, this.deadlineFromNow());
+    const answer = await this.api.send(
+      { method: "GET", url: this.baseUrl + CONTRACT.paths.credits },
+      this.deadlineFromNow(),
+    );
     const data = (answer.json as { data?: unknown } | null | undefined)?.data;
     if (answer.status === 200 && typeof data === "object" && data !== null) return data as Record<string, unknown>;
     throw this.api.errorOf(answer);
@@ -222,7 +229,15 @@ export class KlingClient {
 
   /** The links of *task*; what a failed one says is cleaned, since it is shown. */
   private links(task: TaskView): readonly string[] {
-    if (!isTerminal(task)) throw new ServerError({ status: 200, code: null, type: null, message: "the task is no longer finished", param: null, requestId: null });
+    if (!isTerminal(task))
+      throw new ServerError({
+        status: 200,
+        code: null,
+        type: null,
+        message: "the task is no longer finished",
+        param: null,
+        requestId: null,
+      });
     const { error } = task;
     const clean = (text: string | null): string | null => (text === null ? null : this.clean(text));
     return linksOf(error ? { ...task, error: { code: clean(error.code), message: clean(error.message) } } : task);

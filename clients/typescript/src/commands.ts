@@ -58,7 +58,11 @@ async function generate(given: Given, report: Report, env: NodeJS.ProcessEnv): P
 }
 
 /** Runs *action* with a receiver that listens meanwhile, where there is a port to listen on. */
-async function receiving(url: string | undefined, port: number | undefined, action: (receiver?: Receiver) => Promise<void>): Promise<void> {
+async function receiving(
+  url: string | undefined,
+  port: number | undefined,
+  action: (receiver?: Receiver) => Promise<void>,
+): Promise<void> {
   if (url === undefined || port === undefined || !URL.canParse(url)) return action();
   const { pathname, search } = new URL(url);
   const receiver = new Receiver({ path: pathname + search });
@@ -95,7 +99,8 @@ function fieldsFrom(given: Given, callbackUrl: string | undefined): Wishes["fiel
 
 /** The output file's name where none is given. */
 function nameFor(image: string): string {
-  const name = isUrl(image) && URL.canParse(image) ? basename(decodeURIComponent(new URL(image).pathname)) : basename(image);
+  const name =
+    isUrl(image) && URL.canParse(image) ? basename(decodeURIComponent(new URL(image).pathname)) : basename(image);
   return `${name.slice(0, name.length - extname(name).length) || "video"}.mp4`;
 }
 
@@ -136,7 +141,11 @@ async function credits(given: Given, report: Report): Promise<void> {
   if (report.asJson) return report.json(balance);
   for (const [owner, entry] of Object.entries(balance)) {
     if (typeof entry !== "object" || entry === null) continue;
-    const { remaining_credits: left, used_credits: used, unlimited_credits: unlimited } = entry as Record<string, unknown>;
+    const {
+      remaining_credits: left,
+      used_credits: used,
+      unlimited_credits: unlimited,
+    } = entry as Record<string, unknown>;
     report.answer(`${owner}: ${unlimited ? "unlimited" : String(left)} credits left, ${String(used)} used`);
   }
 }

@@ -64,7 +64,12 @@ const maybeAccepted = (error: KlingError): boolean =>
 
 async function once(api: Api, body: CreateVideo, options: CreateOptions): Promise<Created | Failure> {
   const headers = { "content-type": "application/json", [CONTRACT.idempotency.header]: options.idempotencyKey };
-  const request = { method: "POST", url: options.base + CONTRACT.paths.create, headers, body: JSON.stringify(body) } as const;
+  const request = {
+    method: "POST",
+    url: options.base + CONTRACT.paths.create,
+    headers,
+    body: JSON.stringify(body),
+  } as const;
   try {
     const answer = await api.send(request, options.deadline);
     const task = answer.status < 300 ? taskFrom(answer.json) : undefined;

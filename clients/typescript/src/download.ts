@@ -64,7 +64,13 @@ const UNTYPED = ["", "application/octet-stream", "binary/octet-stream", "applica
  * @throws NotAVideo it serves something else.
  * @throws DownloadError it could not be had within the bounds.
  */
-export async function download(tools: Tools, link: string, out: string, settings: DownloadSettings, options: DownloadOptions): Promise<void> {
+export async function download(
+  tools: Tools,
+  link: string,
+  out: string,
+  settings: DownloadSettings,
+  options: DownloadOptions,
+): Promise<void> {
   const part = await PartFile.beside(out);
   const end = tools.clock.now() + settings.deadline * 1000;
   try {
@@ -79,11 +85,20 @@ export async function download(tools: Tools, link: string, out: string, settings
   }
 }
 
-async function waitFor(failure: Again, attempt: number, end: number, tools: Tools, settings: DownloadSettings, options: DownloadOptions): Promise<void> {
+async function waitFor(
+  failure: Again,
+  attempt: number,
+  end: number,
+  tools: Tools,
+  settings: DownloadSettings,
+  options: DownloadOptions,
+): Promise<void> {
   const wait = Math.max(settings.firstWait * 1000 * 2 ** (attempt - 1), failure.afterMs);
   const { reason } = failure;
   if (attempt >= settings.attempts || tools.clock.now() + wait >= end) {
-    throw reason instanceof DownloadError ? reason : new DownloadError(`the video could not be downloaded: ${reason.message}`);
+    throw reason instanceof DownloadError
+      ? reason
+      : new DownloadError(`the video could not be downloaded: ${reason.message}`);
   }
   options.onTrouble?.(`${reason.message}; the download goes on in ${(wait / 1000).toFixed(1)} s`);
   await tools.clock.sleep(wait);
@@ -125,13 +140,19 @@ class Attempt {
     let url = new URL(link);
     for (let hop = 0; hop <= this.settings.redirects; hop += 1) {
       this.checkLink(url);
-      const headers = { "user-agent": USER_AGENT, accept: "*/*", "accept-encoding": "identity", ...this.part.resuming() };
+      const headers = {
+        "user-agent": USER_AGENT,
+        accept: "*/*",
+        "accept-encoding": "identity",
+        ...this.part.resuming(),
+      };
       const response = await this.tools.fetch(url.href, { headers, redirect: "manual", signal: this.stall.signal });
       const target = response.headers.get("location");
       if (!REDIRECTS.includes(response.status) || !target || !URL.canParse(target, url.href)) return response;
       await response.body?.cancel();
       const next = new URL(target, url.href);
-      if (isLoopback(next) && !isLoopback(url)) throw new DownloadError("the link redirects to this machine; not followed");
+      if (isLoopback(next) && !isLoopback(url))
+        throw new DownloadError("the link redirects to this machine; not followed");
       url = next;
     }
     throw new DownloadError("the link redirects without end");
@@ -157,16 +178,21 @@ class Attempt {
       if (response.body && !response.bodyUsed) await response.body.cancel();
     }
     const { size, total } = this.part;
-    if (total !== undefined && size !== total) throw new Again(new NetworkError(`the video was cut after ${size} of ${total} bytes`, true));
+    if (total !== undefined && size !== total)
+      throw new Again(new NetworkError(`the video was cut after ${size} of ${total} bytes`, true));
     await this.part.check();
   }
 
   /** Judges the status and headers, and sets the part to where the body begins. */
   private async accept(response: Response): Promise<void> {
     const { status, headers } = response;
-    if (GONE.includes(status)) throw new LinkExpired(`the link answers HTTP ${status}: it has expired, or was never there`);
+    if (GONE.includes(status))
+      throw new LinkExpired(`the link answers HTTP ${status}: it has expired, or was never there`);
     if (PASSING.includes(status) || status >= 500) {
-      throw new Again(new DownloadError(`the link answers HTTP ${status}`), retryAfter(headers, this.tools.clock.now()));
+      throw new Again(
+        new DownloadError(`the link answers HTTP ${status}`),
+        retryAfter(headers, this.tools.clock.now()),
+      );
     }
     if (status === 416) throw new NotAVideo("the link refuses to go on where it was cut");
     if (status !== 200 && status !== 206) throw new DownloadError(`the link answers HTTP ${status}`);
@@ -180,7 +206,8 @@ class Attempt {
   }
 
   private checkBound(size: number, end: number): void {
-    if (size > this.settings.maxBytes) throw new DownloadError(`the video is larger than ${this.settings.maxBytes} bytes`);
+    if (size > this.settings.maxBytes)
+      throw new DownloadError(`the video is larger than ${this.settings.maxBytes} bytes`);
     if (this.tools.clock.now() >= end) throw new DownloadError("the download took longer than its time limit");
   }
 }

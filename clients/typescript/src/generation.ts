@@ -5,14 +5,23 @@ import { access, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 import { type KlingClient, type Hooks, isUrl } from "./client.js";
-import { ApiError, ConfigError, CreateOutcomeUnknown, KlingError, NetworkError, RequestInvalid, TaskFailed } from "./errors.js";
+import {
+  ApiError,
+  ConfigError,
+  CreateOutcomeUnknown,
+  KlingError,
+  NetworkError,
+  RequestInvalid,
+  TaskFailed,
+} from "./errors.js";
 import { readFrame } from "./image.js";
 import { type Receiver } from "./receiver.js";
 import { type RunRecord, Slot, digest } from "./state.js";
 import { type TaskView } from "./task.js";
 import { type VideoRequest, createBody } from "./validate.js";
 
-type EventKind = "uploading" | "creating" | "accepted" | "resuming" | "status" | "trouble" | "downloading" | "bytes" | "saved";
+type EventKind =
+  "uploading" | "creating" | "accepted" | "resuming" | "status" | "trouble" | "downloading" | "bytes" | "saved";
 
 /** What happens: `task` where one is known, `text` for people. */
 export interface GenerationEvent {
@@ -66,7 +75,12 @@ export class Generation {
     this.deadline = client.deadlineFromNow();
     this.hooks = {
       deadline: this.deadline,
-      onRead: (task) => this.tell("status", `${task.id} ${task.status}${task.progress === undefined ? "" : ` ${task.progress}%`}`, task),
+      onRead: (task) =>
+        this.tell(
+          "status",
+          `${task.id} ${task.status}${task.progress === undefined ? "" : ` ${task.progress}%`}`,
+          task,
+        ),
       onTrouble: (text) => this.tell("trouble", text),
       onBytes: (received, total) => this.tell("bytes", `${received}${total === undefined ? "" : ` of ${total}`} bytes`),
     };
@@ -108,7 +122,10 @@ export class Generation {
     if (!record) return { id: await this.createNew(wishes, name), fresh: true };
     if (record.digest !== name) {
       const about = record.task_id ? `task ${record.task_id}` : "a create whose outcome is not known";
-      throw new RequestInvalid("out", `${this.slot.path} is about another request (${about}); resume it, or start anew with --new`);
+      throw new RequestInvalid(
+        "out",
+        `${this.slot.path} is about another request (${about}); resume it, or start anew with --new`,
+      );
     }
     if (record.task_id === null) return { id: await this.repeatLost(record, wishes), fresh: true };
     this.tell("resuming", `${record.task_id}: resuming, nothing new is created`);
@@ -124,7 +141,14 @@ export class Generation {
     }
     const body = createBody({ ...wishes.fields, image_start: await this.client.frameUrl(wishes.image, this.hooks) });
     const key = wishes.idempotencyKey ?? this.client.newIdempotencyKey();
-    return this.send({ phase: "creating", digest: name, idempotency_key: key, base_url: this.client.baseUrl, body, task_id: null });
+    return this.send({
+      phase: "creating",
+      digest: name,
+      idempotency_key: key,
+      base_url: this.client.baseUrl,
+      body,
+      task_id: null,
+    });
   }
 
   /** What an earlier run sent without hearing of it: again with the same key, but only when the user says so. */
@@ -147,7 +171,8 @@ export class Generation {
       return task.id;
     } catch (error) {
       // Refused, or never sent: nothing is owed. A lost outcome is another error, and keeps the record.
-      if (error instanceof ApiError || error instanceof NetworkError || error instanceof RequestInvalid) await this.slot.clear();
+      if (error instanceof ApiError || error instanceof NetworkError || error instanceof RequestInvalid)
+        await this.slot.clear();
       throw error;
     }
   }
@@ -205,7 +230,8 @@ export class Generation {
     });
     const there = await stat(this.out).catch(() => undefined);
     if (there?.isDirectory()) throw new ConfigError(`${this.out} is a folder`);
-    if (there && there.size > 0 && !overwrite) throw new ConfigError(`${this.out} is there already; --overwrite replaces it`);
+    if (there && there.size > 0 && !overwrite)
+      throw new ConfigError(`${this.out} is there already; --overwrite replaces it`);
   }
 }
 

@@ -5,7 +5,9 @@ import { readFileSync } from "node:fs";
 import { NetworkError } from "./errors.js";
 
 /** What package.json says. */
-export const PACKAGE = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+export const PACKAGE = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
 
 /** Names the client to the service. */
 export const USER_AGENT = `kling-client-typescript/${PACKAGE.version} node/${process.versions.node}`;

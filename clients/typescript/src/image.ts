@@ -45,7 +45,8 @@ export async function readFrame(path: string): Promise<Frame> {
 
 function checkShape({ width, height }: Header): void {
   const rules = CONTRACT.image;
-  if (Math.min(width, height) < rules.minSidePx) refuse(`${width}x${height}: a side is shorter than ${rules.minSidePx} pixels`);
+  if (Math.min(width, height) < rules.minSidePx)
+    refuse(`${width}x${height}: a side is shorter than ${rules.minSidePx} pixels`);
   const ratio = width / height;
   if (ratio < rules.ratioMin || ratio > rules.ratioMax) {
     refuse(`${width}x${height}: the ratio is outside ${rules.ratioMin} to ${rules.ratioMax}`);
@@ -54,7 +55,10 @@ function checkShape({ width, height }: Header): void {
 
 /** Width and height of a PNG: its first chunk is IHDR. */
 function pngHeader(bytes: Buffer): Header | undefined {
-  const isPng = bytes.length >= 24 && bytes.toString("latin1", 0, 8) === "\x89PNG\r\n\x1a\n" && bytes.toString("latin1", 12, 16) === "IHDR";
+  const isPng =
+    bytes.length >= 24 &&
+    bytes.toString("latin1", 0, 8) === "\x89PNG\r\n\x1a\n" &&
+    bytes.toString("latin1", 12, 16) === "IHDR";
   return isPng ? { format: "png", width: bytes.readUInt32BE(16), height: bytes.readUInt32BE(20) } : undefined;
 }
 
@@ -66,10 +70,11 @@ const isBare = (marker: number): boolean => marker === 0x01 || (marker >= 0xd0 &
 /** Width and height of a JPEG: in its frame header, after other segments. */
 function jpegHeader(bytes: Buffer): Header | undefined {
   if (bytes.length < 4 || bytes.readUInt16BE(0) !== 0xffd8) return undefined;
-  for (let at = 2; at + 9 <= bytes.length; ) {
+  for (let at = 2; at + 9 <= bytes.length;) {
     const marker = bytes[at + 1] ?? 0;
     if (bytes[at] !== 0xff) return undefined;
-    if (isFrame(marker)) return { format: "jpeg", height: bytes.readUInt16BE(at + 5), width: bytes.readUInt16BE(at + 7) };
+    if (isFrame(marker))
+      return { format: "jpeg", height: bytes.readUInt16BE(at + 5), width: bytes.readUInt16BE(at + 7) };
     if (marker === 0xff) at += 1;
     else at += isBare(marker) ? 2 : 2 + bytes.readUInt16BE(at + 2);
   }

@@ -11,7 +11,8 @@ import { NotAVideo } from "./errors.js";
  */
 export async function assertStart(file: FileHandle): Promise<void> {
   const { bytesRead, buffer } = await file.read(Buffer.alloc(8), 0, 8, 0);
-  if (bytesRead < 8 || buffer.toString("latin1", 4) !== "ftyp") throw new NotAVideo("what the link serves is not an MP4");
+  if (bytesRead < 8 || buffer.toString("latin1", 4) !== "ftyp")
+    throw new NotAVideo("what the link serves is not an MP4");
 }
 
 /**
@@ -21,7 +22,7 @@ export async function assertStart(file: FileHandle): Promise<void> {
  */
 export async function assertWhole(file: FileHandle, size: number): Promise<void> {
   const kinds = new Set<string>();
-  for (let at = 0; at < size; ) {
+  for (let at = 0; at < size;) {
     const { length, kind } = await boxAt(file, at, size);
     kinds.add(kind);
     at += length;

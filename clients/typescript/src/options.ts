@@ -121,11 +121,15 @@ export function parse(name: CommandName, args: readonly string[], env: NodeJS.Pr
   const { target, variable, flags } = COMMANDS[name];
   const { values, positionals } = parsed(flags, args);
   const stated = variable && positionals.length === 0 && env[variable] ? [env[variable]] : positionals;
-  if (stated.length !== (target ? 1 : 0)) throw new ConfigError(`kling ${name} takes ${target ?? "no arguments"}; see kling ${name} --help`);
+  if (stated.length !== (target ? 1 : 0))
+    throw new ConfigError(`kling ${name} takes ${target ?? "no arguments"}; see kling ${name} --help`);
   return new Given(stated[0] ?? "", { ...fromVariables(flags, env), ...values });
 }
 
-function parsed(flags: Flags, args: readonly string[]): { values: Record<string, string | boolean | (string | boolean)[] | undefined>; positionals: string[] } {
+function parsed(
+  flags: Flags,
+  args: readonly string[],
+): { values: Record<string, string | boolean | (string | boolean)[] | undefined>; positionals: string[] } {
   const options: NonNullable<ParseArgsConfig["options"]> = {};
   for (const [name, { takes, many }] of Object.entries(flags)) {
     options[name] = { type: takes ? "string" : "boolean", ...(many ? { multiple: true } : {}) };

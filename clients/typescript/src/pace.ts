@@ -54,6 +54,8 @@ export class Pace {
   afterFailure(askedMs?: number): number {
     const doubled = Math.max(this.wait, Math.min(this.wait * 2, this.errorCeiling));
     this.wait = Math.max(doubled, Math.min(askedMs ?? 0, this.errorCeiling));
-    return askedMs === undefined ? this.wait : Math.max(doubled, askedMs + this.random() * this.settings.minPoll * 1000);
+    return askedMs === undefined
+      ? this.wait
+      : Math.max(doubled, askedMs + this.random() * this.settings.minPoll * 1000);
   }
 }

@@ -42,7 +42,9 @@ export interface ReceiverOptions {
   readonly log?: (message: string) => void;
 }
 
-const DEFAULTS: Required<Pick<ReceiverOptions, "path" | "maxBytes" | "backlog" | "attempts" | "retryWait" | "clock" | "log">> = {
+const DEFAULTS: Required<
+  Pick<ReceiverOptions, "path" | "maxBytes" | "backlog" | "attempts" | "retryWait" | "clock" | "log">
+> = {
   path: "/",
   maxBytes: 2 ** 20,
   backlog: 1000,
@@ -156,7 +158,10 @@ export class Receiver {
         return await this.confirm(taskId);
       } catch (error) {
         const passing = !(error instanceof ApiError) || error instanceof ServerError || error instanceof RateLimited;
-        const what = error instanceof ApiError || error instanceof NetworkError ? "could not be confirmed" : "could not be acted on";
+        const what =
+          error instanceof ApiError || error instanceof NetworkError
+            ? "could not be confirmed"
+            : "could not be acted on";
         log(`${taskId} ${what}: ${error instanceof Error ? error.message : "unknown"}`);
         if (!passing) return undefined;
       }
@@ -184,7 +189,7 @@ export class Receiver {
 function reply(response: ServerResponse, status: number): void {
   if (status === 405) response.setHeader("allow", "POST");
   if (status >= 400) response.setHeader("connection", "close");
-  response.writeHead(status, { "content-length": 0 }).end();
+  response.writeHead(status, status === 204 ? {} : { "content-length": 0 }).end();
 }
 
 /** The whole body; undefined when it is larger than *most* bytes. */
@@ -225,7 +230,9 @@ export async function listen(receiver: Receiver, port: number): Promise<{ port: 
   server.requestTimeout = server.headersTimeout = CONTRACT.callback.timeoutSeconds * 1000;
   server.unref();
   await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => reject(new ConfigError(`cannot listen on port ${port} (${error.code ?? error.name})`)));
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      reject(new ConfigError(`cannot listen on port ${port} (${error.code ?? error.name})`)),
+    );
     server.listen(port, "127.0.0.1", resolve);
   });
   const close = (): void => {

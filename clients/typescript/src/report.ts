@@ -19,7 +19,10 @@ const LONGEST_LINE = 2000;
 
 /** *text* on one line, without control characters. */
 const oneLine = (text: string): string =>
-  text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ").trim().slice(0, LONGEST_LINE);
+  text
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
+    .trim()
+    .slice(0, LONGEST_LINE);
 
 /** One run's outcome, in the words of the result file. */
 export class Report {
@@ -76,7 +79,8 @@ export class Report {
   seen({ kind, text, task }: GenerationEvent): void {
     if (task) Object.assign(this, { task, taskId: task.id });
     const isTerminal = this.streams.err.isTTY === true;
-    if (isTerminal && (kind === "status" || kind === "bytes")) this.draw(kind === "bytes" ? text : (task?.status ?? ""));
+    if (isTerminal && (kind === "status" || kind === "bytes"))
+      this.draw(kind === "bytes" ? text : (task?.status ?? ""));
     else if (kind !== "bytes" && kind !== "saved" && text !== this.last) {
       if (isTerminal) this.streams.err.write("\r\x1b[K");
       this.say(text);

@@ -44,7 +44,9 @@ export function taskFrom(json: unknown): TaskView | undefined {
     results,
     raw,
     progress: asNumber(raw["progress"]),
-    error: raw["error"] ? { code: asText(error["code"]) ?? null, message: asText(error["message"]) ?? null } : undefined,
+    error: raw["error"]
+      ? { code: asText(error["code"]) ?? null, message: asText(error["message"]) ?? null }
+      : undefined,
     creditsReserved: asNumber(usage["credits_reserved"]),
     creditsUsed: asNumber(usage["credits_used"]),
     estimatedTime: asNumber(info["estimated_time"]),

@@ -47,7 +47,10 @@ async function once(api: Api, frame: Frame, path: string, options: UploadOptions
   const body = new FormData();
   body.append("file", new Blob([frame.bytes], { type: `image/${frame.format}` }), basename(path));
   try {
-    const answer = await api.send({ method: "POST", url: options.base + CONTRACT.paths.upload, body }, options.deadline);
+    const answer = await api.send(
+      { method: "POST", url: options.base + CONTRACT.paths.upload, body },
+      options.deadline,
+    );
     const url = (answer.json as Partial<UploadedFile> | undefined)?.data?.file_url;
     if (answer.status === 200 && typeof url === "string") return url;
     const passing = answer.status === 408 || answer.status === 429 || answer.status >= 500;

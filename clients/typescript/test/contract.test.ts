@@ -6,7 +6,9 @@ import { CONTRACT } from "../src/contract.js";
 
 const root = new URL("../../", import.meta.url);
 const contract = readFileSync(new URL("../../openapi/kling-v3-turbo.yaml", root), "utf8");
-const { generate } = (await import(new URL("scripts/generate.mjs", root).href)) as { generate: (text: string) => Promise<string> };
+const { generate } = (await import(new URL("scripts/generate.mjs", root).href)) as {
+  generate: (text: string) => Promise<string>;
+};
 
 test("src/contract.ts is what the contract says", async () => {
   const committed = readFileSync(new URL("src/contract.ts", root), "utf8");
@@ -14,7 +16,10 @@ test("src/contract.ts is what the contract says", async () => {
 });
 
 test("a changed number, enum or error code of the contract reaches the client with no code edit", async () => {
-  const changed = contract.replace("maximum: 15", "maximum: 20").replace("const: 1080p", "const: 4k").replace("const: service_error", "const: new_error");
+  const changed = contract
+    .replace("maximum: 15", "maximum: 20")
+    .replace("const: 1080p", "const: 4k")
+    .replace("const: service_error", "const: new_error");
   const made = await generate(changed);
   assert.match(made, /maximum: 20/);
   assert.match(made, /string & \("720p" \| "4k"\)/);

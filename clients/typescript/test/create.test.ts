@@ -9,7 +9,11 @@ test("a create carries the key, an Idempotency-Key, a name and only what was set
   const { task, replayed } = await clientOf(stage).create({ image_start: IMAGE, duration: 3 });
   const [seen] = stage.seen;
   assert.deepEqual([task.id, task.status, task.creditsReserved, replayed], [ID, "pending", 50, false]);
-  assert.deepEqual(JSON.parse(seen?.body ?? ""), { model: kling.CONTRACT.create.fields.model.const, image_start: IMAGE, duration: 3 });
+  assert.deepEqual(JSON.parse(seen?.body ?? ""), {
+    model: kling.CONTRACT.create.fields.model.const,
+    image_start: IMAGE,
+    duration: 3,
+  });
   assert.equal(seen?.headers.authorization, `Bearer ${KEY}`);
   assert.equal(seen?.headers["content-type"], "application/json");
   assert.match(String(seen?.headers["idempotency-key"]), /^[A-Za-z0-9._-]{16,96}$/);
@@ -26,7 +30,10 @@ test("two requests of the user have two Idempotency-Keys", async (t) => {
 test("a request against the contract is not sent", async (t) => {
   const stage = await open(t, happy);
   await assert.rejects(clientOf(stage).create({ image_start: IMAGE, duration: 16 }), kling.RequestInvalid);
-  await assert.rejects(clientOf(stage).create({ image_start: IMAGE }, { idempotencyKey: "short" }), kling.RequestInvalid);
+  await assert.rejects(
+    clientOf(stage).create({ image_start: IMAGE }, { idempotencyKey: "short" }),
+    kling.RequestInvalid,
+  );
   assert.equal(stage.seen.length, 0);
 });
 
@@ -45,7 +52,9 @@ const LOST: Readonly<Record<string, Reply>> = {
 for (const [name, reply] of Object.entries(LOST)) {
   test(`after ${name} the create is not sent again, and its outcome is unknown`, async (t) => {
     const stage = await open(t, { create: [reply, { body: pending }] });
-    const error = await clientOf(stage).create({ image_start: IMAGE }).catch((thrown: unknown) => thrown);
+    const error = await clientOf(stage)
+      .create({ image_start: IMAGE })
+      .catch((thrown: unknown) => thrown);
     assert.ok(error instanceof kling.CreateOutcomeUnknown, String(error));
     assert.deepEqual([error.outcome, error.exitCode, stage.seen.length], ["unknown", 6, 1]);
     assert.equal(error.idempotencyKey, stage.seen[0]?.headers["idempotency-key"]);
@@ -53,7 +62,9 @@ for (const [name, reply] of Object.entries(LOST)) {
 }
 
 test("when the user says so, a lost create is sent once more, with the same key and body", async (t) => {
-  const stage = await open(t, { create: [{ cut: "before" }, { body: pending, headers: { "idempotency-replayed": "true" } }] });
+  const stage = await open(t, {
+    create: [{ cut: "before" }, { body: pending, headers: { "idempotency-replayed": "true" } }],
+  });
   const { replayed } = await clientOf(stage, { repeatLostCreate: true }).create({ image_start: IMAGE });
   const [first, second] = stage.seen;
   assert.ok(replayed);
@@ -63,10 +74,16 @@ test("when the user says so, a lost create is sent once more, with the same key 
 
 test("a second loss is not repeated, and a refusal after a loss does not hide the loss", async (t) => {
   const twice = await open(t, { create: [{ cut: "before" }] });
-  await assert.rejects(clientOf(twice, { repeatLostCreate: true }).create({ image_start: IMAGE }), kling.CreateOutcomeUnknown);
+  await assert.rejects(
+    clientOf(twice, { repeatLostCreate: true }).create({ image_start: IMAGE }),
+    kling.CreateOutcomeUnknown,
+  );
   assert.equal(twice.seen.length, 2);
   const refused = await open(t, { create: [{ cut: "before" }, { status: 400, body: fault("invalid_request") }] });
-  await assert.rejects(clientOf(refused, { repeatLostCreate: true }).create({ image_start: IMAGE }), kling.CreateOutcomeUnknown);
+  await assert.rejects(
+    clientOf(refused, { repeatLostCreate: true }).create({ image_start: IMAGE }),
+    kling.CreateOutcomeUnknown,
+  );
 });
 
 for (const [status, code, type, kind] of [
@@ -80,7 +97,9 @@ for (const [status, code, type, kind] of [
 ] as const) {
   test(`a create answered ${status} is never sent again`, async (t) => {
     const stage = await open(t, { create: [{ status, body: fault(code, "because") }] });
-    const error = await clientOf(stage).create({ image_start: IMAGE }).catch((thrown: unknown) => thrown);
+    const error = await clientOf(stage)
+      .create({ image_start: IMAGE })
+      .catch((thrown: unknown) => thrown);
     assert.ok(error instanceof type);
     assert.deepEqual([error.outcome, error.exitCode, error.kind, error.fault.code], ["refused", 4, kind, code]);
     assert.match(error.message, /because/);
@@ -91,15 +110,30 @@ for (const [status, code, type, kind] of [
 test("the older dialect, whose code is the status, is read as well", async (t) => {
   const body = { error: { code: 402, message: "balance", type: "insufficient_quota_error" } };
   const stage = await open(t, { create: [{ status: 402, body, headers: { "x-request-id": "r1" } }] });
-  const error = await clientOf(stage).create({ image_start: IMAGE }).catch((thrown: unknown) => thrown);
+  const error = await clientOf(stage)
+    .create({ image_start: IMAGE })
+    .catch((thrown: unknown) => thrown);
   assert.ok(error instanceof kling.BalanceError);
-  assert.deepEqual([error.fault.code, error.fault.type, error.fault.requestId], [402, "insufficient_quota_error", "r1"]);
+  assert.deepEqual(
+    [error.fault.code, error.fault.type, error.fault.requestId],
+    [402, "insufficient_quota_error", "r1"],
+  );
 });
 
 test("429 is waited out, in seconds and as a date, with the same Idempotency-Key", async (t) => {
   const clock = new FakeClock();
-  const dated = (): Reply => ({ status: 429, body: fault("rate_limit_exceeded"), headers: { "retry-after": new Date(clock.now() + 7000).toUTCString(), date: "" } });
-  const stage = await open(t, { create: [{ status: 429, body: {}, headers: { "retry-after": "30" } }, dated, { status: 429 }, { body: pending }] }, clock);
+  const dated = (): Reply => ({
+    status: 429,
+    body: fault("rate_limit_exceeded"),
+    headers: { "retry-after": new Date(clock.now() + 7000).toUTCString(), date: "" },
+  });
+  const stage = await open(
+    t,
+    {
+      create: [{ status: 429, body: {}, headers: { "retry-after": "30" } }, dated, { status: 429 }, { body: pending }],
+    },
+    clock,
+  );
   await clientOf(stage, {}, clock).create({ image_start: IMAGE });
   const gaps = stage.seen.slice(1).map((seen, at) => seen.at - (stage.seen[at]?.at ?? 0));
   assert.ok((gaps[0] ?? 0) >= 30_000 && (gaps[1] ?? 0) >= 7000 && (gaps[2] ?? 0) >= 5000, String(gaps));
@@ -128,13 +162,18 @@ test("when nothing listens, nothing was sent, and the error says so", async (t) 
   const stage = await open(t, happy);
   // Nobody listens on the first; the second is a port that `fetch` refuses to call.
   for (const baseUrl of ["http://127.0.0.1:2", "http://127.0.0.1:9"]) {
-    const error = await clientOf(stage, { baseUrl }).create({ image_start: IMAGE }).catch((thrown: unknown) => thrown);
+    const error = await clientOf(stage, { baseUrl })
+      .create({ image_start: IMAGE })
+      .catch((thrown: unknown) => thrown);
     assert.ok(error instanceof kling.NetworkError && !error.sent, String(error));
   }
 });
 
 test("the key is in no message, even when the service echoes it", async (t) => {
-  const stage = await open(t, { create: [{ status: 400, body: fault(KEY, `bad key ${KEY}\u001b[2J`) }], task: [{ body: { ...failed, error: { code: "x", message: KEY } } }] });
+  const stage = await open(t, {
+    create: [{ status: 400, body: fault(KEY, `bad key ${KEY}\u001b[2J`) }],
+    task: [{ body: { ...failed, error: { code: "x", message: KEY } } }],
+  });
   const client = clientOf(stage);
   const refused = await client.create({ image_start: IMAGE }).catch((thrown: unknown) => thrown);
   assert.ok(refused instanceof kling.ValidationError);
@@ -155,7 +194,12 @@ test("a key that no header can carry is refused without being quoted", () => {
 
 test("numbers that would poll without pause or never end are refused", () => {
   const options = { apiKey: KEY, baseUrl: "http://127.0.0.1:9" };
-  for (const wrong of [{ deadline: 0 }, { timeout: -1 }, { pace: { minPoll: 0 } }, { deadline: Number.POSITIVE_INFINITY }]) {
+  for (const wrong of [
+    { deadline: 0 },
+    { timeout: -1 },
+    { pace: { minPoll: 0 } },
+    { deadline: Number.POSITIVE_INFINITY },
+  ]) {
     assert.throws(() => new kling.KlingClient({ ...options, ...wrong }), kling.ConfigError);
   }
 });

@@ -5,7 +5,18 @@ import { test } from "node:test";
 
 import * as kling from "../src/index.js";
 import { taskFrom } from "../src/task.js";
-import { FakeClock, MP4, type Reply, type Script, type Stage, clientOf, completed, folder, open, video } from "./stage.js";
+import {
+  FakeClock,
+  MP4,
+  type Reply,
+  type Script,
+  type Stage,
+  clientOf,
+  completed,
+  folder,
+  open,
+  video,
+} from "./stage.js";
 
 type T = Parameters<typeof open>[0];
 
@@ -17,14 +28,24 @@ interface Saved {
 }
 
 /** Saves what *script* serves, and looks at the folder afterwards. */
-async function saved(t: T, script: Script, options: kling.ClientOptions = {}, body: object = completed): Promise<Saved> {
+async function saved(
+  t: T,
+  script: Script,
+  options: kling.ClientOptions = {},
+  body: object = completed,
+): Promise<Saved> {
   const clock = new FakeClock();
   const stage = await open(t, script, clock);
   const here = folder(t);
   const out = join(here, "out.mp4");
   const task = taskFrom(JSON.parse(JSON.stringify(body).replaceAll("{stage}", stage.url)));
   assert.ok(task);
-  const error = await clientOf(stage, options, clock).save(task, out).then(() => undefined, (thrown: unknown) => thrown);
+  const error = await clientOf(stage, options, clock)
+    .save(task, out)
+    .then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
   return { stage, out, names: readdirSync(here), error };
 }
 
@@ -48,7 +69,9 @@ function cutAnswer(): Response {
     if (part) controller.enqueue(part);
     else controller.error(new TypeError("terminated"));
   };
-  return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { headers: { ...video.headers, "content-length": String(MP4.length) } });
+  return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), {
+    headers: { ...video.headers, "content-length": String(MP4.length) },
+  });
 }
 
 test("a cut download goes on where it was cut, if the file is still the same", async (t) => {
@@ -65,7 +88,11 @@ test("a cut download goes on where it was cut, if the file is still the same", a
 
 test("a server that ignores the range, or answers with another part, does not spoil the file", async (t) => {
   whole(await saved(t, { link: [{ ...video, cut: 4000 }, video] }));
-  const wrong: Reply = { status: 206, body: MP4.subarray(10), headers: { ...video.headers, "content-range": `bytes 10-${MP4.length - 1}/${MP4.length}` } };
+  const wrong: Reply = {
+    status: 206,
+    body: MP4.subarray(10),
+    headers: { ...video.headers, "content-range": `bytes 10-${MP4.length - 1}/${MP4.length}` },
+  };
   whole(await saved(t, { link: [{ ...video, cut: 4000 }, wrong, video] }));
   whole(await saved(t, { link: [{ ...video, cut: 4000 }, { status: 416 }, video] }));
 });
@@ -112,7 +139,10 @@ for (const status of [403, 404, 410]) {
     const fresh = { ...completed, results: ["{stage}/files/fresh.mp4"] };
     const result = await saved(t, { link: [{ status }, video], task: [{ body: fresh }] });
     whole(result);
-    assert.deepEqual(result.stage.seen.map((seen) => seen.url.split("/").at(-1)), ["one.mp4", completed.id, "fresh.mp4"]);
+    assert.deepEqual(
+      result.stage.seen.map((seen) => seen.url.split("/").at(-1)),
+      ["one.mp4", completed.id, "fresh.mp4"],
+    );
   });
 }
 
@@ -123,8 +153,15 @@ test("a link that stays expired is an error after one fresh read", async (t) => 
 });
 
 test("an endless body stops at the bound, declared or not", async (t) => {
-  for (const headers of [video.headers ?? {}, { "content-type": "video/mp4", "transfer-encoding": "chunked", "content-length": "" }]) {
-    const { error, names, stage } = await saved(t, { link: [{ body: MP4, headers }] }, { download: { maxBytes: 5000 } });
+  for (const headers of [
+    video.headers ?? {},
+    { "content-type": "video/mp4", "transfer-encoding": "chunked", "content-length": "" },
+  ]) {
+    const { error, names, stage } = await saved(
+      t,
+      { link: [{ body: MP4, headers }] },
+      { download: { maxBytes: 5000 } },
+    );
     assert.match(String(error), /larger than 5000 bytes/);
     assert.deepEqual([names, stage.seen.length], [[], 1]);
   }
@@ -145,7 +182,12 @@ test("every link of results becomes a file", async (t) => {
   assert.deepEqual((await saved(t, { link: [video] }, {}, two)).names.sort(), ["out-2.mp4", "out.mp4"]);
 });
 
-for (const [name, results] of [["no results", undefined], ["empty results", []], ["a result that is no link", ["javascript:alert(1)"]], ["results that are no list", "https://x.test/"]] as const) {
+for (const [name, results] of [
+  ["no results", undefined],
+  ["empty results", []],
+  ["a result that is no link", ["javascript:alert(1)"]],
+  ["results that are no list", "https://x.test/"],
+] as const) {
   test(`a completed task with ${name} is an error`, async (t) => {
     const { error, stage } = await saved(t, {}, {}, { ...completed, results });
     assert.ok(error instanceof kling.ResultMissing);
@@ -155,8 +197,12 @@ for (const [name, results] of [["no results", undefined], ["empty results", []],
 
 test("redirects of a link are followed a little, and never from elsewhere to this machine", async (t) => {
   whole(await saved(t, { link: [{ status: 302, headers: { location: "{stage}/files/there.mp4" } }, video] }));
-  assert.match(String((await saved(t, { link: [{ status: 302, headers: { location: "{stage}/files/there.mp4" } }] })).error), /without end/);
-  const fetch: typeof globalThis.fetch = () => Promise.resolve(new Response(null, { status: 302, headers: { location: "http://127.0.0.1:1/" } }));
+  assert.match(
+    String((await saved(t, { link: [{ status: 302, headers: { location: "{stage}/files/there.mp4" } }] })).error),
+    /without end/,
+  );
+  const fetch: typeof globalThis.fetch = () =>
+    Promise.resolve(new Response(null, { status: 302, headers: { location: "http://127.0.0.1:1/" } }));
   const { error } = await saved(t, {}, { tools: { fetch } }, { ...completed, results: ["https://cdn.test/a.mp4"] });
   assert.match(String(error), /redirects to this machine/);
 });

@@ -4,7 +4,23 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import * as kling from "../src/index.js";
-import { FakeClock, ID, IMAGE, MP4, type Script, type Stage, clientOf, completed, failed, fault, folder, happy, open, pending, processing } from "./stage.js";
+import {
+  FakeClock,
+  ID,
+  IMAGE,
+  MP4,
+  type Script,
+  type Stage,
+  clientOf,
+  completed,
+  failed,
+  fault,
+  folder,
+  happy,
+  open,
+  pending,
+  processing,
+} from "./stage.js";
 
 type T = Parameters<typeof open>[0];
 
@@ -16,7 +32,12 @@ interface Scene {
   readonly generation: (options?: kling.GenerationOptions) => kling.Generation;
 }
 
-async function scene(t: T, script: Script, options: kling.ClientOptions = {}, out = join(folder(t), "out.mp4")): Promise<Scene> {
+async function scene(
+  t: T,
+  script: Script,
+  options: kling.ClientOptions = {},
+  out = join(folder(t), "out.mp4"),
+): Promise<Scene> {
   const clock = new FakeClock();
   const stage = await open(t, script, clock);
   const events: kling.GenerationEvent[] = [];
@@ -27,7 +48,8 @@ async function scene(t: T, script: Script, options: kling.ClientOptions = {}, ou
 
 const wishes: kling.Wishes = { image: IMAGE, fields: { duration: 3 } };
 const thrown = (error: unknown): unknown => error;
-const record = (path: string): Record<string, unknown> => JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+const record = (path: string): Record<string, unknown> =>
+  JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
 
 test("a first frame becomes a file, with one create and nothing left behind", async (t) => {
   const { stage, out, generation, events } = await scene(t, happy);
@@ -35,7 +57,10 @@ test("a first frame becomes a file, with one create and nothing left behind", as
   assert.deepEqual([task.id, paths, stage.of("create").length], [ID, [out], 1]);
   assert.ok(readFileSync(out).equals(MP4));
   assert.deepEqual(readdirSync(join(out, "..")), ["out.mp4"]);
-  assert.deepEqual([...new Set(events.map((event) => event.kind))], ["creating", "accepted", "status", "downloading", "bytes", "saved"]);
+  assert.deepEqual(
+    [...new Set(events.map((event) => event.kind))],
+    ["creating", "accepted", "status", "downloading", "bytes", "saved"],
+  );
   assert.ok(events.some((event) => event.text.includes("50 credits reserved")));
 });
 
@@ -49,7 +74,10 @@ test("a local first frame is uploaded first, with the key, and its URL is sent",
   const [, upload] = stage.of("upload");
   assert.match(String(upload?.headers.authorization), /^Bearer /);
   assert.match(upload?.body ?? "", /name="file"; filename="frame.png"[\s\S]*image\/png/);
-  assert.equal((JSON.parse(stage.of("create")[0]?.body ?? "") as { image_start: string }).image_start, `${stage.url}/files/frame.png`);
+  assert.equal(
+    (JSON.parse(stage.of("create")[0]?.body ?? "") as { image_start: string }).image_start,
+    `${stage.url}/files/frame.png`,
+  );
 });
 
 test("wishes against the contract, and a bad file, cost no upload", async (t) => {
@@ -67,12 +95,18 @@ test("the id is on disk, readable by its owner only and without the key, before 
   const { generation, stage } = await scene(t, { ...happy, task: [look] }, {}, out);
   await generation().run(wishes);
   const [kept] = found as Record<string, unknown>[];
-  assert.deepEqual([kept?.["phase"], kept?.["task_id"], kept?.["idempotency_key"]], ["accepted", ID, stage.seen[0]?.headers["idempotency-key"]]);
+  assert.deepEqual(
+    [kept?.["phase"], kept?.["task_id"], kept?.["idempotency_key"]],
+    ["accepted", ID, stage.seen[0]?.headers["idempotency-key"]],
+  );
   assert.ok(!JSON.stringify(kept).includes("sk-test"));
 });
 
 test("a run that was stopped is resumed by the same wishes, with no new create", async (t) => {
-  const { stage, generation, state, out } = await scene(t, { ...happy, task: [{ status: 401, body: fault("unauthorized") }, { body: completed }] });
+  const { stage, generation, state, out } = await scene(t, {
+    ...happy,
+    task: [{ status: 401, body: fault("unauthorized") }, { body: completed }],
+  });
   const error = await generation().run(wishes).catch(thrown);
   assert.ok(error instanceof kling.AuthError && error.taskId === ID);
   assert.equal(record(state)["task_id"], ID);
@@ -97,11 +131,17 @@ test("a lost create is remembered; the next run asks, and repeats it only under 
   assert.equal(stage.of("create").length, 1);
   await generation().run({ ...wishes, idempotencyKey: lost.idempotencyKey });
   const [first, second] = stage.of("create");
-  assert.deepEqual([first?.headers["idempotency-key"], first?.body], [second?.headers["idempotency-key"], second?.body]);
+  assert.deepEqual(
+    [first?.headers["idempotency-key"], first?.body],
+    [second?.headers["idempotency-key"], second?.body],
+  );
 });
 
 test("a refused create leaves no record, nor does a failed task, and neither is created again", async (t) => {
-  for (const script of [{ ...happy, create: [{ status: 402, body: fault("insufficient_quota") }] }, { ...happy, task: [{ body: failed }] }]) {
+  for (const script of [
+    { ...happy, create: [{ status: 402, body: fault("insufficient_quota") }] },
+    { ...happy, task: [{ body: failed }] },
+  ]) {
     const { stage, generation, state } = await scene(t, script);
     await assert.rejects(generation().run(wishes), kling.KlingError);
     assert.deepEqual([stage.of("create").length, existsSync(state)], [1, false]);
@@ -129,7 +169,12 @@ test("the lock of a process that died is broken, that of a living one is not", a
 test("an output that cannot be written is found out before anything is sent", async (t) => {
   const here = folder(t);
   writeFileSync(join(here, "there.mp4"), "something");
-  for (const out of [here, join(here, "none", "out.mp4"), join(here, "there.mp4"), join(here, "there.mp4", "out.mp4")]) {
+  for (const out of [
+    here,
+    join(here, "none", "out.mp4"),
+    join(here, "there.mp4"),
+    join(here, "there.mp4", "out.mp4"),
+  ]) {
     const { stage, generation } = await scene(t, happy, {}, out);
     await assert.rejects(generation().run(wishes), kling.ConfigError);
     assert.equal(stage.seen.length, 0);
@@ -140,7 +185,13 @@ test("an output that cannot be written is found out before anything is sent", as
 
 test("a state file that is none is left alone", async (t) => {
   const { stage, generation, state } = await scene(t, happy);
-  for (const text of ["{", "[]", "null", '{"version": 2}', '{"version": 1, "phase": "accepted", "digest": "x", "idempotency_key": "k", "base_url": "u"}']) {
+  for (const text of [
+    "{",
+    "[]",
+    "null",
+    '{"version": 2}',
+    '{"version": 1, "phase": "accepted", "digest": "x", "idempotency_key": "k", "base_url": "u"}',
+  ]) {
     writeFileSync(state, text);
     await assert.rejects(generation().run(wishes), /not a state file/);
   }

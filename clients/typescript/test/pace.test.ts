@@ -6,9 +6,13 @@ import { PACE, Pace } from "../src/pace.js";
 import { retryAfter } from "../src/retry-after.js";
 import { EPOCH } from "./stage.js";
 
-const rising = (waits: readonly number[]): boolean => waits.every((wait, at) => at === 0 || wait >= (waits[at - 1] ?? 0));
+const rising = (waits: readonly number[]): boolean =>
+  waits.every((wait, at) => at === 0 || wait >= (waits[at - 1] ?? 0));
 /** Cheap repeatable dice. */
-const dice = (seed: number): (() => number) => () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+const dice =
+  (seed: number): (() => number) =>
+  () =>
+    (seed = (seed * 16807) % 2147483647) / 2147483647;
 
 test("waits keep the floor, never shrink and end at the ceiling, whatever the dice and the failures", () => {
   for (let seed = 1; seed <= 200; seed += 1) {
@@ -28,7 +32,10 @@ test("failed reads double the wait", () => {
 test("Retry-After is never undercut, beyond every ceiling", () => {
   const pace = new Pace(PACE, () => 0.5);
   assert.ok(pace.afterFailure(3_600_000) >= 3_600_000);
-  assert.ok(pace.ordinary() <= PACE.minPoll * PACE.errorCeiling * (1 + PACE.spread) * 1000, "but it is not the pace for ever");
+  assert.ok(
+    pace.ordinary() <= PACE.minPoll * PACE.errorCeiling * (1 + PACE.spread) * 1000,
+    "but it is not the pace for ever",
+  );
 });
 
 test("two tasks do not poll in step", () => {
@@ -55,7 +62,10 @@ for (const [text, wanted] of [
 }
 
 test("a date is measured against the answer's own Date too, and the longer wait counts", () => {
-  const headers = new Headers({ "retry-after": new Date(EPOCH + 60_000).toUTCString(), date: new Date(EPOCH).toUTCString() });
+  const headers = new Headers({
+    "retry-after": new Date(EPOCH + 60_000).toUTCString(),
+    date: new Date(EPOCH).toUTCString(),
+  });
   assert.equal(retryAfter(headers, EPOCH + 50_000), 60_000);
   assert.equal(retryAfter(headers, EPOCH - 40_000), 100_000);
 });

@@ -20,7 +20,11 @@ interface Heard {
 }
 
 /** A listening receiver whose reads answer *bodies* in order. */
-async function hearing(t: T, bodies: readonly (object | Error)[] = [completed], options: kling.ReceiverOptions = {}): Promise<Heard> {
+async function hearing(
+  t: T,
+  bodies: readonly (object | Error)[] = [completed],
+  options: kling.ReceiverOptions = {},
+): Promise<Heard> {
   const [effects, reads, left]: [kling.TaskView[], string[], (object | Error)[]] = [[], [], [...bodies]];
   const read = (id: string): Promise<kling.TaskView> => {
     reads.push(id);
@@ -67,7 +71,11 @@ test("a callback that the service does not confirm has no effect, until one is c
   assert.equal(effects.length, 0);
   await post(url);
   await receiver.drain();
-  assert.deepEqual(effects.map((task) => task.status), ["failed"], "what the read says counts, not what the callback says");
+  assert.deepEqual(
+    effects.map((task) => task.status),
+    ["failed"],
+    "what the read says counts, not what the callback says",
+  );
 });
 
 test("an unknown task has no effect and does no harm", async (t) => {
@@ -123,7 +131,9 @@ test("a read or an effect that fails is tried again; a refusal is not", async (t
   await post(clumsy.url);
   await clumsy.receiver.drain();
   assert.equal(tries, 3);
-  const refused = await hearing(t, [new kling.AuthError({ status: 401, code: null, type: null, message: "", param: null, requestId: null })]);
+  const refused = await hearing(t, [
+    new kling.AuthError({ status: 401, code: null, type: null, message: "", param: null, requestId: null }),
+  ]);
   await post(refused.url);
   await refused.receiver.drain();
   assert.equal(refused.reads.length, 1);
@@ -137,7 +147,16 @@ test("a receiver that cannot keep a callback answers 5xx, so that the sender tri
   assert.equal((await post(full.url)).status, 503);
 });
 
-for (const [name, body] of [["no JSON", "hello"], ["half a JSON", '{"id": "task'], ["a list", "[1]"], ["null", "null"], ["an id that is a number", '{"id": 5}'], ["no id", "{}"], ["an id of two dots", '{"id": ".."}'], ["nothing", ""]] as const) {
+for (const [name, body] of [
+  ["no JSON", "hello"],
+  ["half a JSON", '{"id": "task'],
+  ["a list", "[1]"],
+  ["null", "null"],
+  ["an id that is a number", '{"id": 5}'],
+  ["no id", "{}"],
+  ["an id of two dots", '{"id": ".."}'],
+  ["nothing", ""],
+] as const) {
   test(`${name} is refused with 400`, async (t) => {
     const { url, reads } = await hearing(t);
     assert.equal((await post(url, body)).status, 400);
@@ -152,7 +171,8 @@ test("bytes that are no UTF-8 are refused with 400", async (t) => {
 
 test("a body over the bound is refused with 413, one at the bound is read", async (t) => {
   const { url } = await hearing(t);
-  const padded = (size: number): string => JSON.stringify({ ...pending, pad: "" }).replace('"pad":""', `"pad":"${"x".repeat(size)}"`);
+  const padded = (size: number): string =>
+    JSON.stringify({ ...pending, pad: "" }).replace('"pad":""', `"pad":"${"x".repeat(size)}"`);
   const rest = padded(0).length;
   assert.equal((await post(url, padded(2 ** 20 - rest))).status, 204);
   assert.equal((await post(url, padded(2 ** 20 - rest + 1))).status, 413);
@@ -171,7 +191,9 @@ test("only POST is taken, and only on the path", async (t) => {
 test("a caller who hangs up in the middle does no harm", async (t) => {
   const { url, reads } = await hearing(t);
   const socket = connect(Number(new URL(url).port), "127.0.0.1");
-  await new Promise<void>((resolve) => socket.write("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{", () => resolve()));
+  await new Promise<void>((resolve) =>
+    socket.write("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{", () => resolve()),
+  );
   socket.destroy();
   assert.equal((await post(url)).status, 204);
   assert.equal(reads.length, 1);
@@ -180,7 +202,10 @@ test("a caller who hangs up in the middle does no harm", async (t) => {
 test("strangers who name many tasks do not fill the memory", async (t) => {
   const { url, receiver } = await hearing(t, [completed], { known: () => false, backlog: 3 });
   for (const id of ["a", "b", "c", "d"]) await post(url, { ...completed, id });
-  assert.deepEqual(["a", "b", "c", "d"].map((id) => receiver.watch(id).bell.signal.aborted), [false, true, true, true]);
+  assert.deepEqual(
+    ["a", "b", "c", "d"].map((id) => receiver.watch(id).bell.signal.aborted),
+    [false, true, true, true],
+  );
 });
 
 test("a port that is taken is a clear error", async (t) => {

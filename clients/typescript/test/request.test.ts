@@ -44,25 +44,65 @@ for (const [field, value] of [
   ["no_such_field", 1],
 ] as const) {
   test(`${field} = ${JSON.stringify(value).slice(0, 40)} is refused before anything is sent`, () => {
-    assert.throws(() => asked({ [field]: value }), (error) => error instanceof RequestInvalid && error.param === field);
+    assert.throws(
+      () => asked({ [field]: value }),
+      (error) => error instanceof RequestInvalid && error.param === field,
+    );
   });
 }
 
 for (const host of [
-  "127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "127.0.0.1.", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
-  "100.64.0.1", "0.0.0.0", "224.0.0.1", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:a00:1]", "[fc00::1]", "[fe80::1]", "localhost", "a.localhost", "LOCALHOST.",
-  "user@example.com", "user:word@example.com",
+  "127.0.0.1",
+  "127.1",
+  "2130706433",
+  "0x7f.1",
+  "0177.0.0.1",
+  "127.0.0.1.",
+  "10.1.2.3",
+  "172.16.0.1",
+  "172.31.255.255",
+  "192.168.1.1",
+  "169.254.169.254",
+  "100.64.0.1",
+  "0.0.0.0",
+  "224.0.0.1",
+  "[::1]",
+  "[::]",
+  "[::ffff:127.0.0.1]",
+  "[::ffff:a00:1]",
+  "[fc00::1]",
+  "[fe80::1]",
+  "localhost",
+  "a.localhost",
+  "LOCALHOST.",
+  "user@example.com",
+  "user:word@example.com",
 ]) {
   test(`a callback to ${host} is refused`, () => {
     assert.throws(() => checkCallback(`https://${host}/hook`), RequestInvalid);
   });
 }
 
-for (const host of ["hooks.example.com", "hooks.example.com:8443", "11.0.0.1", "172.15.0.1", "172.32.0.1", "192.167.1.1", "[2606:4700::1]"]) {
+for (const host of [
+  "hooks.example.com",
+  "hooks.example.com:8443",
+  "11.0.0.1",
+  "172.15.0.1",
+  "172.32.0.1",
+  "192.167.1.1",
+  "[2606:4700::1]",
+]) {
   test(`a callback to ${host} is fine`, () => checkCallback(`https://${host}/hook?secret=1`));
 }
 
-for (const text of ["//example.com/x", "https:example.com", "https://", "javascript:alert(1)", "https://exa mple.com/", "https:\\\\example.com"]) {
+for (const text of [
+  "//example.com/x",
+  "https:example.com",
+  "https://",
+  "javascript:alert(1)",
+  "https://exa mple.com/",
+  "https:\\\\example.com",
+]) {
   test(`${text} is no callback address`, () => {
     assert.throws(() => checkCallback(text), RequestInvalid);
   });
@@ -73,7 +113,14 @@ test("a plain http base address is for this machine only, unless the user says s
   assert.equal(baseAddress("http://localhost:4010/prefix/"), "http://localhost:4010/prefix");
   assert.equal(baseAddress("http://[::1]:1"), "http://[::1]:1");
   assert.equal(baseAddress("http://example.com", true), "http://example.com");
-  for (const text of ["http://example.com", "http://127.0.0.1.example.com", "ftp://localhost", "nonsense", "https://user@example.com", "https://example.com/?key=1"]) {
+  for (const text of [
+    "http://example.com",
+    "http://127.0.0.1.example.com",
+    "ftp://localhost",
+    "nonsense",
+    "https://user@example.com",
+    "https://example.com/?key=1",
+  ]) {
     assert.throws(() => baseAddress(text), ConfigError, text);
   }
 });
@@ -86,7 +133,31 @@ const png = (width: number, height: number): Buffer => {
   return bytes;
 };
 const jpeg = (width: number, height: number): Buffer =>
-  Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xff, 0xc2, 0, 11, 8, height >> 8, height & 255, width >> 8, width & 255, 3, 0, 0, 0, 0]);
+  Buffer.from([
+    0xff,
+    0xd8,
+    0xff,
+    0xe0,
+    0,
+    4,
+    1,
+    2,
+    0xff,
+    0xff,
+    0xc2,
+    0,
+    11,
+    8,
+    height >> 8,
+    height & 255,
+    width >> 8,
+    width & 255,
+    3,
+    0,
+    0,
+    0,
+    0,
+  ]);
 
 for (const [bytes, verdict] of [
   [png(300, 300), "png"],
@@ -102,7 +173,8 @@ for (const [bytes, verdict] of [
     const path = join(folder(t), "frame.bin");
     writeFileSync(path, bytes);
     if (typeof verdict === "string") assert.equal((await readFrame(path)).format, verdict);
-    else await assert.rejects(readFrame(path), (error) => error instanceof RequestInvalid && verdict.test(error.message));
+    else
+      await assert.rejects(readFrame(path), (error) => error instanceof RequestInvalid && verdict.test(error.message));
   });
 }
 

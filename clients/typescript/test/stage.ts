@@ -65,7 +65,13 @@ export async function open(t: TestContext, script: Script, clock?: Clock): Promi
   const lines = new Map(Object.entries(script).map(([part, list]) => [part, [...(list as Line[])]]));
   const server = createServer((request, response) => {
     void text(request).then((body) => {
-      const one = { method: request.method ?? "", url: request.url ?? "", headers: request.headers, body, at: clock?.now() ?? Date.now() };
+      const one = {
+        method: request.method ?? "",
+        url: request.url ?? "",
+        headers: request.headers,
+        body,
+        at: clock?.now() ?? Date.now(),
+      };
       seen.push(one);
       const list = lines.get(partOf(one)) ?? [];
       const line = (list.length > 1 ? list.shift() : list[0]) ?? { status: 404, body: fault("not_found") };
@@ -96,7 +102,10 @@ function answer(response: ServerResponse, reply: Reply, url: string): void {
   const headers = { "content-type": "application/json", "content-length": String(body.length), ...reply.headers };
   // An empty value takes a header away.
   const shown = Object.entries(headers).filter(([, value]) => value !== "");
-  response.writeHead(reply.status ?? 200, Object.fromEntries(shown.map(([name, value]) => [name, value.replaceAll("{stage}", url)])));
+  response.writeHead(
+    reply.status ?? 200,
+    Object.fromEntries(shown.map(([name, value]) => [name, value.replaceAll("{stage}", url)])),
+  );
   if (reply.cut === undefined) return void response.end(body);
   // Ended, not reset: what was written arrives.
   response.write(body.subarray(0, reply.cut), () => response.socket?.end());
@@ -133,10 +142,22 @@ export function folder(t: TestContext): string {
   return path;
 }
 
-const common = { id: ID, object: "video.generation.task", created: 1757169743, model: "kling-v3-turbo-image-to-video", type: "video" };
+const common = {
+  id: ID,
+  object: "video.generation.task",
+  created: 1757169743,
+  model: "kling-v3-turbo-image-to-video",
+  type: "video",
+};
 const usage = { billing_rule: "per_second", credits_reserved: 50, user_group: "default" };
 
-export const pending = { ...common, status: "pending", progress: 0, task_info: { estimated_time: 65, video_duration: 5 }, usage };
+export const pending = {
+  ...common,
+  status: "pending",
+  progress: 0,
+  task_info: { estimated_time: 65, video_duration: 5 },
+  usage,
+};
 export const processing = { ...pending, status: "processing", progress: 42 };
 export const completed = { ...pending, status: "completed", progress: 100, results: ["{stage}/files/one.mp4"] };
 export const failed = {
@@ -147,7 +168,9 @@ export const failed = {
 };
 
 /** An error body of the current dialect. */
-export const fault = (code: string, message = "no"): object => ({ error: { code, message, type: "invalid_request_error" } });
+export const fault = (code: string, message = "no"): object => ({
+  error: { code, message, type: "invalid_request_error" },
+});
 
 const box = (kind: string, content: Buffer): Buffer => {
   const head = Buffer.alloc(8);
@@ -157,8 +180,15 @@ const box = (kind: string, content: Buffer): Buffer => {
 };
 
 /** The outer shape of an MP4, some kilobytes long. */
-export const MP4 = Buffer.concat([box("ftyp", Buffer.from("isomiso2")), box("moov", Buffer.alloc(100, 1)), box("mdat", Buffer.alloc(9000, 7))]);
-export const video: Reply = { body: MP4, headers: { "content-type": "video/mp4", etag: '"v1"', "accept-ranges": "bytes" } };
+export const MP4 = Buffer.concat([
+  box("ftyp", Buffer.from("isomiso2")),
+  box("moov", Buffer.alloc(100, 1)),
+  box("mdat", Buffer.alloc(9000, 7)),
+]);
+export const video: Reply = {
+  body: MP4,
+  headers: { "content-type": "video/mp4", etag: '"v1"', "accept-ranges": "bytes" },
+};
 
 /** A service on which all goes well. */
 export const happy: Script = {

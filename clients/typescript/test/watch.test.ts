@@ -3,12 +3,30 @@ import { test } from "node:test";
 
 import { Bell } from "../src/bell.js";
 import * as kling from "../src/index.js";
-import { FakeClock, ID, KEY, type Reply, type Script, type Stage, clientOf, completed, failed, fault, open, pending, processing } from "./stage.js";
+import {
+  FakeClock,
+  ID,
+  KEY,
+  type Reply,
+  type Script,
+  type Stage,
+  clientOf,
+  completed,
+  failed,
+  fault,
+  open,
+  pending,
+  processing,
+} from "./stage.js";
 
 const done: Reply = { body: completed };
 
 /** Watches a task of *script* on a fake clock. */
-async function watched(t: Parameters<typeof open>[0], task: Script["task"], fresh = true): Promise<{ stage: Stage; task: kling.TaskView; gaps: number[] }> {
+async function watched(
+  t: Parameters<typeof open>[0],
+  task: Script["task"],
+  fresh = true,
+): Promise<{ stage: Stage; task: kling.TaskView; gaps: number[] }> {
   const clock = new FakeClock();
   const stage = await open(t, { task: task ?? [] }, clock);
   const result = await clientOf(stage, {}, clock).wait(ID, fresh);
@@ -23,9 +41,17 @@ test("a task is read with the key until it is completed, and not once more", asy
 });
 
 test("the waits keep the floor and never shrink, with trouble between", async (t) => {
-  const trouble: Reply[] = [{ status: 500 }, { body: processing }, { status: 429, headers: { "retry-after": "20" } }, { cut: "before" }];
+  const trouble: Reply[] = [
+    { status: 500 },
+    { body: processing },
+    { status: 429, headers: { "retry-after": "20" } },
+    { cut: "before" },
+  ];
   const { gaps } = await watched(t, [{ body: pending }, ...trouble, { body: processing }, { body: processing }, done]);
-  assert.ok(gaps.every((gap, at) => gap >= 5000 && gap >= (gaps[at - 1] ?? 0)), String(gaps));
+  assert.ok(
+    gaps.every((gap, at) => gap >= 5000 && gap >= (gaps[at - 1] ?? 0)),
+    String(gaps),
+  );
 });
 
 for (const [name, reply] of Object.entries({
@@ -53,7 +79,13 @@ for (const [name, reply] of Object.entries({
 
 for (const [name, headers] of [
   ["seconds", (): Record<string, string> => ({ "retry-after": "45" })],
-  ["a date", (now: number): Record<string, string> => ({ "retry-after": new Date(now + 45_000).toUTCString(), date: new Date(now).toUTCString() })],
+  [
+    "a date",
+    (now: number): Record<string, string> => ({
+      "retry-after": new Date(now + 45_000).toUTCString(),
+      date: new Date(now).toUTCString(),
+    }),
+  ],
 ] as const) {
   test(`after 429 with Retry-After as ${name} nothing is sent before it is over`, async (t) => {
     const clock = new FakeClock();
@@ -84,7 +116,9 @@ for (const [status, type] of [
 ] as const) {
   test(`a ${status} in mid-job stops the polling`, async (t) => {
     const stage = await open(t, { task: [{ body: processing }, { status, body: fault("x") }] });
-    const error = await clientOf(stage).wait(ID, true).catch((thrown: unknown) => thrown);
+    const error = await clientOf(stage)
+      .wait(ID, true)
+      .catch((thrown: unknown) => thrown);
     assert.ok(error instanceof type && error.taskId === ID);
     assert.equal(stage.seen.length, 2);
   });
@@ -104,40 +138,63 @@ test("a 404 is believed in the end, and at once of a task that was seen or is no
 });
 
 test("an unknown status is not finished, and odd progress ends nothing", async (t) => {
-  const odd = [{ status: "archived" }, { status: "COMPLETED" }, { progress: 99 }, { progress: 3 }, { progress: "half" }, { progress: -1 }];
+  const odd = [
+    { status: "archived" },
+    { status: "COMPLETED" },
+    { progress: 99 },
+    { progress: 3 },
+    { progress: "half" },
+    { progress: -1 },
+  ];
   const { stage } = await watched(t, [...odd.map((each) => ({ body: { ...processing, ...each } })), done]);
   assert.equal(stage.seen.length, odd.length + 1);
 });
 
 test("unknown fields are ignored and missing ones missed by nobody", async (t) => {
   const bare = { id: ID, status: "processing", surprise: { deep: [1] } };
-  const { task } = await watched(t, [{ body: bare }, { body: { ...bare, status: "completed", results: ["https://f.test/a.mp4"], extra: null } }]);
+  const { task } = await watched(t, [
+    { body: bare },
+    { body: { ...bare, status: "completed", results: ["https://f.test/a.mp4"], extra: null } },
+  ]);
   assert.deepEqual(task.results, ["https://f.test/a.mp4"]);
 });
 
 for (const [name, body, code] of [
   ["failed", failed, "content_policy_violation"],
   ["failed without a reason", { ...failed, error: undefined }, null],
-  ["cancelled as documented", { ...failed, error: { code: "request_cancelled", message: "cancelled" } }, "request_cancelled"],
+  [
+    "cancelled as documented",
+    { ...failed, error: { code: "request_cancelled", message: "cancelled" } },
+    "request_cancelled",
+  ],
   ["cancelled in so many words", { ...processing, status: "cancelled" }, "request_cancelled"],
 ] as const) {
   test(`a task that is ${name} is over`, async (t) => {
     const { stage, task } = await watched(t, [{ body }]);
     assert.equal(stage.seen.length, 1);
-    assert.throws(() => kling.linksOf(task), (error) => error instanceof kling.TaskFailed && error.code === code);
+    assert.throws(
+      () => kling.linksOf(task),
+      (error) => error instanceof kling.TaskFailed && error.code === code,
+    );
   });
 }
 
 test("whether a new task may help comes from the contract's table", () => {
   const retryable = (code: string): boolean => new kling.TaskFailed(ID, code, "").retryable;
-  assert.deepEqual(["service_error", "content_policy_violation", "never_heard_of"].map(retryable), [true, false, false]);
+  assert.deepEqual(["service_error", "content_policy_violation", "never_heard_of"].map(retryable), [
+    true,
+    false,
+    false,
+  ]);
 });
 
 test("a stuck task is given up at the deadline, and may still be running", async (t) => {
   const clock = new FakeClock();
   const stage = await open(t, { task: [{ body: processing }] }, clock);
   const begun = clock.now();
-  const error = await clientOf(stage, { deadline: 120 }, clock).wait(ID, true).catch((thrown: unknown) => thrown);
+  const error = await clientOf(stage, { deadline: 120 }, clock)
+    .wait(ID, true)
+    .catch((thrown: unknown) => thrown);
   assert.ok(error instanceof kling.GaveUp);
   assert.match(error.message, /may still be running/);
   assert.ok(clock.now() - begun > 90_000 && clock.now() - begun <= 120_000);
@@ -152,7 +209,11 @@ test("a service that asks for a wait beyond the deadline is not waited for", asy
 test("a callback ends the wait early, but never below the floor", async (t) => {
   const clock = new FakeClock();
   const bell = new Bell();
-  const stage = await open(t, { task: [() => (bell.ring(), { body: pending }), () => (bell.ring(), { body: pending }), done] }, clock);
+  const stage = await open(
+    t,
+    { task: [() => (bell.ring(), { body: pending }), () => (bell.ring(), { body: pending }), done] },
+    clock,
+  );
   await clientOf(stage, { pace: { minPoll: 2, first: 3, ceiling: 3 } }, clock).wait(ID, true, { bell });
   const gaps = stage.seen.slice(1).map((seen, at) => seen.at - (stage.seen[at]?.at ?? 0));
   assert.deepEqual(gaps, [2000, 2000]);
