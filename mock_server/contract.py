@@ -137,15 +137,18 @@ class Shape:
         self._validator = jsonschema_rs.Draft202012Validator(self._root)
         self.fits = self._validator.is_valid
 
-    def problem(self, value: Any) -> Problem | None:
-        """The first thing wrong with *value*; a wrong type or a missing field before anything finer."""
+    def problem(self, value: Any, name: str = "") -> Problem | None:
+        """The first thing wrong with *value*; a wrong type or a missing field before anything finer.
+
+        *name* is what the value is called where it is no body: a parameter.
+        """
         errors = sorted(
             self._validator.iter_errors(value), key=lambda error: (len(error.instance_path), str(error.schema_path))
         )
-        return self._problem(errors[0]) if errors else None
+        return self._problem(errors[0], name) if errors else None
 
-    def _problem(self, error: jsonschema_rs.ValidationError) -> Problem:
-        path = ".".join(str(part) for part in error.instance_path)
+    def _problem(self, error: jsonschema_rs.ValidationError, name: str) -> Problem:
+        path = ".".join(str(part) for part in ([name] if name else []) + list(error.instance_path))
         if error.kind.name != "oneOf":
             return _problem(error, path)
         choices: Any = self._root
@@ -172,6 +175,22 @@ def _problem(error: jsonschema_rs.ValidationError, path: str) -> Problem:
 
 def _clipped(message: str, most: int = 300) -> str:
     return message if len(message) <= most else f"{message[: most // 2]} ... {message[-most // 2 :]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What an operation takes: the media type, and the schema of what is sent in it."""
+
+    media_type: str
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter as it is described and as it is judged."""
+
+    schema: dict[str, Any]
+    shape: Shape
 
 
 class Contract:
@@ -256,14 +275,22 @@ class Contract:
         return low, high
 
     @cached_property
-    def bodies(self) -> dict[str, Shape]:
-        """Compiled JSON request body of each operation that has one."""
+    def bodies(self) -> dict[str, Body]:
+        """Request body of each operation that has one."""
         found = {}
         for operation in self.operations.values():
-            content = operation.description.get("requestBody", {}).get("content", {})
-            if "application/json" in content:
-                found[operation.id] = self.shape(content["application/json"]["schema"])
+            for media_type, content in operation.description.get("requestBody", {}).get("content", {}).items():
+                found[operation.id] = Body(media_type, self.shape(content["schema"]))
         return found
+
+    def query(self, operation_id: str) -> dict[str, Parameter]:
+        """The query parameters of an operation by name, compiled."""
+        described = self.operations[operation_id].description.get("parameters", ())
+        return {
+            entry["name"]: Parameter(entry["schema"], self.shape(entry["schema"]))
+            for entry in described
+            if entry.get("in") == "query"
+        }
 
     def parameter(self, operation_id: str, name: str) -> dict[str, Any]:
         """Schema of one parameter of an operation."""

@@ -22,8 +22,14 @@ class Views:
 
     def view(self, account: Account, task: Task, now: float) -> dict[str, Any]:
         """The task object as a caller sees it at *now*: the same for the create, the query and the callback."""
+        return self._shown(account, task, now, tasks.stage(task, now))
+
+    def created(self, account: Account, task: Task) -> dict[str, Any]:
+        """What the create answers, the first time and each time it is repeated: pending, whatever has become of the task since."""
+        return self._shown(account, task, task.created_at, Stage(Status.PENDING, 0, task.created_at))
+
+    def _shown(self, account: Account, task: Task, now: float, stage: Stage) -> dict[str, Any]:
         contract, choices = self.contract, self.choices
-        stage = tasks.stage(task, now)
         terminal = stage.status.terminal
         progress = 0 if stage.status is Status.FAILED and choices.failed_progress == "zero" else stage.progress
         info: dict[str, Any] = {"can_cancel": not terminal} if choices.cancel_field else {}

@@ -14,7 +14,6 @@ from mock_server.core import tasks
 from mock_server.core.callbacks import AddressRules, BadAddress, Target, check
 from mock_server.core.errors import (
     ApiError,
-    IdempotencyConflict,
     InsufficientQuota,
     InvalidRequest,
     ModelAccessDenied,
@@ -26,10 +25,11 @@ from mock_server.core.scenarios import TAG, Act, Story, parse_choice
 from mock_server.core.scenarios import plan as draw_plan
 from mock_server.core.tasks import Plan, Status, Task
 from mock_server.frames import Frames, Seen, WouldBlock
-from mock_server.ids import Draw, fingerprint
+from mock_server.idempotency import Idempotency
+from mock_server.ids import Draw
 from mock_server.images import BadImage
 from mock_server.journal import Journal
-from mock_server.store.memory import Account, MemoryStore, Remembered
+from mock_server.store.memory import Account, MemoryStore
 from mock_server.timeline import Timeline
 from mock_server.views import Views
 
@@ -88,6 +88,7 @@ class World:
             contract, choices, catalogue, settings.public_url or f"http://{settings.host}:{settings.port}", secret
         )
         self.timeline = Timeline(catalogue, choices.task_retention_seconds)
+        self.idempotency = Idempotency(contract, choices.idempotency)
         self._keys = None if settings.keys is None else frozenset(settings.keys)
         self._story_lock = threading.Lock()
         local = settings.callbacks == "local"
@@ -142,11 +143,24 @@ class World:
             ApiError: the documented refusal; nothing was made and nothing charged.
             WouldBlock: judging it takes I/O, and *may_block* is false.
         """
+        self._validate(call.body)
+        key = self.idempotency.key(call.idempotency_key)
+        if key is None:
+            return self._accept(account, call, may_block)
+        claimed = self.idempotency.claim(account, key, call.body, call.raw, may_block=may_block)
+        if isinstance(claimed, Task):
+            return Created(claimed, claimed.scenario, self.catalogue.story(claimed.scenario), replayed=True)
+        task: Task | None = None
+        try:
+            created = self._accept(account, call, may_block)
+            task = created.task
+        finally:
+            self.idempotency.release(account, key, claimed, task)
+        return created
+
+    def _accept(self, account: Account, call: CreateCall, may_block: bool) -> Created:
+        """What a valid create that is no repetition comes to."""
         body = call.body
-        self._validate(body, call.idempotency_key)
-        replay = self._replay(account, call)
-        if replay is not None:
-            return replay
         if account.models is not None and body["model"] not in account.models:
             raise ModelAccessDenied(f"this key may not use {body['model']}", param="model")
         self._check_callback(account, body, may_block)
@@ -158,7 +172,7 @@ class World:
             return Created(None, choice, story, act)
         return self._make(account, call, choice, story, act, seen)
 
-    def _validate(self, body: dict[str, Any], idempotency_key: str | None) -> None:
+    def _validate(self, body: dict[str, Any]) -> None:
         create = self.contract.create
         if not create.fits(body):
             problem = create.problem(body)
@@ -169,25 +183,6 @@ class World:
             unknown = next((name for name in body if name not in self.contract.fields), None)
             if unknown is not None:
                 raise InvalidRequest(f"{unknown} is not a field of this request", param=unknown)
-        if idempotency_key is not None and self.choices.idempotency:
-            schema = self.contract.parameter("createVideo", "Idempotency-Key")
-            problem = self.contract.shape(schema).problem(idempotency_key)
-            if problem is not None:
-                raise InvalidRequest(f"Idempotency-Key: {problem.message}", param="Idempotency-Key")
-
-    def _replay(self, account: Account, call: CreateCall) -> Created | None:
-        """The task of an earlier create with the same Idempotency-Key, if there is one."""
-        if call.idempotency_key is None or not self.choices.idempotency:
-            return None
-        known = account.idempotency.get(call.idempotency_key)
-        if known is None or account.clock.now() >= known.expires_at:
-            return None
-        if known.body != fingerprint(sorted(call.body.items())):
-            raise IdempotencyConflict("this Idempotency-Key was used with another body", param="Idempotency-Key")
-        task = account.tasks.get(known.task_id or "")
-        return (
-            None if task is None else Created(task, task.scenario, self.catalogue.story(task.scenario), replayed=True)
-        )
 
     def _check_callback(self, account: Account, body: dict[str, Any], may_block: bool) -> None:
         url = body.get("callback_url")
@@ -264,9 +259,6 @@ class World:
         seconds = int(body.get("duration", self.contract.default_seconds))
         cost = seconds * self._rates[quality]
         with account.lock:
-            replay = self._replay(account, call)
-            if replay is not None:
-                return replay
             if cost > account.credits:
                 raise InsufficientQuota(f"this task needs {cost:g} credits, the balance is {account.credits:g}")
             account.credits -= cost
@@ -291,11 +283,6 @@ class World:
                 plan=plan,
             )
             account.tasks[task.id] = task
-            if call.idempotency_key is not None and self.choices.idempotency:
-                expires = now + self.contract.idempotency_seconds
-                account.idempotency[call.idempotency_key] = Remembered(
-                    fingerprint(sorted(body.items())), expires, task.id
-                )
             self.timeline.schedule(account, task)
         return Created(task, choice, story, act, unseen=isinstance(seen, Seen) and seen.unseen)
 

@@ -105,7 +105,7 @@ class Api:
         if task is None:
             reply = self.acted(act, None)
         else:
-            reply = self.acted(act, self.world.views.view(account, task, task.created_at))
+            reply = self.acted(act, self.world.views.created(account, task))
             reply.task_id = task.id
             if created.replayed:
                 reply.headers.append(("idempotency-replayed", "true"))
