@@ -35,6 +35,7 @@ class Api:
         self.world, self.courier = world, courier
         self._run = fingerprint("run", world.settings.seed)
         self._numbers = count(1)
+        self._roots = tuple({f"/{one.path.split('/')[1]}/" for one in world.contract.operations.values()})
         self._task_id = world.contract.shape(world.contract.parameter("getTask", "task_id"))
         self.handlers: dict[str, Handler] = {"createVideo": self.create_video, "getTask": self.get_task}
         self._rate_errors = {name: self._rate_error(name) for name in self.handlers}
@@ -58,11 +59,12 @@ class Api:
         return self.finish(reply, request, account, started)
 
     def refuse(self, error: ApiError, request: Request) -> Reply:
-        """An answer that no operation gives: no such route, no such method. The key is judged first, as everywhere."""
+        """An answer that no operation gives: no such route, no such method. Below the service's roots the key is judged first."""
         started = clocks.monotonic()
         account: Account | None = None
         try:
-            account = self.world.account(request.headers.get("authorization"))
+            if request.path.startswith(self._roots):
+                account = self.world.account(request.headers.get("authorization"))
             reply = self.refusal(error)
         except ApiError as unauthorized:
             reply = self.refusal(unauthorized)
