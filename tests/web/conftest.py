@@ -1,0 +1,310 @@
+"""What the tests of the web share: a fake on a manual clock, a receiver in memory, and a judge of every answer they get.
+
+The judge holds each answer against the contract by operation and status, and each callback body against its schema. A status that
+the contract does not give an operation is a failure, whichever test it happens in.
+"""
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jsonschema_rs
+import orjson
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+import openapi
+from mock_server.app import create_app
+from mock_server.store.memory import Account
+from mock_server.web.parts import Fake
+
+KEY = "sk-test"
+MODEL = "kling-v3-turbo-image-to-video"
+IMAGE = "https://image.test/640x480.png"
+HOOK = "https://8.8.8.8/hook"
+"""A public address, so that nothing is resolved; the receiver in memory is called in its place."""
+
+
+@cache
+def _validator(which: Path, *steps: str) -> Any:
+    pointer = "/".join(quote(step.replace("~", "~0").replace("/", "~1"), safe="~") for step in steps)
+    return jsonschema_rs.Draft202012Validator(
+        {"$ref": f"urn:contract#/{pointer}"},
+        registry=jsonschema_rs.Registry([("urn:contract", openapi.read(which))]),
+        validate_formats=True,
+    )
+
+
+def check(which: Path, value: Any, *steps: str) -> None:
+    """Fail where *value* breaks the schema at *steps* of the document *which*."""
+    problems = [f"{list(one.instance_path)}: {one.message}" for one in _validator(which, *steps).iter_errors(value)]
+    assert not problems, f"{'/'.join(steps)}: {problems} in {value!r}"
+
+
+@cache
+def _matchers(which: Path) -> list[tuple[re.Pattern[str], str]]:
+    paths = sorted(openapi.read(which)["paths"], key=lambda path: (path.count("{"), path))
+    return [(re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(path))), path) for path in paths]
+
+
+def route(which: Path, path: str) -> str | None:
+    """The path of the document that *path* is an instance of."""
+    return next((template for matcher, template in _matchers(which) if matcher.fullmatch(path)), None)
+
+
+class Judge:
+    """Holds answers and callbacks against the contract; what it finds in other threads it keeps for the end of the test."""
+
+    def __init__(self) -> None:
+        self.service = openapi.service()
+        self.control = openapi.read(openapi.CONTROL)
+        self.found: list[str] = []
+        self.request_ids: set[str] = set()
+        self.known: set[str] = set()
+        self.answers = 0
+
+    def answer(self, method: str, path: str, response: TestResponse) -> None:
+        """One answer of any route."""
+        self.answers += 1
+        if path.startswith("/__mock"):
+            self._control(method, path, response)
+        elif (
+            path.startswith("/files/") and path.endswith(".mp4") and path.count("/") == 3 and method in ("GET", "HEAD")
+        ):
+            assert response.status_code in {200, 206, 403, 404, 416}, response.status_code
+        else:
+            self._service(method, path, response)
+
+    def callback(self, body: Any) -> None:
+        """One callback body."""
+        steps = (
+            "paths",
+            "/v1/videos/generations",
+            "post",
+            "callbacks",
+            "taskFinished",
+            "{$request.body#/callback_url}",
+        )
+        check(openapi.SERVICE, body, *steps, "post", "requestBody", "content", "application/json", "schema")
+
+    def _service(self, method: str, path: str, response: TestResponse) -> None:
+        name = response.headers.get("x-request-id")
+        assert name, "an answer without x-request-id"
+        assert name not in self.request_ids, "a request id was given twice"
+        self.request_ids.add(name)
+        template, status = route(openapi.SERVICE, path), str(response.status_code)
+        item = {} if template is None else self.service["paths"][template]
+        item = {verb: operation for verb, operation in item.items() if operation["operationId"] in self.known}
+        asked = "get" if method == "HEAD" else method.lower()
+        if asked in item:
+            responses = item[asked]["responses"]
+            assert status in responses, f"{item[asked]['operationId']} does not answer {status}: {response.data!r}"
+            entry = responses[status].get("$ref", "").rpartition("/")[2]
+        else:
+            entry = {"404": "RouteNotFound", "405": "MethodNotAllowed", "401": "Unauthorized"}[status]
+            assert (status == "405") == bool(item and status != "401"), f"{method} {path}: {status}"
+        if method == "HEAD":
+            assert response.data == b""
+        elif entry:
+            self._error(entry, response)
+        else:
+            steps = ("paths", str(template), asked, "responses", status, "content", "application/json", "schema")
+            assert response.mimetype == "application/json"
+            check(openapi.SERVICE, response.json, *steps)
+
+    def _error(self, entry: str, response: TestResponse) -> None:
+        """An error answer says what its entry in the contract says, in one dialect or the other."""
+        assert response.mimetype == "application/json"
+        check(openapi.SERVICE, response.json, "components", "responses", entry, "content", "application/json", "schema")
+        error, rule = response.json["error"], self.service["components"]["responses"][entry]["x-error"]
+        current, legacy = (rule["code"], rule["type"]), (rule["status"], rule["legacy_type"])
+        assert response.status_code == rule["status"]
+        assert (error["code"], error["type"]) in (current, legacy)
+        assert error["message"]
+        assert error.get("fallback_suggestion") == rule.get("fallback_suggestion")
+
+    def _control(self, method: str, path: str, response: TestResponse) -> None:
+        assert response.mimetype == "application/json"
+        template, status = route(openapi.CONTROL, path), str(response.status_code)
+        item = {} if template is None else self.control["paths"][template]
+        asked = "get" if method == "HEAD" else method.lower()
+        if asked not in item or asked == "parameters":
+            assert status == "400", f"{method} {path}: {status}"
+            steps: tuple[str, ...] = ("components", "responses", "BadControlRequest")
+        else:
+            responses = item[asked]["responses"]
+            assert status in responses, f"{item[asked]['operationId']} does not answer {status}: {response.data!r}"
+            reference = responses[status].get("$ref", "")
+            steps = tuple(reference.split("/")[1:]) or ("paths", str(template), asked, "responses", status)
+        if method != "HEAD":
+            check(openapi.CONTROL, response.json, *steps, "content", "application/json", "schema")
+        if steps[1:2] == ("responses",) and method != "HEAD":
+            rule = self.control["components"]["responses"][steps[2]]["x-error"]
+            assert (rule["status"], rule["code"], rule["type"]) == (
+                response.status_code,
+                response.json["error"]["code"],
+                response.json["error"]["type"],
+            )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a scripted receiver answered."""
+
+    kind: str
+    status: int | None = None
+    detail: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One POST that the receiver saw."""
+
+    url: str
+    body: Any
+    headers: dict[str, str]
+    timeout: float
+    relay: str | None
+
+
+@dataclass
+class Receiver:
+    """Takes callbacks in memory: answers what its script says, then 204. `meanwhile` runs before it answers."""
+
+    judge: Judge
+    script: deque[int | str] = field(default_factory=deque)
+    calls: list[Call] = field(default_factory=list)
+    meanwhile: Callable[[Call], None] | None = None
+    bent: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def post(self, url: str, body: bytes, headers: dict[str, str], timeout: float, relay: str | None = None) -> Outcome:
+        """The transport's part: never raises; what the judge finds is kept."""
+        call = Call(url, orjson.loads(body), dict(headers), timeout, relay)
+        try:
+            if not self.bent:
+                self.judge.callback(call.body)
+            if self.meanwhile is not None:
+                self.meanwhile(call)
+        except Exception as error:  # noqa: BLE001 - raised again when the test ends
+            self.judge.found.append(f"{type(error).__name__}: {error}")
+        with self.lock:
+            self.calls.append(call)
+            answer = self.script.popleft() if self.script else 204
+        if isinstance(answer, str):
+            return Outcome(answer, detail=f"{answer}, as the test wants it")
+        return Outcome("2xx" if 200 <= answer < 300 else "status", answer)
+
+
+class Rig:
+    """A fake under test, and the calls that the tests make of it."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.judge = Judge()
+        self.receiver = Receiver(self.judge)
+        self.app: Flask = create_app(**{"clock": "manual", "sender": self.receiver, **settings})
+        self.app.testing = True  # what goes wrong inside is raised, not answered
+        self.fake: Fake = self.app.extensions["kling-mock"]
+        self.judge.known = set(self.fake.api.handlers)
+
+    def call(
+        self, method: str, path: str, *, key: str | None = KEY, bent: bool = False, headers: Any = (), **request: Any
+    ) -> TestResponse:
+        """One call; its answer is judged unless a scenario *bent* it on purpose."""
+        sent = [*dict(headers).items()]
+        if key is not None:
+            sent.append(("Authorization", f"Bearer {key}"))
+        response = self.app.test_client().open(path, method=method, headers=sent, **request)
+        if not bent:
+            self.judge.answer(method, path.partition("?")[0], response)
+        return response
+
+    def create(self, *, key: str = KEY, headers: Any = (), bent: bool = False, **body: Any) -> TestResponse:
+        """A create; what is not given is the shortest that works."""
+        body = {"model": MODEL, "image_start": IMAGE, **body}
+        return self.call("POST", "/v1/videos/generations", key=key, headers=headers, bent=bent, json=body)
+
+    def task(self, scenario: str = "completed queued=2 runs=10", **body: Any) -> str:
+        """The id of a new task that follows *scenario*."""
+        response = self.create(headers={"X-Mock-Scenario": scenario}, **body)
+        assert response.status_code == 200, response.json
+        return str(response.json["id"])
+
+    def query(self, task_id: str, **more: Any) -> TestResponse:
+        """One read."""
+        return self.call("GET", f"/v1/tasks/{task_id}", **more)
+
+    def shown(self, task_id: str) -> Any:
+        """The task's body, which must be there."""
+        response = self.query(task_id)
+        assert response.status_code == 200, response.json
+        return response.json
+
+    def control(self, method: str, path: str, body: Any = None, *, key: str | None = None, status: int = 200) -> Any:
+        """The decoded answer of a control call that must answer *status*."""
+        more = {} if body is None else {"json": body}
+        response = self.call(method, f"/__mock{path}", key=key, **more)
+        assert response.status_code == status, response.json
+        return response.json
+
+    def advance(self, seconds: float, *, key: str | None = None) -> Any:
+        """Move the clock; what fired."""
+        return self.control("POST", "/clock/advance", {"seconds": seconds}, key=key)["fired"]
+
+    def now(self, key: str | None = None) -> float:
+        """What the clock shows."""
+        return float(self.control("GET", "/clock", key=key)["now"])
+
+    def account(self, key: str = KEY) -> Account:
+        """The account behind *key*."""
+        return self.fake.world.store.seen(key)
+
+    def close(self) -> None:
+        """Stop, and fail for what the judge found in other threads."""
+        self.fake.courier.stop()
+        assert not self.judge.found, self.judge.found
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Rig]]:
+    """`make(seed=7)`: a rig with these settings, closed with the test."""
+    rigs: list[Rig] = []
+
+    def build(**settings: Any) -> Rig:
+        rigs.append(Rig(**settings))
+        return rigs[-1]
+
+    yield build
+    for rig in rigs:
+        rig.close()
+
+
+@pytest.fixture
+def rig(make: Callable[..., Rig]) -> Rig:
+    """A fake with the defaults, its clock in the test's hands."""
+    return make()
+
+
+@pytest.fixture(scope="session")
+def new_rig() -> Callable[..., Rig]:
+    """The class itself, for tests that keep one rig over many examples."""
+    return Rig
+
+
+@pytest.fixture
+def stories(make: Callable[..., Rig], tmp_path: Path) -> Callable[..., Rig]:
+    """`stories("name: ...", seed=7)`: a rig that also knows these scenarios."""
+
+    def build(*texts: str, **settings: Any) -> Rig:
+        (tmp_path / "stories.yaml").write_text("\n---\n".join(texts), encoding="utf-8")
+        return make(scenarios=tmp_path, **settings)
+
+    return build
