@@ -79,9 +79,10 @@ def link_gives_video(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("SK-03")
 def link_needs_no_key(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at downloads without a key while the link lives."""
+    """Looks at downloads without a key in the first half of a link's life."""
     for story, download in fetched(view):
-        if not download.who and not download.lost and alive(view, story, download):
+        young = least_age(story, download) < HALF * view.contract.link_lifetime
+        if not download.who and not download.lost and young and alive(view, story, download):
             yield check(download.status not in (401, 403), "no key asked for", _outcome(download), download)
 
 
