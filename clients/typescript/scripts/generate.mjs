@@ -28,7 +28,10 @@ const HEADER = `// Generated from openapi/kling-v3-turbo.yaml by scripts/generat
 
 `;
 
-/** The value at *path*, or a failure that names the place: a contract that lost a statement must not become a client without it. */
+/**
+ * The value at *path*, or a failure that names the place: a contract that lost a statement must not become a client
+ * without it.
+ */
 function at(document, ...path) {
   let value = document;
   for (const step of path) {

@@ -24,8 +24,8 @@ export interface ApiCall {
 type ApiErrorClass = new (fault: errors.Fault) => errors.ApiError;
 
 /**
- * Every call has a connection of its own: the server may just have closed a kept one, and a create whose connection is cut is a
- * create whose outcome nobody knows.
+ * Every call has a connection of its own: the server may just have closed a kept one, and a create whose connection is
+ * cut is a create whose outcome nobody knows.
  */
 const STANDING = { accept: "application/json", "user-agent": USER_AGENT, connection: "close" };
 

@@ -1,9 +1,9 @@
 /**
  * The `kling` command; the twin of the Python client's.
  *
- * Exit codes: 0 the video is there; 2 usage or set-up; 3 the task failed; 4 refused (key, balance, permission, request);
- * 5 gave up at the deadline; 6 a create whose outcome is not known; 7 network or server; 8 completed, but not saved;
- * 9 another run is at it; 10 interrupted; 77 cannot do this here; 1 a fault of this program.
+ * Exit codes: 0 the video is there; 2 usage or set-up; 3 the task failed; 4 refused (key, balance, permission,
+ * request); 5 gave up at the deadline; 6 a create whose outcome is not known; 7 network or server; 8 completed, but not
+ * saved; 9 another run is at it; 10 interrupted; 77 cannot do this here; 1 a fault of this program.
  */
 
 import { RUN } from "./commands.js";
@@ -74,11 +74,22 @@ function named(error: unknown, env: NodeJS.ProcessEnv): KlingError {
 /** Tells how it ended, in every place that asks. */
 function conclude(report: Report, error: KlingError): number {
   report.failed(error);
-  // Where a task is still owed: how to go on.
-  const owed = report.taskId !== null && !(error instanceof TaskFailed);
+  if (isOpen(report, error)) report.outcome = "unknown";
   report.finish();
-  report.say(`kling: ${error.message}${owed ? `; to go on with it: kling resume ${report.taskId}` : ""}`);
+  report.say(`kling: ${error.message}${hint(report, error)}`);
   return error.exitCode;
+}
+
+/** Whether the run was stopped between a create and its answer. */
+const isOpen = (report: Report, error: KlingError): boolean => error instanceof Interrupted && report.isCreating;
+
+/** How to go on, where something is still owed. */
+function hint(report: Report, error: KlingError): string {
+  if (error instanceof TaskFailed) return "";
+  if (report.taskId !== null) return `; to go on with it: kling resume ${report.taskId}`;
+  return isOpen(report, error)
+    ? "; the create had been sent and may be accepted: the same command says how to go on"
+    : "";
 }
 
 /** Rejects at the first SIGINT or SIGTERM; a second one ends the process as usual. */

@@ -39,8 +39,8 @@ export interface ClientOptions {
   /** The bounds of a download. */
   readonly download?: Loose<DownloadSettings> | undefined;
   /**
-   * Send a create whose reply was lost, or was 5xx, once more with the same Idempotency-Key. Off, because nobody documents that
-   * the service honours the key (wire-facts, grade C).
+   * Send a create whose reply was lost, or was 5xx, once more with the same Idempotency-Key. Off, because nobody
+   * documents that the service honours the key (wire-facts, grade C).
    */
   readonly repeatLostCreate?: boolean | undefined;
   /** How often a create is sent while it is answered 429; each time with the same key. */
@@ -56,6 +56,8 @@ export interface Hooks {
   readonly onBytes?: ((received: number, total: number | undefined) => void) | undefined;
   /** Rung when a callback brings news of the task. */
   readonly bell?: Bell | undefined;
+  /** Read a task without a pause before; else so for a task that is not fresh. */
+  readonly atOnce?: boolean | undefined;
   /** Milliseconds since 1970; else the client's deadline from now. */
   readonly deadline?: number | undefined;
 }
@@ -168,7 +170,7 @@ export class KlingClient {
   /**
    * Waits until a task is completed or failed, and gives it back.
    *
-   * @param fresh it was just created: there is a pause before the first read, and a first 404 is not believed.
+   * @param fresh it was just created: a first 404 is not believed, and there is a pause before the first read.
    * @throws GaveUp the deadline passed; it may still be running.
    * @throws ApiError it cannot be read: no such task, key refused.
    */
@@ -179,6 +181,7 @@ export class KlingClient {
       floorMs: this.pace.minPoll * 1000,
       deadline: hooks.deadline ?? this.deadlineFromNow(),
       fresh,
+      atOnce: hooks.atOnce ?? !fresh,
       bell: hooks.bell,
       onRead: hooks.onRead,
       onTrouble: hooks.onTrouble,
@@ -186,8 +189,8 @@ export class KlingClient {
   }
 
   /**
-   * Saves a terminal task's videos, without the API key; links that have expired are read anew, once. A second video goes to
-   * NAME-2, and so on.
+   * Saves a terminal task's videos, without the API key; links that have expired are read anew, once. A second video
+   * goes to NAME-2, and so on.
    *
    * @returns the paths.
    * @throws TaskFailed ResultMissing there is none.

@@ -2,19 +2,19 @@
 
 import type { Api } from "./api.js";
 import { CONTRACT, type CreateVideo } from "./contract.js";
-import { ApiError, CreateOutcomeUnknown, type KlingError, NetworkError, RateLimited, ServerError } from "./errors.js";
+import { CreateOutcomeUnknown, GaveUp, type KlingError, NetworkError, RateLimited, ServerError } from "./errors.js";
 import { type TaskView, taskFrom } from "./task.js";
 
 /** What a create needs beside its body. */
 export interface CreateOptions {
   readonly base: string;
-  /** The same key and body name the same task for a day, where the service honours it (wire-facts, Idempotency, grade C). */
+  /** The same key and body name the same task, where the service honours it (wire-facts, Idempotency, grade C). */
   readonly idempotencyKey: string;
   /** Milliseconds since 1970 after which nothing more is sent. */
   readonly deadline: number;
   /** How often the create may be sent while it is answered 429, in all. */
   readonly attempts: number;
-  /** How often a create whose reply was lost, or was 5xx, is sent again with the same key: 0, or 1 when the user says so. */
+  /** How often a create whose reply was lost, or was 5xx, is sent again with the same key: 0, or 1 if the user says so. */
   readonly repeats: number;
   /** Milliseconds to wait before a repetition that the service names no time for. */
   readonly backoffMs: number;
@@ -29,8 +29,8 @@ export interface Created {
 }
 
 /**
- * Sends the create. It is sent again only after 429, when the service surely made no task, or, if the user says so, once after a
- * lost reply, with the same Idempotency-Key.
+ * Sends the create. It is sent again only after 429, when the service surely made no task, or, if the user says so,
+ * once after a lost reply, with the same Idempotency-Key.
  *
  * @throws CreateOutcomeUnknown a reply was lost, was 5xx, or names no task: a task may exist.
  * @throws ApiError NetworkError GaveUp nothing was created.
@@ -76,7 +76,7 @@ async function once(api: Api, body: CreateVideo, options: CreateOptions): Promis
     if (task) return { task, replayed: answer.headers.get("idempotency-replayed") === "true" };
     return { error: api.errorOf(answer), afterMs: api.retryAfter(answer) };
   } catch (error) {
-    if (error instanceof NetworkError || error instanceof ApiError) return { error, afterMs: undefined };
+    if (error instanceof NetworkError || error instanceof GaveUp) return { error, afterMs: undefined };
     throw error;
   }
 }

@@ -155,7 +155,9 @@ export class ServerError extends ApiError {
   override readonly exitCode = 7;
 }
 
-/** No answer: refused, cut, timed out, no such host, bad certificate. `sent` is false when no byte of the request left. */
+/**
+ * No answer: refused, cut, timed out, no such host, bad certificate. `sent` is false when no byte of the request left.
+ */
 export class NetworkError extends KlingError {
   override readonly kind = "network";
   override readonly exitCode = 7;

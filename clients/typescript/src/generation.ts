@@ -5,15 +5,7 @@ import { access, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 import { type KlingClient, type Hooks, isUrl } from "./client.js";
-import {
-  ApiError,
-  ConfigError,
-  CreateOutcomeUnknown,
-  KlingError,
-  NetworkError,
-  RequestInvalid,
-  TaskFailed,
-} from "./errors.js";
+import { ConfigError, CreateOutcomeUnknown, KlingError, RequestInvalid, TaskFailed } from "./errors.js";
 import { readFrame } from "./image.js";
 import { type Receiver } from "./receiver.js";
 import { type RunRecord, Slot, digest } from "./state.js";
@@ -96,8 +88,8 @@ export class Generation {
     return this.slot.held(async () => {
       // Once more, inside: another run may have finished it between.
       await this.checkOut(wishes.overwrite ?? false);
-      const { id, fresh } = await this.resumeOrCreate(wishes);
-      return this.finish(id, fresh);
+      const { id, atOnce } = await this.resumeOrCreate(wishes);
+      return this.finish(id, true, atOnce);
     });
   }
 
@@ -110,16 +102,16 @@ export class Generation {
     await this.checkOut(overwrite);
     return this.slot.held(() => {
       this.tell("resuming", `${taskId}: resuming`);
-      return this.finish(taskId, false);
+      return this.finish(taskId, false, true);
     });
   }
 
   /** The task that is owed already, or a new one. */
-  private async resumeOrCreate(wishes: Wishes): Promise<{ id: string; fresh: boolean }> {
+  private async resumeOrCreate(wishes: Wishes): Promise<{ id: string; atOnce: boolean }> {
     if (wishes.fresh) await this.slot.clear();
     const name = digest(this.client.baseUrl, { image: wishes.image, ...wishes.fields });
     const record = await this.slot.read();
-    if (!record) return { id: await this.createNew(wishes, name), fresh: true };
+    if (!record) return { id: await this.createNew(wishes, name), atOnce: false };
     if (record.digest !== name) {
       const about = record.task_id ? `task ${record.task_id}` : "a create whose outcome is not known";
       throw new RequestInvalid(
@@ -127,9 +119,9 @@ export class Generation {
         `${this.slot.path} is about another request (${about}); resume it, or start anew with --new`,
       );
     }
-    if (record.task_id === null) return { id: await this.repeatLost(record, wishes), fresh: true };
+    if (record.task_id === null) return { id: await this.repeatLost(record, wishes), atOnce: false };
     this.tell("resuming", `${record.task_id}: resuming, nothing new is created`);
-    return { id: record.task_id, fresh: false };
+    return { id: record.task_id, atOnce: true };
   }
 
   /** A new task. Everything that needs no money is checked before the first byte is sent. */
@@ -163,24 +155,22 @@ export class Generation {
   private async send(record: RunRecord): Promise<string> {
     await this.slot.write(record);
     this.tell("creating", "sending the create");
-    try {
-      const { model: _model, ...request } = record.body;
-      const { task } = await this.client.create(request, { ...this.hooks, idempotencyKey: record.idempotency_key });
-      await this.slot.write({ ...record, phase: "accepted", task_id: task.id });
-      this.tell("accepted", `${task.id} accepted${charge(task)}`, task);
-      return task.id;
-    } catch (error) {
-      // Refused, or never sent: nothing is owed. A lost outcome is another error, and keeps the record.
-      if (error instanceof ApiError || error instanceof NetworkError || error instanceof RequestInvalid)
-        await this.slot.clear();
+    const { model: _model, ...request } = record.body;
+    const sent = this.client.create(request, { ...this.hooks, idempotencyKey: record.idempotency_key });
+    const { task } = await sent.catch(async (error: unknown) => {
+      // Refused, or never sent: nothing is owed. A lost outcome keeps the record, and so does what nobody foresaw.
+      if (error instanceof KlingError && !(error instanceof CreateOutcomeUnknown)) await this.slot.clear();
       throw error;
-    }
+    });
+    this.tell("accepted", `${task.id} accepted${charge(task)}`, task);
+    await this.slot.write({ ...record, phase: "accepted", task_id: task.id });
+    return task.id;
   }
 
   /** Waits and saves. What is over leaves no record; what is not over leaves one to resume. */
-  private async finish(taskId: string, fresh: boolean): Promise<Video> {
+  private async finish(taskId: string, fresh: boolean, atOnce: boolean): Promise<Video> {
     try {
-      const task = await this.heard(taskId, fresh);
+      const task = await this.heard(taskId, fresh, atOnce);
       const paths = await this.save(task);
       await this.slot.clear();
       this.tell("saved", `saved ${paths.join(", ")}`, task);
@@ -193,10 +183,10 @@ export class Generation {
   }
 
   /** The task when it is terminal; a callback may shorten the wait. */
-  private async heard(taskId: string, fresh: boolean): Promise<TaskView> {
+  private async heard(taskId: string, fresh: boolean, atOnce: boolean): Promise<TaskView> {
     const watch = this.options.receiver?.watch(taskId);
     try {
-      return await this.client.wait(taskId, fresh, { ...this.hooks, bell: watch?.bell });
+      return await this.client.wait(taskId, fresh, { ...this.hooks, atOnce, bell: watch?.bell });
     } finally {
       watch?.end();
     }

@@ -74,7 +74,8 @@ function parsed(text: string): unknown {
 }
 
 /**
- * The named error for what `fetch` threw. Only the code of the cause is passed on: messages of the platform may quote headers.
+ * The named error for what `fetch` threw. Only the code of the cause is passed on: messages of the platform may quote
+ * headers.
  */
 export function lost(error: unknown, timeoutMs: number): NetworkError {
   if (error instanceof NetworkError) return error;

@@ -22,7 +22,8 @@ const refuse = (why: string): never => {
 };
 
 /**
- * Reads the image at *path* and checks it by the contract (document.txt, "Image Requirements"): what counts is the bytes.
+ * Reads the image at *path* and checks it by the contract (document.txt, "Image Requirements"): what counts is the
+ * bytes.
  *
  * @throws ConfigError the file cannot be read.
  * @throws RequestInvalid it is no JPEG or PNG, too large, too small, or too long.

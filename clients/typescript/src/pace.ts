@@ -1,6 +1,6 @@
 /**
- * How a task is polled. Nobody documents it; the defaults stay within what the vendor's own client does (wire-facts, grade C), and
- * the contract's `x-polling` replaces them where it names numbers. The Python client has the same.
+ * How a task is polled. Nobody documents it; the defaults stay within what the vendor's own client does (wire-facts,
+ * grade C), and the contract's `x-polling` replaces them where it names numbers. The Python client has the same.
  */
 export interface PaceSettings {
   /** Seconds: the floor of every wait. */
@@ -20,8 +20,8 @@ export interface PaceSettings {
 export const PACE: PaceSettings = { minPoll: 5, first: 1.6, growth: 1.15, ceiling: 3, errorCeiling: 12, spread: 0.25 };
 
 /**
- * The waits between reads of one task. They never fall below the floor and never shrink: a service that was in trouble, or asked for
- * a longer wait, is read at that pace from then on (within the error ceiling).
+ * The waits between reads of one task. They never fall below the floor and never shrink: a service that was in trouble,
+ * or asked for a longer wait, is read at that pace from then on (within the error ceiling).
  */
 export class Pace {
   private wait: number;
@@ -48,8 +48,8 @@ export class Pace {
   /**
    * Milliseconds to wait after a read that failed.
    *
-   * @param askedMs the answer's Retry-After: never undercut, and overshot a little, so that clients which were refused together
-   *     do not return together.
+   * @param askedMs the answer's Retry-After: never undercut, and overshot a little, so that clients which were refused
+   *     together do not return together.
    */
   afterFailure(askedMs?: number): number {
     const doubled = Math.max(this.wait, Math.min(this.wait * 2, this.errorCeiling));

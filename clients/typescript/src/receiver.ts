@@ -1,8 +1,9 @@
 /**
  * Hears callbacks: an `http` request handler that answers at once, trusts nothing, and acts once.
  *
- * Deliveries are unsigned (the document names no signature), so a callback is a hint and no more: what it says of the task is never
- * used, only its id, and the task is read with the key before anything happens. No URL in it is ever fetched.
+ * Deliveries are unsigned (the document names no signature), so a callback is a hint and no more: what it says of the
+ * task is never used, only its id, and the task is read with the key before anything happens. No URL in it is ever
+ * fetched.
  */
 
 import { createHash, timingSafeEqual } from "node:crypto";
@@ -23,7 +24,10 @@ export interface ReceiverOptions {
   readonly effect?: (task: TaskView) => Promise<void>;
   /** Where callbacks come in, a query included if it has one. A secret in it keeps strangers out. */
   readonly path?: string;
-  /** Whether a task is one of ours. News of others is kept until `expect` names them. Without it, `read` tells: it does not find them. */
+  /**
+   * Whether a task is one of ours. News of others is kept until `expect` names them. Without it, `read` tells: it does
+   * not find them.
+   */
   readonly known?: (taskId: string) => boolean;
   /** Keeps the callback before it is answered; when it throws, the sender hears 500 and tries again. */
   readonly store?: (callback: Readonly<Record<string, unknown>>) => Promise<void>;
@@ -80,8 +84,8 @@ export class Receiver {
   };
 
   /**
-   * A bell that rings when news of *taskId* comes in; whoever holds it confirms and acts himself. News that came before counts at
-   * once. `end` stops it.
+   * A bell that rings when news of *taskId* comes in; whoever holds it confirms and acts himself. News that came before
+   * counts at once. `end` stops it.
    */
   watch(taskId: string): { readonly bell: Bell; readonly end: () => void } {
     const bell = new Bell();

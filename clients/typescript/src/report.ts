@@ -1,4 +1,7 @@
-/** What the command says while it works and when it is done: to people on stderr, to programs on stdout and in KLING_RESULT. */
+/**
+ * What the command says while it works and when it is done: to people on stderr, to programs on stdout and in
+ * KLING_RESULT.
+ */
 
 import { renameSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -36,6 +39,8 @@ export class Report {
   private effects = 0;
   private error: Record<string, unknown> | null = null;
   private last = "";
+  /** Whether a create has been begun and not been answered. */
+  isCreating = false;
 
   constructor(
     private readonly streams: Streams,
@@ -78,6 +83,7 @@ export class Report {
   /** Tells of *event*: a bar where stderr is a terminal, lines elsewhere, each only when it says something new. */
   seen({ kind, text, task }: GenerationEvent): void {
     if (task) Object.assign(this, { task, taskId: task.id });
+    if (kind === "creating" || kind === "accepted") this.isCreating = kind === "creating";
     const isTerminal = this.streams.err.isTTY === true;
     if (isTerminal && (kind === "status" || kind === "bytes"))
       this.draw(kind === "bytes" ? text : (task?.status ?? ""));

@@ -15,8 +15,10 @@ export interface WatchOptions {
   readonly floorMs: number;
   /** Milliseconds since 1970 after which no read is made. */
   readonly deadline: number;
-  /** It was just created: there is a wait before the first read, and a first 404 is not believed. */
+  /** It was just created, so it exists even if the service does not know it yet: a first 404 is not believed. */
   readonly fresh: boolean;
+  /** Do not wait before the first read. */
+  readonly atOnce: boolean;
   /** Rung by a callback: the next read need not wait longer than the floor. */
   readonly bell?: Bell | undefined;
   readonly onRead?: ((task: TaskView) => void) | undefined;
@@ -49,14 +51,15 @@ export const taskUrl = (base: string, id: string): string =>
 /**
  * The task once it is terminal.
  *
- * 5xx, 429, cut and late answers, answers that are no task, and unknown statuses all mean: not finished, read again later.
+ * 5xx, 429, cut and late answers, answers that are no task, and unknown statuses all mean: not finished, read again
+ * later.
  *
  * @throws GaveUp the deadline passed first; the task may still be running.
  * @throws ApiError the service refuses to show the task (401 and the like); it may still be running.
  */
 export async function watch(api: Api, id: string, options: WatchOptions): Promise<TaskView> {
   const patience = { missing: options.fresh ? PATIENCE_WITH_404 : 0, redirects: PATIENCE_WITH_REDIRECTS };
-  let wait = options.fresh ? options.pace.ordinary() : 0;
+  let wait = options.atOnce ? 0 : options.pace.ordinary();
   let setback: Setback | undefined;
   for (;;) {
     await pause(api, wait, options, () => gaveUp(id, setback));

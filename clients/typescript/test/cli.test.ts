@@ -76,10 +76,10 @@ async function ended(child: ChildProcess, resultFile: string): Promise<Ended> {
   return { code, ...said, result };
 }
 
-/** Waits until *stage* was asked for a task; fails after ten seconds. */
-async function firstRead(stage: Stage): Promise<void> {
-  for (let tries = 0; stage.of("task").length === 0; tries += 1) {
-    assert.ok(tries < 2000, "the task was never read");
+/** Waits until *stage* was asked for *part*; fails after some ten seconds. */
+async function asked(stage: Stage, part: keyof Script): Promise<void> {
+  for (let tries = 0; stage.of(part).length === 0; tries += 1) {
+    assert.ok(tries < 2000, "it was never asked");
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
@@ -184,7 +184,7 @@ test("the service's code and message are passed on", async (t) => {
 test("a run that is killed after its create leaves the id, and runs again without a new create", async (t) => {
   const { stage, here, run, start } = await shell(t, { ...happy, task: [{ hang: true }, { body: completed }] });
   const { child, ended } = start(GENERATE, { KLING_TIMEOUT: "60" });
-  await firstRead(stage);
+  await asked(stage, "task");
   child.kill("SIGKILL");
   assert.match((await ended).err, new RegExp(ID));
   assert.match(readFileSync(join(here, "out.mp4.kling.json"), "utf8"), new RegExp(ID));
@@ -195,7 +195,7 @@ test("a run that is killed after its create leaves the id, and runs again withou
 test("SIGTERM ends the run tidily and says how to go on", async (t) => {
   const { stage, here, start, run } = await shell(t, { ...happy, task: [{ hang: true }, { body: completed }] });
   const { child, ended } = start(GENERATE, { KLING_TIMEOUT: "60" });
-  await firstRead(stage);
+  await asked(stage, "task");
   child.kill("SIGTERM");
   const { code, err, result } = await ended;
   assert.deepEqual([code, result.outcome, result.task_id], [10, "gave_up", ID]);
@@ -203,6 +203,19 @@ test("SIGTERM ends the run tidily and says how to go on", async (t) => {
   assert.deepEqual(readdirSync(here).sort(), ["out.mp4.kling.json", "result.json"]);
   assert.equal((await run(["resume", "out.mp4.kling.json"])).code, 0);
   assert.ok(existsSync(join(here, "out.mp4")));
+});
+
+test("a run that is stopped while its create is under way says that a task may exist", async (t) => {
+  const { stage, start, run } = await shell(t, { ...happy, create: [{ hang: true }, { body: pending }] });
+  const { child, ended } = start(GENERATE, { KLING_TIMEOUT: "60" });
+  await asked(stage, "create");
+  child.kill("SIGINT");
+  const { code, err, result } = await ended;
+  assert.deepEqual([code, result.outcome], [10, "unknown"]);
+  assert.match(err, /may be accepted/);
+  const key = /--idempotency-key (\S+)/.exec((await run(GENERATE)).err)?.[1] ?? "";
+  assert.equal((await run([...GENERATE, "--idempotency-key", key])).code, 0);
+  assert.deepEqual(new Set(stage.of("create").map((seen) => seen.headers["idempotency-key"])), new Set([key]));
 });
 
 test("the same run twice at once makes one create", async (t) => {

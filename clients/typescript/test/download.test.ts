@@ -61,7 +61,10 @@ test("the file has exactly the bytes served, and the key stays at home", async (
   assert.equal(result.stage.seen[0]?.headers.authorization, undefined);
 });
 
-/** An answer that is cut once its first 4000 bytes have been read: a socket may lose what it had, and then there is nothing to resume. */
+/**
+ * An answer that is cut once its first 4000 bytes have been read: a socket may lose what it had, and then there is
+ * nothing to resume.
+ */
 function cutAnswer(): Response {
   const parts = [MP4.subarray(0, 4000)];
   const pull = (controller: ReadableStreamDefaultController): void => {

@@ -114,6 +114,14 @@ test("a run that was stopped is resumed by the same wishes, with no new create",
   assert.deepEqual([stage.of("create").length, existsSync(state), existsSync(out)], [1, false, true]);
 });
 
+test("a resumed task that the service does not show yet is waited for", async (t) => {
+  const missing = { status: 404, body: fault("task_not_found") };
+  const { stage, generation } = await scene(t, { ...happy, task: [{ status: 401 }, missing, { body: completed }] });
+  await generation().run(wishes).catch(thrown);
+  await generation().run(wishes);
+  assert.deepEqual([stage.of("create").length, stage.of("task").length], [1, 3]);
+});
+
 test("what was begun for other wishes is not taken for these", async (t) => {
   const { stage, generation } = await scene(t, { ...happy, task: [{ status: 401 }, { body: completed }] });
   await generation().run(wishes).catch(thrown);
