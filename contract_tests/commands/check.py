@@ -9,10 +9,10 @@ import click
 from rich.console import Console
 
 from contract_tests.history import AnyEvent, HistoryError
+from contract_tests.judging import again, finish, judge_history
 from contract_tests.options import chosen, common
 from contract_tests.recordings import read
 from contract_tests.reports import files
-from contract_tests.session import again, finish, judge_history
 from contract_tests.verdicts import Choice, Run, SetupError
 
 

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -19,10 +19,14 @@ from contract_tests.reports.summary import headline
 from contract_tests.rules.rulebook import Rule
 from contract_tests.verdicts import ORDER, Outcome, Run, Verdict
 
+LOUD = (Verdict.FAIL, Verdict.STALE, Verdict.KIT_ERROR, Verdict.UNTESTABLE, Verdict.WARN)
 BODY_SHOWN = 4000
 """Characters of a body on the page; the whole stands in history.jsonl."""
 PROOF = 3
 """Events shown for a rule that holds."""
+BEFORE, AFTER = 5, 2
+"""Events of the same task that are drawn before and after those that prove a breach."""
+_TASK = re.compile(r"task-unified-[A-Za-z0-9]+-[A-Za-z0-9]+")
 _SIGNED = re.compile(r"""(https?://[^\s"'?]+)\?[^\s"']*(?:sig|token|expires|amz|key)[^\s"']*""", re.IGNORECASE)
 
 
@@ -53,6 +57,11 @@ class Section:
         """The verdict that needs doing first."""
         return min((cell.outcome.verdict for cell in self.cells), key=ORDER.index)
 
+    @property
+    def rank(self) -> int:
+        """The place of its worst verdict."""
+        return ORDER.index(self.worst)
+
 
 def page(runs: Sequence[Run], *, title: str = "Contract report") -> str:
     """The page for *runs*, whose rules are shown in the rulebook's order."""
@@ -67,6 +76,7 @@ def page(runs: Sequence[Run], *, title: str = "Contract report") -> str:
         sections=sections,
         events=sorted(shown.items(), key=lambda item: item[0]),
         order=[verdict for verdict in ORDER if any(str(verdict) in run.totals for run in runs)],
+        loud=[section for section in sections if section.worst in LOUD],
         headline=headline,
     )
 
@@ -86,12 +96,33 @@ def _sections(runs: Sequence[Run]) -> list[Section]:
 
 def _cell(number: int, outcome: Outcome, by_seq: dict[int, AnyEvent], start: float) -> Cell:
     seqs = outcome.findings[0].events if outcome.findings else outcome.events[:PROOF]
-    marked = frozenset(seqs)
-    between = range(min(seqs), max(seqs)) if seqs else range(0)
-    clocks = [seq for seq in between if isinstance(by_seq.get(seq), ClockMove)]
-    told = [by_seq[seq] for seq in sorted({*seqs, *clocks}) if seq in by_seq]
-    proof = tuple(event for event in told if event.seq in marked)
-    return Cell(number, outcome, proof, timeline(told, marked, start) if told else None)
+    proof = tuple(by_seq[seq] for seq in sorted(seqs) if seq in by_seq)
+    if not proof:
+        return Cell(number, outcome, (), None)
+    told = story(proof, by_seq) if outcome.findings else list(proof)
+    return Cell(number, outcome, proof, timeline(told, frozenset(seqs), start))
+
+
+def story(proof: Sequence[AnyEvent], by_seq: Mapping[int, AnyEvent]) -> list[AnyEvent]:
+    """*proof* with what happened to the same task shortly before and after it, and the clock's moves in between."""
+    first, last = proof[0].seq, proof[-1].seq
+    ids = {task for event in proof for task in _tasks(event)}
+    about = [event for event in by_seq.values() if ids & _tasks(event) and event not in proof] if len(ids) == 1 else []
+    before = [event for event in about if event.seq < first][-BEFORE:]
+    between = [event for event in about if first < event.seq < last]
+    after = [event for event in about if event.seq > last][:AFTER]
+    chosen = {event.seq: event for event in (*proof, *before, *between[:BEFORE], *after)}
+    span = range(min(chosen), max(chosen))
+    clocks = {event.seq: event for event in by_seq.values() if isinstance(event, ClockMove) and event.seq in span}
+    return [event for _, event in sorted({**chosen, **clocks}.items())]
+
+
+def _tasks(event: AnyEvent) -> set[str]:
+    """The ids of tasks that an event speaks of."""
+    texts = [getattr(event, "url", "")]
+    if isinstance(event, Exchange | Callback):
+        texts += [event.request.body.text or "", (event.answer.body.text or "") if event.answer else ""]
+    return {found for text in texts for found in _TASK.findall(text)}
 
 
 @cache

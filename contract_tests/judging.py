@@ -1,0 +1,45 @@
+"""From a history to its reports: what every subcommand does after it has something to judge."""
+
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from contract_tests.contract import Contract, shipped
+from contract_tests.history import AnyEvent
+from contract_tests.reports import files, terminal
+from contract_tests.rules.registry import judge_all
+from contract_tests.verdicts import Choice, Run, book_of, decide
+
+
+def judge_history(
+    events: Iterable[AnyEvent], choice: Choice, rerun: Callable[[str], str], contract: Contract | None = None
+) -> Run:
+    """The run that *events* amount to under *choice*; *rerun* gives the command that repeats one rule.
+
+    Raises:
+        SetupError: *choice* names a rule that is none, or leaves none.
+    """
+    contract = contract or shipped()
+    kept = tuple(events)
+    return decide(kept, judge_all(kept, contract, book_of(contract, choice)), contract, choice, rerun)
+
+
+def finish(run: Run, folder: Path | None, console: Console) -> int:
+    """Print *run*, write its report files into *folder*, and answer the exit code.
+
+    Raises:
+        SetupError: the report cannot be written.
+    """
+    terminal.show(run, console)
+    if folder is not None:
+        files.write(run, folder)
+        console.print(f"report: {folder / 'report.html'}", style="dim", highlight=False, soft_wrap=True)
+    return run.exit
+
+
+def again(command: str, arguments: Iterable[str]) -> Callable[[str], str]:
+    """A giver of rerun commands: `kling-contract COMMAND ARGUMENTS --only RULE`."""
+    start = shlex.join(["kling-contract", command, *arguments])
+    return lambda rule_id: f"{start} --only {rule_id}"
