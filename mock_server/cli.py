@@ -20,7 +20,8 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def option(*names: str, **more: Any) -> Callable[[F], F]:
     """A click option that also reads KLING_MOCK_NAME; its default is shown."""
     variable = "KLING_MOCK_" + names[0].removeprefix("--").upper().replace("-", "_")
-    return click.option(*names, envvar=variable, show_default=more.get("default") is not None, **more)
+    shown = more.get("default") is not None and not more.get("is_flag")
+    return click.option(*names, envvar=variable, show_default=shown, **more)
 
 
 def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -80,6 +81,19 @@ _SERVE_OPTIONS = (
         "--keys", default="any", metavar="any|KEY,KEY...", help="Keys that are known; any: all that begin with sk-."
     ),
     option("--admin-token", metavar="TOKEN", help="Lets control calls in from other machines."),
+    option("--tls", is_flag=True, help="HTTPS, with a certificate of a local authority."),
+    option(
+        "--impersonate",
+        is_flag=True,
+        help="HTTPS under the service's own host names too, and a proxy that leads to nothing else.",
+    ),
+    option("--proxy-port", type=click.IntRange(0, 65535), default=0, help="Port of that proxy; 0 takes a free one."),
+    option(
+        "--ca-out",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Leave ca.pem and bundle.pem there for clients to trust.",
+    ),
     option("--public-url", metavar="URL", help="Origin of result links, where it is not the fake's own."),
     option(
         "--contract", type=click.Path(path_type=Path), metavar="FILE", help="Another contract than the shipped one."
@@ -117,27 +131,37 @@ def cli() -> None:
 
 @cli.command()
 @serve_options
-def serve(**given: Any) -> None:
+@click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends: with whoever started it.")
+def serve(stop_with_stdin: bool, **given: Any) -> None:
     """Serve the fake until it is interrupted."""
     from mock_server.app import create_app
-    from mock_server.serving import run
+    from mock_server.serving import run, taken_port
 
-    settings = read_settings(given)
-    app = create_app(settings)
-    scheme = "https" if settings.tls_certificate else "http"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    with taken_port(given["host"], given["port"]) as port:
+        settings = read_settings({**given, "port": port})
+        app = create_app(settings)
+        run(app, settings, lambda proxy: _announce(app, settings, proxy), stop_with_stdin=stop_with_stdin)
 
-    def ready() -> None:
-        click.echo(f"kling-mock {__version__} listening on {scheme}://{host}:{settings.port}")
-        keys = "any that begins with sk-" if settings.keys is None else str(len(settings.keys))
-        click.echo(f"  keys: {keys}; clock: {settings.clock}; seed: {settings.seed}; control: /__mock/")
-        sys.stdout.flush()
 
-    run(app, settings, ready)
+def _announce(app: Any, settings: Any, proxy: int | None) -> None:
+    """Say where the fake is; `running.py` reads this."""
+    click.echo(f"kling-mock {__version__} listening on {settings.own_origin}")
+    if settings.secure:
+        from mock_server.authority import Authority
+
+        click.echo(f"  trust: {Authority().ca_file}")
+    if proxy is not None:
+        from mock_server.serving import service_hosts
+
+        names = service_hosts(app.extensions["kling-mock"].world.contract.document)
+        click.echo(f"  proxy: http://127.0.0.1:{proxy} for {', '.join(names)}")
+    keys = "any that begins with sk-" if settings.keys is None else str(len(settings.keys))
+    click.echo(f"  keys: {keys}; clock: {settings.clock}; seed: {settings.seed}; control: /__mock/")
+    sys.stdout.flush()
 
 
 def read_settings(given: dict[str, Any]) -> Any:
-    """Settings from the command line; the port is chosen here where it is left open.
+    """Settings from the command line.
 
     Raises:
         BadSetting: a value does not fit.
@@ -145,7 +169,6 @@ def read_settings(given: dict[str, Any]) -> Any:
     import yaml
 
     from mock_server.config import settings
-    from mock_server.serving import check_port, free_port
 
     values = {name: value for name, value in given.items() if value is not None}
     values["relays"] = values.pop("relay", {})
@@ -155,11 +178,8 @@ def read_settings(given: dict[str, Any]) -> Any:
     values["choices"] = {name: yaml.safe_load(value) for name, value in values.get("choices", {}).items()}
     if "error_codes" in values:
         values["choices"].setdefault("error_codes", values.pop("error_codes"))
-    if values["port"] == 0:
-        values["port"] = free_port(values["host"])
-    else:
-        check_port(values["host"], values["port"])
-    return settings(**values)
+    chosen = settings(**values)
+    return chosen if chosen.public_url else settings(**{**values, "public_url": chosen.own_origin})
 
 
 @cli.command("exec", context_settings={**_CONTEXT, "ignore_unknown_options": False})
@@ -196,7 +216,9 @@ def _spelled(ctx: click.Context) -> list[str]:
         if ctx.get_parameter_source(parameter.name or "") is not click.core.ParameterSource.COMMANDLINE:
             continue
         value = ctx.params[parameter.name or ""]
-        if isinstance(value, dict):
+        if parameter.is_flag:
+            typed.append(parameter.opts[0])
+        elif isinstance(value, dict):
             for name, item in value.items():
                 typed += [parameter.opts[0], f"{name}={item}"]
         else:

@@ -40,8 +40,10 @@ class Settings(BaseModel):
     choices: dict[str, Any] = {}
     callback_ca: Path | None = None
     journal: int = Field(2_000, ge=1)
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    tls: bool = False
+    impersonate: bool = False
+    proxy_port: int = Field(0, ge=0, le=65535)
+    ca_out: Path | None = None
 
     @field_validator("relays")
     @classmethod
@@ -52,6 +54,17 @@ class Settings(BaseModel):
     def on_loopback(self) -> bool:
         """Whether only this machine can reach the fake."""
         return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
+    def secure(self) -> bool:
+        """Whether the fake speaks HTTPS."""
+        return self.tls or self.impersonate
+
+    @property
+    def own_origin(self) -> str:
+        """Scheme, host and port at which the fake listens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
 
     def start_clock(self) -> Clock:
         """A clock as the server was started with."""
@@ -91,8 +104,12 @@ def _line(problem: Any) -> str:
     return f"{name}: {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"
 
 
-PROFILES: dict[str, dict[str, Any]] = {"current": {}, "legacy": {"error_codes": "legacy"}}
-"""Named sets of choices where nobody documents what the service does."""
+_PROFILES = Path(__file__).parent / "profiles"
+
+
+def profiles() -> dict[str, Path]:
+    """Named sets of choices where nobody documents what the service does, one YAML file each."""
+    return {file.stem: file for file in sorted(_PROFILES.glob("*.yaml"))}
 
 
 class Choices:
@@ -105,7 +122,12 @@ class Choices:
             BadSetting: an unknown name, or a value that its schema refuses.
         """
         self._values = {name: entry["schema"]["default"] for name, entry in contract.assumptions.items()}
-        for name, value in {**_profile(profile), **(overrides or {})}.items():
+        for name, value in _profile(profile).items():
+            try:
+                self._set(contract, name, value)
+            except BadSetting as error:
+                raise BadSetting(f"--profile {profile}: {error}") from error
+        for name, value in (overrides or {}).items():
             self._set(contract, name, value)
 
     def __getattr__(self, name: str) -> Any:
@@ -125,17 +147,16 @@ class Choices:
 
 
 def _profile(name: str) -> dict[str, Any]:
-    if name in PROFILES:
-        return PROFILES[name]
+    known = profiles()
     try:
-        values = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        values = yaml.safe_load(known.get(name, Path(name)).read_text(encoding="utf-8"))
     except OSError as error:
-        known = ", ".join(PROFILES)
+        names = ", ".join(known)
         raise BadSetting(
-            f"--profile {name}: neither a profile ({known}) nor a readable file ({error.strerror})"
+            f"--profile {name}: neither a profile ({names}) nor a readable file ({error.strerror})"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadSetting(f"--profile {name}: not YAML: {error}") from error
-    if not isinstance(values, dict):
+        raise BadSetting(f"--profile {name}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise BadSetting(f"--profile {name}: a profile is a mapping of choices, such as `error_codes: legacy`")
     return values
