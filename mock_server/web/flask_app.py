@@ -3,8 +3,9 @@
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
+from mock_server.core.errors import InternalError
 from mock_server.web.api import no_method, no_route
 from mock_server.web.control import ControlError
 from mock_server.web.http import Reply, Request
@@ -73,8 +74,13 @@ def _media_view(fake: Fake) -> Any:
 
 
 def _no_such(fake: Fake, error: HTTPException) -> Response:
-    """A path or a method that is not there: as the service says it under its own paths, as the control protocol does under its."""
+    """A path or a method that is not there: as the service says it under its own paths, as the control protocol does under its.
+
+    A fault of the fake's own comes here too; Flask has logged it.
+    """
     asked = _request()
+    if isinstance(error, InternalServerError):
+        return _response(fake.api.refuse(InternalError("the fake failed; its log says how"), asked))
     if asked.path.startswith("/__mock/"):
         return _response(
             fake.control.refusal(

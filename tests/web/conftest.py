@@ -194,7 +194,7 @@ class Receiver:
                 self.judge.callback(call.body)
             if self.meanwhile is not None:
                 self.meanwhile(call)
-        except Exception as error:  # noqa: BLE001 - raised again when the test ends
+        except Exception as error:  # raised again when the test ends
             self.judge.found.append(f"{type(error).__name__}: {error}")
         with self.lock:
             self.calls.append(call)
