@@ -89,6 +89,16 @@ test("a cut download goes on where it was cut, if the file is still the same", a
   assert.deepEqual([asked.length, asked[1]?.get("range"), asked[1]?.get("if-range")], [2, "bytes=4000-", '"v1"']);
 });
 
+test("another part of the file than was asked for is not taken for the rest", async (t) => {
+  const rest = MP4.length - 4000;
+  const range = { "content-range": `bytes 10-${10 + rest - 1}/${MP4.length}` };
+  const wrong = new Response(MP4.subarray(10, 10 + rest), { status: 206, headers: { ...video.headers, ...range } });
+  const answers = [cutAnswer(), wrong, new Response(MP4, video)];
+  const fetch: typeof globalThis.fetch = () => Promise.resolve(answers.shift() ?? Response.error());
+  whole(await saved(t, {}, { tools: { fetch } }));
+  assert.equal(answers.length, 0);
+});
+
 test("a server that ignores the range, or answers with another part, does not spoil the file", async (t) => {
   whole(await saved(t, { link: [{ ...video, cut: 4000 }, video] }));
   const wrong: Reply = {

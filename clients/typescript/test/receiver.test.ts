@@ -55,6 +55,18 @@ test("the same callback, twice and at once, has its effect once", async (t) => {
   assert.equal(effects.length, 1);
 });
 
+test("callbacks that come while one is confirmed lead to one more read, not to one each", async (t) => {
+  let go = (): void => undefined;
+  const gate = new Promise<void>((resolve) => (go = resolve));
+  let reads = 0;
+  const read = async (): Promise<kling.TaskView> => (++reads, await gate, view(processing));
+  const { url, receiver } = await hearing(t, [], { read });
+  for (let count = 0; count < 10; count += 1) await post(url);
+  go();
+  await receiver.drain();
+  assert.equal(reads, 2);
+});
+
 test("the answer does not wait for the effect", async (t) => {
   let finish = (): void => undefined;
   const slow = new Promise<void>((resolve) => (finish = resolve));

@@ -108,6 +108,11 @@ for (const text of [
   });
 }
 
+test("a field that the contract forbids is told apart from one that it does not know", () => {
+  assert.throws(() => asked({ aspect_ratio: "1:1" }), /not taken by this model/);
+  assert.throws(() => asked({ aspekt: "1:1" }), /not a field of the contract/);
+});
+
 test("a plain http base address is for this machine only, unless the user says so", () => {
   assert.equal(baseAddress("http://127.0.0.1:4010/"), "http://127.0.0.1:4010");
   assert.equal(baseAddress("http://localhost:4010/prefix/"), "http://localhost:4010/prefix");
