@@ -33,7 +33,7 @@ def command(recordings: tuple[Path, ...], report: Path | None, **options: Any) -
             console.rule(str(path))
         codes.append(finish(run, _folder(report, path, recordings), console))
     if report is not None and len(runs) > 1:
-        files.write_page(runs, report)
+        files.write_page([replace(run, target=path.name) for path, run in zip(recordings, runs, strict=True)], report)
     return _worst(codes)
 
 

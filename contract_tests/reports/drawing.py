@@ -3,19 +3,24 @@
 Inline SVG whose colours come from the page's style sheet, so that it follows light and dark.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import orjson
 from markupsafe import Markup
 
-from contract_tests.history import AnyEvent, Balance, Callback, ClockMove, Download, Exchange, Note
+from contract_tests.history import AnyEvent, Balance, Body, Callback, ClockMove, Download, Exchange, Note
 from contract_tests.masking import TOKEN
 
-KIT, SERVER, RECEIVER, WIDTH = 132, 490, 830, 900
+KIT, SERVER, RECEIVER, WIDTH = 186, 540, 890, 960
 TOP, ROW = 34, 34
 MOST = 16
 """Rows drawn; a longer story is told by its first events."""
+
+
+_TASK = re.compile(r"task-unified-[A-Za-z0-9]+-([A-Za-z0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,7 @@ def _draw(event: AnyEvent, y: int, start: float, *, marked: bool) -> Markup:
         if marked
         else ""
     )
-    time = Markup('<text x="6" y="{}" class="time">{}</text>').format(
-        y + 4, f"#{event.seq}  {_clock(event.at - start)}"
-    )
+    time = Markup('<text x="6" y="{}" class="time">{}</text>').format(y + 4, f"#{event.seq} {_clock(event.at - start)}")
     if isinstance(event, ClockMove):
         line = Markup('<line x1="{}" y1="{y}" x2="{}" y2="{y}" class="clock"/>').format(KIT, RECEIVER, y=y)
         words = Markup('<text x="{}" y="{}" class="word tone-clock middle">{}</text>')
@@ -94,11 +97,12 @@ def _row(event: AnyEvent) -> _Row:
     match event:
         case Exchange():
             status = event.answer.status if event.answer else 0
-            words = _short(f"{event.method} {_path(event.url)}", 44)
-            return _Row(KIT, SERVER, words, tone(status), str(status or event.lost or "lost"))
+            words = _short(f"{event.method} {_path(event.url)}", 32)
+            told = _told(event.answer.body) if event.answer else ""
+            return _Row(KIT, SERVER, words, tone(status), f"{status or event.lost or 'lost'}{told}")
         case Callback():
             status = event.answer.status if event.answer else 0
-            words = _short(f"{event.method} {_path(event.url)}", 42)
+            words = _short(f"{event.method} {_path(event.url)}{_told(event.request.body)}", 44)
             return _Row(SERVER, RECEIVER, words, tone(status), str(status or event.ended))
         case Download():
             words = _short(f"GET {_path(event.url)}", 44)
@@ -120,8 +124,23 @@ def tone(status: int) -> str:
 
 
 def _path(url: str) -> str:
+    """The path, with the ids of tasks cut to their ends."""
     parts = urlsplit(url)
-    return (parts.path or "/") + ("?…" if parts.query else "")
+    return _TASK.sub(r"…\1", parts.path or "/") + ("?…" if parts.query else "")
+
+
+def _told(body: Body) -> str:
+    """What a body says of its task, or of what went wrong, in a word or two."""
+    try:
+        document = orjson.loads(body.content)
+    except orjson.JSONDecodeError:
+        return ""
+    if not isinstance(document, dict):
+        return ""
+    if "status" in document:
+        return f" {str(document['status'])[:12]} {str(document.get('progress', ''))[:4]}%"
+    error = document.get("error")
+    return f" {str(error.get('param') or error.get('code'))[:20]}" if isinstance(error, dict) else ""
 
 
 def _short(text: str, length: int) -> str:

@@ -12,7 +12,7 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from contract_tests.history import AnyEvent, Body, Callback, ClockMove, Download, Exchange
+from contract_tests.history import AnyEvent, Body, Callback, ClockMove, Download, Exchange, to_json
 from contract_tests.masking import TOKEN
 from contract_tests.reports.drawing import timeline, tone
 from contract_tests.reports.summary import headline
@@ -131,7 +131,9 @@ def _environment() -> Environment:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(curl=curl, pretty=pretty, name=name_of, slug=_slug, unsigned=_unsigned)
+    environment.filters.update(
+        curl=curl, pretty=pretty, name=name_of, document=_document, slug=_slug, unsigned=_unsigned
+    )
     environment.globals.update(tone=tone)
     environment.tests.update(exchange=_is(Exchange), callback=_is(Callback), download=_is(Download))
     return environment
@@ -139,6 +141,10 @@ def _environment() -> Environment:
 
 def _is(kind: type) -> Any:
     return lambda event: isinstance(event, kind)
+
+
+def _document(event: AnyEvent) -> str:
+    return orjson.dumps(to_json(event), option=orjson.OPT_INDENT_2).decode()
 
 
 def _slug(verdict: str) -> str:
