@@ -123,6 +123,23 @@ def test_a_wrong_range_is_not_glued_on(client, service, kit, out, done):
     assert out.read_bytes() == whole
 
 
+def test_a_rest_that_is_short_is_not_the_end(client, service, kit, out, done):
+    """A partial answer may promise all of the rest and bring less."""
+    whole = kit.video_bytes
+    promise = {"Content-Type": "video/mp4", "Content-Range": f"bytes 5000-{len(whole) - 1}/{len(whole)}"}
+    rest = {"Content-Type": "video/mp4", "Content-Range": f"bytes 6000-{len(whole) - 1}/{len(whole)}"}
+    service.on(
+        "link",
+        kit.video(Broken(whole[:5000])),
+        kit.reply(206, promise, whole[5000:6000]),
+        kit.reply(206, rest, whole[6000:]),
+    )
+
+    client.download(done, out)
+
+    assert out.read_bytes() == whole
+
+
 @pytest.mark.parametrize("short", [Broken, io.BytesIO])
 def test_a_download_that_is_always_cut_leaves_nothing(client, service, kit, out, done, short):
     """CD-04: reset or simply short, whatever the length says."""
@@ -176,10 +193,12 @@ ERROR_PAGES = [
 ]
 
 
+@pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize(("kind", "content"), ERROR_PAGES)
-def test_an_error_page_is_not_saved(client, service, kit, out, done, kind, content):
+def test_an_error_page_is_not_saved(client, service, kit, out, done, kind, content, declared):
     """CD-07: neither by its type nor by its bytes."""
-    service.on("link", kit.reply(200, {"Content-Type": kind}, content))
+    headers = {"Content-Type": kind, "Content-Length": str(len(content))} if declared else {"Content-Type": kind}
+    service.on("link", kit.reply(200, headers, content))
 
     with pytest.raises(NotAVideo):
         client.download(done, out)

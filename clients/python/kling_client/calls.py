@@ -34,7 +34,7 @@ from kling_client.tasks import Task, read_task
 from kling_client.timing import Clock, Sleep
 from kling_client.transport import Timeouts, Web
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class Calls:
@@ -170,7 +170,7 @@ class Calls:
         Raises:
             RequestInvalid: file or wishes break the contract; nothing was sent.
         """
-        if isinstance(image, str) and _URL.match(image):
+        if isinstance(image, str) and _URL.match(image) and not Path(image).exists():
             return image
         check_image(Path(image), self.contract.image)
         self.request(f"{self.contract.base_url}/first-frame", **wishes)

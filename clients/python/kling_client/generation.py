@@ -35,7 +35,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A completed task, and where its videos were saved."""
+    """A completed task, and where its videos were saved; nowhere, if whoever shares the receiver's ledger acted first."""
 
     task: Task
     paths: tuple[Path, ...]
@@ -170,10 +170,9 @@ class Generation:
             error.task_id = task_id
             raise
         self._slot.clear()
-        if not saved:
-            raise ConfigError(f"{task_id} was handled before, by the same receiver")
-        self._tell(Event("saved", f"saved {', '.join(map(str, saved[0].paths))}", done))
-        return saved[0]
+        video = saved[0] if saved else Video(done, ())
+        self._tell(Event("saved", f"saved {', '.join(map(str, video.paths)) or 'by another'}", done))
+        return video
 
     @contextlib.contextmanager
     def _news(self, task_id: str) -> Iterator[Callable[[float], bool] | None]:
