@@ -106,6 +106,8 @@ USAGE = [
     ["generate", "https://x.test/a.jpg", "--out", "no/where.mp4"],
     ["generate", "https://x.test/a.jpg", "--callback-url", "https://h.test/", "--callback-port", "70000"],
     ["nonsense"],
+    ["generate", "https://x.test/a.jpg", "--out", "x" * 300],
+    ["generate", "https://x.test/a.jpg", "--out", "a\0b"],
     ["resume", "x.kling.json"],
 ]
 
@@ -245,6 +247,50 @@ def test_a_fault_of_this_program_is_one_line(kling, kit, monkeypatch):
 
     assert code == 1
     assert "ZeroDivisionError" in stderr
+
+
+def test_a_terminal_gets_a_bar(kling, kit, monkeypatch):
+    """The same story, drawn; the id stays readable above it."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+
+    code, stdout, stderr, _result = kling("generate", kit.image, *FAST)
+
+    assert (code, stdout) == (0, "1280x720.mp4\n")
+    assert "100%" in stderr
+    assert f"{kit.task_id} accepted, 50 credits reserved" in stderr
+
+
+def test_being_stopped_in_the_middle_of_a_create_is_unknown(kling, kit, monkeypatch):
+    """CM-07: Ctrl-C is no proof that nothing was accepted; the next run does not send it again by itself."""
+    from kling_client import Client
+
+    def stop(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "send_create", stop)
+    code, _stdout, stderr, result = kling("generate", kit.image, *FAST)
+    assert (code, result["outcome"]) == (10, "unknown")
+    assert "may have been accepted" in stderr
+
+    assert kling("generate", kit.image, *FAST)[0] == 6
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("https://x.test/a/photo.jpg?sig=1", "photo.mp4"),
+        ("https://x.test/", "video.mp4"),
+        ("https://x.test/..", "video.mp4"),
+        ("https://x.test/%00%2Fetc%2Fpasswd.png", "passwd.mp4"),
+        ("some/where/photo.jpg", "photo.mp4"),
+        (f"https://x.test/{'x' * 500}.png", f"{'x' * 100}.mp4"),
+    ],
+)
+def test_the_output_has_a_name_of_its_own(image, name):
+    """From the image's, harmless."""
+    assert cli._name_for(image) == name
 
 
 @pytest.mark.e2e

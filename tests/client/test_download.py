@@ -1,9 +1,12 @@
 """Saving videos: rules CD."""
 
+import contextlib
 import io
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 from urllib3.exceptions import NewConnectionError
 
 from kling_client import (
@@ -12,6 +15,7 @@ from kling_client import (
     LinkExpired,
     NotAVideo,
     ResultMissing,
+    mp4,
 )
 
 QUICK = DownloadPolicy(first_wait=0.1)
@@ -343,3 +347,47 @@ def test_a_link_host_that_is_down_is_tried_again(client, service, kit, out, done
     client.download(done, out)
 
     assert only(out)
+
+
+def test_a_folder_that_is_gone_is_told(client, done, tmp_path):
+    """One clear error, no traceback of the system's."""
+    with pytest.raises(DownloadError, match="cannot write"):
+        client.download(done, tmp_path / "no" / "out.mp4")
+
+
+@pytest.mark.parametrize(("status", "requests_sent"), [(400, 1), (401, 1), (416, 5), (429, 5)])
+def test_other_answers_of_a_link_are_told(client, service, kit, out, done, status, requests_sent):
+    """What may pass is tried again, what will not is not."""
+    service.on("link", kit.reply(status, {"Retry-After": "1"}, b""))
+
+    with pytest.raises(DownloadError):
+        client.download(done, out)
+
+    assert len(service.seen("link")) == requests_sent
+
+
+@given(st.data())
+def test_every_cut_of_a_video_is_seen(kit, data):
+    """By its boxes alone, wherever it is cut; and no bytes crash the look."""
+    whole = kit.video_bytes
+    at = data.draw(st.integers(0, len(whole) - 1))
+    mp4.check_whole(io.BytesIO(whole), len(whole))
+    with pytest.raises(NotAVideo):
+        mp4.check_whole(io.BytesIO(whole[:at]), at)
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\0\0\0\1mdat\0\0\0\0\0\0\0\x10", b"\0\0\0\0moov"]))
+def test_no_bytes_crash_the_look(start, tail):
+    """A verdict, always: long boxes, boxes up to the end, nonsense."""
+    content = start + tail
+    for look in (mp4.check_start, lambda file: mp4.check_whole(file, len(content))):
+        with contextlib.suppress(NotAVideo):
+            look(io.BytesIO(content))
+
+
+def test_long_and_open_boxes_are_read(kit):
+    """A 64-bit length, and a last box that goes on to the end."""
+    long_box = b"\0\0\0\1mdat" + (20).to_bytes(8, "big") + b"abcd"
+    content = kit.box(b"ftyp") + kit.box(b"moov") + long_box + b"\0\0\0\0free and so on"
+
+    mp4.check_whole(io.BytesIO(content), len(content))

@@ -21,8 +21,13 @@ def fake():
     command = [str(Path(sys.executable).with_name("kling-mock")), "serve", "--port", "0", "--clock", "x60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            found = next((match for line in process.stdout if (match := re.search(r"http://[\d.]+:\d+", line))), None)
-            assert found, "the fake did not start"
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if found := re.search(r"http://[\d.]+:\d+", line):
+                    break
+            else:
+                pytest.fail(f"the fake did not start: {said[-3:]}")
             yield found.group()
         finally:
             process.terminate()

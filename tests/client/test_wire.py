@@ -140,6 +140,19 @@ def test_netrc_does_not_replace_the_key(kit, monkeypatch, tmp_path):
     assert b"Authorization" not in heard[1]
 
 
+def test_no_cookies_are_kept(kit):
+    """No host gets back what another call was given."""
+    body = b'{"data": {"token": {}}}'
+    cookie = b"Set-Cookie: spy=1; Path=/\r\nConnection: close"
+    reply = b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n%s" % (cookie, len(body), body)
+    with raw_server(lambda connection: connection.sendall(reply)) as (port, heard):
+        client = Client(kit.key, f"http://127.0.0.1:{port}")
+        client.credits()
+        client.credits()
+
+    assert b"Cookie" not in b"".join(heard)
+
+
 def test_the_loopback_needs_no_proxy(kit, monkeypatch, service):
     """A proxy in the environment is for other hosts."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")

@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +24,14 @@ from kling_client import timing
 from kling_client.client import Client
 from kling_client.contract import shipped
 from kling_client.download import DownloadPolicy
-from kling_client.errors import ConfigError, CreateOutcomeUnknown, Interrupted, KlingError, TaskFailed
+from kling_client.errors import (
+    ConfigError,
+    CreateInterrupted,
+    CreateOutcomeUnknown,
+    Interrupted,
+    KlingError,
+    TaskFailed,
+)
 from kling_client.generation import Event, Generation
 from kling_client.listener import listening
 from kling_client.polling import PollPolicy
@@ -34,6 +42,7 @@ from kling_client.webhook import Receiver
 
 F = TypeVar("F", bound=Callable[..., Any])
 CANNOT = 77
+_LONGEST_NAME = 100
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
 
@@ -206,7 +215,7 @@ def run(arguments: list[str]) -> int:
     try:
         cli.main(args=arguments, prog_name="kling", standalone_mode=False, obj=report)
     except (click.Abort, KeyboardInterrupt):
-        error = Interrupted("interrupted")
+        error = _interrupted(report)
     except click.exceptions.NoArgsIsHelpError as failure:
         click.echo(failure.format_message(), err=True)
         return ConfigError.exit_code
@@ -219,6 +228,13 @@ def run(arguments: list[str]) -> int:
             raise
         error = KlingError(f"a fault of this program: {type(failure).__name__}: {failure} (KLING_DEBUG=1 shows where)")
     return _conclude(report, error)
+
+
+def _interrupted(report: Report) -> Interrupted:
+    """What being stopped means at this point."""
+    if not report.sending:
+        return Interrupted("interrupted")
+    return CreateInterrupted("interrupted while the create was sent; it may have been accepted and charged")
 
 
 def _conclude(report: Report, error: KlingError | None) -> int:
@@ -302,7 +318,8 @@ def _extra(fields: tuple[str, ...]) -> dict[str, Any]:
 def _name_for(image: str) -> str:
     """The output file's name where none is given."""
     name = unquote(urlsplit(image).path).rsplit("/", 1)[-1] if "://" in image else Path(image).name
-    return f"{Path(name).stem or 'video'}.mp4"
+    plain = re.sub(r"[^\w.-]+", "_", Path(name).stem)[:_LONGEST_NAME]
+    return f"{plain.strip('.') or 'video'}.mp4"
 
 
 def _owed(client: Client, target: str, out: str | None) -> tuple[str, Path]:

@@ -18,6 +18,7 @@ KlingError
 ├── TaskFailed                the task ended as failed or cancelled; nothing is charged
 ├── GaveUp                    the deadline passed; the task may still be running
 ├── Interrupted               the user or the system asked this process to stop
+│   └── CreateInterrupted     while a create was on its way: it may have been accepted
 ├── ResultMissing             completed, but without a usable link
 └── DownloadError             the video exists, but could not be saved
     ├── LinkExpired           403, 404 or 410 from the link
@@ -238,6 +239,12 @@ class Interrupted(KlingError):
     outcome = "gave_up"
     kind = "interrupted"
     exit_code = 10
+
+
+class CreateInterrupted(Interrupted):
+    """The same, between a create and its answer."""
+
+    outcome = "unknown"
 
 
 class ResultMissing(KlingError):

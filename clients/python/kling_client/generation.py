@@ -195,14 +195,17 @@ class Generation:
     def _check_out(self, *, overwrite: bool) -> None:
         """Let an output file pass that can be written, before anything costs money."""
         folder = self._out.parent
-        if not folder.is_dir():
-            raise ConfigError(f"there is no folder {folder}")
-        if self._out.is_dir():
-            raise ConfigError(f"{self._out} is a folder")
-        if not os.access(folder, os.W_OK):
-            raise ConfigError(f"the folder {folder} cannot be written")
-        if not overwrite and self._out.exists() and self._out.stat().st_size:
-            raise ConfigError(f"{self._out} is there already; --overwrite replaces it")
+        try:
+            if not folder.is_dir():
+                raise ConfigError(f"there is no folder {folder}")
+            if self._out.is_dir():
+                raise ConfigError(f"{self._out} is a folder")
+            if not os.access(folder, os.W_OK):
+                raise ConfigError(f"the folder {folder} cannot be written")
+            if not overwrite and self._out.exists() and self._out.stat().st_size:
+                raise ConfigError(f"{self._out} is there already; --overwrite replaces it")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self._out!s:.80}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _charge(task: Task) -> str:

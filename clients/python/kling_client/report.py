@@ -27,6 +27,7 @@ class Report:
     """One run's outcome, in the words of the result file.
 
     outcome: completed, failed, refused, gave_up or unknown.
+    sending: a create is on its way, and nobody knows yet what becomes of it.
     effects: how often the video was saved.
     """
 
@@ -35,6 +36,7 @@ class Report:
     outcome: str = "failed"
     task: Task | None = None
     task_id: str | None = None
+    sending: bool = False
     effects: int = 0
     files: tuple[Path, ...] = ()
     error: Mapping[str, Any] | None = None
@@ -62,6 +64,7 @@ class Report:
 
     def seen(self, event: Event) -> None:
         """Remember the task, so that whatever happens next is told with its id."""
+        self.sending = event.kind == "creating"
         if event.task is not None:
             self.task, self.task_id = event.task, event.task.id
 

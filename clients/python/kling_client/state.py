@@ -76,8 +76,9 @@ class Slot:
         """
         try:
             handle = self._take()
-        except OSError as error:
-            raise ConfigError(f"cannot write in {self.out.parent}: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"cannot write in {self.out.parent}: {reason}") from None
         try:
             yield
         finally:

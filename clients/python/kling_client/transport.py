@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -128,6 +129,8 @@ class Web:
         if session is None:
             session = self._local.session = requests.Session()
             session.headers["User-Agent"] = self._user_agent
+            # No call depends on another, so no host's cookies are kept.
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             session.verify = os.environ.get("SSL_CERT_FILE") or True
             carrier = self._transport or HTTPAdapter()
             session.mount("https://", carrier)
