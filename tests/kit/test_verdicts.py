@@ -1,0 +1,343 @@
+"""Verdicts, exit codes, reports and the command line."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import histories
+import orjson
+import pytest
+from click.testing import CliRunner
+from histories import BODY, CONTRACT, CREATE, KEY, OTHER, STRANGE, Tape, error
+
+import contract_tests
+from contract_tests.cli import cli
+from contract_tests.history import write_jsonl
+from contract_tests.judging import again, judge_history
+from contract_tests.labels import Topic
+from contract_tests.reports.documents import badge, junit, report
+from contract_tests.reports.page import page
+from contract_tests.reports.summary import markdown
+from contract_tests.rules.rulebook import Level, rules
+from contract_tests.verdicts import Choice, Run, SetupError, Verdict, read_known
+
+BOOK = rules(CONTRACT)
+
+
+def broken() -> Tape:
+    """A history that breaks SV-08 (MUST, D), SL-05 (MUST, I), SW-14 (SHOULD) and SW-21 (MAY)."""
+    tape = Tape()
+    tape.create({"duration": 2})
+    task = tape.create()
+    tape.advance(60)
+    tape.read(tape.complete(task))
+    tape.read({**task, "status": "failed", "error": {"code": "service_error", "message": "", "type": "task_error"}})
+    tape.call("POST", "/v1/videos/generations", {**BODY, "quality": "4k"}, status=400, answer=error(400, "model"))
+    tape.call("GET", "/v1/models", answer={"object": "list", "data": []})
+    tape.number -= 1
+    tape.read(task)
+    return tape
+
+
+def judged(tape: Tape, **choice: object) -> Run:
+    """The run of *tape*."""
+    return judge_history(tape.events, Choice(**choice), again("check", ["a b.jsonl"]))
+
+
+def of(run: Run, rule_id: str) -> Verdict:
+    """One rule's verdict."""
+    return next(outcome.verdict for outcome in run.outcomes if outcome.rule.id == rule_id)
+
+
+def test_levels_become_verdicts() -> None:
+    """
+    A broken MUST fails, a SHOULD warns, a MAY informs; what nothing shows is not run, with the reason.
+    """
+    run = judged(broken())
+
+    assert [of(run, rule) for rule in ("SV-08", "SW-14", "SW-21", "SW-02", "SK-04")] == [
+        Verdict.FAIL, Verdict.WARN, Verdict.INFO, Verdict.PASS, Verdict.NOT_RUN,
+    ]  # fmt: skip
+    assert run.exit == 1
+    assert all(outcome.reason for outcome in run.outcomes if outcome.verdict is Verdict.NOT_RUN)
+
+
+def test_first_cause_comes_first() -> None:
+    """
+    Broken rules stand in the order wire, validation, lifecycle, and what must be done before what should.
+    """
+    found = [outcome.rule.id for outcome in judged(broken()).having(Verdict.FAIL, Verdict.WARN)]
+
+    assert found.index("SV-08") < found.index("SL-05") < found.index("SW-14")
+
+
+def test_only_documented_rules_fail_the_real_service() -> None:
+    """
+    Against the real service a rule that nothing documents warns and says so; a documented one fails.
+    """
+    events = [
+        replace(event, url=event.url.replace(histories.BASE, "https://api.evolink.ai"))
+        if hasattr(event, "url")
+        else event
+        for event in broken().events
+    ]
+    run = judge_history(events, Choice(), again("check", []))
+
+    assert (of(run, "SV-08"), of(run, "SL-05")) == (Verdict.FAIL, Verdict.WARN)
+    assert "differs from our model" in next(one.reason for one in run.outcomes if one.rule.id == "SL-05")
+
+
+def test_known_and_stale() -> None:
+    """
+    A known failure does not fail the run; a known one that holds does, and one that could not be judged does neither.
+    """
+    known = judged(broken(), only=frozenset({"SV-08", "SW-02"}), known={"SV-08": "vendor bug"})
+    stale = judged(broken(), only=frozenset({"SW-02"}), known={"SW-02": "was so once"})
+    unseen = judged(broken(), known={"SK-04": "who knows"}, only=frozenset({"SK-04", "SW-02"}))
+
+    assert (of(known, "SV-08"), known.exit) == (Verdict.KNOWN, 0)
+    assert (of(stale, "SW-02"), stale.exit) == (Verdict.STALE, 1)
+    assert (of(unseen, "SK-04"), unseen.exit) == (Verdict.NOT_RUN, 0)
+
+
+def test_exit_codes() -> None:
+    """
+    0 good, 1 broken, 2 nothing judged or a broken kit, 3 stopped by a cap; strict counts warnings and doubts.
+    """
+    good, doubtful, stopped, failed = Tape(), Tape(), Tape(), Tape()
+    for tape in (good, doubtful, stopped, failed):
+        tape.refuse({**BODY, "duration": 2}, param="duration")
+    doubtful.note(Topic.UNTESTABLE, rule="SK-04", reason="the clock would not move")
+    stopped.note(Topic.STOPPED, reason="spent 0.20 of 0.20 USD")
+    failed.note(Topic.KIT_ERROR, rule="SK-04", reason="the receiver died")
+
+    assert [judged(tape).exit for tape in (good, doubtful, stopped, failed, Tape())] == [0, 0, 3, 2, 0]
+    assert judged(doubtful, strict=True).exit == 1
+    assert judged(broken(), only=frozenset({"SW-14"})).exit == 0
+    assert judged(broken(), only=frozenset({"SW-14"}), strict=True).exit == 1
+    assert judge_history([], Choice(), again("check", [])).exit == 2
+
+
+def test_badge_is_green_only_without_doubt() -> None:
+    """
+    Green when every judged MUST holds; yellow when something was untestable or is known; red when broken; else grey.
+    """
+    good, doubtful = Tape(), Tape()
+    for tape in (good, doubtful):
+        tape.refuse({**BODY, "duration": 2}, param="duration")
+    doubtful.note(Topic.UNTESTABLE, rule="SK-04", reason="x")
+
+    colours = [badge(judged(tape))["color"] for tape in (good, doubtful, broken())]
+    assert colours == ["brightgreen", "yellow", "red"]
+    assert badge(judge_history([], Choice(), again("check", [])))["color"] == "lightgrey"
+    assert badge(judged(good))["label"].endswith(f"@{CONTRACT.version}")
+
+
+def test_report_has_the_documented_shape() -> None:
+    """
+    report.json has the members of the interface, for every rule, and its totals add up.
+    """
+    found = report(judged(broken()))
+
+    assert {"target", "mode", "contract", "seed", "exit", "totals", "rules"} <= set(found)
+    assert sum(found["totals"].values()) == len(found["rules"]) == sum(not rule.for_clients for rule in BOOK.values())
+    first = next(rule for rule in found["rules"] if rule["id"] == "SV-08")
+    assert {"id", "verdict", "level", "sentence", "seen", "expected", "events", "rerun"} <= set(first)
+    assert first["rerun"] == "kling-contract check 'a b.jsonl' --only SV-08"
+
+
+def test_junit_has_a_testcase_a_rule() -> None:
+    """
+    One testcase a rule with level and grade; failures, errors and skips are counted; control characters do no harm.
+    """
+    tape = broken()
+    tape.call("POST", CREATE, {**BODY, "quality": "a\x00b\x1b"}, answer=error(400))
+    suites = ElementTree.fromstring(junit(judged(tape)))
+    cases = suites.findall("testsuite/testcase")
+
+    assert len(cases) == sum(not rule.for_clients for rule in BOOK.values())
+    assert all({p.get("name") for p in case.findall("properties/property")} >= {"level", "grade"} for case in cases)
+    counted = sum(int(suite.get("failures", 0)) for suite in suites)
+    assert counted == len(suites.findall("testsuite/testcase/failure")) > 0
+
+
+def test_no_key_in_any_artefact() -> None:
+    """
+    No report holds a key, whichever way it was sent.
+    """
+    run = judge_history(histories.good(), Choice(), again("check", []))
+    artefacts = [page([run]), markdown(run), junit(run).decode(), orjson.dumps(report(run)).decode()]
+
+    for key in (KEY, OTHER, STRANGE):
+        assert not [artefact for artefact in artefacts if key in artefact]
+
+
+def test_page_stands_alone_and_escapes() -> None:
+    """
+    The page loads nothing, shows several runs side by side, and what a server sent cannot become markup.
+    """
+    tape = broken()
+    tape.call("GET", "/v1/models", status=400, answer={"error": {"code": "<script>alert(1)</script>", "message": "x"}})
+    one, two = judged(tape), judged(broken())
+    html = page([one, two])
+
+    assert "<script>alert" not in html
+    assert "src=" not in html
+    assert "@import" not in html
+    assert "url(" not in html
+    assert html.count('href="#SV-08"') == 3
+    assert "<svg" in html
+    assert "?sig=" not in html
+
+
+def test_summary_names_what_is_broken() -> None:
+    """
+    The step summary is Markdown whose cells cannot break the table.
+    """
+    tape = broken()
+    tape.call("POST", CREATE, {**BODY, "quality": "a|b\n<b>"}, answer=error(400))
+    text = markdown(judged(tape))
+
+    rows = [line for line in text.splitlines() if line.startswith("| S")]
+    assert any(row.startswith("| SV-08 | fail |") for row in rows)
+    assert "<b>" not in text
+
+
+def test_same_history_same_artefacts() -> None:
+    """
+    The same history gives the same reports, byte for byte.
+    """
+    first, second = judged(broken()), judged(broken())
+
+    assert page([first]) == page([second])
+    assert orjson.dumps(report(first)) == orjson.dumps(report(second))
+    assert junit(first) == junit(second)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("- a", "one line a rule"), ("SV-08:", "needs a reason"), ("a: [", "not YAML"), ("\x00", "not YAML")],
+)
+def test_known_failing_file_is_checked(tmp_path: Path, content: str, words: str) -> None:
+    """
+    A known-failing file needs a reason for each entry; anything else is one line.
+    """
+    path = tmp_path / "known.yaml"
+    path.write_text(content)
+
+    with pytest.raises(SetupError, match=words):
+        read_known(path)
+
+
+def test_rulebook_is_whole() -> None:
+    """
+    130 server rules and 68 client rules of the first edition, and the schema rules; ids and levels as they were.
+    """
+    first = [rule for rule in BOOK.values() if not rule.id.startswith("SS")]
+
+    assert sum(rule.for_clients for rule in first) == 68
+    assert sum(not rule.for_clients for rule in first) == 130
+    assert {rule.grade for rule in first} <= set("DSCI")
+    assert all(
+        rule.sentence.endswith(".") and "{" not in rule.sentence.replace("{...}", "").replace('{"error": }', "")
+        for rule in first
+    )
+    assert {rule.level for rule in first} == set(Level)
+
+
+def test_sentences_follow_the_contract() -> None:
+    """
+    A number that changes in the contract changes in the sentences.
+    """
+    import copy
+
+    from contract_tests.contract import Contract
+
+    document = copy.deepcopy(dict(CONTRACT.document))
+    document["components"]["schemas"]["Duration"]["maximum"] = 20
+    assert "duration 21 answers 400" in rules(Contract(document))["SV-09"].sentence
+
+
+def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    code = "from contract_tests.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_check_writes_the_report(tmp_path: Path) -> None:
+    """
+    `check` judges a file, writes every report, and its own history judges the same again.
+    """
+    path, folder = tmp_path / "run.jsonl", tmp_path / "report"
+    write_jsonl(path, broken().events)
+    done = run_cli("check", str(path), "--report", str(folder))
+    names = {"report.json", "junit.xml", "report.html", "summary.md", "badge.json", "history.jsonl"}
+
+    assert done.returncode == 1, done.stderr
+    assert {found.name for found in folder.iterdir()} == names
+    assert (folder / "history.jsonl").read_bytes() == path.read_bytes()
+    assert "SV-08" in done.stdout
+    assert "--only SV-08" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check"], ["check", "/no/such/file"], ["check", "HERE", "--only", "XX-01"], ["check", "HERE", "--seed", "x"],
+        ["check", "HERE", "--known-failing", "/no/such"], ["nonsense"], ["rules", "SV-99"], ["--nonsense"], [],
+        ["check", "HERE", "--report", "/proc/nowhere/x"], ["check", "HERE", "--only", "SV-08", "--skip", "sv-08"],
+    ],
+)  # fmt: skip
+def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str]) -> None:
+    """
+    Whatever is wrong with the command line is said without a traceback, and the exit code is 2.
+    """
+    path = tmp_path / "run.jsonl"
+    write_jsonl(path, broken().events)
+    done = run_cli(*[str(path) if word == "HERE" else word for word in arguments])
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 or not arguments
+
+
+def test_variables_stand_for_flags(tmp_path: Path) -> None:
+    """
+    Each option has its variable.
+    """
+    path = tmp_path / "run.jsonl"
+    write_jsonl(path, broken().events)
+    done = CliRunner().invoke(
+        cli, ["check", str(path)], env={"KLING_CONTRACT_ONLY": "SW-02,SW-03"}, standalone_mode=False
+    )
+
+    assert done.return_value == 0
+    assert "2 pass" in done.output
+
+
+def test_rules_shows_book_group_and_rule() -> None:
+    """
+    `rules` lists everything, a group, or one rule in full.
+    """
+    everything, group, one = (CliRunner().invoke(cli, ["rules", *words]).output for words in ([], ["sk"], ["SC-08"]))
+
+    assert "CW-13" in everything
+    assert "SK-10" in group
+    assert "SV-01" not in group
+    assert "1, 2, 4 s" in one
+
+
+def test_help_imports_no_judge() -> None:
+    """
+    `--help` is answered without importing the rest of the kit.
+    """
+    code = (
+        "import sys; from contract_tests.cli import cli; cli.main(['--help'], standalone_mode=False);"
+        "print([n for n in sys.modules if n.startswith(('contract_tests.rules', 'jinja2', 'jsonschema', 'hypothesis'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.strip().endswith("[]"), done.stdout
+    assert Path(contract_tests.__file__).name == "__init__.py"
