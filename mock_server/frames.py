@@ -14,6 +14,7 @@ from mock_server.core.callbacks import AddressRules, BadAddress, Target, check, 
 from mock_server.core.tasks import Frame
 from mock_server.ids import digest
 from mock_server.images import BadImage, Drawing, ImageRules, draw, inspect, parse_drawing
+from mock_server.net import FetchFailed, TooLarge
 
 DRAWING_HOST = "image.test"
 """The fake draws what this host is asked for; `.test` never resolves on a real network (RFC 6761)."""
@@ -29,7 +30,7 @@ class Files(Protocol):
     """Where uploaded files are found by their URL."""
 
     def content(self, url: str) -> bytes | None:
-        """Bytes of the living file behind *url*; None for a URL that is not a file's."""
+        """Bytes of the living file behind *url*; None for a URL that is not a file's; raises FetchFailed for a dead one."""
         ...
 
 
@@ -39,7 +40,7 @@ class Fetcher(Protocol):
     def fetch(
         self, url: str, *, max_bytes: int, timeout: float, max_redirects: int, check: Callable[[str], Target]
     ) -> bytes:
-        """Bytes behind *url*; raises FetchFailed."""
+        """Bytes behind *url*; raises FetchFailed, or TooLarge as one of its kind."""
         ...
 
 
@@ -91,11 +92,13 @@ class Frames:
             if len(self._ready) < _KEPT_VERDICTS:
                 self._ready[url] = seen
             return seen
-        data = self._files.content(url)
-        if data is None:
-            if self._offline:
+        try:
+            data = self._files.content(url)
+            if data is None and self._offline:
                 return Seen(UNSEEN, unseen=True)
-            data = self._fetch(url)
+            data = self._fetch(url, self.rules.max_bytes) if data is None else data
+        except FetchFailed as error:
+            raise BadImage("image_processing_error", error.reason) from error
         found = inspect(data, self.rules)
         name = digest(data)
         self._kept.get(name, lambda: data)
@@ -108,19 +111,33 @@ class Frames:
             return draw(drawing).data
         return self._kept.peek(frame.digest) if frame.digest else None
 
-    def _fetch(self, url: str) -> bytes:
-        from mock_server.net import FetchFailed
+    def download(self, url: str, max_bytes: int) -> bytes:
+        """What stands behind *url*, had the same way as a first frame: drawn, uploaded here, or fetched.
 
-        try:
-            return self._fetcher.fetch(
-                url,
-                max_bytes=self.rules.max_bytes,
-                timeout=self._choices.fetch_timeout_seconds,
-                max_redirects=self._choices.fetch_redirects,
-                check=self._check,
-            )
-        except FetchFailed as error:
-            raise BadImage("image_processing_error", error.reason) from error
+        Raises:
+            FetchFailed: it cannot be had; TooLarge where it has more than *max_bytes*.
+        """
+        drawing = _drawing(url)
+        if drawing is not None:
+            drawn = draw(drawing)
+            if drawn.status != 200:
+                raise FetchFailed(f"could not be fetched: answered {drawn.status}")
+            if len(drawn.data) > max_bytes:
+                raise TooLarge(f"is larger than {max_bytes} bytes")
+            return drawn.data
+        data = self._files.content(url)
+        if data is None and self._offline:
+            raise FetchFailed("is not fetched: the fake runs with --images offline")
+        return self._fetch(url, max_bytes) if data is None else data
+
+    def _fetch(self, url: str, max_bytes: int) -> bytes:
+        return self._fetcher.fetch(
+            url,
+            max_bytes=max_bytes,
+            timeout=self._choices.fetch_timeout_seconds,
+            max_redirects=self._choices.fetch_redirects,
+            check=self._check,
+        )
 
     def _check(self, url: str) -> Target:
         target = check(url, AddressRules(("https", "http"), len(url), True))

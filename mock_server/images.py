@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 from mock_server import pictures
 from mock_server.cache import ByteCache
+from mock_server.signatures import recognised
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -81,22 +82,6 @@ def _unusable(message: str) -> BadImage:
 
 def _misshapen(message: str) -> BadImage:
     return BadImage("image_dimension_mismatch", message)
-
-
-# How files that are no first frame begin; only used to tell the caller what was sent.
-_SIGNATURES = (
-    ("JPEG", re.compile(rb"\xff\xd8\xff")),
-    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
-    ("GIF", re.compile(rb"GIF8[79]a")),
-    ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
-    ("BMP", re.compile(rb"BM")),
-    ("TIFF", re.compile(rb"II\*\0|MM\0\*")),
-    ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
-    ("HEIC", re.compile(rb"....ftyp(hei[cmsx]|hev[cx]|mif1|msf1)", re.DOTALL)),
-    ("PDF", re.compile(rb"%PDF-")),
-    ("SVG", re.compile(rb"\s*(<\?xml[^>]*>\s*)?<svg\b", re.IGNORECASE)),
-    ("HTML", re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)),
-)
 
 
 def inspect(data: bytes, rules: ImageRules) -> FirstFrame:
@@ -181,9 +166,10 @@ def _allowed(rules: ImageRules) -> str:
 
 def _unreadable(data: bytes, rules: ImageRules, error: Exception) -> str:
     """One line for a file that Pillow did not read: another format, or one of the right ones that is broken."""
-    seen = next((name for name, signature in _SIGNATURES if signature.match(data)), None)
-    if seen is None:
+    known = recognised(data)
+    if known is None:
         return f"the file is no image of a known format; {_allowed(rules)}"
+    seen = known.name
     if seen.lower() not in rules.formats:
         return f"the image is {seen}, whatever its name says; {_allowed(rules)}"
     why = " ".join(str(error).split()) or type(error).__name__

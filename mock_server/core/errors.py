@@ -94,7 +94,7 @@ class QueryQuotaExceeded(ApiError):
 
 
 class InternalError(ApiError):
-    """The service failed; only a scenario makes it."""
+    """The service failed: a scenario says so, or the fake has no room for an upload."""
 
 
 class UpstreamError(ApiError):
