@@ -42,9 +42,8 @@ class Window:
         """The account's calls wholly inside the window, readings of the balance left out."""
         return [
             call
-            for call in self.view.calls
-            if call.event.who == self.before.who
-            and call.name != "getCredits"
+            for call in self.view.calls_of(self.before.who)
+            if call.name != "getCredits"
             and call.event.mono >= self.before.ended
             and call.event.ended_mono <= self.after.began
         ]
@@ -54,11 +53,11 @@ class Window:
         """Whether no create of the account crosses an edge of the window, was lost, or comes from elsewhere."""
         inside = {call.event.seq for call in self.calls}
         return not any(
-            call.event.who == self.before.who
+            call.name == "createVideo"
             and call.event.mono < self.after.ended
             and call.event.ended_mono > self.before.began
             and (call.event.seq not in inside or call.status == 0)
-            for call in self.view.creates
+            for call in self.view.calls_of(self.before.who)
         )
 
     @cached_property

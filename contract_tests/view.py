@@ -5,6 +5,7 @@ Everything is derived, nothing is judged, and all orders are those of the histor
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -153,9 +154,9 @@ class Attempt:
         return self.event.at if self.event.since is None else self.event.since
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Story:
-    """All that a history shows of one task."""
+    """All that a history shows of one task. What is derived is kept, so it is asked for once the story is whole."""
 
     id: str
     create: Call | None = None
@@ -163,6 +164,8 @@ class Story:
     attempts: list[Attempt] = field(default_factory=list)
     downloads: list[Download] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    queries: list[Call] = field(default_factory=list)
+    """Task queries of its id by its own account, whatever was answered."""
 
     @property
     def who(self) -> str:
@@ -180,17 +183,17 @@ class Story:
         url = self.create.asked("callback_url") if self.create else MISSING
         return url if isinstance(url, str) else ""
 
-    @property
+    @cached_property
     def reads(self) -> list[Sighting]:
         """What the task query showed, in order."""
         return [sighting for sighting in self.sightings if sighting.source == "read"]
 
-    @property
+    @cached_property
     def end(self) -> Sighting | None:
         """The first sighting of its end by a query; a callback's word does not count."""
         return next((s for s in self.sightings if s.terminal and s.source != "callback"), None)
 
-    @property
+    @cached_property
     def final(self) -> Sighting | None:
         """The last read of it when it was over."""
         return next((s for s in reversed(self.reads) if s.terminal), None)
@@ -204,19 +207,19 @@ class Story:
         """Whether the kit waited for everything that the task is owed."""
         return self.noted(Topic.SETTLED) is not None
 
-    @property
+    @cached_property
     def links(self) -> list[str]:
         """Every result link it showed, in order."""
         found = (link for s in self.sightings if s.status == "completed" for link in links_of(s.body))
         return list(dict.fromkeys(found))
 
-    @property
+    @cached_property
     def ended_after(self) -> float:
         """A moment (account's clock) at which it was not over yet."""
         live = [s.event.at for s in self.sightings if not s.terminal]
         return max(live) if live else min((s.event.at for s in self.sightings), default=0.0)
 
-    @property
+    @cached_property
     def ended_by(self) -> float:
         """A moment (account's clock) at which it was over; infinite when nobody saw that."""
         return min((s.event.ended_at for s in self.sightings if s.terminal), default=float("inf"))
@@ -247,6 +250,9 @@ class View:
         self.notes = self._of(Note)
         self.creates = [call for call in self.calls if call.name == "createVideo"]
         self.whos = tuple(dict.fromkeys(event.who for event in self.events if event.who))
+        self._by_who: dict[str, list[Call]] = {}
+        for call in self.calls:
+            self._by_who.setdefault(call.event.who, []).append(call)
         self.tasks: dict[str, Story] = {}
         self.strays: list[Attempt] = []
         """Attempts that belong to no task of this history."""
@@ -271,9 +277,19 @@ class View:
         """Hand every sighting, attempt, download and note to the task that it is about."""
         for call in self.calls:
             self._take_call(call)
+        for call in self.calls:
+            story = self.tasks.get(call.path.rpartition("/")[2]) if call.name == "getTask" else None
+            if story is not None and call.event.who == story.who:
+                story.queries.append(call)
         registered = {_target(story.callback_url): story for story in self.tasks.values() if story.callback_url}
         for attempt in self.callbacks:
             self._take(attempt, registered)
+        for story in self.tasks.values():
+            story.sightings.sort(key=lambda sighting: _began(sighting.event))
+        self._give()
+
+    def _give(self) -> None:
+        """Hand downloads and notes to the tasks that they are about."""
         owners = {link: story for story in self.tasks.values() for link in story.links}
         for download in self.downloads:
             if download.url in owners:
@@ -281,8 +297,10 @@ class View:
         for note in self.notes:
             if note.data.get("task_id") in self.tasks:
                 self.tasks[note.data["task_id"]].notes.append(note)
-        for story in self.tasks.values():
-            story.sightings.sort(key=lambda sighting: _began(sighting.event))
+
+    def calls_of(self, who: str) -> list[Call]:
+        """The calls of one account, in order."""
+        return self._by_who.get(who, [])
 
     def _take_call(self, call: Call) -> None:
         for body, source in _shown(call):
