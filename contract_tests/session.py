@@ -90,7 +90,7 @@ class Line:
     recorder: Recorder
     wire: Wire
     guard: Guard
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     pulse: Pulse = field(default_factory=Pulse)
 
 
@@ -141,9 +141,7 @@ class Session:
         line.pulse.beat(reply)
         return Seen(reply, event, _json(reply.body))
 
-    def _headers(
-        self, auth: str | None, data: bytes | None, more: Sequence[tuple[str, str]]
-    ) -> list[tuple[str, str]]:
+    def _headers(self, auth: str | None, data: bytes | None, more: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         given = {name.lower() for name, _ in more}
         sent = [("User-Agent", USER_AGENT), ("Accept", "application/json")]
         if auth is not None:
@@ -213,7 +211,12 @@ class Session:
         left = balance_of(_json(reply.body))
         if left is not None:
             kept = Balance(
-                remaining=left, when=When.ON_RECEIPT, task_id=task_id, who=self.who, case=self.case, at=self.clock.moment().at
+                remaining=left,
+                when=When.ON_RECEIPT,
+                task_id=task_id,
+                who=self.who,
+                case=self.case,
+                at=self.clock.moment().at,
             )
             self.line.recorder.add(kept)
 

@@ -1,0 +1,167 @@
+"""The one place that sends requests: plain HTTP/1.1, whatever bytes are asked for, a deadline and a cap on the answer.
+
+Nothing here knows the contract. A connection serves one request, so that an answer never belongs to another question
+and a connection that the server had closed meanwhile never looks like a lost reply.
+"""
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+ANSWER_CAP = 8 * 1024 * 1024
+"""Bytes of an answer that are read; no JSON of a task comes near."""
+_BLOCK = 65536
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back. `status` is None when nothing did; then `lost` says why.
+
+    lost: `refused`, `dns`, `tls`, `timeout`, `cut`, `not http`, `too large`; empty when the whole answer arrived. An answer over
+    the cap keeps its status and its first bytes. detail: the same in words, for people.
+    """
+
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    lost: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds for a whole exchange, from connecting to the last byte, and bytes of an answer."""
+
+    seconds: float = 30.0
+    answer: int = ANSWER_CAP
+
+
+class Wire:
+    """Sends requests. verify: a file of certificates to trust instead of the system's; empty for the system's."""
+
+    def __init__(self, *, verify: str = "") -> None:
+        self._verify = verify
+        self._tls: ssl.SSLContext | None = None
+
+    def send(self, method: str, url: str, headers: Headers, body: bytes | None, limits: Limits = Limits()) -> Reply:
+        """One request and what became of it; never raises for anything that the network or the server does."""
+        try:
+            connection = self._connection(url, limits.seconds)
+            with _deadline(connection, limits.seconds) as late:
+                return _exchange(connection, (method, _target(url), headers, body), limits, late)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return _lost(error)
+
+    def _connection(self, url: str, seconds: float) -> http.client.HTTPConnection:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme != "https":
+            return http.client.HTTPConnection(host, parts.port or 80, timeout=seconds)
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=self._verify or None)
+        return http.client.HTTPSConnection(host, parts.port or 443, timeout=seconds, context=self._tls)
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+@contextmanager
+def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterator[threading.Event]:
+    """Cut *connection* when *seconds* are over, however lively it drips; the event says that it was so."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        if connection.sock is not None:
+            try:
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+            except OSError:
+                return
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+        connection.close()
+
+
+def _exchange(
+    connection: http.client.HTTPConnection,
+    request: tuple[str, str, Headers, bytes | None],
+    limits: Limits,
+    late: threading.Event,
+) -> Reply:
+    try:
+        method, target, headers, body = request
+        connection.putrequest(method, target, skip_accept_encoding=True, skip_host=_names(headers, "host"))
+        for name, value in headers:
+            connection.putheader(name, value.encode("utf-8"))
+        if body is not None and not _names(headers, "content-length"):
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders()
+        sending = _send_body(connection, body)
+        return _answer(connection, limits, sending)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Reply(lost="timeout", detail=f"no answer within {limits.seconds:g} s") if late.is_set() else _lost(error)
+
+
+def _names(headers: Headers, wanted: str) -> bool:
+    return any(name.lower() == wanted for name, _ in headers)
+
+
+def _send_body(connection: http.client.HTTPConnection, body: bytes | None) -> OSError | None:
+    """Send *body*; a server that answers and hangs up before it has read everything is not an error yet."""
+    try:
+        if body:
+            connection.send(body)
+    except OSError as error:
+        return error
+    return None
+
+
+def _answer(connection: http.client.HTTPConnection, limits: Limits, sending: OSError | None) -> Reply:
+    try:
+        response = connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        if sending is not None:
+            raise sending from None
+        raise
+    kept, size = bytearray(), 0
+    while block := response.read(_BLOCK):
+        size += len(block)
+        kept += block[: limits.answer - len(kept)]
+        if size > limits.answer:
+            cut = Reply(response.status, tuple(response.getheaders()), bytes(kept), "too large")
+            return Reply(cut.status, cut.headers, cut.body, cut.lost, f"an answer of more than {limits.answer} bytes")
+    return Reply(response.status, tuple(response.getheaders()), bytes(kept))
+
+
+def _lost(error: Exception) -> Reply:
+    kinds: tuple[tuple[type[Exception], str, str], ...] = (
+        (ssl.SSLError, "tls", "TLS failed"),
+        (socket.gaierror, "dns", "the host name does not resolve"),
+        (TimeoutError, "timeout", "no answer in time"),
+        (ConnectionRefusedError, "refused", "the connection was refused"),
+        (http.client.RemoteDisconnected, "cut", "the connection was closed without an answer"),
+        (http.client.IncompleteRead, "cut", "the answer ended half-way"),
+        (ConnectionError, "cut", "the connection broke"),
+        (http.client.HTTPException, "not http", "the answer is not HTTP"),
+        (OSError, "unreachable", "no connection"),
+    )
+    for kind, name, words in kinds:
+        if isinstance(error, kind):
+            why = " ".join(str(error).split())
+            return Reply(lost=name, detail=f"{words}: {why}" if why else words)
+    return Reply(lost="not http", detail=f"{type(error).__name__}: {error}")
