@@ -36,8 +36,7 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
     """
     contract = Contract(chosen.contract or openapi.SERVICE)
     choices = Choices(contract, chosen.profile, chosen.choices)
-    catalogue = Catalogue(contract.task_errors, chosen.scenarios)
-    catalogue.check_mixtures()
+    catalogue = Catalogue(contract.task_errors, contract.errors, chosen.scenarios)
     callbacks = _transport(
         chosen, lambda ip: chosen.callbacks == "local" or not is_internal(ip, contract.internal_networks)
     )

@@ -18,6 +18,11 @@ def wall() -> float:
     return time.time()
 
 
+def pause(seconds: float) -> None:
+    """Wait in real time."""
+    time.sleep(seconds)
+
+
 class NotManual(Exception):
     """Only a manual clock can be advanced."""
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
 
-import orjson
-
 from mock_server import clock as clocks
 from mock_server.clock import Clock
 from mock_server.config import origin
@@ -24,7 +22,6 @@ from mock_server.world import World
 
 _SENDERS = 32
 _LONG = 3600.0
-_HEADERS = {"content-type": "application/json"}
 
 
 class Outcome(Protocol):
@@ -233,8 +230,8 @@ class Courier:
         sent = account.clock.now()
         if delivery.id not in account.deliveries:
             return Attempt(due, sent, sent, "blocked", detail="the task was forgotten meanwhile", extra=extra)
-        body = orjson.dumps(world.views.callback_body(account, delivery))
-        headers = {**_HEADERS, **({"content-type": delivery.content_type} if delivery.content_type else {})}
+        notice = world.views.callback(account, delivery)
+        body, headers = notice.body, {"content-type": notice.content_type}
         relay = account.relays.get(origin_of(delivery.url))
         outcome = self._sender.post(delivery.url, body, headers, account.clock.real_seconds(policy.timeout), relay)
         with account.lock:
@@ -256,6 +253,8 @@ class Courier:
             status=outcome.status,
             seconds=outcome.seconds,
             task_id=delivery.task_id,
+            scenario=account.tasks[delivery.task_id].scenario if delivery.task_id in account.tasks else None,
+            fault=notice.fault,
             more={"delivery_id": delivery.id, "attempt": len(delivery.attempts), **attempt_json(attempt)},
         )
         self.notice(account)

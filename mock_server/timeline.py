@@ -9,9 +9,6 @@ from mock_server.core.deliveries import Delivery
 from mock_server.core.tasks import Status, Task
 from mock_server.store.memory import Account
 
-_STALE_AFTER = 0.5
-_COPY_AFTER = 0.5
-
 
 @dataclass(frozen=True, slots=True)
 class Fired:
@@ -82,24 +79,15 @@ class Timeline:
         return Fired(at, "status", task.id, stage.status)
 
     def _owe(self, account: Account, task: Task, at: float) -> None:
-        twist = self._catalogue.story(task.scenario).callbacks
-        if task.callback_url is None or twist.never:
+        if task.callback_url is None:
             return
-        due = at + twist.delay
-        self._deliver(account, task, due, twist.content_type, "edited" if twist.edit else None)
-        for copy in range(1, twist.copies):
-            self._deliver(account, task, due + copy * _COPY_AFTER, twist.content_type, "copy")
-        if twist.stale:
-            self._deliver(account, task, due + _STALE_AFTER, twist.content_type, "stale")
-
-    def _deliver(self, account: Account, task: Task, due: float, content_type: str | None, twist: str | None) -> None:
         owed = account.of_task.setdefault(task.id, [])
-        name = f"dlv-{task.id.rsplit('-', 1)[1]}-{len(owed) + 1}"
-        delivery = Delivery(name, task.id, task.callback_url or "", due, (task.number, len(owed) + 1))
-        delivery.content_type, delivery.twist = content_type, twist
-        owed.append(delivery)
-        account.deliveries[delivery.id] = delivery
-        account.schedule(due, delivery)
+        for nth, callback in enumerate(self._catalogue.story(task.scenario).callbacks, 1):
+            name = f"dlv-{task.id.rsplit('-', 1)[1]}-{nth}"
+            delivery = Delivery(name, task.id, task.callback_url, at + callback.after, (task.number, nth))
+            owed.append(delivery)
+            account.deliveries[delivery.id] = delivery
+            account.schedule(delivery.due, delivery)
 
     def _forget(self, account: Account, task: Task) -> None:
         del account.tasks[task.id]

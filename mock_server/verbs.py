@@ -124,7 +124,7 @@ def _clock_verbs(group: click.Group) -> None:
     @click.argument("span")
     def advance(remote: Remote, span: str) -> tuple[Any, Any]:
         """Move the clock forward by SPAN (24h, 90s, 5m): everything due on the way happens, in order."""
-        from mock_server.core.scenarios import seconds
+        from mock_server.core.notation import seconds
 
         try:
             length = seconds(span)

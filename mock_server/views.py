@@ -1,6 +1,9 @@
 """What callers see of a task: one body for the create, the query and the callback, and the link to its video."""
 
+from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from mock_server.catalogue import Catalogue
 from mock_server.config import Choices
@@ -8,9 +11,18 @@ from mock_server.contract import Contract
 from mock_server.core import links, tasks
 from mock_server.core.deliveries import Delivery
 from mock_server.core.errors import TaskNotFound
-from mock_server.core.scenarios import Edit
+from mock_server.core.scenarios import Callback, Edit
 from mock_server.core.tasks import Stage, Status, Task
 from mock_server.store.memory import Account, MemoryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What one attempt of a callback carries; `fault` names what a scenario did to it."""
+
+    body: bytes
+    content_type: str
+    fault: str | None
 
 
 class Views:
@@ -88,18 +100,26 @@ class Views:
             raise TaskNotFound("no video stands behind this link")
         return account, task, account.clock.now() >= dies
 
-    def callback_body(self, account: Account, delivery: Delivery) -> dict[str, Any]:
+    def callback(self, account: Account, delivery: Delivery) -> Notice:
         """What an attempt carries: the task as a query would show it now, bent where the scenario says so."""
         task = account.tasks[delivery.task_id]
-        now = account.clock.now()
-        body = self.view(account, task, now)
-        edit = self.catalogue.story(task.scenario).callbacks.edit
-        if delivery.twist == "edited" and edit is not None:
-            return edited(body, edit)
-        if delivery.twist == "stale":
-            dropped = ("results", "result_data", "error")
-            return edited(body, Edit(set={"status": Status.PROCESSING.value, "progress": 50}, drop=dropped))
-        return body
+        story = self.catalogue.story(task.scenario)
+        nth = delivery.order[1]
+        twist = story.callbacks[nth - 1] if nth <= len(story.callbacks) else Callback()
+        content_type = twist.content_type or "application/json"
+        if twist.body is not None:
+            return Notice(twist.body.encode(), content_type, twist.fault(nth))
+        body = self.view(account, task, account.clock.now())
+        act = story.act("callback", nth)
+        faults = [twist.fault(nth)]
+        if act is not None and act.edit is not None and body["status"] in act.edit.only:
+            body = edited(body, act.edit)
+            faults.append(f"callback {act.edit.fault}")
+        if twist.edit is not None:
+            body = edited(body, twist.edit)
+        if twist.padding:
+            body["padding"] = "." * twist.padding
+        return Notice(orjson.dumps(body), content_type, next((fault for fault in faults if fault), None))
 
 
 def edited(body: dict[str, Any], edit: Edit) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import hashlib
 import threading
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from sys import intern
 from typing import Any
 
@@ -21,7 +23,8 @@ from mock_server.core.errors import (
     TaskNotFound,
     Unauthorized,
 )
-from mock_server.core.scenarios import TAG, Act, Story, parse_choice
+from mock_server.core.notation import TAG, parse_choice
+from mock_server.core.scenarios import Act, Story
 from mock_server.core.scenarios import plan as draw_plan
 from mock_server.core.tasks import Plan, Status, Task
 from mock_server.frames import Frames, Seen, WouldBlock
@@ -34,8 +37,6 @@ from mock_server.timeline import Timeline
 from mock_server.views import Views
 
 _MOCK_KEY = "sk-mock-"
-_STALE_AFTER = 0.5
-_COPY_AFTER = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +166,24 @@ class World:
             raise ModelAccessDenied(f"this key may not use {body['model']}", param="model")
         self._check_callback(account, body, may_block)
         seen = self._first_frame(body["image_start"], may_block)
-        choice = self._choose(account, call)
-        story = self.catalogue.story(choice)
-        act = story.act("create", account.count(f"create {choice}"))
-        if act is not None and (act.answer or (act.wire and "before" in (act.wire.cut, act.wire.silent))):
-            return Created(None, choice, story, act)
-        return self._make(account, call, choice, story, act, seen)
+        with account.lock:
+            self._check_balance(account, body)
+            choice, nth = self._choose(account, call)
+            story = self.catalogue.story(choice)
+            act = story.act("create", nth)
+            if act is not None and not act.accepts:
+                return Created(None, choice, story, act)
+            return self._make(account, call, choice, story, act, seen)
+
+    def _cost(self, body: dict[str, Any]) -> float:
+        rate: float = self._rates[body.get("quality", self.contract.default_quality)]
+        return int(body.get("duration", self.contract.default_seconds)) * rate
+
+    def _check_balance(self, account: Account, body: dict[str, Any]) -> None:
+        """A create that is refused for itself meets no scenario, and uses none up."""
+        cost = self._cost(body)
+        if cost > account.credits:
+            raise InsufficientQuota(f"this task needs {cost:g} credits, the balance is {account.credits:g}")
 
     def _validate(self, body: dict[str, Any]) -> None:
         create = self.contract.create
@@ -209,16 +222,19 @@ class World:
                 raise InvalidRequest(f"image_start: {error}", param="image_start") from error
             return error
 
-    def _choose(self, account: Account, call: CreateCall) -> str:
-        """The scenario of this create: control queue, header, tag in the prompt, key, server default; in this order."""
+    def _choose(self, account: Account, call: CreateCall) -> tuple[str, int]:
+        """The scenario of this create: control queue, header, tag in the prompt, key, server default; in this order.
+
+        Beside it, how many of the account's creates it has had: since it was queued, or else since the account was reset.
+        """
         with self._story_lock:
             for queue in (account.queue, self.store.queue):
                 if queue:
                     first = queue[0]
-                    first.times -= 1
-                    if first.times <= 0:
+                    first.used += 1
+                    if first.used >= first.times:
                         queue.popleft()
-                    return self._mixed(account, self.catalogue.choose(first.name, first.params))
+                    return self._mixed(account, self.catalogue.choose(first.name, first.params), first.used)
         named = call.scenario
         where = "X-Mock-Scenario"
         if named is None and "[[" in call.body.get("prompt", ""):
@@ -239,17 +255,14 @@ class World:
         names = [name for name in self.catalogue.scenarios if rest.startswith(name + "-")]
         return max(names, key=len) if names else None
 
-    def _mixed(self, account: Account, choice: str) -> str:
-        """One of a mixture's scenarios, drawn for the account's next task; any other choice as it is."""
+    def _mixed(self, account: Account, choice: str, nth: int | None = None) -> tuple[str, int]:
+        """One of a mixture's scenarios, drawn anew for each create; any other choice as it is, and its count."""
         mixture = self.catalogue.story(choice).mixture
         if not mixture:
-            return choice
+            return choice, nth or account.count(f"create {choice}")
         point = self._draw(account, account.count("mixture"), "mixture").uniform(0.0, sum(mixture.values()))
-        for name, weight in mixture.items():
-            point -= weight
-            if point <= 0:
-                return name
-        return name
+        passed = list(accumulate(mixture.values()))
+        return list(mixture)[bisect_left(passed, point, hi=len(passed) - 1)], 1
 
     def _make(
         self, account: Account, call: CreateCall, choice: str, story: Story, act: Act | None, seen: "Seen | BadImage"
@@ -257,10 +270,8 @@ class World:
         body = call.body
         quality = body.get("quality", self.contract.default_quality)
         seconds = int(body.get("duration", self.contract.default_seconds))
-        cost = seconds * self._rates[quality]
+        cost = self._cost(body)
         with account.lock:
-            if cost > account.credits:
-                raise InsufficientQuota(f"this task needs {cost:g} credits, the balance is {account.credits:g}")
             account.credits -= cost
             account.number += 1
             now = account.clock.now()

@@ -49,7 +49,7 @@ class State(StrEnum):
 
 @dataclass(slots=True)
 class Delivery:
-    """One callback owed: where to, since when, and the attempts so far. `body` is set where a scenario bends it."""
+    """One callback owed: where to, since when, and the attempts so far. `order` is the task's number and which of its callbacks."""
 
     id: str
     task_id: str
@@ -57,8 +57,6 @@ class Delivery:
     due: float
     order: tuple[int, int] = (0, 0)
     attempts: list[Attempt] = field(default_factory=list)
-    content_type: str | None = None
-    twist: str | None = None
 
     def __lt__(self, other: Ordered) -> bool:
         return self.order < other.order

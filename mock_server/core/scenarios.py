@@ -1,87 +1,98 @@
 """A scenario: a named story that a task or a call goes through, as data.
 
-`Scenario` is one YAML file. With its params filled in it becomes a `Story`, from which a plan is drawn for each task.
+`Scenario` is one YAML document. With its params filled in it becomes a `Story`, from which a plan is drawn for each task.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from math import inf
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 
+from mock_server.core.notation import Calls, Count, Seconds, Span, filled, typed, write_choice
 from mock_server.core.tasks import CANCELLED, Plan, Status
 
-Operation = Literal["create", "query", "link"]
+Operation = Literal["create", "query", "link", "callback"]
+Taken = Literal["before", "after"]
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_ORDINAL = re.compile(r"([1-9]\d*)(?:\.\.([1-9]\d*)?)?")
-_HOLE = re.compile(r"\{([a-z_]+)\}")
-
-
-def seconds(text: str | float) -> float:
-    """A duration such as `24h`, `1.5s`, `250ms` or a bare number of seconds.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if isinstance(text, int | float) and not isinstance(text, bool) and text >= 0:
-        return float(text)
-    match = _DURATION.fullmatch(str(text).strip())
-    if not match:
-        raise ValueError(f"{text!r} is not a duration; write it like 5s, 250ms, 2m or 24h")
-    return float(match[1]) * _UNITS[match[2] or "s"]
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+_PARAM = r"^[a-z][a-z_]*$"
 
 
-def _span(value: Any) -> Any:
-    """`5s`, `40s..80s` or `never` as a pair of seconds."""
-    if value == "never":
-        return (inf, inf)
-    if isinstance(value, str) and ".." in value:
-        low, _, high = value.partition("..")
-        return _ordered(seconds(low), seconds(high), value)
-    if isinstance(value, str | int | float):
-        return (seconds(value), seconds(value))
+def _sendable(text: str) -> str:
+    """A text that can be encoded; YAML lets lone surrogates in."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("has characters that cannot be sent as UTF-8") from error
+    return text
+
+
+def _header(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError(f"{text!r} cannot stand in a header; use printable ASCII")
+    return text
+
+
+def _header_name(text: str) -> str:
+    if not _HEADER.fullmatch(text):
+        raise ValueError(f"{text!r} is no name of a header; write it like Retry-After")
+    return text.lower()
+
+
+def _json(value: JsonValue) -> JsonValue:
+    """A value that every JSON writer takes: whole numbers within 64 bits, sendable texts."""
+    if isinstance(value, str):
+        return _sendable(value)
+    if isinstance(value, int) and not -(1 << 63) <= value < (1 << 63):
+        raise ValueError("a number has more than 64 bits")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _json(item)
+    for key in value if isinstance(value, dict) else ():
+        _sendable(key)
     return value
 
 
-def _ordered(low: float, high: float, text: str) -> tuple[float, float]:
-    if low > high:
-        raise ValueError(f"{text!r} runs backwards")
-    return (low, high)
-
-
-def _ordinals(value: Any) -> Any:
-    """`[1, 3]`, `[2..4]` or `[2..]` as pairs of first and last call; a bare one stands for a list of one."""
-    items = value if isinstance(value, list | tuple) else [value]
-    pairs = []
-    for item in items:
-        match = _ORDINAL.fullmatch(str(item))
-        if not match:
-            raise ValueError(f"{item!r} does not count calls; write 1, 2..4 or 2..")
-        last = float(match[2]) if match[2] else (inf if ".." in str(item) else float(match[1]))
-        pairs.append((float(match[1]), last))
-    return tuple(pairs)
-
-
-Span = Annotated[tuple[float, float], BeforeValidator(_span)]
-Seconds = Annotated[float, BeforeValidator(seconds)]
-Ordinals = Annotated[tuple[tuple[float, float], ...], BeforeValidator(_ordinals)]
+Text = Annotated[str, AfterValidator(_sendable)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[
+    str, BeforeValidator(lambda value: str(value) if type(value) is int else value), AfterValidator(_header)
+]
+Json = Annotated[JsonValue, AfterValidator(_json)]
 
 
 class _Data(BaseModel):
+    """A part of a file: a mapping with just these keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    also: ClassVar[tuple[str, ...]] = ()
+    hidden: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        allowed = ", ".join([name for name in cls.model_fields if name not in cls.hidden] + list(cls.also))
+        if isinstance(data, cls):
+            return data
+        if not isinstance(data, dict):
+            raise ValueError(f"{str(data)[:60]!r} is no mapping; it takes {allowed}")
+        unknown = next((key for key in data if key not in cls.model_fields), None)
+        if unknown is not None:
+            context = {"key": str(unknown)[:60], "allowed": allowed}
+            raise PydanticCustomError("unknown_key", "there is no '{key}' here; there are {allowed}", context)
+        return data
 
 
 class Pace(_Data):
-    """How a task gets on: by time, or by how often it is read."""
+    """How a task gets on: by time, or by how often it is read. Every scenario takes these as params too."""
 
     by: Literal["time", "polls"] = "time"
     queued: Span = (2.0, 6.0)
     runs: Span = (40.0, 80.0)
-    pending: int = Field(1, ge=0)
-    processing: int = Field(2, ge=0)
+    pending: Count = 1
+    processing: Count = 2
 
 
 class Outcome(_Data):
@@ -92,57 +103,85 @@ class Outcome(_Data):
     progress: int = Field(60, ge=0, le=99)
 
     @model_validator(mode="after")
-    def _code_of_a_failure(self) -> "Outcome":
+    def _code_of_a_failure(self) -> Self:
         if (self.code is not None) != (self.status == "failed"):
             raise ValueError("a failed outcome, and only that, has a code")
         return self
 
 
 class Answer(_Data):
-    """An HTTP answer in place of the right one: a documented error by its entry in the contract, or a raw body."""
+    """An HTTP answer in place of the right one.
+
+    `error` is a documented error, by its code or by its entry in the contract; a bare `status` is the documented error that the
+    operation has for it. `form` says how such an error is written: `auto` is a gateway's page where the contract allows one or
+    knows no error, JSON elsewhere. `body` is sent as it stands. `accepted`: the call was done all the same.
+    """
 
     error: str | None = None
     status: int | None = Field(None, ge=200, le=599)
-    headers: dict[str, str] = {}
-    body: str | None = None
+    headers: dict[HeaderName, HeaderValue] = {}
+    body: Text | None = None
+    form: Literal["auto", "json", "html"] = "auto"
+    retry_after: int | None = Field(None, ge=0, le=10**6)
+    retry_form: Literal["seconds", "date"] = "seconds"
+    accepted: bool = False
 
     @model_validator(mode="after")
-    def _something(self) -> "Answer":
+    def _something(self) -> Self:
         if self.error is None and self.status is None:
             raise ValueError("an answer has a status or a documented error")
+        if self.error is not None and self.body is not None:
+            raise ValueError("an answer has a documented error or a body, not both")
         return self
 
 
 class Edit(_Data):
-    """A change to the task object of an answer or a callback: members set, members dropped (`task_info.can_cancel` reaches in)."""
+    """A change to a task object: members set, members dropped; `task_info.can_cancel` reaches in.
 
-    set: dict[str, Any] = {}
-    drop: tuple[str, ...] = ()
+    `only` keeps it to tasks in these statuses.
+    """
+
+    set: dict[Text, Json] = {}
+    drop: tuple[Text, ...] = ()
+    only: tuple[Status, ...] = tuple(Status)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.set and not self.drop:
+            raise ValueError("an edit sets or drops something")
+        return self
+
+    @property
+    def fault(self) -> str:
+        """What the journal calls it."""
+        return " ".join(["edit", *self.set, *self.drop])
 
 
 class Wire(_Data):
     """What happens to the connection instead of a whole answer.
 
-    `cut`: it is closed, `before` anything was accepted or `after`. `silent`: it stays open and nothing comes. `short`: the body ends
-    at this share of its length. `drip`: the whole answer takes this long. `endless`: the body never ends.
+    `cut`: it is reset and not a byte comes, `before` anything was accepted or `after`. `silent`: it stays open and nothing comes.
+    `short`: the body ends at this share of the length it announced. `drip`: the whole body takes this long. `endless`: the body
+    never ends.
     """
 
-    cut: Literal["before", "after"] | None = None
-    silent: Literal["before", "after"] | None = None
+    cut: Taken | None = None
+    silent: Taken | None = None
     short: float | None = Field(None, ge=0, lt=1)
     drip: Seconds | None = None
     endless: bool = False
 
     @model_validator(mode="after")
-    def _one(self) -> "Wire":
+    def _one(self) -> Self:
         if len(self._chosen()) != 1:
             raise ValueError("a wire fault is exactly one of cut, silent, short, drip, endless")
         return self
 
     @property
-    def name(self) -> str:
+    def fault(self) -> str:
         """What the journal calls it."""
-        return self._chosen()[0]
+        moment = self.cut or self.silent
+        return f"{self._chosen()[0]} {moment}" if moment else self._chosen()[0]
 
     def _chosen(self) -> list[str]:
         chosen = [name for name in ("cut", "silent", "short", "drip") if getattr(self, name) is not None]
@@ -150,34 +189,66 @@ class Wire(_Data):
 
 
 class Act(_Data):
-    """Something that happens at certain calls: `when: {query: [1, 3]}` and one of answer, wire, edit."""
+    """Something that happens at certain calls: `when: {query: [1, 3]}` and one of answer, wire, edit.
 
-    when: dict[Operation, Ordinals]
+    `when` counts the account's creates under this scenario, and a task's queries, downloads and callbacks. `times` ends a range of
+    `when` after so many calls.
+    """
+
+    when: dict[Operation, Calls] = Field(min_length=1)
+    times: Count = Field(float("inf"), ge=1)
     answer: Answer | None = None
     wire: Wire | None = None
     edit: Edit | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> "Act":
+    def _one(self) -> Self:
         if sum(part is not None for part in (self.answer, self.wire, self.edit)) != 1:
             raise ValueError("an act is exactly one of answer, wire, edit")
+        if "callback" in self.when and self.edit is None:
+            raise ValueError("a callback can only be edited here; callbacks has the rest")
+        if "link" in self.when and self.edit is not None:
+            raise ValueError("a video cannot be edited; a link takes answer or wire")
         return self
 
     def acts(self, operation: Operation, nth: int) -> bool:
         """Whether it acts at the *nth* call of *operation*, counted from 1."""
-        return any(first <= nth <= last for first, last in self.when.get(operation, ()))
+        spans = self.when.get(operation, ())
+        return any(first <= nth <= min(last, first + self.times - 1) for first, last in spans)
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the call is done all the same; if not, a create makes no task."""
+        if self.answer is not None:
+            return self.answer.accepted
+        return self.wire is None or "before" not in (self.wire.cut, self.wire.silent)
 
 
-class Callbacks(_Data):
-    """How a callback misbehaves. `copies`: delivered so often though it was taken. `stale`: an older state follows the last one."""
+class Callback(_Data):
+    """One callback that a task owes: `after` the task's end. What it carries is the task, unless something else is said.
 
-    copies: int = Field(1, ge=1, le=10)
-    delay: Seconds = 0.0
+    `before_reply`: the create's own reply waits for it. `padding`: so many bytes more. `body`: this in place of the task.
+    """
+
+    after: Seconds = 0.0
     before_reply: bool = False
-    never: bool = False
-    stale: bool = False
-    content_type: str | None = None
+    content_type: HeaderValue | None = None
     edit: Edit | None = None
+    padding: int = Field(0, ge=0, le=1 << 26)
+    body: Text | None = None
+
+    def fault(self, nth: int) -> str | None:
+        """What the journal calls it, where it is not the one callback that is right."""
+        wrong = {
+            "body": self.body is not None,
+            "padding": self.padding > 0,
+            "content type": self.content_type is not None,
+            self.edit.fault if self.edit else "": self.edit is not None,
+            "before reply": self.before_reply,
+            "copy": nth > 1,
+            "late": self.after > 0,
+        }
+        return next((f"callback {name}" for name, so in wrong.items() if so), None)
 
 
 class Links(_Data):
@@ -189,14 +260,31 @@ class Links(_Data):
 class Story(_Data):
     """A scenario with its params filled in."""
 
+    also: ClassVar[tuple[str, ...]] = ("params", "when", "times", "answer", "wire", "edit")
+
     name: str
     summary: str = ""
     pace: Pace = Pace()
     outcome: Outcome = Outcome()
     acts: tuple[Act, ...] = ()
-    callbacks: Callbacks = Callbacks()
+    callbacks: tuple[Callback, ...] = Field((Callback(),), max_length=10)
     links: Links = Links()
-    mixture: dict[str, Annotated[float, Field(gt=0)]] = {}
+    mixture: dict[str, Annotated[float, Field(gt=0, le=10**6)]] = {}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        told = self.model_fields_set - {"name", "summary", "pace", "mixture"}
+        if self.mixture and told:
+            raise ValueError(f"a mixture is a story by itself, without {', '.join(sorted(told))}")
+        at_once = self.pace.by == "time" and self.pace.queued == self.pace.runs == (0.0, 0.0)
+        if self.calls_back_first and not at_once:
+            raise ValueError("a callback before the reply needs a task that ends at once: queued and runs are 0s")
+        return self
+
+    @property
+    def calls_back_first(self) -> bool:
+        """Whether a create is answered only after the callback."""
+        return any(callback.before_reply for callback in self.callbacks)
 
     def act(self, operation: Operation, nth: int) -> Act | None:
         """The act for the *nth* call of *operation*, if there is one."""
@@ -204,50 +292,56 @@ class Story(_Data):
 
 
 class Scenario(_Data):
-    """One file of the catalogue: a story with holes, and the params that fill them."""
+    """One document of the catalogue: a story with holes, and the params that fill them."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
-    summary: str = Field(min_length=1)
-    params: dict[str, str | int | float | bool] = {}
-    story: dict[str, Any]
+    name: str = Field(pattern=_NAME, max_length=60)
+    summary: Text = Field(min_length=1, max_length=200)
+    params: dict[Annotated[str, Field(pattern=_PARAM)], bool | int | float | Text] = {}
+    story: dict[Any, Any]
 
     @model_validator(mode="before")
     @classmethod
     def _split(cls, data: Any) -> Any:
         """A file is flat; `when` with one of answer, wire, edit is short for a list of one act."""
-        if not isinstance(data, dict) or "story" in data:
+        if not isinstance(data, dict):
+            raise ValueError("a scenario is a mapping with name, summary and what happens")
+        if "story" in data:
             return data
         own = {key: data[key] for key in ("name", "summary", "params") if key in data}
         story = {key: value for key, value in data.items() if key not in own}
         if "when" in story:
-            act = {key: story.pop(key) for key in ("when", "answer", "wire", "edit") if key in story}
-            story["acts"] = [act, *story.get("acts", [])]
+            act = {key: story.pop(key) for key in Act.model_fields if key in story}
+            others = story.get("acts", [])
+            story["acts"] = [act, *others] if isinstance(others, list) else others
         return {**own, "story": story}
 
     def fill(self, params: Mapping[str, Any]) -> Story:
-        """The story with *params* in place of the defaults.
+        """The story with *params* in place of the defaults. The members of `Pace` are params of every scenario.
 
         Raises:
             ValueError: a param is not one of this scenario's, or its value does not fit (pydantic's ValidationError is one).
         """
         for name in params:
-            if name not in self.params:
-                known = ", ".join(sorted(self.params)) or "none"
-                raise ValueError(f"scenario {self.name} has no param {name!r}; it has {known}")
-        return Story(name=self.name, summary=self.summary, **_filled(self.story, {**self.params, **params}))
+            if name not in self.params and name not in Pace.model_fields:
+                known = ", ".join([*sorted(self.params), *Pace.model_fields])
+                raise ValueError(f"scenario {self.name} has no param {str(name)!r}; it has {known}")
+        own = {name: typed(params.get(name, default), default) for name, default in self.params.items()}
+        story = filled(self.story, own)
+        paced = _paced({name: value for name, value in params.items() if name not in self.params}, story)
+        return Story.model_validate({**paced, "name": self.name, "summary": self.summary})
 
 
-def _filled(value: Any, params: Mapping[str, Any]) -> Any:
-    if isinstance(value, dict):
-        return {key: _filled(item, params) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_filled(item, params) for item in value]
-    if not isinstance(value, str):
-        return value
-    whole = _HOLE.fullmatch(value)
-    if whole and whole[1] in params:
-        return params[whole[1]]
-    return _HOLE.sub(lambda hole: str(params.get(hole[1], hole[0])), value)
+def _paced(pace: dict[str, Any], story: dict[str, Any]) -> dict[str, Any]:
+    """*story* at another pace; so are all of a mixture's."""
+    if not pace:
+        return story
+    if "by" not in pace and not {"queued", "runs"} & set(pace):
+        pace = {**pace, "by": "polls"}
+    mixture = story.get("mixture")
+    if isinstance(mixture, dict):
+        return {**story, "mixture": {write_choice(str(choice), pace): weight for choice, weight in mixture.items()}}
+    own = story.get("pace", {})
+    return {**story, "pace": {**own, **pace} if isinstance(own, dict) else own}
 
 
 def plan(story: Story, uniform: Callable[[float, float], float], seed: int) -> Plan:
@@ -263,35 +357,3 @@ def plan(story: Story, uniform: Callable[[float, float], float], seed: int) -> P
         stops_at=story.outcome.progress if failed else 100,
         seed=seed,
     )
-
-
-TAG = re.compile(r"\[\[([a-z][a-z0-9-]*)((?:\s+[a-z_]+=[^\s\]]+)*)\s*\]\]")
-"""A scenario named in a prompt: `[[failed code=service_error]]`."""
-
-
-def parse_choice(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and params of a choice such as `failed code=service_error at=40`.
-
-    Raises:
-        ValueError: it does not read like that.
-    """
-    name, *pairs = text.split() or [""]
-    params: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise ValueError(f"{pair!r} is not a param; write it like code=service_error")
-        params[key] = _value(value)
-    return name, params
-
-
-def _value(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
-    try:
-        return int(text)
-    except ValueError:
-        try:
-            return float(text)
-        except ValueError:
-            return text

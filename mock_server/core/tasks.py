@@ -28,13 +28,13 @@ class Plan:
     """What a task will go through, fixed when it is created.
 
     A time-paced plan has `queued_for` and `runs_for` in seconds, infinite for a task that never gets on. A poll-paced one has the
-    number of reads that show it pending and processing.
+    number of reads that show it pending and processing, infinite likewise.
     """
 
     outcome: Status
     queued_for: float = 0.0
     runs_for: float = 0.0
-    polls: tuple[int, int] | None = None
+    polls: tuple[float, float] | None = None
     code: str | None = None
     stops_at: int = 100
     seed: int = 0
@@ -157,12 +157,17 @@ def _running(task: Task, now: float, reads: int) -> Stage:
         read = reads - pending
         if read <= 0:
             return Stage(Status.PENDING, 0, task.created_at)
-        return Stage(Status.PROCESSING, progress(plan, read / (processing + 1)), task.created_at)
+        done = read / (processing + 1) if processing < inf else _crawl(read * _READ)
+        return Stage(Status.PROCESSING, progress(plan, done), task.created_at)
     start = starts_at(task)
     if now < start:
         return Stage(Status.PENDING, 0, task.created_at)
     done = (now - start) / plan.runs_for if 0 < plan.runs_for < inf else _crawl(now - start)
     return Stage(Status.PROCESSING, progress(plan, min(done, 1.0)), start)
+
+
+_READ = 10.0
+"""Seconds that a read of a task without end counts for."""
 
 
 def _crawl(seconds: float) -> float:

@@ -19,11 +19,12 @@ Due = tuple[float, Task | Delivery]
 
 @dataclass(slots=True)
 class Queued:
-    """A scenario that the next creates follow."""
+    """A scenario that the next *times* creates follow; `used` counts those that did."""
 
     name: str
     params: dict[str, Any]
     times: int
+    used: int = 0
 
 
 @dataclass(slots=True)

@@ -17,11 +17,10 @@ from mock_server.core.errors import (
     UnsupportedMediaType,
     documented,
 )
-from mock_server.core.scenarios import Act, Answer
 from mock_server.courier import Courier
 from mock_server.ids import fingerprint
 from mock_server.store.memory import Account
-from mock_server.views import edited
+from mock_server.web.acts import Acts
 from mock_server.web.http import Reply, Request, json_reply
 from mock_server.world import CreateCall, World
 
@@ -38,6 +37,7 @@ class Api:
         self._roots = tuple({f"/{one.path.split('/')[1]}/" for one in world.contract.operations.values()})
         self._task_id = world.contract.shape(world.contract.parameter("getTask", "task_id"))
         self.handlers: dict[str, Handler] = {"createVideo": self.create_video, "getTask": self.get_task}
+        self.acts = Acts(world.contract, self.refusal)
         self._rate_errors = {name: self._rate_error(name) for name in self.handlers}
 
     def call(self, operation: str, request: Request, /, **parameters: Any) -> Reply:
@@ -105,13 +105,13 @@ class Api:
         created = self.world.create(account, call, may_block=may_block)
         task, act = created.task, created.act
         if task is None:
-            reply = self.acted(act, None)
+            reply = self.acts.reply(act, "createVideo", account.clock, None)
         else:
-            reply = self.acted(act, self.world.views.created(account, task))
+            reply = self.acts.reply(act, "createVideo", account.clock, self.world.views.created(account, task))
             reply.task_id = task.id
             if created.replayed:
                 reply.headers.append(("idempotency-replayed", "true"))
-            elif created.story.callbacks.before_reply:
+            elif created.story.calls_back_first:
                 reply.after = self.courier.settle(account)
             self.courier.notice(account)
         reply.scenario = created.choice
@@ -128,7 +128,7 @@ class Api:
         body, act, ended = self.world.read(account, task)
         if ended:
             self.courier.notice(account)
-        reply = self.acted(act, body)
+        reply = self.acts.reply(act, "getTask", account.clock, body)
         reply.task_id, reply.scenario = task.id, task.scenario
         return reply
 
@@ -151,33 +151,6 @@ class Api:
             return orjson.loads(request.body)
         except orjson.JSONDecodeError as error:
             raise InvalidRequest(f"the body is not JSON: {error}") from error
-
-    def acted(self, act: Act | None, body: dict[str, Any] | None) -> Reply:
-        """The right answer, or what a scenario's act makes of it."""
-        if act is None:
-            return json_reply(body)
-        if act.answer is not None:
-            reply = self.answered(act.answer)
-            reply.fault = f"answer {reply.status}"
-            return reply
-        if act.edit is not None and body is not None:
-            reply = json_reply(edited(body, act.edit))
-            reply.fault = "edit"
-            return reply
-        reply = json_reply(body)
-        reply.wire, reply.fault = act.wire, act.wire.name if act.wire else None
-        return reply
-
-    def answered(self, answer: Answer) -> Reply:
-        """A scenario's answer: a documented error, or a body of its own."""
-        if answer.error is not None:
-            entry = self.world.contract.errors[answer.error]
-            description = self.world.contract.components["responses"][answer.error]["description"]
-            reply = self.refusal(documented()[answer.error](description, headers=answer.headers))
-            reply.status = answer.status or entry.status
-            return reply
-        headers = [(name.lower(), value) for name, value in answer.headers.items()]
-        return Reply(answer.status or 200, (answer.body or "").encode(), headers)
 
     def refusal(self, error: ApiError) -> Reply:
         """A documented error in the chosen dialect."""

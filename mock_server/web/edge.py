@@ -1,30 +1,24 @@
 """The edge: serves the fake over sockets, on granian's RSGI interface, in one process.
 
 The two calls that every client repeats are answered on the event loop at once, from the same handlers that Flask calls. All else,
-and whatever would have to wait, goes through Flask in a thread. Faults of a scenario act here, on the real connection.
+and whatever would have to wait, goes through Flask in a thread. Faults of a scenario act on the real connection (faults.py).
 """
 
 import asyncio
 import io
-import os
-import socket
-import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flask import Flask
 
-from mock_server.core.scenarios import Wire
 from mock_server.frames import WouldBlock
 from mock_server.web.api import Api
-from mock_server.web.flask_app import REPLY, REQUEST
-from mock_server.web.http import Reply, Request
+from mock_server.web.faults import misbehave
+from mock_server.web.http import REPLY, REQUEST, Reply, Request
 
 _THREADS = 64
 _READ_AT_MOST = 160 * 1024 * 1024
-_DRIPS = 20
-_ENDLESS_CHUNK = b"\0" * 65536
 
 
 class Edge:
@@ -142,72 +136,3 @@ def _run(app: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]
         if close is not None:
             close()
     return started[0], [(name.lower(), value) for name, value in started[1] if name.lower() != "date"], body
-
-
-async def misbehave(
-    wire: Wire, status: int, headers: Sequence[tuple[str, str]], body: bytes, scope: Any, proto: Any
-) -> None:
-    """Do to the connection what a scenario asks for."""
-    plain = [(name, value) for name, value in headers if name != "content-length"]
-    if wire.cut is not None:
-        cut(scope.client)
-        proto.response_empty(status, [])
-    elif wire.silent is not None:
-        await proto.client_disconnect()
-    elif wire.endless:
-        await _endless(proto, status, plain)
-    elif wire.short is not None:
-        stream = proto.response_stream(status, [*plain, ("content-length", str(len(body)))])
-        await stream.send_bytes(body[: int(len(body) * wire.short)])
-    else:
-        await _drip(proto, status, [*plain, ("content-length", str(len(body)))], body, wire.drip or 0.0)
-
-
-async def _endless(proto: Any, status: int, headers: list[tuple[str, str]]) -> None:
-    stream = proto.response_stream(status, headers)
-    gone = asyncio.ensure_future(proto.client_disconnect())
-    try:
-        while not gone.done():
-            await stream.send_bytes(_ENDLESS_CHUNK)
-            await asyncio.sleep(0)
-    except Exception:  # noqa: S110 - the client went away, in whichever words the server says so
-        pass
-    finally:
-        gone.cancel()
-
-
-async def _drip(proto: Any, status: int, headers: list[tuple[str, str]], body: bytes, seconds: float) -> None:
-    stream = proto.response_stream(status, headers)
-    size = max(1, -(-len(body) // _DRIPS))
-    for start in range(0, len(body), size):
-        await asyncio.sleep(seconds / _DRIPS)
-        await stream.send_bytes(body[start : start + size])
-
-
-def cut(client: str) -> bool:
-    """Reset the connection to *client* (`address:port`); True when it was found among this process's sockets.
-
-    No server interface offers this, so the socket is looked up by its peer. It is reset, not closed: the client sees that
-    its connection broke, as when a gateway dies.
-    """
-    host, _, port = client.rpartition(":")
-    peer = (host.strip("[]"), int(port))
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - the names are numbers, not paths
-        try:
-            copy = os.dup(int(name))
-        except OSError:
-            continue
-        try:
-            found = socket.socket(fileno=copy)
-        except OSError:
-            os.close(copy)
-            continue
-        with found:
-            try:
-                if found.family in (socket.AF_INET, socket.AF_INET6) and found.getpeername()[:2] == peer:
-                    found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    found.shutdown(socket.SHUT_RDWR)
-                    return True
-            except OSError:
-                continue
-    return False

@@ -8,20 +8,16 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from mock_server.core.errors import InternalError
 from mock_server.web.api import no_method, no_route
 from mock_server.web.control import ControlError
-from mock_server.web.http import Reply, Request
+from mock_server.web.faults import Faults
+from mock_server.web.http import REPLY, REQUEST, Reply, Request
 from mock_server.web.parts import Fake
-
-REPLY = "kling.reply"
-"""Where the environ holds the reply behind a response, so that the edge can act on its faults."""
-
-REQUEST = "kling.request"
-"""Where the edge leaves the request that it has already read."""
 
 
 def flask_app(fake: Fake) -> Flask:
     """A Flask application over *fake*; its parts stand in `app.extensions["kling-mock"]`."""
     app = Flask("mock_server", static_folder=None)
     app.extensions["kling-mock"] = fake
+    app.wsgi_app = Faults(app.wsgi_app)  # type: ignore[method-assign]
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     for name in fake.api.handlers:
@@ -65,7 +61,7 @@ def _media_view(fake: Fake) -> Any:
         query = request.args
         reply = fake.media.download(_request(), account, task_id, query.get("expires", ""), query.get("signature", ""))
         response = _response(reply)
-        if reply.status == 200 and reply.wire is None:
+        if reply.status == 200 and reply.more.get("video"):
             response.add_etag()
             response.make_conditional(request.environ, accept_ranges=True, complete_length=len(reply.body))
         return response

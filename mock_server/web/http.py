@@ -9,6 +9,12 @@ import orjson
 
 from mock_server.core.scenarios import Wire
 
+REPLY = "kling.reply"
+"""Where the environ holds the reply behind a response, so that its faults can act."""
+
+REQUEST = "kling.request"
+"""Where the edge leaves the request that it has already read."""
+
 
 class Headers(Protocol):
     """Header lookup without regard to case."""

@@ -1,12 +1,14 @@
 """Videos behind their links: real files, rendered when they are first asked for."""
 
 from mock_server import clock as clocks
+from mock_server.clock import Clock
 from mock_server.core.errors import TaskNotFound
 from mock_server.core.scenarios import Act
 from mock_server.core.tasks import Status, Task, stage
 from mock_server.frames import UNSEEN
 from mock_server.store.memory import Account
 from mock_server.videos import Videos, VideoSpec
+from mock_server.web.acts import headers_of, on_the_wire, phrase
 from mock_server.web.http import Reply, Request
 from mock_server.world import World
 
@@ -36,9 +38,9 @@ class Media:
             reply = self._expired() if expired else self._opened(account, task)
         except TaskNotFound as error:
             reply = page(404, "NoSuchKey", error.message)
-        act = self._act(account, task)
-        if act is not None:
-            reply = self._acted(act, reply)
+        act = self._act(account, task) if request.method != "HEAD" else None
+        if act is not None and account is not None:
+            reply = self._acted(act, reply, account.clock)
         self.world.journal.add(
             account.clock.now() if account else self.world.store.clock.now(),
             account.name if account else None,
@@ -62,7 +64,8 @@ class Media:
         video = self._videos.video(
             (task.image, task.frame, task.seconds, task.quality, task.plan.seed), self._spec(task)
         )
-        return Reply(200, video, [("content-type", self.world.contract.link["content_type"])])
+        headers = [("content-type", self.world.contract.link["content_type"])]
+        return Reply(200, video, headers, more={"video": True})
 
     def _expired(self) -> Reply:
         return page(self.world.choices.expired_link_status, "AccessDenied", "Request has expired")
@@ -87,13 +90,20 @@ class Media:
         with account.lock:
             return story.act("link", account.count(f"link {task.id}"))
 
-    def _acted(self, act: Act, reply: Reply) -> Reply:
-        if act.answer is not None:
-            headers = [(name.lower(), value) for name, value in act.answer.headers.items()]
-            body = (act.answer.body or "").encode()
-            return Reply(act.answer.status or 200, body, headers, fault=f"answer {act.answer.status or 200}")
-        reply.wire, reply.fault = act.wire, act.wire.name if act.wire else None
-        return reply
+    def _acted(self, act: Act, reply: Reply, clock: Clock) -> Reply:
+        """What a scenario's act makes of a download."""
+        answer = act.answer
+        if answer is None:
+            return on_the_wire(act, reply, clock)
+        status = answer.status or self.world.contract.errors[answer.error or ""].status
+        if answer.body is None and status >= 400:
+            changed = page(status, phrase(status).replace(" ", ""), phrase(status))
+        else:
+            changed = Reply(status, (answer.body or "").encode(), [])
+        given = headers_of(answer, clock.now())
+        changed.headers = [(name, value) for name, value in changed.headers if name not in given] + list(given.items())
+        changed.fault = f"answer {status}"
+        return changed
 
 
 def page(status: int, code: str, message: str) -> Reply:

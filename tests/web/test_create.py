@@ -57,10 +57,10 @@ def test_every_scenario_begins_pending(rig: Any) -> None:
     """Whatever the story, an accepted create shows a task that waits, at 0; one that is over at once included."""
     for one in rig.control("GET", "/scenarios")["scenarios"]:
         story = rig.fake.world.catalogue.story(one["name"])
-        bent = any("create" in act.when for act in story.acts) or bool(story.mixture)
-        response = rig.create(headers={"X-Mock-Scenario": one["name"]}, bent=bent)
-        if not bent:
-            assert (response.json["status"], response.json["progress"]) == ("pending", 0), one["name"]
+        if story.mixture or any("create" in act.when for act in story.acts):
+            continue  # test_scenarios.py sees what those do
+        response = rig.create(headers={"X-Mock-Scenario": one["name"]})
+        assert (response.json["status"], response.json["progress"]) == ("pending", 0), one["name"]
 
 
 @pytest.mark.parametrize("seconds", [DURATION["minimum"], DURATION["maximum"], float(DURATION["minimum"])])

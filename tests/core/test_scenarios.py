@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mock_server.core.errors import ApiError, TaskNotFound, documented
+from mock_server.core.notation import TAG, parse_choice, seconds, typed, write_choice
 from mock_server.core.scenarios import (
-    TAG,
     Act,
     Answer,
+    Callback,
+    Edit,
     Outcome,
     Pace,
     Scenario,
     Story,
     Wire,
-    parse_choice,
     plan,
-    seconds,
 )
 from mock_server.core.tasks import CANCELLED, Status
 
@@ -31,6 +31,9 @@ FAILED: dict[str, Any] = {
     "pace": {"by": "time", "queued": "5s", "runs": "20s..30s"},
     "outcome": {"status": "failed", "code": "{code}", "progress": "{at}"},
 }
+
+
+EDIT: dict[str, Any] = {"drop": ["usage"]}
 
 
 def scenario(**more: Any) -> Scenario:
@@ -64,7 +67,9 @@ def test_durations_read_as_people_write_them(text: str | float, value: float) ->
     assert seconds(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "5 s", "-1s", "5sec", "1h30m", "s", "soon", -1, True, float("nan"), "1e3"])
+@pytest.mark.parametrize(
+    "text", ["", "5 s", "-1s", "5sec", "1h30m", "s", "soon", -1, True, float("nan"), float("inf"), "1e3", "9" * 400]
+)
 def test_other_durations_are_refused_with_an_example(text: Any) -> None:
     """The message shows how to write one."""
     assert "write it like 5s, 250ms, 2m or 24h" in complaint(seconds, text)
@@ -111,14 +116,33 @@ def test_other_counts_are_refused(written: Any) -> None:
     [
         (Answer, {}, "a status or a documented error"),
         (Act, {"when": {"create": 1}}, "exactly one of answer, wire, edit"),
-        (Act, {"when": {"create": 1}, "edit": {}, "wire": {"endless": True}}, "exactly one of answer, wire, edit"),
-        (Act, {"when": {"update": 1}, "edit": {}}, "'create', 'query' or 'link'"),
+        (Act, {"when": {"create": 1}, "edit": EDIT, "wire": {"endless": True}}, "exactly one of answer, wire, edit"),
+        (Act, {"when": {}, "edit": EDIT}, "at least 1 item"),
+        (Act, {"when": {"update": 1}, "edit": EDIT}, "'create', 'query', 'link' or 'callback'"),
+        (Act, {"when": {"callback": 1}, "wire": {"endless": True}}, "a callback can only be edited"),
+        (Act, {"when": {"link": 1}, "edit": EDIT}, "a video cannot be edited"),
+        (Act, {"when": {"query": "3..2"}, "edit": EDIT}, "'3..2' runs backwards"),
+        (Act, {"when": {"query": 1}, "times": 0, "edit": EDIT}, "greater than or equal to 1"),
+        (Act, {"when": {"query": 1}, "times": "often", "edit": EDIT}, "'often' is not a count"),
+        (Pace, {"pending": True}, "True is not a count; write a whole number, or never or forever"),
+        (Edit, {}, "an edit sets or drops something"),
+        (Edit, {"set": {"a": 1 << 70}}, "more than 64 bits"),
+        (Edit, {"set": {"a": ["\ud800"]}}, "cannot be sent as UTF-8"),
+        (Edit, {"set": {"a": {"\ud800": 1}}}, "cannot be sent as UTF-8"),
+        (Edit, {"drop": ["a"], "only": ["done"]}, "'pending', 'processing', 'completed' or 'failed'"),
+        (Answer, {"status": 302, "headers": {"Location": "a\r\nb"}}, "cannot stand in a header"),
+        (Answer, {"status": 302, "headers": {"Bad Name": "a"}}, "is no name of a header"),
+        (Answer, {"error": "unauthorized", "body": "x"}, "a documented error or a body, not both"),
+        (Answer, {"status": 100}, "greater than or equal to 200"),
+        (Story, {"name": "x", "mixture": {"a": 1}, "outcome": {}}, "a story by itself, without outcome"),
+        (Story, {"name": "x", "callbacks": [{"before_reply": True}]}, "a task that ends at once"),
+        (Story, {"name": "x", "pace": 3}, "'3' is no mapping; it takes by, queued, runs"),
         (Wire, {}, "exactly one of cut, silent, short, drip, endless"),
         (Wire, {"cut": "after", "endless": True}, "exactly one of cut, silent, short, drip, endless"),
         (Outcome, {"code": "service_error"}, "a failed outcome, and only that, has a code"),
         (Outcome, {"status": "failed"}, "a failed outcome, and only that, has a code"),
         (Outcome, {"progress": 100}, "less than or equal to 99"),
-        (Story, {"name": "x", "surprise": 1}, "Extra inputs are not permitted"),
+        (Story, {"name": "x", "surprise": 1}, "there is no 'surprise' here; there are name, summary, pace"),
     ],
 )
 def test_what_makes_no_sense_is_refused(model: Any, given: dict[str, Any], words: str) -> None:
@@ -129,8 +153,8 @@ def test_what_makes_no_sense_is_refused(model: Any, given: dict[str, Any], words
 @pytest.mark.parametrize(
     ("wire", "name"),
     [
-        ({"cut": "after"}, "cut"),
-        ({"silent": "before"}, "silent"),
+        ({"cut": "after"}, "cut after"),
+        ({"silent": "before"}, "silent before"),
         ({"short": 0.5}, "short"),
         ({"drip": "2s"}, "drip"),
         ({"endless": True}, "endless"),
@@ -138,28 +162,120 @@ def test_what_makes_no_sense_is_refused(model: Any, given: dict[str, Any], words
 )
 def test_a_wire_fault_has_a_name(wire: dict[str, Any], name: str) -> None:
     """The journal calls it so."""
-    assert Wire(**wire).name == name
+    assert Wire(**wire).fault == name
 
 
 def test_params_fill_the_holes_with_their_own_type() -> None:
     """A whole hole keeps number and truth; one inside a text becomes text; a hole without a param stays."""
     one = scenario(
-        params={"at": 40, "code": "service_error", "on": True},
+        params={"at": 40, "code": "service_error", "accepted": True, "on": "query", "long": "5"},
         outcome={"status": "failed", "code": "{code}", "progress": "{at}"},
-        callbacks={"never": "{on}", "edit": {"set": {"a": ["{code} at {at}", 1], "b": "{other}"}}},
+        when={"{on}": "{at}.."},
+        edit={"set": {"a": ["{code} at {at} {accepted}", 1], "b": "{other}", "c": "{accepted}", "d": "{long}"}},
     )
 
-    story = one.fill({"at": 7})
+    story = one.fill({"at": "7", "long": 6})
 
-    assert (story.outcome.progress, story.outcome.code, story.callbacks.never) == (7, "service_error", True)
-    assert story.callbacks.edit is not None
-    assert story.callbacks.edit.set == {"a": ["service_error at 7", 1], "b": "{other}"}
+    assert (story.outcome.progress, story.outcome.code) == (7, "service_error")
+    assert story.acts[0].when == {"query": ((7.0, inf),)}
+    assert story.acts[0].edit is not None
+    assert story.acts[0].edit.set == {"a": ["service_error at 7 true", 1], "b": "{other}", "c": True, "d": "6"}
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "value"),
+    [
+        ("7", 1, 7),
+        ("x", 1, "x"),
+        ("7.5", 1, "7.5"),
+        ("7", 0.5, 7),
+        ("7.5", 0.5, 7.5),
+        ("true", False, True),
+        ("yes", False, "yes"),
+        ("007", "x", "007"),
+        (True, "x", "true"),
+        (3, 1, 3),
+    ],
+)
+def test_a_value_takes_the_type_of_its_default(text: Any, default: Any, value: Any) -> None:
+    """Where it reads like one; else it stays, and what it fills says what it wants."""
+    assert typed(text, default) == value
+    assert type(typed(text, default)) is type(value)
+
+
+def test_every_scenario_takes_the_members_of_its_pace() -> None:
+    """Reads pace a task where only they are given."""
+    one = Scenario.model_validate(FAILED)
+
+    assert one.fill({"queued": "1s"}).pace.queued == (1.0, 1.0)
+    assert one.fill({"queued": "1s", "pending": "3"}).pace.by == "time"
+    by_reads = one.fill({"pending": "0", "processing": "never"}).pace
+    assert (by_reads.by, by_reads.pending, by_reads.processing) == ("polls", 0, inf)
+    assert "a count" in complaint(one.fill, {"pending": "few"})
+    assert "no mapping" in complaint(scenario(pace=5).fill, {"pending": "1"})
+
+
+def test_a_mixture_hands_its_pace_on() -> None:
+    """To everything it is made of."""
+    one = scenario(mixture={"failed code=service_error": 2, "slow": 1})
+
+    assert one.fill({"processing": 4}).mixture == {
+        "failed code=service_error by=polls processing=4": 2.0,
+        "slow by=polls processing=4": 1.0,
+    }
+
+
+def test_an_act_ends_after_so_many_calls() -> None:
+    """`times` cuts an open range short, never lengthens a closed one."""
+    act = Act(when={"query": "3.."}, times=2, edit=EDIT)  # type: ignore[arg-type]
+    closed = Act(when={"query": [1, "4..5"]}, times=9, edit=EDIT)  # type: ignore[arg-type]
+
+    assert [nth for nth in range(1, 9) if act.acts("query", nth)] == [3, 4]
+    assert [nth for nth in range(1, 9) if closed.acts("query", nth)] == [1, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("part", "accepts"),
+    [
+        ({"answer": {"status": 500}}, False),
+        ({"answer": {"status": 500, "accepted": True}}, True),
+        ({"edit": {"drop": ["usage"]}}, True),
+        ({"wire": {"cut": "before"}}, False),
+        ({"wire": {"silent": "before"}}, False),
+        ({"wire": {"silent": "after"}}, True),
+        ({"wire": {"short": 0.5}}, True),
+    ],
+)
+def test_an_act_says_whether_a_create_is_accepted(part: dict[str, Any], accepts: bool) -> None:
+    """Answers in its place refuse it unless they say otherwise; a broken wire carries what was done."""
+    assert Act(when={"create": 1}, **part).accepts is accepts  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("callback", "nth", "fault"),
+    [
+        ({}, 1, None),
+        ({}, 2, "callback copy"),
+        ({"after": "2s"}, 1, "callback late"),
+        ({"after": "2s"}, 2, "callback copy"),
+        ({"edit": EDIT}, 1, "callback edit usage"),
+        ({"body": "x"}, 1, "callback body"),
+        ({"padding": 3}, 1, "callback padding"),
+        ({"content_type": "text/plain"}, 1, "callback content type"),
+        ({"before_reply": True}, 1, "callback before reply"),
+    ],
+)
+def test_a_callback_has_a_name_for_what_is_wrong_with_it(callback: dict[str, Any], nth: int, fault: str | None) -> None:
+    """None where it is the one that is right."""
+    assert Callback(**callback).fault(nth) == fault
 
 
 def test_a_param_that_the_scenario_has_not_is_refused() -> None:
     """The message lists those that it has."""
-    assert "has no param 'speed'; it has at, code" in complaint(Scenario.model_validate(FAILED).fill, {"speed": 1})
-    assert "it has none" in complaint(scenario().fill, {"speed": 1})
+    assert "has no param 'speed'; it has at, code, by, queued" in complaint(
+        Scenario.model_validate(FAILED).fill, {"speed": 1}
+    )
+    assert "it has by, queued, runs, pending, processing" in complaint(scenario().fill, {"speed": 1})
 
 
 def test_a_flat_act_is_a_list_of_one() -> None:
@@ -219,15 +335,22 @@ def test_a_poll_paced_plan_draws_no_time() -> None:
     ("text", "choice"),
     [
         ("failed", ("failed", {})),
-        ("failed code=service_error at=40", ("failed", {"code": "service_error", "at": 40})),
-        ("slow  queued=2.5  x=true y=false", ("slow", {"queued": 2.5, "x": True, "y": False})),
+        ("failed code=service_error at=40", ("failed", {"code": "service_error", "at": "40"})),
+        ("slow  queued=2.5  x=true y=false", ("slow", {"queued": "2.5", "x": "true", "y": "false"})),
         ("slow queued=2s..3s", ("slow", {"queued": "2s..3s"})),
         ("", ("", {})),
     ],
 )
 def test_a_choice_names_a_scenario_and_its_params(text: str, choice: tuple[str, dict[str, Any]]) -> None:
-    """Values are numbers and truths where they read like it."""
+    """Values stay as they are written."""
     assert parse_choice(text) == choice
+    assert parse_choice(write_choice(*choice)) == choice
+
+
+def test_a_value_with_blanks_cannot_be_written() -> None:
+    """It would be read as something else."""
+    assert "one word without blanks" in complaint(write_choice, "failed", {"code": "a b"})
+    assert write_choice("x", {"b": 1, "a": True}) == "x a=true b=1"
 
 
 def test_a_choice_that_does_not_read_like_one_is_refused() -> None:

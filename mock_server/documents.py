@@ -1,0 +1,116 @@
+"""YAML that knows on which line each of its values stands."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import yaml
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Reads plain words as YAML 1.2 does: `on` and `no` are words, and so is 2026-01-01."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]
+        for first, resolvers in _Base.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+class BadYaml(ValueError):
+    """The text is not YAML, or YAML that nobody here reads: anchors, a key twice. `line` counts from 1."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a file: its value, and where the parts of it stand."""
+
+    value: Any
+    node: Any
+
+    def line(self, path: Sequence[Any] = ()) -> int:
+        """The line of the value at *path*, as far as the path leads."""
+        node, line = self.node, self.node.start_mark.line
+        for part in path:
+            found = next(((mark, child) for key, mark, child in _children(node) if key == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].line, found[1]
+        return int(line) + 1
+
+
+def parse(text: str) -> list[Document]:
+    """The documents of *text*.
+
+    Raises:
+        BadYaml: it is not YAML, or has anchors or a key twice.
+    """
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:
+        raise BadYaml(_line_of(error), _said(error)) from error
+    found: list[Document] = []
+    while True:
+        line = found[-1].node.end_mark.line if found else 0
+        try:
+            if not loader.check_node():
+                return found
+            node = loader.get_node()
+            line = node.start_mark.line
+            _refuse(node)
+            found.append(Document(loader.construct_document(node), node))
+        except yaml.YAMLError as error:
+            raise BadYaml(_line_of(error), _said(error)) from error
+        except BadYaml:
+            raise
+        except (ValueError, OverflowError, RecursionError, LookupError, TypeError, AttributeError) as error:
+            # PyYAML lets these out for values that only look like dates or numbers, and for endless nesting.
+            raise BadYaml(line + 1, f"not YAML: {error}") from error
+
+
+def _refuse(root: Any) -> None:
+    """Refuse what makes a small file large or ambiguous: a part that is used twice, a key that stands twice."""
+    seen, waiting = set(), [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            raise BadYaml(node.start_mark.line + 1, "anchors and aliases are not taken; write it out")
+        seen.add(id(node))
+        keys = set()
+        for key, mark, child in _children(node):
+            if key in keys:
+                raise BadYaml(mark.line + 1, f"the key {key[:60]!r} stands twice")
+            keys.add(key)
+            waiting.append(child)
+
+
+def _children(node: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Name, place and node of each part of a mapping or a list."""
+    if isinstance(node, yaml.MappingNode):
+        for number, (key, value) in enumerate(node.value):
+            name = key.value if isinstance(key.value, str) else f"? {number}"
+            yield name, key.start_mark, value
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield str(index), value.start_mark, value
+
+
+def _line_of(error: yaml.YAMLError) -> int:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return int(mark.line) + 1 if mark is not None else 1
+
+
+def _said(error: yaml.YAMLError) -> str:
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    return f"not YAML: {problem}"
