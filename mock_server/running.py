@@ -53,12 +53,14 @@ class Running:
             said = announcement(output)
         finally:
             giving_up.cancel()
-        found = _URL.search(said)
-        if found is None:
+        url = announced_url(said)
+        if url is None:
             complaint = errors.read().strip().removeprefix("kling-mock: ")
             self._process.wait()
+            output.close()
+            errors.close()
             raise BadSetting(complaint or "the fake did not start")
-        self.url = found[1]
+        self.url = url
         if proxy := _PROXY.search(said):
             self.proxy, self.impersonated = proxy[1], tuple(proxy[2].split(", "))
         self._drains = [threading.Thread(target=_drain, args=(stream,), daemon=True) for stream in (output, errors)]
@@ -128,6 +130,12 @@ def announcement(output: IO[str]) -> str:
         if _LAST in line:
             break
     return said
+
+
+def announced_url(said: str) -> str | None:
+    """The origin in what a fake said; None when it did not start."""
+    found = _URL.search(said)
+    return found[1] if found else None
 
 
 def _drain(stream: object) -> None:
