@@ -370,7 +370,8 @@ def test_other_answers_of_a_link_are_told(client, service, kit, out, done, statu
 def test_every_cut_of_a_video_is_seen(kit, data):
     """By its boxes alone, wherever it is cut; and no bytes crash the look."""
     whole = kit.video_bytes
-    at = data.draw(st.integers(0, len(whole) - 1))
+    boundaries = st.sampled_from([0, 16, 124])
+    at = data.draw(boundaries | st.integers(0, len(whole) - 1))
     mp4.check_whole(io.BytesIO(whole), len(whole))
     with pytest.raises(NotAVideo):
         mp4.check_whole(io.BytesIO(whole[:at]), at)

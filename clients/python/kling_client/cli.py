@@ -30,6 +30,7 @@ from kling_client.errors import (
     CreateOutcomeUnknown,
     Interrupted,
     KlingError,
+    NotFound,
     TaskFailed,
 )
 from kling_client.generation import Event, Generation
@@ -249,8 +250,11 @@ def _conclude(report: Report, error: KlingError | None) -> int:
 
 def _hint(report: Report, error: KlingError) -> str:
     """How to go on, where a task is still owed and the message does not say it."""
-    owed = report.task_id is not None and not isinstance(error, TaskFailed) and "kling resume" not in str(error)
-    return f"; the task goes on without us: kling resume {report.task_id}" if owed else ""
+    if report.task_id is None or isinstance(error, TaskFailed) or "kling resume" in str(error):
+        return ""
+    if isinstance(error, NotFound):
+        return "; kling generate --new starts anew"
+    return f"; to go on: kling resume {report.task_id}"
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

@@ -22,10 +22,10 @@ def check_start(file: BinaryIO) -> None:
 
 
 def check_whole(file: BinaryIO, size: int) -> None:
-    """Let a file pass whose boxes end exactly where the file does, with the index among them.
+    """Let a file pass whose boxes end exactly where the file does, with index and pictures among them.
 
     Raises:
-        NotAVideo: a box goes beyond the end, or there is no index.
+        NotAVideo: a box goes beyond the end, or there is no index or no picture.
     """
     kinds: set[bytes] = set()
     position = 0
@@ -33,7 +33,7 @@ def check_whole(file: BinaryIO, size: int) -> None:
         length, kind = _box(file, position, size)
         kinds.add(kind)
         position += length
-    if position != size or b"moov" not in kinds:
+    if position != size or not {b"moov", b"mdat"} <= kinds:
         raise NotAVideo("the video is cut")
 
 
