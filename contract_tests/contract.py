@@ -46,6 +46,8 @@ class Operation:
     statuses: Mapping[str, Any]
     html: frozenset[str]
     """Statuses whose body may be an HTML page of a gateway."""
+    core: bool
+    """Whether every server of the contract has it; the others are what clients in the wild call beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,9 @@ class Contract:
                 statuses[status] = content["application/json"]["schema"]
             if "text/html" in content:
                 html.add(status)
-        return Operation(node["operationId"], method.upper(), template, statuses, frozenset(html))
+        return Operation(
+            node["operationId"], method.upper(), template, statuses, frozenset(html), "videos" in node["tags"]
+        )
 
     def routes(self, path: str) -> tuple[Operation, ...]:
         """The documented calls on *path*, whatever their method; only those of the most literal template."""

@@ -86,8 +86,7 @@ class Mask:
         return self.learn(secret) if len(secret) >= 8 else self.token(secret)
 
     def who(self, headers: Iterable[Sequence[str]]) -> str:
-        """The token of the key that *headers* carry; empty when they carry none."""
-        value = header(((str(name), str(text)) for name, text in headers), "authorization")
-        if not value or not value.strip():
-            return ""
-        return self.token(value.strip().rpartition(" ")[2])
+        """The token of the bearer key that *headers* carry; empty when they carry none, or another credential."""
+        value = header(((str(name), str(text)) for name, text in headers), "authorization") or ""
+        scheme, _, key = value.strip().partition(" ")
+        return self.token(key.strip()) if scheme.lower() == "bearer" and key.strip() else ""

@@ -55,6 +55,11 @@ class Call:
         return self.operation.id if self.operation else ""
 
     @property
+    def core(self) -> bool:
+        """Whether its path is one of the endpoints that the document promises."""
+        return any(operation.core for operation in self.routes)
+
+    @property
     def status(self) -> int:
         """The HTTP status; 0 when the answer was lost."""
         return self.event.answer.status if self.event.answer else 0
@@ -305,7 +310,8 @@ class View:
     def _take_call(self, call: Call) -> None:
         for body, source in _shown(call):
             known = self.tasks.get(body["id"])
-            if source == "create" and known is not None and known.create is not None:
+            again = call.header("idempotency-replayed") is not None or (known is not None and known.create is not None)
+            if source == "create" and again:
                 continue  # a replay shows the task as it was at its create, whenever it is sent
             story = self._see(call.event, body, source)
             if source == "create":

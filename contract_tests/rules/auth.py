@@ -13,9 +13,12 @@ from contract_tests.view import MISSING, Call, View, is_task
 
 
 def sent_by_kit(view: View) -> Iterator[Call]:
-    """Calls of documented routes that the kit sent; in recordings from elsewhere credentials may have been cut out."""
+    """Calls of documented routes that the kit sent; in recordings from elsewhere credentials may have been cut out.
+
+    Routes beside the two endpoints need not exist, so a 404 of one of them says nothing.
+    """
     for call in view.calls:
-        documented = call.routes and call.path.startswith("/v1/")
+        documented = call.routes and call.path.startswith("/v1/") and (call.core or call.status != 404)
         if call.by_kit and documented and call.status not in (0, 429) and not call.faulty:
             yield call
 
@@ -127,7 +130,8 @@ def key_not_echoed(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every HTTP error of a call that carried a key."""
     for call in view.calls:
         if call.status >= 400 and call.event.answer is not None:
-            keys = {call.event.who, *TOKEN.findall(call.event.url), *TOKEN.findall(call.event.request.body.text or "")}
+            sent = (call.event.url, call.event.request.body.text or "", *(v for _, v in call.event.request.headers))
+            keys = {token for text in sent for token in TOKEN.findall(text)}
             said = orjson.dumps(call.got).decode() if call.got is not MISSING else call.event.answer.body.text or ""
             echoed = [token for token in TOKEN.findall(said) if token in keys]
             yield check(not echoed, "no key in the answer", ", ".join(echoed), call)

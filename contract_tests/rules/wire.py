@@ -191,14 +191,9 @@ def never_5xx(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("SW-16")
 def method_not_allowed(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at calls of a documented path with a method that it does not have."""
+    """Looks at calls of the two promised paths with a method that they do not have."""
     for call in view.calls:
-        if (
-            call.operation is None
-            and call.routes
-            and call.event.method not in _BODILESS
-            and call.status not in (0, 429)
-        ):
+        if call.operation is None and call.core and call.event.method not in _BODILESS and call.status not in (0, 429):
             allow = call.header("allow")
             seen = f"{call.status}, Allow: {allow or 'none'}"
             yield check(call.status == 405 and allow, "405 with an Allow header", seen, call)
