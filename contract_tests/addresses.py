@@ -22,6 +22,11 @@ def split(url: str) -> SplitResult | None:
     return parts
 
 
+def parts_of(url: str) -> SplitResult:
+    """The parts of *url*; of one that no parser takes, all of it as the path."""
+    return split(url) or SplitResult("", "", url, "", "")
+
+
 def literal(host: str) -> IPAddress | None:
     """The address that *host* spells, dotted, short, decimal, hex, octal, IPv6 or IPv4-mapped; None for a name."""
     bare = host.strip("[]").partition("%")[0]

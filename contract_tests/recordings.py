@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
 from contract_tests import har
+from contract_tests.addresses import parts_of
 from contract_tests.contract import Contract, shipped
 from contract_tests.history import (
     AnyEvent,
@@ -197,7 +197,7 @@ def _event(
     if item.kind in _POSTS or _is_callback(item, contract):
         times["ended"] = "answered" if answered else "gone"
         return Callback(method=item.method, url=item.url, request=sent, answer=answered, **times)
-    if not contract.routes(urlsplit(item.url).path):
+    if not contract.routes(parts_of(item.url).path):
         return None
     who = _account(item, recorder)
     lost = "" if answered else item.lost or "no answer"
@@ -226,7 +226,7 @@ def _download(item: _Loose, times: dict[str, Any], recorder: Recorder) -> Downlo
 
 
 def _is_callback(item: _Loose, contract: Contract) -> bool:
-    if item.method != "POST" or contract.routes(urlsplit(item.url).path):
+    if item.method != "POST" or contract.routes(parts_of(item.url).path):
         return False
     task = _whole(item.body)
     return isinstance(task, dict) and bool(contract.task_id_pattern.match(str(task.get("id", "")))) and "status" in task

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 import orjson
 
-from contract_tests.addresses import split
+from contract_tests.addresses import parts_of, split
 from contract_tests.contract import Contract, Flaw, Operation
 from contract_tests.history import AnyEvent, Body, Callback, ClockMove, Download, Exchange, Note
 from contract_tests.labels import Expect, Probe, Topic
@@ -270,7 +269,7 @@ class View:
         return [event for event in self.events if isinstance(event, kind)]
 
     def _call(self, event: Exchange) -> Call:
-        path = urlsplit(event.url).path
+        path = parts_of(event.url).path
         operation = self.contract.operation(event.method, path)
         sent = parsed(event.request.body)
         got = parsed(event.answer.body) if event.answer else MISSING

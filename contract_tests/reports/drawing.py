@@ -6,11 +6,11 @@ Inline SVG whose colours come from the page's style sheet, so that it follows li
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import orjson
 from markupsafe import Markup
 
+from contract_tests.addresses import parts_of
 from contract_tests.history import AnyEvent, Balance, Body, Callback, ClockMove, Download, Exchange, Note
 from contract_tests.masking import TOKEN
 
@@ -125,7 +125,7 @@ def tone(status: int) -> str:
 
 def _path(url: str) -> str:
     """The path, with the ids of tasks cut to their ends."""
-    parts = urlsplit(url)
+    parts = parts_of(url)
     return _TASK.sub(r"…\1", parts.path or "/") + ("?…" if parts.query else "")
 
 

@@ -6,8 +6,8 @@ knows nothing of what the receiver does afterwards.
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from urllib.parse import urlsplit
 
+from contract_tests.addresses import parts_of
 from contract_tests.labels import Receiver, Topic, When
 from contract_tests.ledger import readings
 from contract_tests.masking import TOKEN, header
@@ -228,7 +228,7 @@ def redirects_not_followed(view: View, _: Rule) -> Iterator[Check]:
     for story, attempt in called(view):
         location = header(attempt.event.answer.headers, "location") if attempt.event.answer else None
         if location and 300 <= attempt.answered < 400:
-            target = urlsplit(location)
+            target = parts_of(location)
             followed = [event for event in every if _same(event.url, target.path, target.query)]
             if followed or story.settled:
                 yield check(
@@ -237,7 +237,7 @@ def redirects_not_followed(view: View, _: Rule) -> Iterator[Check]:
 
 
 def _same(url: str, path: str, query: str) -> bool:
-    parts = urlsplit(url)
+    parts = parts_of(url)
     return (parts.path or "/", parts.query) == (path or "/", query)
 
 
@@ -273,14 +273,14 @@ def url_as_given(view: View, _: Rule) -> Iterator[Check]:
     """Looks at attempts for tasks whose registered URL is known; relays change the origin, so path and query count."""
     for story, attempt in called(view):
         if story.callback_url:
-            wanted, got = urlsplit(story.callback_url), urlsplit(attempt.event.url)
+            wanted, got = parts_of(story.callback_url), parts_of(attempt.event.url)
             same = _same(attempt.event.url, wanted.path, wanted.query)
             same &= wanted.hostname != got.hostname or _port(story.callback_url) == _port(attempt.event.url)
             yield check(same, story.callback_url, attempt.event.url, story.create, attempt)
 
 
 def _port(url: str) -> int:
-    parts = urlsplit(url)
+    parts = parts_of(url)
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 

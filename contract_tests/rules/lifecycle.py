@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
 
+from contract_tests.addresses import parts_of
 from contract_tests.labels import Expect, Topic
 from contract_tests.rules.judging import Check, check, judge, quoted
 from contract_tests.rules.rulebook import Rule
@@ -279,7 +279,7 @@ def _unsigned(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _unsigned(item) for name, item in value.items()}
     if isinstance(value, str) and value.startswith(("http://", "https://")):
-        return urlsplit(value)._replace(query="", fragment="").geturl()
+        return parts_of(value)._replace(query="", fragment="").geturl()
     return value
 
 
