@@ -13,8 +13,10 @@ from mock_server.courier import Courier, Sender
 from mock_server.files import Files
 from mock_server.frames import Frames, allowed
 from mock_server.net import Transport, resolve_system
+from mock_server.web.accounts import Accounts
 from mock_server.web.api import Api
 from mock_server.web.control import Control
+from mock_server.web.files_api import FilesApi
 from mock_server.web.media import Media
 from mock_server.web.parts import Fake
 from mock_server.world import World
@@ -41,13 +43,17 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
         chosen, lambda ip: chosen.callbacks == "local" or not is_internal(ip, contract.internal_networks)
     )
     fetcher = _transport(chosen, partial(allowed, contract, chosen))
-    files = Files()
+    files = Files(contract, choices, lambda name: world.store.named(name))
     frames = Frames(contract, chosen, choices, fetcher, files)
     world = World(
         contract, chosen, choices, catalogue, frames, lambda target: callbacks.leads_inside(target, _RESOLVES_AT_ONCE)
     )
     courier = Courier(world, sender or callbacks)
-    return Fake(world, courier, Api(world, courier), Control(world, courier), Media(world))
+    api = Api(world, courier)
+    uploads = FilesApi(api, files)
+    api.take(Accounts(api).handlers)
+    api.take(uploads.handlers)
+    return Fake(world, courier, api, Control(world, courier), Media(world), uploads)
 
 
 def _transport(chosen: Settings, allow: Any) -> Transport:

@@ -12,6 +12,7 @@ from mock_server.clock import Clock
 from mock_server.core.deliveries import Delivery
 from mock_server.core.tasks import Task
 from mock_server.ids import fingerprint
+from mock_server.store.disk import Blob
 
 Due = tuple[float, Task | Delivery]
 """What will change and when. Where times are equal, tasks go in order of their numbers, each before its deliveries."""
@@ -35,7 +36,7 @@ class StoredFile:
     name: str
     original_name: str
     content_type: str
-    data: bytes
+    content: Blob
     stored_at: float
     expires_at: float
 

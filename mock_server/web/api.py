@@ -4,17 +4,13 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-import orjson
-
 from mock_server import clock as clocks
 from mock_server.core.errors import (
     ApiError,
     InvalidRequest,
     InvalidTaskId,
     MethodNotAllowed,
-    RequestTooLarge,
     RouteNotFound,
-    UnsupportedMediaType,
     documented,
 )
 from mock_server.courier import Courier
@@ -22,6 +18,7 @@ from mock_server.ids import fingerprint
 from mock_server.store.memory import Account
 from mock_server.web.acts import Acts
 from mock_server.web.http import Reply, Request, json_reply
+from mock_server.web.incoming import Incoming, json_body
 from mock_server.world import CreateCall, World
 
 Handler = Callable[..., Reply]
@@ -36,9 +33,23 @@ class Api:
         self._numbers = count(1)
         self._roots = tuple({f"/{one.path.split('/')[1]}/" for one in world.contract.operations.values()})
         self._task_id = world.contract.shape(world.contract.parameter("getTask", "task_id"))
-        self.handlers: dict[str, Handler] = {"createVideo": self.create_video, "getTask": self.get_task}
         self.acts = Acts(world.contract, self.refusal)
-        self._rate_errors = {name: self._rate_error(name) for name in self.handlers}
+        self.incoming = Incoming(world.contract, world.choices)
+        self.handlers: dict[str, Handler] = {}
+        self._rate_errors: dict[str, type[ApiError]] = {}
+        self.take({"createVideo": self.create_video, "getTask": self.get_task})
+
+    def take(self, handlers: dict[str, Handler]) -> None:
+        """Answer more operations of the contract, each by its operationId.
+
+        Raises:
+            ValueError: one of them has a handler already, or is none of the contract's.
+        """
+        for name, handler in handlers.items():
+            if name in self.handlers or name not in self.world.contract.operations:
+                raise ValueError(f"{name} has a handler already, or is no operation of the contract")
+            self.handlers[name] = handler
+            self._rate_errors[name] = self._rate_error(name)
 
     def call(self, operation: str, request: Request, /, **parameters: Any) -> Reply:
         """The answer to one operation of the contract.
@@ -96,7 +107,7 @@ class Api:
 
     def create_video(self, account: Account, request: Request, *, may_block: bool = True) -> Reply:
         """`POST /v1/videos/generations`"""
-        body = self.json_body(request, self.world.choices.max_body_bytes)
+        body = json_body(request, self.incoming.limits["createVideo"])
         if not isinstance(body, dict):
             raise InvalidRequest("the body is not a JSON object")
         self.courier.settle(account)
@@ -133,24 +144,6 @@ class Api:
         return reply
 
     # Parts
-
-    def json_body(self, request: Request, limit: int) -> Any:
-        """The decoded body of a JSON request.
-
-        Raises:
-            RequestTooLarge: it is longer than *limit* bytes.
-            UnsupportedMediaType: it says it is something else than JSON.
-            InvalidRequest: it is not JSON.
-        """
-        if len(request.body) > limit:
-            raise RequestTooLarge(f"the body is larger than {limit} bytes")
-        media_type = (request.headers.get("content-type") or "application/json").partition(";")[0].strip().lower()
-        if media_type != "application/json" and not media_type.endswith("+json"):
-            raise UnsupportedMediaType(f"send application/json, not {media_type}")
-        try:
-            return orjson.loads(request.body)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequest(f"the body is not JSON: {error}") from error
 
     def refusal(self, error: ApiError) -> Reply:
         """A documented error in the chosen dialect."""

@@ -18,7 +18,6 @@ from mock_server.web.faults import misbehave
 from mock_server.web.http import REPLY, REQUEST, Reply, Request
 
 _THREADS = 64
-_READ_AT_MOST = 160 * 1024 * 1024
 
 
 class Edge:
@@ -31,13 +30,14 @@ class Edge:
         operations = fake.world.contract.operations
         self._create_path: str = operations["createVideo"].path
         self._task_prefix: str = operations["getTask"].path.partition("{")[0]
+        self._limit_at, self._largest = fake.api.incoming.limit_at, fake.api.incoming.largest
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="web")
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
         """Answer one request."""
         body = b""
         if scope.method not in ("GET", "HEAD"):
-            body = await _body(scope, proto)
+            body = await _body(scope, proto, self._limit_at.get(scope.path, self._largest))
         request = Request(
             scope.method, scope.path, scope.query_string, scope.headers, body, scope.client.rpartition(":")[0]
         )
@@ -76,18 +76,18 @@ class Edge:
             proto.response_bytes(status, headers, body)
 
 
-async def _body(scope: Any, proto: Any) -> bytes:
-    """The request's body, as far as any route would read it."""
+async def _body(scope: Any, proto: Any, most: int) -> bytes:
+    """The request's body. Of one that is longer than *most* bytes, enough for the route to see that."""
     length = scope.headers.get("content-length")
-    if length is not None and int(length) <= _READ_AT_MOST:  # the server refuses a length that is no number
+    if length is not None and int(length) <= most:  # the server refuses a length that is no number
         whole: bytes = await proto()
         return whole
     chunks: list[bytes] = []
     size = 0
     async for chunk in proto:
-        size += len(chunk)
-        if size <= _READ_AT_MOST:
+        if size <= most:
             chunks.append(chunk)
+        size += len(chunk)
     return b"".join(chunks)
 
 

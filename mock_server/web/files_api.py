@@ -5,9 +5,7 @@ import re
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import IO, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
-
-from werkzeug.http import dump_options_header
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from mock_server import clock as clocks
 from mock_server.core.errors import InvalidRequest, RequestTooLarge
@@ -146,7 +144,7 @@ def _file(stored: StoredFile, request: Request) -> Reply:
         ("content-security-policy", "sandbox"),
     ]
     if dict(parse_qsl(request.query)).get("download") == "1":
-        headers.append(("content-disposition", dump_options_header("attachment", {"filename": stored.name})))
+        headers.append(("content-disposition", f"attachment; filename*=UTF-8''{quote(stored.name, safe='')}"))
     return Reply(200, stored.content.read(), headers)
 
 

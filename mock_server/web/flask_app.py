@@ -3,7 +3,7 @@
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, RequestedRangeNotSatisfiable
 
 from mock_server.core.errors import InternalError
 from mock_server.web.api import no_method, no_route
@@ -34,6 +34,7 @@ def flask_app(fake: Fake) -> Flask:
             view = _control_view(fake, name)
             app.add_url_rule(_rule(path), f"control.{name}", view, methods=[method], provide_automatic_options=False)
     app.add_url_rule("/files/<account>/<task_id>.mp4", "media.video", _media_view(fake), methods=["GET"])
+    app.add_url_rule("/uploads/<account>/<file_id>/<name>", "media.upload", _upload_view(fake), methods=["GET"])
     app.register_error_handler(HTTPException, lambda error: _no_such(fake, error))
     return app
 
@@ -60,13 +61,37 @@ def _media_view(fake: Fake) -> Any:
     def view(account: str, task_id: str) -> Response:
         query = request.args
         reply = fake.media.download(_request(), account, task_id, query.get("expires", ""), query.get("signature", ""))
-        response = _response(reply)
-        if reply.status == 200 and reply.more.get("video"):
-            response.add_etag()
-            response.make_conditional(request.environ, accept_ranges=True, complete_length=len(reply.body))
-        return response
+        return _ranged(reply, reply.status == 200 and bool(reply.more.get("video")))
 
     return view
+
+
+def _upload_view(fake: Fake) -> Any:
+    def view(account: str, file_id: str, name: str) -> Response:
+        del name  # for people: whatever it says, the id finds the file
+        reply = fake.files.download(_request(), account, file_id)
+        return _ranged(reply, reply.status == 200)
+
+    return view
+
+
+def _ranged(reply: Reply, is_file: bool) -> Response:
+    """The reply; of a file, the part that was asked for."""
+    response = _response(reply)
+    if is_file:
+        response.add_etag()
+        try:
+            response.make_conditional(_one_range(), accept_ranges=True, complete_length=len(reply.body))
+        except RequestedRangeNotSatisfiable as error:
+            return Response(status=416, headers=error.get_headers())
+    return response
+
+
+def _one_range() -> dict[str, Any]:
+    """The environ with a Range that asks for one piece of bytes, or none: any other is passed over, as RFC 9110 14.2 allows."""
+    asked = request.range
+    single = asked is not None and asked.units == "bytes" and len(asked.ranges) == 1
+    return {name: value for name, value in request.environ.items() if single or name != "HTTP_RANGE"}
 
 
 def _no_such(fake: Fake, error: HTTPException) -> Response:
@@ -77,7 +102,7 @@ def _no_such(fake: Fake, error: HTTPException) -> Response:
     asked = _request()
     if isinstance(error, InternalServerError):
         return _response(fake.api.refuse(InternalError("the fake failed; its log says how"), asked))
-    if asked.path.startswith("/__mock/"):
+    if asked.path == "/__mock" or asked.path.startswith("/__mock/"):
         return _response(
             fake.control.refusal(
                 ControlError("bad_control_request", f"no such control call: {asked.method} {asked.path}")

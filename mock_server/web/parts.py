@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mock_server.courier import Courier
 from mock_server.web.api import Api
 from mock_server.web.control import Control
+from mock_server.web.files_api import FilesApi
 from mock_server.web.media import Media
 from mock_server.world import World
 
@@ -18,3 +19,4 @@ class Fake:
     api: Api
     control: Control
     media: Media
+    files: FilesApi

@@ -1,0 +1,507 @@
+"""The files API: uploads of three kinds, their limits, their URLs, and first frames made of them."""
+
+import io
+from base64 import b64encode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import av
+import pytest
+import requests
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageChops, ImageStat
+
+import openapi
+from mock_server.core.names import shown_name
+from mock_server.running import Running
+from mock_server.signatures import media_type
+from mock_server.store.disk import Disk, NoRoom
+
+LIMITS = openapi.service()["components"]["schemas"]["UploadedFile"]["x-files"]
+STREAM, BASE64, URL = (f"/api/v1/files/upload/{kind}" for kind in ("stream", "base64", "url"))
+OTHER = "sk-other"
+
+
+def picture(kind: str = "jpeg", size: tuple[int, int] = (640, 480), colour: str = "teal") -> bytes:
+    """A file of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, kind)
+    return buffer.getvalue()
+
+
+JPEG = picture()
+
+
+def stream(rig: Any, data: bytes = JPEG, name: str = "photo.jpg", *, key: str = "sk-test", **fields: str) -> Any:
+    """An upload as multipart. Built here, because the test client leaves the file of a large form open."""
+    prepared = requests.Request(
+        "POST", "http://fake", files={"file": (name, data, "audio/mpeg")}, data=fields
+    ).prepare()
+    return rig.call("POST", STREAM, key=key, data=prepared.body, content_type=prepared.headers["content-type"])
+
+
+def stored(response: Any) -> Any:
+    """What an upload that went well answers."""
+    assert response.status_code == 200, response.json
+    return response.json["data"]
+
+
+def path_of(url: str) -> str:
+    """Path and query of *url*, as they go over the wire."""
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def get(rig: Any, url: str, method: str = "GET", **more: Any) -> Any:
+    """What stands behind a file's URL; no key is sent."""
+    return rig.call(method, path_of(url), key=None, bent=True, **more)
+
+
+def refused(response: Any, status: int, param: str | None = None) -> bool:
+    """Whether it is this refusal."""
+    return (response.status_code, response.json["error"].get("param")) == (status, param)
+
+
+@pytest.fixture
+def small(make: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """A fake under a contract of small limits: 1000 bytes, 3 files, 60 seconds."""
+    document = openapi.read(openapi.SERVICE)
+    document["components"]["schemas"]["UploadedFile"]["x-files"] = {
+        "max_bytes": 1000,
+        "max_files": 3,
+        "lifetime_seconds": 60,
+    }
+    path = tmp_path / "contract.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return lambda **settings: make(contract=path, **settings)
+
+
+def test_stream(rig: Any) -> None:
+    """
+    What comes back describes the file, and its URL gives the bytes to anybody.
+    """
+    now = rig.now()
+    data = stored(stream(rig, file_name="start.jpg", upload_path="frames/today"))
+    assert (data["file_name"], data["original_name"]) == ("start.jpg", "photo.jpg")
+    assert (data["file_size"], data["mime_type"]) == (len(JPEG), "image/jpeg")
+    assert rig.account().files[data["file_id"]].expires_at == now + LIMITS["lifetime_seconds"]
+    answer = get(rig, data["file_url"])
+    assert (answer.status_code, answer.mimetype, answer.data) == (200, "image/jpeg", JPEG)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "content-disposition" not in answer.headers
+    saved = get(rig, data["download_url"])
+    assert saved.headers["content-disposition"] == "attachment; filename*=UTF-8''start.jpg"
+
+
+def test_head_ranges_and_conditions(rig: Any) -> None:
+    """
+    HEAD, a part, a part that is not there, and nothing new.
+    """
+    url = stored(stream(rig))["file_url"]
+    head = get(rig, url, "HEAD")
+    assert (head.status_code, head.data, int(head.headers["content-length"])) == (200, b"", len(JPEG))
+    part = get(rig, url, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.data) == (206, JPEG[10:20])
+    beyond = get(rig, url, headers={"Range": "bytes=99999999-"})
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(JPEG)}")
+    assert get(rig, url, headers={"If-None-Match": head.headers["etag"]}).status_code == 304
+
+
+def test_same_bytes_twice_are_two_files(rig: Any) -> None:
+    """
+    Two ids and two URLs; forgetting one leaves the other.
+    """
+    first, second = stored(stream(rig)), stored(stream(rig))
+    assert first["file_id"] != second["file_id"]
+    assert rig.call("DELETE", f"/api/v1/files/{first['file_id']}").status_code == 200
+    assert get(rig, first["file_url"]).status_code == 404
+    assert get(rig, second["file_url"]).data == JPEG
+
+
+def test_base64(rig: Any) -> None:
+    """
+    Bare, wrapped in lines or behind a data URL, whose word about the type does not count.
+    """
+    text = b64encode(JPEG).decode()
+    wrapped = "\r\n".join(text[start : start + 76] for start in range(0, len(text), 76))
+    for sent in (text, wrapped, f"data:image/png;base64,{text}", f"DATA:;base64,{text}"):
+        data = stored(rig.call("POST", BASE64, json={"base64_data": sent}))
+        assert (data["mime_type"], data["file_name"]) == ("image/jpeg", "file.jpg")
+        assert get(rig, data["file_url"]).data == JPEG
+    named = stored(rig.call("POST", BASE64, json={"base64_data": text, "file_name": "../a.png"}))
+    assert named["file_name"] == "a.png"
+
+
+@pytest.mark.parametrize(
+    "bad", ["%%%", "AAA", "A===", "data:image/png,AAAA", "data:image/png;base64,", " ", "ÄÄÄÄ", "QUJD=QUJD"]
+)
+def test_bad_base64(rig: Any, bad: str) -> None:
+    """
+    400 that names the field.
+    """
+    assert refused(rig.call("POST", BASE64, json={"base64_data": bad}), 400, "base64_data")
+
+
+def test_from_a_url(rig: Any) -> None:
+    """
+    The fake's own drawings and uploads come without a network; the name is the path's.
+    """
+    drawn = stored(rig.call("POST", URL, json={"file_url": "https://image.test/640x480.png"}))
+    assert (drawn["file_name"], drawn["mime_type"]) == ("640x480.png", "image/png")
+    again = stored(rig.call("POST", URL, json={"file_url": drawn["file_url"], "file_name": "copy"}))
+    assert (again["file_size"], again["original_name"], again["file_name"]) == (
+        drawn["file_size"],
+        "640x480.png",
+        "copy",
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://image.test/640x480.png?status=404",
+        "https://image.test/nothing",
+        "http://10.0.0.1/x.png",
+        "https://user@8.8.8.8/x.png",
+        "http://127.0.0.1:1/x.png",
+        "https://name.invalid/x.png",
+        "ftp://image.test/640x480.png",
+        "data:image/png;base64,AAAA",
+    ],
+)
+def test_urls_that_give_nothing(rig: Any, url: str) -> None:
+    """
+    400 that names the field: not there, internal, nobody listening, no name, not http.
+    """
+    assert refused(rig.call("POST", URL, json={"file_url": url}), 400, "file_url")
+
+
+def test_offline_fetches_nothing(make: Callable[..., Any]) -> None:
+    """
+    Offline a foreign URL is refused with the reason; the fake's own places still work, and a dead file is dead.
+    """
+    rig = make(images="offline")
+    response = rig.call("POST", URL, json={"file_url": "https://8.8.8.8/x.png"})
+    assert refused(response, 400, "file_url")
+    assert "--images offline" in response.json["error"]["message"]
+    data = stored(rig.call("POST", URL, json={"file_url": "https://image.test/640x480.png"}))
+    rig.call("DELETE", f"/api/v1/files/{data['file_id']}")
+    assert refused(rig.create(image_start=data["file_url"]), 400, "image_start")
+
+
+def test_limits(small: Callable[..., Any]) -> None:
+    """
+    The contract's numbers rule: a byte too many is 413 whichever way it comes, a file too many is 403.
+    """
+    rig = small()
+    assert stream(rig, b"x" * 1001).status_code == 413
+    assert stream(rig, b"x" * 2_000_000).status_code == 413
+    assert rig.call("POST", BASE64, json={"base64_data": b64encode(b"x" * 1001).decode()}).status_code == 413
+    assert rig.call("POST", BASE64, json={"base64_data": "A" * 2_000_000}).status_code == 413
+    assert refused(rig.call("POST", URL, json={"file_url": "https://image.test/640x480.png"}), 413, "file_url")
+    for _ in range(3):
+        stored(stream(rig, b"x" * 1000))
+    full = stream(rig, b"x")
+    assert (full.status_code, full.json["error"]["code"]) == (403, "file_quota_exceeded")
+    stored(stream(rig, b"x", key=OTHER))
+    quota = rig.call("GET", "/api/v1/files/quota").json["data"]
+    assert quota == {"total_files": 3, "max_files": 3, "remaining_files": 0, "max_file_size": 1000}
+    rig.advance(60)
+    stored(stream(rig, b"x"))
+
+
+def test_quota_holds_under_a_rush(small: Callable[..., Any]) -> None:
+    """
+    Twelve uploads at once into room for three: three are taken.
+    """
+    rig = small()
+    with ThreadPoolExecutor(12) as pool:
+        statuses = sorted(answer.status_code for answer in pool.map(lambda _: stream(rig, b"x" * 500), range(12)))
+    assert statuses == [200] * 3 + [403] * 9
+    assert rig.fake.files._files._disk.held == 1500
+
+
+def test_no_room(make: Callable[..., Any]) -> None:
+    """
+    Past the store's own bound an upload is a documented 500 that says so; a deleted file makes room at once.
+    """
+    rig = make(choices={"upload_store_bytes": 1500})
+    first = stored(stream(rig, b"x" * 1000))
+    response = stream(rig, b"x" * 501, key=OTHER)
+    assert response.status_code == 500
+    assert "1500 bytes" in response.json["error"]["message"]
+    rig.call("DELETE", f"/api/v1/files/{first['file_id']}")
+    stored(stream(rig, b"x" * 1500, key=OTHER))
+
+
+def test_expiry(rig: Any) -> None:
+    """
+    Alive to its last moment, dead at its end: URL, list, quota, delete and first frame.
+    """
+    data = stored(stream(rig))
+    url = data["file_url"]
+    rig.account().clock.move_to(rig.account().files[data["file_id"]].expires_at - 0.01)
+    assert get(rig, url).status_code == 200
+    assert rig.create(image_start=url).status_code == 200
+    rig.advance(0.01)
+    assert get(rig, url).status_code == 404
+    assert rig.call("GET", "/api/v1/files/list").json["data"]["total"] == 0
+    assert rig.call("GET", "/api/v1/files/quota").json["data"]["total_files"] == 0
+    assert refused(rig.call("DELETE", f"/api/v1/files/{data['file_id']}"), 404, "file_id")
+    assert refused(rig.create(image_start=url), 400, "image_start")
+
+
+def test_list(rig: Any) -> None:
+    """
+    Newest first, in pages; of this key only.
+    """
+    made = [stored(stream(rig, b"x", f"{number}.txt")) for number in range(5)]
+    page = rig.call("GET", "/api/v1/files/list?page=2&page_size=2").json["data"]
+    assert page == {"files": [made[2], made[1]], "total": 5, "page": 2, "page_size": 2}
+    assert rig.call("GET", "/api/v1/files/list", key=OTHER).json["data"]["files"] == []
+
+
+def test_files_are_the_keys_own(rig: Any) -> None:
+    """
+    Another key cannot delete a file; its URL needs no key, so that another's create may use it as it may use any URL.
+    """
+    data = stored(stream(rig))
+    assert refused(rig.call("DELETE", f"/api/v1/files/{data['file_id']}", key=OTHER), 404, "file_id")
+    assert rig.create(key=OTHER, image_start=data["file_url"]).status_code == 200
+    wrong = data["file_url"].replace(rig.account().name, rig.account(OTHER).name)
+    assert get(rig, wrong).status_code == 404
+    assert refused(rig.create(image_start=wrong), 400, "image_start")
+
+
+def test_reset_removes_everything(rig: Any) -> None:
+    """
+    After a reset no file is left, in the account or on disk.
+    """
+    data = stored(stream(rig))
+    place = rig.account().files[data["file_id"]].content.path
+    assert place.exists()
+    rig.control("POST", "/reset")
+    assert not place.exists()
+    assert get(rig, data["file_url"]).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "host", ["http://localhost:4010", "https://files-api.evolink.ai", "http://mock", "HTTP://[::1]:9"]
+)
+def test_first_frames_are_found_under_any_name_of_the_fake(rig: Any, host: str) -> None:
+    """
+    The path says whose file it is; the name in it does not matter, nor does a query.
+    """
+    parts = urlsplit(stored(stream(rig))["file_url"])
+    assert rig.create(image_start=f"{host}{parts.path}?download=1").status_code == 200
+    account, file_id = parts.path.split("/")[2:4]
+    assert rig.create(image_start=f"{host}/uploads/{account}/{file_id}/other.gif").status_code == 200
+    assert refused(rig.create(image_start=f"{host}/uploads/{account}/{file_id[::-1]}/x.jpg"), 400, "image_start")
+
+
+def test_first_frames_are_checked(rig: Any) -> None:
+    """
+    An upload is judged by its bytes, as any image is.
+    """
+    for data, name in (
+        (picture("gif"), "a.jpg"),
+        (picture(size=(200, 800)), "b.jpg"),
+        (JPEG[:400], "c.jpg"),
+        (b"x", "d.png"),
+    ):
+        assert refused(rig.create(image_start=stored(stream(rig, data, name))["file_url"]), 400, "image_start")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        *((picture(kind), f"image/{kind}") for kind in ("jpeg", "png", "gif", "webp", "bmp", "tiff")),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "video/mp4"),
+        (b"\0\0\0\x14ftypqt  ", "video/quicktime"),
+        (b"\x1aE\xdf\xa3...", "video/webm"),
+        (b"RIFF....WAVEfmt ", "audio/wav"),
+        (b"%PDF-1.7", "application/pdf"),
+        (b"<!DOCTYPE html><script>", "text/html"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="x">', "image/svg+xml"),
+        (b"BM, said he", "application/octet-stream"),
+        (b"\0", "application/octet-stream"),
+    ],
+)
+def test_types_come_from_the_content(rig: Any, data: bytes, expected: str) -> None:
+    """
+    Whatever name and header say.
+    """
+    assert media_type(data) == expected
+    answer = stream(rig, data, "x.mp3")
+    assert stored(answer)["mime_type"] == expected
+    served = get(rig, stored(answer)["file_url"])
+    assert (served.mimetype, served.headers["content-security-policy"]) == (expected, "sandbox")
+
+
+PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\nxyz\r\n'
+FORM = "multipart/form-data; boundary=b"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status", "param"),
+    [
+        ("application/json", b"{}", 415, None),
+        ("application/x-www-form-urlencoded", b"file=x", 415, None),
+        ("", b"", 415, None),
+        ("multipart/mixed; boundary=b", PART + b"--b--", 415, None),
+        ("multipart/form-data", PART + b"--b--", 400, None),
+        ("multipart/form-data; boundary=ü", PART + b"--b--", 400, None),
+        (FORM, b"", 400, "file"),
+        (FORM, b"no parts at all", 400, None),
+        (FORM, PART, 400, None),
+        (FORM, b"--b--\r\n", 400, "file"),
+        (FORM, PART.replace(b"file", b"image", 1) + b"--b--", 400, "file"),
+        (FORM, PART.replace(b'; filename="a.jpg"', b"") + b"--b--", 400, "file"),
+        (FORM, PART.replace(b"xyz", b"") + b"--b--", 400, "file"),
+        (FORM, PART + PART + b"--b--", 400, "file"),
+        (FORM, PART.replace(b'file"; filename="a.jpg', b"file_name").replace(b"xyz", b"n" * 256) + PART + b"--b--", 400, "file_name"),
+        (FORM, PART.replace(b"file", b"f") * 40 + PART + b"--b--", 413, None),
+    ],
+)  # fmt: skip
+def test_bad_forms(rig: Any, content_type: str, body: bytes, status: int, param: str | None) -> None:
+    """
+    The wrong type, no boundary, cut short, no file, text for a file, an empty one, two at once, a long name, too many parts.
+    """
+    assert refused(rig.call("POST", STREAM, data=body, content_type=content_type), status, param)
+    assert not rig.account().files
+
+
+def test_bad_json(rig: Any) -> None:
+    """
+    Missing and mistyped members, as everywhere.
+    """
+    for path, field in ((BASE64, "base64_data"), (URL, "file_url")):
+        for body in ({}, {field: None}, {field: 5}, {field: ""}):
+            assert refused(rig.call("POST", path, json=body), 400, field)
+        assert rig.call("POST", path, data={field: "x"}).status_code == 415
+        assert rig.call("POST", path, json={field: "x", "file_name": "n" * 256}).status_code == 400
+
+
+@pytest.fixture(scope="module")
+def shared(new_rig: Callable[..., Any]) -> Any:
+    """One rig for many examples."""
+    rig = new_rig()
+    yield rig
+    rig.close()
+
+
+@given(name=st.text(max_size=300))
+@example("../../etc/passwd")
+@example("..\\..\\boot.ini")
+@example("/")
+@example("..")
+@example("a\0b.png")
+@example("x" * 400 + ".jpeg")
+@example("写" * 200 + ".png")
+@example("\u202egnp.exe")
+@settings(max_examples=150, deadline=None)
+def test_names_are_harmless(name: str) -> None:
+    """
+    No separator, no control character, no dots at the ends, at most so many bytes; a second time it changes nothing.
+    """
+    shown = shown_name(name, 255)
+    assert len(shown.encode()) <= 255
+    assert shown.isprintable()
+    assert not set(shown) & set('/\\<>:"|?*')
+    assert shown == shown.strip(" .")
+    assert shown_name(shown, 255) == shown
+
+
+def test_a_long_name_keeps_its_suffix() -> None:
+    """
+    So that people and programs still see what it is.
+    """
+    assert shown_name("x" * 400 + ".jpeg", 20) == "x" * 15 + ".jpeg"
+    assert shown_name("写" * 10 + ".png", 20) == "写" * 5 + ".png"
+
+
+@given(name=st.text(st.characters(exclude_categories=("Cs",)), max_size=60))
+@settings(max_examples=40, deadline=None)
+def test_any_name_makes_a_url_that_works(shared: Any, name: str) -> None:
+    """
+    Whatever a file is called, its URL leads to it and ends in its name, and that name can be shown.
+    """
+    data = stored(shared.call("POST", BASE64, json={"base64_data": "eHl6", "file_name": name}))
+    assert unquote(data["file_url"].rpartition("/")[2]) == data["file_name"] != ""
+    assert get(shared, data["file_url"]).data == b"xyz"
+    disposition = get(shared, data["download_url"]).headers["content-disposition"]
+    assert disposition == f"attachment; filename*=UTF-8''{quote(data['file_name'], safe='')}"
+    shared.call("DELETE", f"/api/v1/files/{data['file_id']}")
+
+
+@given(junk=st.binary(max_size=200), at=st.integers(0, 120), cut=st.integers(0, 200))
+@settings(max_examples=100, deadline=None)
+def test_broken_forms_are_answered(shared: Any, junk: bytes, at: int, cut: int) -> None:
+    """
+    Whatever is in a form, wherever it is cut, the answer is one that the contract knows.
+    """
+    whole = PART + b"--b--\r\n"
+    for body in (junk, (whole[:at] + junk + whole[at:])[:cut], whole[:at] + junk):
+        answer = shared.call("POST", STREAM, data=body, content_type=FORM)
+        assert answer.status_code in (200, 400, 413)
+        if answer.status_code == 200:
+            shared.call("DELETE", f"/api/v1/files/{answer.json['data']['file_id']}")
+
+
+def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A blob is on disk as long as somebody holds it; without a place to write it is NoRoom, and nothing counts as held.
+    """
+    disk = Disk(10)
+    blob = disk.keep(io.BytesIO(b"12345"))
+    assert (blob.read(), blob.path.read_bytes(), disk.held) == (b"12345", b"12345", 5)
+    with pytest.raises(NoRoom, match="10 bytes"):
+        disk.keep(io.BytesIO(b"123456"))
+    place = blob.path
+    del blob
+    assert (place.exists(), disk.held) == (False, 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    nowhere = Disk(10)
+    with pytest.raises(NoRoom, match="No such file"):
+        nowhere.keep(io.BytesIO(b"1"))
+    assert nowhere.held == 0
+
+
+@pytest.mark.e2e
+def test_over_the_wire(tmp_path: Path) -> None:
+    """
+    A real JPEG through the edge with requests: a task is made of it, and its video begins with that picture. Too much is 413.
+    """
+    photo = picture(size=(800, 600), colour="crimson")
+    key = {"Authorization": "Bearer sk-wire"}
+    with Running(["--clock", "manual"]) as fake, requests.Session() as web:
+        answer = web.post(f"{fake.url}{STREAM}", files={"file": ("写真.jpg", photo, "image/jpeg")}, headers=key)
+        data = answer.json()["data"]
+        served = web.get(data["file_url"], headers={"Range": "bytes=0-2"})
+        assert (served.status_code, served.content) == (206, photo[:3])
+        head = web.head(data["file_url"])
+        assert (head.status_code, head.headers["content-length"]) == (200, str(len(photo)))
+        assert web.get(data["download_url"]).headers["content-disposition"].endswith("%E5%86%99%E7%9C%9F.jpg")
+        body = {"model": "kling-v3-turbo-image-to-video", "image_start": data["file_url"], "duration": 3}
+        made = web.post(f"{fake.url}/v1/videos/generations", json=body, headers=key).json()
+        web.post(f"{fake.url}/__mock/clock/advance", json={"seconds": 600})
+        task = web.get(f"{fake.url}/v1/tasks/{made['id']}", headers=key).json()
+        (tmp_path / "video.mp4").write_bytes(web.get(task["results"][0]).content)
+        over = {"content-type": "application/json", **key}
+        assert web.post(f"{fake.url}/v1/videos/generations", data=b" " * (2 << 20), headers=over).status_code == 413
+        too_much = web.post(f"{fake.url}{STREAM}", files={"file": b"x" * (LIMITS["max_bytes"] + 1)}, headers=key)
+        assert (too_much.status_code, too_much.json()["error"]["code"]) == (413, "request_too_large")
+        too_much = web.post(f"{fake.url}{BASE64}", data=b" " * (142 << 20), headers=over)
+        assert (too_much.status_code, too_much.json()["error"]["code"]) == (413, "request_too_large")
+    with av.open(tmp_path / "video.mp4") as video:
+        first = next(video.decode(video=0)).to_image()
+    assert first.width * 3 == first.height * 4
+    difference = ImageChops.difference(
+        first.convert("RGB").resize((80, 60)), Image.open(io.BytesIO(photo)).resize((80, 60))
+    )
+    assert max(ImageStat.Stat(difference).mean) < 20
