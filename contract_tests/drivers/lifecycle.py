@@ -9,14 +9,12 @@ from contract_tests.session import Seen, Session
 
 def lifecycle(room: Room, session: Session) -> None:
     """One task with every field, read all the way and beyond its end; twice at each moment."""
-    made = room.made(session, prompt="A slow pan over quiet hills", duration=room.contract.duration_min + 1)
+    made = room.made(session, prompt="A slow pan over quiet hills")
     session.read(made.task_id)
     session.read(made.task_id)
-    end = room.until_end(session, made.task_id)[made.task_id]
+    room.until_end(session, made.task_id)
     for _ in range(2):
         session.read(made.task_id)
-    for link in end.links:
-        session.download(link, look=True)
     if "clock" in room.features:
         session.clock.advance(600)
         session.read(made.task_id)
@@ -32,16 +30,23 @@ def required_only(room: Room, session: Session) -> None:
 
 
 def tiers(room: Room, session: Session) -> None:
-    """One task of each quality and of both bounds of the duration, from first frames of other shapes."""
+    """One task of each quality, from first frames of the most extreme shapes."""
     made: list[Seen] = []
-    seconds = (room.contract.duration_min, room.contract.duration_max)
     for number, quality in enumerate(room.contract.qualities):
         probe, image = room.picture(number)
-        made.append(room.made(session, quality=quality, duration=seconds[number % 2], image_start=image, probe=probe))
+        made.append(room.made(session, quality=quality, image_start=image, probe=probe))
     ends = room.until_end(session, *(seen.task_id for seen in made))
     for seen in ends.values():
         for link in seen.links:
             session.download(link, look=True)
+
+
+def longest(room: Room, session: Session) -> None:
+    """The longest task, whose video takes a server some time."""
+    made = room.made(session, duration=room.contract.duration_max)
+    end = room.until_end(session, made.task_id)[made.task_id]
+    for link in end.links:
+        session.download(link, look=True)
 
 
 def failures(room: Room, session: Session) -> None:
@@ -94,10 +99,12 @@ def readers(room: Room, session: Session) -> None:
             session.clock.advance(20)
 
 
+LONGEST = Case("longest", ("SV-10", "SL-21", "SK-10"), longest)
+"""Left out of a quick run."""
 CASES = (
-    Case("lifecycle", ("SL-01", "SL-03", "SL-17", "SL-18", "SL-20", "SK-02"), lifecycle),
+    Case("lifecycle", ("SL-01", "SL-03", "SL-17", "SL-18", "SL-20"), lifecycle),
     Case("required-only", ("SV-05", "SV-12", "SV-15", "SK-10"), required_only),
-    Case("tiers", ("SV-10", "SV-15", "SV-30", "SL-21", "SK-10"), tiers),
+    Case("tiers", ("SV-15", "SV-30", "SL-21", "SK-10"), tiers),
     Case("failures", ("SL-11", "SL-12", "SL-13"), failures, needs=("scenarios", "clock")),
     Case("cancelled", ("SL-22",), cancelled, needs=("cancel", "clock")),
     Case("twins", ("SL-02", "SB-08"), twins, alone=True),

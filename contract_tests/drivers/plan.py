@@ -32,7 +32,9 @@ def every_case(room: Room) -> list[Case]:
     ]
     if room.options.drawn:
         found.insert(0, validation.IMAGES)
-    if room.options.callback_base and "relays" not in room.features:
+    if not room.options.quick:
+        found.insert(0, lifecycle.LONGEST)
+    if room.options.callback_base and room.options.real_time and "relays" not in room.features:
         found.append(callbacks.LIVE)
     access = auth.ACCESS
     needs = () if room.target.denied_key else ("credits",)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any, Self
 
 from contract_tests.control import ControlFailed
@@ -46,6 +47,7 @@ class Options:
     """How a run is driven. image: a first frame that the target takes; drawn: whether it resolves the drawing host."""
 
     seed: int | None = None
+    quick: bool = False
     real_time: bool = False
     patience: float = QUICK
     poll: float = 0.2
@@ -53,7 +55,7 @@ class Options:
     drawn: bool = True
     callback_base: str = ""
     callback_listen: tuple[str, int] = ("127.0.0.1", 0)
-    callback_tls: bool = False
+    callback_ca: Path | None = None
 
 
 class Room:
@@ -180,7 +182,7 @@ class Room:
         """The receiver, listening from its first use."""
         with self._lock:
             if self._receiver is None:
-                names = (self._base_host(),) if self.options.callback_tls else ()
+                names = (self._base_host(),) if self.options.callback_ca else ()
                 made = Receiver(
                     self.recorder, listen=self.options.callback_listen, names=names, base=self.options.callback_base
                 )
