@@ -93,40 +93,44 @@ class Contract:
 
     def _read(self) -> None:
         schemas = self.document["components"]["schemas"]
-        create = schemas["CreateVideo"]["properties"]
-        common = schemas["TaskCommon"]
-        delivery = self._find("x-delivery")
-        link = schemas["CompletedTask"]["properties"]["results"]["x-link"]
         self.version = str(self.document["info"]["version"])
         self.model: str = schemas["Model"]["const"]
         self.duration_min, self.duration_max = schemas["Duration"]["minimum"], schemas["Duration"]["maximum"]
         self.duration_default: int = schemas["Duration"]["default"]
         self.qualities: dict[str, int] = {tier["const"]: tier["x-short-side"] for tier in schemas["Quality"]["oneOf"]}
         self.quality_default: str = schemas["Quality"]["default"]
+        self.max_body = int(self.document["x-assumptions"]["max_body_bytes"]["schema"]["default"])
+        self._read_create(schemas["CreateVideo"]["properties"])
+        self._read_task(schemas)
+        delivery = self._find("x-delivery")
+        self.timeout = float(delivery["timeout_seconds"])
+        self.retry_delays = tuple(map(float, delivery["retry_delays_seconds"]))
+
+    def _read_create(self, create: Document) -> None:
+        self.request_fields = frozenset(create)
         self.prompt_max: int = create["prompt"]["maxLength"]
         self.callback_url_max: int = create["callback_url"]["maxLength"]
         address = create["callback_url"]["x-callback-address"]
         self.callback_schemes: tuple[str, ...] = tuple(address["schemes"])
         self.internal: tuple[Network, ...] = tuple(map(ipaddress.ip_network, address["internal"]))
         self.image = _image_limits(create["image_start"]["x-image"])
-        self.timeout = float(delivery["timeout_seconds"])
-        self.retry_delays = tuple(map(float, delivery["retry_delays_seconds"]))
+
+    def _read_task(self, schemas: Document) -> None:
+        common = schemas["TaskCommon"]
+        link = schemas["CompletedTask"]["properties"]["results"]["x-link"]
         self.link_lifetime = float(link["lifetime_seconds"])
         self.link_type: str = link["content_type"]
-        self.request_fields = frozenset(create)
-        self.create_required: tuple[str, ...] = tuple(schemas["CreateVideo"]["required"])
         self.task_members: tuple[str, ...] = tuple(common["required"])
-        self.created_members = (*common["required"], *schemas["CreatedTask"]["required"])
+        self.created_members: tuple[str, ...] = (*common["required"], *schemas["CreatedTask"]["required"])
+        self.task_documented: tuple[str, ...] = (*common["properties"], "results", "result_data", "error")
         self.id_pattern = re.compile(common["properties"]["id"]["pattern"])
         self.task_id_pattern = re.compile(self.document["components"]["parameters"]["TaskId"]["schema"]["pattern"])
         self.statuses: tuple[str, ...] = tuple(schemas["Status"]["enum"])
         branches = [self.deref(branch) for branch in schemas["TerminalTask"]["oneOf"]]
         self.terminal: tuple[str, ...] = tuple(branch["properties"]["status"]["const"] for branch in branches)
         self.live: tuple[str, ...] = tuple(status for status in self.statuses if status not in self.terminal)
-        self.task_errors = tuple(code["const"] for code in schemas["TaskErrorCode"]["oneOf"])
-        self.max_body = int(self.document["x-assumptions"]["max_body_bytes"]["schema"]["default"])
+        self.task_errors: tuple[str, ...] = tuple(code["const"] for code in schemas["TaskErrorCode"]["oneOf"])
         self.completed_progress: int = schemas["CompletedTask"]["properties"]["progress"]["const"]
-        self.task_documented: tuple[str, ...] = (*common["properties"], "results", "result_data", "error")
 
     def stage(self, status: Any) -> int | None:
         """How far along *status* is: live ones in their documented order, then one for all ends; None when unknown."""

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from contract_tests.history import AnyEvent, Callback, Download, Exchange, HistoryError, from_json, to_json
+from contract_tests.history import AnyEvent, Callback, Download, Exchange, HistoryError, Message, from_json, to_json
 from contract_tests.masking import header
 
 Json = dict[str, Any]
@@ -64,44 +64,53 @@ def _own(entry: Mapping[str, Any]) -> Json:
 
 def _entry(event: Exchange | Callback | Download) -> Json:
     document = to_json(event)
-    request, answer = document.get("request", {}), document.get("answer", {})
-    posted, content = _take(request.get("body")), _take(answer.get("body"))
-    headers = event.headers if isinstance(event, Download) else (event.answer.headers if event.answer else ())
-    status = event.status if isinstance(event, Download) else (event.answer.status if event.answer else 0)
+    posted = _take(document.get("request", {}).get("body"))
+    content = _take(document.get("answer", {}).get("body"))
     milliseconds = round(max(event.ended_mono - event.mono, 0) * 1000, 3)
-    sent = () if isinstance(event, Download) else event.request.headers
     return {
         "startedDateTime": _iso(event.at),
         "time": milliseconds,
-        "request": {
-            "method": "GET" if isinstance(event, Download) else event.method,
-            "url": event.url,
-            "httpVersion": "HTTP/1.1",
-            "cookies": [],
-            "headers": _pairs(sent),
-            "queryString": [{"name": n, "value": v} for n, v in _query(event.url)],
-            **({"postData": {"mimeType": header(sent, "content-type") or "", **posted}} if posted else {}),
-            "headersSize": -1,
-            "bodySize": request.get("body", {}).get("size", 0),
-        },
-        "response": {
-            "status": status or 0,
-            "statusText": "",
-            "httpVersion": "HTTP/1.1",
-            "cookies": [],
-            "headers": _pairs(headers),
-            "content": {
-                "size": event.size if isinstance(event, Download) else answer.get("body", {}).get("size", 0),
-                "mimeType": header(headers, "content-type") or "",
-                **content,
-            },
-            "redirectURL": header(headers, "location") or "",
-            "headersSize": -1,
-            "bodySize": -1,
-        },
+        "request": _request(event, posted),
+        "response": _response(event, content),
         "cache": {},
         "timings": {"send": 0, "wait": milliseconds, "receive": 0},
         "_event": document,
+    }
+
+
+def _request(event: Exchange | Callback | Download, posted: Json) -> Json:
+    sent = Message() if isinstance(event, Download) else event.request
+    mime = header(sent.headers, "content-type") or ""
+    return {
+        "method": "GET" if isinstance(event, Download) else event.method,
+        "url": event.url,
+        "httpVersion": "HTTP/1.1",
+        "cookies": [],
+        "headers": _pairs(sent.headers),
+        "queryString": [{"name": name, "value": value} for name, value in _query(event.url)],
+        **({"postData": {"mimeType": mime, **posted}} if posted else {}),
+        "headersSize": -1,
+        "bodySize": sent.body.size,
+    }
+
+
+def _response(event: Exchange | Callback | Download, content: Json) -> Json:
+    if isinstance(event, Download):
+        status, headers, size = event.status, event.headers, event.size
+    elif event.answer is not None:
+        status, headers, size = event.answer.status, event.answer.headers, event.answer.body.size
+    else:
+        status, headers, size = 0, (), 0
+    return {
+        "status": status or 0,
+        "statusText": "",
+        "httpVersion": "HTTP/1.1",
+        "cookies": [],
+        "headers": _pairs(headers),
+        "content": {"size": size, "mimeType": header(headers, "content-type") or "", **content},
+        "redirectURL": header(headers, "location") or "",
+        "headersSize": -1,
+        "bodySize": -1,
     }
 
 

@@ -4,12 +4,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import histories
 import orjson
 import pytest
-from histories import CONTRACT, CREATE, KEY, OTHER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tape import BODY, CONTRACT, CREATE, KEY, OTHER
 
 from contract_tests import har, recordings
 from contract_tests.history import (
@@ -198,7 +197,7 @@ def test_foreign_har_is_recognised(tmp_path: Path) -> None:
     entries = [
         _entry("GET", "https://cdn.example.com/a.mp4", 9),
         _entry("GET", "https://shop.example.com/style.css", 1),
-        _entry("POST", api + CREATE, 2, histories.BODY, {**TASK, "status": "pending", "progress": 0}),
+        _entry("POST", api + CREATE, 2, BODY, {**TASK, "status": "pending", "progress": 0}),
         _entry("POST", "https://hooks.example.com/done", 5, TASK),
         _entry("GET", f"{api}/v1/tasks/{TASK['id']}", 6, None, TASK),
         _entry("POST", "https://log.example.com/", 7, {"status": "fine"}),
@@ -235,7 +234,7 @@ def test_journal_is_read(tmp_path: Path) -> None:
         }
 
     entries = [
-        call("exchange", "POST", "http://127.0.0.1:4010" + CREATE, histories.BODY, {**TASK, "status": "pending"}),
+        call("exchange", "POST", "http://127.0.0.1:4010" + CREATE, BODY, {**TASK, "status": "pending"}),
         {"seq": 2, "at": 100.0, "account": "a1", "kind": "clock", "mode": "manual", "from": 100.0, "to": 160.0},
         {"seq": 3, "at": 100.0, "account": "a1", "kind": "mood", "of": "server"},
         call("attempt", "POST", "https://hooks.example.com/x", TASK) | {"at": 160.0},

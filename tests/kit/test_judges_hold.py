@@ -5,9 +5,9 @@ from typing import Any
 
 import histories
 import orjson
-from histories import CONTRACT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tape import CONTRACT
 
 from contract_tests.history import Callback, Download, Exchange
 from contract_tests.judging import again, judge_history

@@ -7,7 +7,7 @@ from typing import Any
 import histories
 import orjson
 import pytest
-from histories import CONTRACT, CREATE, KEY, OTHER, Tape
+from tape import BODY, CONTRACT, CREATE, KEY, OTHER, Tape, error
 
 from contract_tests.history import Callback, ClockMove, Download, Exchange
 from contract_tests.labels import Expect, ImageFacts, Topic
@@ -90,7 +90,7 @@ def test_unknown_request_fields_refused() -> None:
     """
     tape = Tape()
     for _ in range(2):
-        tape.refuse({**histories.BODY, "novel": 1}, param="novel")
+        tape.refuse({**BODY, "novel": 1}, param="novel")
 
     assert not breaches(tape.events)
 
@@ -126,7 +126,7 @@ def test_disputed_megabytes_are_not_judged(size: int, status: int) -> None:
         tape.advance(20)
         tape.read(tape.complete(task))
     else:
-        tape.refuse(histories.BODY, param="image_start", image=facts)
+        tape.refuse(BODY, param="image_start", image=facts)
 
     assert not [found for found in breaches(tape.events) if found.startswith("SV-23")]
 
@@ -150,10 +150,10 @@ def test_foreign_task_is_403() -> None:
     tape = Tape()
     task = tape.create()
     path = f"/v1/tasks/{task['id']}"
-    forbidden = histories.error(403, None, "permission_denied")
+    forbidden = error(403, None, "permission_denied")
     tape.call("GET", path, key=OTHER, status=403, answer=forbidden)
     made_up = "/v1/tasks/task-unified-1757169743-zzzzzzzz"
-    tape.call("GET", made_up, key=OTHER, status=404, answer=histories.error(404), expect=Expect.NO_SUCH_TASK)
+    tape.call("GET", made_up, key=OTHER, status=404, answer=error(404), expect=Expect.NO_SUCH_TASK)
 
     assert not breaches(tape.events)
 
@@ -257,7 +257,7 @@ def test_replay_shows_the_task_at_its_create() -> None:
     pending = dict(task)
     tape.advance(60)
     tape.read(tape.complete(task))
-    tape.call("POST", CREATE, histories.BODY, sent=once, answer=pending, headers=[("idempotency-replayed", "true")])
+    tape.call("POST", CREATE, BODY, sent=once, answer=pending, headers=[("idempotency-replayed", "true")])
 
     assert not breaches(tape.events)
 
@@ -267,8 +267,8 @@ def test_forced_faults_and_lost_replies() -> None:
     What the driver brought about itself, and what was lost on the way, is held against nobody.
     """
     tape = Tape()
-    tape.call("POST", CREATE, histories.BODY, status=502, answer=b"<html>", expect=Expect.FAULT)
-    lost = tape.call("POST", CREATE, histories.BODY)
+    tape.call("POST", CREATE, BODY, status=502, answer=b"<html>", expect=Expect.FAULT)
+    lost = tape.call("POST", CREATE, BODY)
     events = [replace(event, answer=None, lost="cut") if event.seq == lost.seq else event for event in tape.events]
 
     assert not breaches(events)

@@ -10,7 +10,7 @@ import histories
 import orjson
 import pytest
 from click.testing import CliRunner
-from histories import BODY, CONTRACT, CREATE, KEY, OTHER, STRANGE, Tape, error
+from tape import BASE, BODY, CONTRACT, CREATE, KEY, OTHER, STRANGE, Tape, error
 
 import contract_tests
 from contract_tests.cli import cli
@@ -78,9 +78,7 @@ def test_only_documented_rules_fail_the_real_service() -> None:
     Against the real service a rule that nothing documents warns and says so; a documented one fails.
     """
     events = [
-        replace(event, url=event.url.replace(histories.BASE, "https://api.evolink.ai"))
-        if hasattr(event, "url")
-        else event
+        replace(event, url=event.url.replace(BASE, "https://api.evolink.ai")) if hasattr(event, "url") else event
         for event in broken().events
     ]
     run = judge_history(events, Choice(), again("check", []))
