@@ -189,7 +189,8 @@ def test_workers_share_one_fake_and_survive_a_crash(run: Run, tmp_path: Path) ->
     assert "7 passed" in done.stdout, done.stdout
     assert "crashed" in done.stdout
     servers, workers = (
-        set(column) for column in zip(*[line.split() for line in (tmp_path / "seen").open()], strict=True)
+        set(column)
+        for column in zip(*[line.split() for line in (tmp_path / "seen").read_text().splitlines()], strict=True)
     )
     assert len(workers) >= 2
     assert len(servers) <= 2  # a second one only where nobody held the first when it was needed again
