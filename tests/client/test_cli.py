@@ -137,7 +137,7 @@ def test_every_outcome_has_its_exit_code(kling, kit, service):
         ("poll", kit.answer(kit.task("failed")), 3, "failed", "task"),
         ("create", kit.refused(402, "insufficient_quota"), 4, "refused", "balance"),
         ("poll", kit.refused(401), 4, "refused", "auth"),
-        ("poll", kit.answer(kit.task("processing")), 5, "gave_up", "deadline"),
+        ("poll", kit.refused(429, Retry_After="1000"), 5, "gave_up", "deadline"),
         ("create", kit.refused(500), 6, "unknown", "unknown"),
         ("link", kit.reply(200, {"Content-Type": "text/html"}, b"<html>"), 8, "failed", "download"),
         ("poll", kit.answer(kit.task("completed", results=[])), 8, "failed", "result"),
@@ -147,7 +147,7 @@ def test_every_outcome_has_its_exit_code(kling, kit, service):
         service.on(kind, step)
         out = f"{number}.mp4"
         code, stdout, stderr, result = kling(
-            "generate", kit.image, "--out", out, "--min-poll", "0.01", "--deadline", "0.3" if expected == 5 else "30"
+            "generate", kit.image, "--out", out, "--min-poll", "0.01", "--deadline", "30"
         )
         service.steps[kind] = kept
         assert (code, result["outcome"], result["error"]["class"], result["effects"]) == (expected, outcome, error, 0)
