@@ -135,16 +135,24 @@ class Shape:
     def __init__(self, schema: dict[str, Any], components: dict[str, Any]) -> None:
         self._root = {**schema, "components": components}
         self._validator = jsonschema_rs.Draft202012Validator(self._root)
-        self.fits = self._validator.is_valid
+
+    def fits(self, value: Any) -> bool:
+        """Whether *value* keeps to the schema; one nested deeper than the validator goes does not."""
+        try:
+            return bool(self._validator.is_valid(value))
+        except ValueError:
+            return False
 
     def problem(self, value: Any, name: str = "") -> Problem | None:
         """The first thing wrong with *value*; a wrong type or a missing field before anything finer.
 
         *name* is what the value is called where it is no body: a parameter.
         """
-        errors = sorted(
-            self._validator.iter_errors(value), key=lambda error: (len(error.instance_path), str(error.schema_path))
-        )
+        try:
+            found = list(self._validator.iter_errors(value))
+        except ValueError:
+            return Problem(name or None, f"{name or 'the body'}: nested too deeply")
+        errors = sorted(found, key=lambda error: (len(error.instance_path), str(error.schema_path)))
         return self._problem(errors[0], name) if errors else None
 
     def _problem(self, error: jsonschema_rs.ValidationError, name: str) -> Problem:

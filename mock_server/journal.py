@@ -216,12 +216,17 @@ def _iso(at: float) -> str:
 
 
 def _text(body: bytes) -> Any:
-    """A body as JSON where it is JSON, as text where it is text, else how long it was."""
+    """A body as JSON where it is JSON, as text where it is text, else how long it was.
+
+    What is nested too deeply to be written again, inside an entry of a list, is text as well.
+    """
     if not body:
         return None
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        value = orjson.loads(body)
+        orjson.dumps([[[[[[[[value]]]]]]]])
+        return value
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         pass
     try:
         return body.decode()
