@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -99,7 +99,7 @@ def _cell(number: int, outcome: Outcome, by_seq: dict[int, AnyEvent], start: flo
     proof = tuple(by_seq[seq] for seq in sorted(seqs) if seq in by_seq)
     if not proof:
         return Cell(number, outcome, (), None)
-    told = story(proof, by_seq) if outcome.findings else list(proof)
+    told = story(proof, by_seq) if outcome.findings else with_clock(proof, by_seq)
     return Cell(number, outcome, proof, timeline(told, frozenset(seqs), start))
 
 
@@ -112,8 +112,16 @@ def story(proof: Sequence[AnyEvent], by_seq: Mapping[int, AnyEvent]) -> list[Any
     between = [event for event in about if first < event.seq < last]
     after = [event for event in about if event.seq > last][:AFTER]
     chosen = {event.seq: event for event in (*proof, *before, *between[:BEFORE], *after)}
+    return with_clock(chosen.values(), by_seq)
+
+
+def with_clock(events: Iterable[AnyEvent], by_seq: Mapping[int, AnyEvent]) -> list[AnyEvent]:
+    """*events* in order, with the moves of their accounts' clocks in between."""
+    chosen = {event.seq: event for event in events}
+    whos = {"", *(event.who for event in chosen.values())}
     span = range(min(chosen), max(chosen))
-    clocks = {event.seq: event for event in by_seq.values() if isinstance(event, ClockMove) and event.seq in span}
+    moves = (by_seq[seq] for seq in span if isinstance(by_seq.get(seq), ClockMove))
+    clocks = {event.seq: event for event in moves if event.who in whos}
     return [event for _, event in sorted({**chosen, **clocks}.items())]
 
 
