@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,18 @@ from mock_server import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+class _Option(click.Option):
+    """An option whose bounds the help does not spell out; a value outside of them is told what they are."""
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """What stands in brackets after the help."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+
+_PORT = click.IntRange(0, 65535)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -21,7 +33,26 @@ def option(*names: str, **more: Any) -> Callable[[F], F]:
     """A click option that also reads KLING_MOCK_NAME; its default is shown."""
     variable = "KLING_MOCK_" + names[0].removeprefix("--").upper().replace("-", "_")
     shown = more.get("default") is not None and not more.get("is_flag")
-    return click.option(*names, envvar=variable, show_default=shown, **more)
+    return click.option(*names, cls=_Option, envvar=variable, show_default=shown, **more)
+
+
+class _Sections(click.Command):
+    """Shows options under the headings of `_SECTIONS`, in place of one long list."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = dict(_records(self.get_params(ctx), ctx))
+        for heading, names in _SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("Beside"):
+            formatter.write_dl(list(records.values()))
+
+
+def _records(parameters: list[click.Parameter], ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
+    for parameter in parameters:
+        record = parameter.get_help_record(ctx)
+        if record is not None:
+            yield parameter.opts[0], record
 
 
 def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -34,13 +65,41 @@ def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]
     return pairs
 
 
+_SECTIONS = {
+    "Where": ("--host", "--port", "--tls", "--impersonate", "--proxy-port", "--ca-out", "--public-url"),
+    "What happens": (
+        "--clock",
+        "--seed",
+        "--scenario",
+        "--scenarios",
+        "--profile",
+        "--set",
+        "--error-codes",
+        "--contract",
+    ),
+    "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images"),
+    "Who may": ("--keys", "--admin-token"),
+    "What is kept": ("--store", "--workers", "--journal"),
+}
 _SERVE_OPTIONS = (
-    option("--host", default="127.0.0.1", help="Address to listen on."),
-    option("--port", "-p", type=click.IntRange(0, 65535), default=4010, help="Port; 0 takes a free one."),
-    option("--workers", type=click.IntRange(1, 1), default=1, help="Processes; more than one needs a shared store."),
+    option("--host", default="127.0.0.1", metavar="HOST", help="Address to listen on."),
+    option("--port", "-p", type=_PORT, default=4010, metavar="PORT", help="0 takes a free one."),
+    option(
+        "--workers",
+        type=click.IntRange(1, 1),
+        default=1,
+        metavar="N",
+        help="Processes; more than one needs a shared store.",
+    ),
     option("--store", default="memory", metavar="memory", help="Where the facts are kept."),
     option("--clock", default="real", metavar="real|manual|xRATE", help="x60 is a minute a second."),
-    option("--seed", type=int, default=0, help="The same seed and requests give the same ids, plans and outcomes."),
+    option(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="The same seed and requests give the same ids, plans and outcomes.",
+    ),
     option("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="What tasks go through by default."),
     option("--scenarios", type=click.Path(path_type=Path), metavar="DIR", help="A folder of more scenarios."),
     option(
@@ -87,7 +146,7 @@ _SERVE_OPTIONS = (
         is_flag=True,
         help="HTTPS under the service's own host names too, and a proxy that leads to nothing else.",
     ),
-    option("--proxy-port", type=click.IntRange(0, 65535), default=0, help="Port of that proxy; 0 takes a free one."),
+    option("--proxy-port", type=_PORT, default=0, metavar="PORT", help="Where that proxy listens; 0 takes a free one."),
     option(
         "--ca-out",
         type=click.Path(path_type=Path, file_okay=False),
@@ -104,7 +163,9 @@ _SERVE_OPTIONS = (
         metavar="FILE",
         help="Certificates to trust when callbacks are sent, beside the system's.",
     ),
-    option("--journal", type=click.IntRange(1, 1_000_000), default=2000, help="Entries the journal keeps."),
+    option(
+        "--journal", type=click.IntRange(1, 1_000_000), default=2000, metavar="N", help="Entries the journal keeps."
+    ),
 )
 
 
@@ -129,7 +190,7 @@ def cli() -> None:
     """A fake of kling-v3-turbo-image-to-video: tasks, callbacks, expiring links and real videos, on a clock that you move."""
 
 
-@cli.command()
+@cli.command(cls=_Sections)
 @serve_options
 @click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends: with whoever started it.")
 def serve(stop_with_stdin: bool, **given: Any) -> None:
@@ -182,7 +243,7 @@ def read_settings(given: dict[str, Any]) -> Any:
     return chosen if chosen.public_url else settings(**{**values, "public_url": chosen.own_origin})
 
 
-@cli.command("exec", context_settings={**_CONTEXT, "ignore_unknown_options": False})
+@cli.command("exec", cls=_Sections, context_settings={**_CONTEXT, "ignore_unknown_options": False})
 @serve_options
 @click.option("--api-key", default="sk-test", show_default=True, help="The key the command finds in KLING_API_KEY.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
