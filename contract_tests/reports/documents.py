@@ -8,6 +8,10 @@ from contract_tests.rules.rulebook import Level
 from contract_tests.verdicts import Outcome, Run, Verdict
 
 
+PROOF = 20
+"""Events named for a rule that holds; those of a breach are all named."""
+
+
 def report(run: Run) -> dict[str, Any]:
     """`report.json`: the run and each rule's verdict, in the rulebook's order."""
     return {
@@ -33,7 +37,7 @@ def _rule(outcome: Outcome) -> dict[str, Any]:
         "seen": outcome.seen,
         "expected": outcome.expected,
         "reason": outcome.reason,
-        "events": list(findings[0].events if findings else outcome.events),
+        "events": list(findings[0].events if findings else outcome.events[:PROOF]),
         "findings": [{"seen": f.seen, "expected": f.expected, "events": list(f.events)} for f in findings],
         "rerun": outcome.rerun,
     }
