@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 from contract_tests.rules.rulebook import Level
 from contract_tests.verdicts import Outcome, Run, Verdict
 
-
 PROOF = 20
 """Events named for a rule that holds; those of a breach are all named."""
 
