@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+_DEEPEST = 40
+
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -57,9 +59,12 @@ def parse(text: str) -> list[Document]:
         BadYaml: it is not YAML, or has anchors or a key twice.
     """
     try:
+        _refuse_depth(text)
         loader = _Loader(text)
     except yaml.YAMLError as error:
-        raise BadYaml(_line_of(error), _said(error)) from error
+        raise BadYaml(_line_of(error, text), _said(error)) from error
+    except UnicodeEncodeError as error:
+        raise BadYaml(text.count("\n", 0, error.start) + 1, "has characters that are none") from error
     found: list[Document] = []
     while True:
         line = found[-1].node.end_mark.line if found else 0
@@ -71,12 +76,24 @@ def parse(text: str) -> list[Document]:
             _refuse(node)
             found.append(Document(loader.construct_document(node), node))
         except yaml.YAMLError as error:
-            raise BadYaml(_line_of(error), _said(error)) from error
+            raise BadYaml(_line_of(error, text), _said(error)) from error
         except BadYaml:
             raise
-        except (ValueError, OverflowError, RecursionError, LookupError, TypeError, AttributeError) as error:
-            # PyYAML lets these out for values that only look like dates or numbers, and for endless nesting.
+        except (ValueError, OverflowError, LookupError, TypeError, AttributeError) as error:
+            # PyYAML lets these out for tags that their values do not fit.
             raise BadYaml(line + 1, f"not YAML: {error}") from error
+
+
+def _refuse_depth(text: str) -> None:
+    """Refuse deep nesting before anything is made of it: libyaml's own recursion has no bound."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise BadYaml(event.start_mark.line + 1, f"nested more than {_DEEPEST} deep; a scenario is flat")
 
 
 def _refuse(root: Any) -> None:
@@ -106,9 +123,12 @@ def _children(node: Any) -> Iterator[tuple[str, Any, Any]]:
             yield str(index), value.start_mark, value
 
 
-def _line_of(error: yaml.YAMLError) -> int:
+def _line_of(error: yaml.YAMLError, text: str) -> int:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return int(mark.line) + 1 if mark is not None else 1
+    if mark is not None:
+        return int(mark.line) + 1
+    position = getattr(error, "position", None) or 0
+    return text.encode().count(b"\n", 0, position) + 1
 
 
 def _said(error: yaml.YAMLError) -> str:

@@ -1,0 +1,176 @@
+"""Which scenario a create follows, how its calls are counted, and what the seed decides."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mock_server.app import create_app
+from mock_server.catalogue import Catalogue
+from mock_server.contract import Contract
+
+CONTRACT = Contract()
+SAME = {"idempotency-key": "0123456789abcdef"}
+
+
+def test_every_scenario_is_seen_by_a_test() -> None:
+    """Each name of the catalogue stands in a `scenario` marker beside this file, and no other does."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    marked = {
+        name
+        for names in re.findall(r"@pytest\.mark\.scenario\(([^)]*)\)", sources)
+        for name in re.findall('"(.+?)"', names)
+    }
+    assert marked == set(Catalogue(CONTRACT.task_errors, CONTRACT.errors).scenarios)
+
+
+def scenario_of(client: Any, **headers: str) -> str:
+    """What the journal says that a create followed."""
+    prompt = headers.pop("prompt", None)
+    client.create(fields={"prompt": prompt} if prompt else None, **headers)
+    return str(client.control("GET", "/journal")["entries"][-1].get("scenario"))
+
+
+def test_the_queue_goes_before_header_tag_key_and_default(account: Any) -> None:
+    """Each choice is passed over by the one before it."""
+    key = "sk-mock-not-json-1"
+    tagged = {"prompt": "a cat [[slow]] runs", "x-mock-scenario": "stuck"}
+    client = account(key=key)
+    client.control("POST", "/scenarios/next", {"name": "instant"})
+    assert scenario_of(client, **tagged) == "instant"
+    assert scenario_of(client, **tagged) == "stuck"
+    assert scenario_of(client, prompt=tagged["prompt"]) == "slow"
+    assert scenario_of(client) == "not-json"
+    assert scenario_of(account()) == "completed"
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("sk-mock-rate-limited-twice-7", "rate-limited-twice"),
+        ("sk-mock-rate-limited-7", "rate-limited"),
+        ("sk-mock-stuck", "stuck"),
+        ("sk-mock-stucky-7", "completed"),
+        ("sk-mocked-stuck-7", "completed"),
+    ],
+)
+def test_a_key_names_its_scenario(account: Any, key: str, name: str) -> None:
+    """The longest name that fits, whole words only."""
+    assert scenario_of(account(key=key)) == name
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ("faild", "no scenario 'faild'; there are"),
+        ("failed speed=3", "has no param 'speed'; it has at, code"),
+        ("failed code=oops", "'oops' is no task error code; there are content_policy_violation"),
+        ("failed at=100", "less than or equal to 99"),
+        ("failed oops", "write it like code=service_error"),
+        ("redirect location=a\tb", "write it like code=service_error"),
+    ],
+)
+def test_a_choice_that_cannot_be_told_is_refused(account: Any, choice: str, words: str) -> None:
+    """A 400 that says what there is; no task, nothing used up."""
+    client = account(choice)
+    refused = client.create()
+    assert refused.error == (400, "invalid_request")
+    assert words in refused.json["error"]["message"]
+    assert client.tasks() == []
+
+
+def test_a_create_that_is_refused_for_itself_uses_nothing_up(account: Any) -> None:
+    """A bad field, a bad image, an empty balance: the queued scenario waits for the next create."""
+    client = account()
+    client.control("POST", "/scenarios/next", {"name": "server-error", "params": {"status": 503}})
+    for fields in ({"duration": 99}, {"image_start": "https://image.test/10x10.png"}, {"callback_url": "ftp://x"}):
+        assert client.create(fields=fields).status == 400
+    client.control("PUT", "/account", {"credits": 0})
+    assert client.create().status == 402
+    client.control("PUT", "/account", {"credits": 10_000})
+    assert [client.create().status, client.create().status] == [503, 200]
+
+
+def test_creates_are_counted_since_the_scenario_was_queued(account: Any) -> None:
+    """Each entry of the queue begins anew, and so does an account that was reset."""
+    client = account("rate-limited-twice")
+    for _ in range(2):
+        client.control("POST", "/scenarios/next", {"name": "rate-limited-twice", "times": 3})
+        assert [client.create().status for _ in range(3)] == [429, 429, 200]
+    assert [client.create().status for _ in range(3)] == [429, 429, 200]
+    client.control("POST", "/reset")
+    assert [client.create().status for _ in range(3)] == [429, 429, 200]
+
+
+def test_a_refused_create_leaves_its_idempotency_key_free(account: Any) -> None:
+    """The repetition is a create of its own, and the next repetition its replay."""
+    client = account("connection-cut times=2")
+    assert [client.create(**SAME).nothing for _ in range(2)] == ["reset", "reset"]
+    made, again = client.create(**SAME), client.create(**SAME)
+    assert made.json["id"] == again.json["id"]
+    assert ("idempotency-replayed" in made.headers, "idempotency-replayed" in again.headers) == (False, True)
+
+
+@pytest.fixture
+def chaos() -> Callable[..., list[str]]:
+    """`chaos(seed)`: what twenty creates follow, in a fake of their own."""
+
+    def drawn(seed: int, key: str = "sk-1", choice: str = "chaos") -> list[str]:
+        app = create_app(clock="manual", seed=seed, scenario=choice)
+        world = app.extensions["kling-mock"].world
+        return [world._mixed(world.store.seen(key), choice)[0] for _ in range(20)]
+
+    return drawn
+
+
+@pytest.mark.scenario("chaos")
+def test_chaos_follows_the_seed(chaos: Callable[..., list[str]]) -> None:
+    """The same seed and key, the same days; another seed or key, others; a pace is handed on."""
+    assert chaos(1) == chaos(1)
+    assert len({tuple(chaos(1)), tuple(chaos(2)), tuple(chaos(1, "sk-2"))}) == 3
+    assert all(choice.endswith(" by=polls pending=0") for choice in chaos(1, choice="chaos pending=0"))
+
+
+def test_chaos_happens_on_the_wire(account: Any) -> None:
+    """Creates come to different ends, and each that was answered in its place is the first of its kind."""
+    client = account("chaos pending=0 processing=0")
+    ends = {(answer.end, answer.status) for answer in (client.create() for _ in range(40))}
+    assert {("whole", 200), ("whole", 429)} <= ends
+    scenarios = {one["scenario"] for one in client.control("GET", "/journal")["entries"] if one["kind"] == "exchange"}
+    assert len(scenarios) > 8
+
+
+@pytest.mark.parametrize(
+    ("choice", "ends"),
+    [("lost-reply", ConnectionResetError), ("connection-cut", ConnectionResetError), ("silent", TimeoutError)],
+)
+def test_without_the_edge_a_broken_connection_is_raised(choice: str, ends: type[Exception]) -> None:
+    """Flask's test client has no connection to break; the application raises what a client would see."""
+    client = create_app(scenario=choice, clock="manual").test_client()
+    body = {"model": CONTRACT.model, "image_start": "https://image.test/320x320.png"}
+    with pytest.raises(ends):
+        client.post("/v1/videos/generations", json=body, headers={"Authorization": "Bearer sk-1"})
+
+
+def test_without_the_edge_bodies_are_bent_all_the_same() -> None:
+    """Short, dripping and endless bodies under Flask's test client."""
+    app = create_app(clock="manual", scenario="link-endless pending=0 processing=0")
+    client = app.test_client()
+    key = {"Authorization": "Bearer sk-1"}
+    body = {"model": CONTRACT.model, "image_start": "https://image.test/320x320.png", "duration": 3}
+
+    def create(choice: str) -> Any:
+        return client.post("/v1/videos/generations", json=body, headers={**key, "X-Mock-Scenario": choice})
+
+    short = create("cut-body")
+    assert len(short.data) == int(short.headers["Content-Length"]) // 2
+    assert create("slow-bytes lasts=1ms").json["status"] == "pending"
+    task = create("link-endless pending=0 processing=0").json["id"]
+    link = client.get(f"/v1/tasks/{task}", headers=key).json["results"][0]
+    endless = client.get(link, buffered=False)
+    assert "Content-Length" not in endless.headers
+    pieces = endless.iter_encoded()
+    assert sum(len(next(pieces)) for _ in range(50)) > 3_000_000
+    endless.close()
