@@ -33,8 +33,20 @@ def flask_app(fake: Fake) -> Flask:
         for method, name in methods.items():
             view = _control_view(fake, name)
             app.add_url_rule(_rule(path), f"control.{name}", view, methods=[method], provide_automatic_options=False)
-    app.add_url_rule("/files/<account>/<task_id>.mp4", "media.video", _media_view(fake), methods=["GET"])
-    app.add_url_rule("/uploads/<account>/<file_id>/<name>", "media.upload", _upload_view(fake), methods=["GET"])
+    app.add_url_rule(
+        "/files/<account>/<task_id>.mp4",
+        "media.video",
+        _media_view(fake),
+        methods=["GET"],
+        provide_automatic_options=False,
+    )
+    app.add_url_rule(
+        "/uploads/<account>/<file_id>/<name>",
+        "media.upload",
+        _upload_view(fake),
+        methods=["GET"],
+        provide_automatic_options=False,
+    )
     app.register_error_handler(HTTPException, lambda error: _no_such(fake, error))
     return app
 

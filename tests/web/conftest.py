@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import jsonschema_rs
 import orjson
@@ -58,9 +58,11 @@ def _matchers(which: Path) -> list[tuple[re.Pattern[str], str]]:
     return [(re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(path))), path) for path in paths]
 
 
-def route(which: Path, path: str) -> str | None:
-    """The path of the document that *path* is an instance of."""
-    return next((template for matcher, template in _matchers(which) if matcher.fullmatch(path)), None)
+def route(which: Path, path: str, method: str) -> str | None:
+    """The path of the document that *path* is an instance of; of several, one that takes *method*."""
+    found = [template for matcher, template in _matchers(which) if matcher.fullmatch(path)]
+    taking = [template for template in found if method in openapi.read(which)["paths"][template]]
+    return next(iter(taking or found), None)
 
 
 class Judge:
@@ -101,10 +103,10 @@ class Judge:
         assert name, "an answer without x-request-id"
         assert name not in self.request_ids, "a request id was given twice"
         self.request_ids.add(name)
-        template, status = route(openapi.SERVICE, path), str(response.status_code)
+        asked, status = "get" if method == "HEAD" else method.lower(), str(response.status_code)
+        template = route(openapi.SERVICE, path, asked)
         item = {} if template is None else self.service["paths"][template]
         item = {verb: operation for verb, operation in item.items() if operation["operationId"] in self.known}
-        asked = "get" if method == "HEAD" else method.lower()
         if asked in item:
             responses = item[asked]["responses"]
             assert status in responses, f"{item[asked]['operationId']} does not answer {status}: {response.data!r}"
@@ -136,9 +138,9 @@ class Judge:
 
     def _control(self, method: str, path: str, response: TestResponse) -> None:
         assert response.mimetype == "application/json"
-        template, status = route(openapi.CONTROL, path), str(response.status_code)
+        asked, status = "get" if method == "HEAD" else method.lower(), str(response.status_code)
+        template = route(openapi.CONTROL, path, asked)
         item = {} if template is None else self.control["paths"][template]
-        asked = "get" if method == "HEAD" else method.lower()
         if asked not in item or asked == "parameters":
             assert status == "400", f"{method} {path}: {status}"
             steps: tuple[str, ...] = ("components", "responses", "BadControlRequest")
@@ -228,7 +230,7 @@ class Rig:
             sent.append(("Authorization", f"Bearer {key}"))
         response = self.app.test_client().open(path, method=method, headers=sent, **request)
         if not bent:
-            self.judge.answer(method, path.partition("?")[0], response)
+            self.judge.answer(method, unquote(path.partition("?")[0], errors="replace"), response)
         return response
 
     def create(self, *, key: str = KEY, headers: Any = (), bent: bool = False, **body: Any) -> TestResponse:
