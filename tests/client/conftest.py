@@ -14,8 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kling_client import Client, FunctionTransport, PollPolicy, Reply
+
+# Examples are cheap here, but the machine may be busy: how long one takes says nothing about the client.
+settings.register_profile("client", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("client")
 
 BASE = "https://api.test"
 FILES = "https://files.test"

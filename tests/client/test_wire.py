@@ -55,7 +55,7 @@ def test_silence_ends_with_the_timeout(kit):
         with pytest.raises(NetworkError, match=r"no answer after 0\.1 s"):
             client.get(kit.task_id)
         done.set()
-    assert real_time.perf_counter() - began < 2
+    assert real_time.perf_counter() - began < 4
 
 
 def test_a_dripping_answer_ends_with_the_total(kit):
