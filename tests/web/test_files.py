@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-import av
 import pytest
 import requests
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image
 
 import openapi
-from mock_server.core.names import shown_name
-from mock_server.running import Running
-from mock_server.signatures import media_type
-from mock_server.store.disk import Disk, NoRoom
 
 LIMITS = openapi.service()["components"]["schemas"]["UploadedFile"]["x-files"]
 STREAM, BASE64, URL = (f"/api/v1/files/upload/{kind}" for kind in ("stream", "base64", "url"))
@@ -71,11 +66,8 @@ def refused(response: Any, status: int, param: str | None = None) -> bool:
 def small(make: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """A fake under a contract of small limits: 1000 bytes, 3 files, 60 seconds."""
     document = openapi.read(openapi.SERVICE)
-    document["components"]["schemas"]["UploadedFile"]["x-files"] = {
-        "max_bytes": 1000,
-        "max_files": 3,
-        "lifetime_seconds": 60,
-    }
+    limits = {"max_bytes": 1000, "max_files": 3, "lifetime_seconds": 60}
+    document["components"]["schemas"]["UploadedFile"]["x-files"] = limits
     path = tmp_path / "contract.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return lambda **settings: make(contract=path, **settings)
@@ -92,7 +84,6 @@ def test_stream(rig: Any) -> None:
     assert rig.account().files[data["file_id"]].expires_at == now + LIMITS["lifetime_seconds"]
     answer = get(rig, data["file_url"])
     assert (answer.status_code, answer.mimetype, answer.data) == (200, "image/jpeg", JPEG)
-    assert answer.headers["x-content-type-options"] == "nosniff"
     assert "content-disposition" not in answer.headers
     saved = get(rig, data["download_url"])
     assert saved.headers["content-disposition"] == "attachment; filename*=UTF-8''start.jpg"
@@ -133,13 +124,10 @@ def test_base64(rig: Any) -> None:
         data = stored(rig.call("POST", BASE64, json={"base64_data": sent}))
         assert (data["mime_type"], data["file_name"]) == ("image/jpeg", "file.jpg")
         assert get(rig, data["file_url"]).data == JPEG
-    named = stored(rig.call("POST", BASE64, json={"base64_data": text, "file_name": "../a.png"}))
-    assert named["file_name"] == "a.png"
+    assert stored(rig.call("POST", BASE64, json={"base64_data": text, "file_name": "../a"}))["file_name"] == "a"
 
 
-@pytest.mark.parametrize(
-    "bad", ["%%%", "AAA", "A===", "data:image/png,AAAA", "data:image/png;base64,", " ", "ÄÄÄÄ", "QUJD=QUJD"]
-)
+@pytest.mark.parametrize("bad", ["%%%", "AAA", "A===", "data:image/png,AAAA", "data:;base64,", "ÄÄÄÄ", "QUJD=QUJD"])
 def test_bad_base64(rig: Any, bad: str) -> None:
     """
     400 that names the field.
@@ -169,14 +157,13 @@ def test_from_a_url(rig: Any) -> None:
         "http://10.0.0.1/x.png",
         "https://user@8.8.8.8/x.png",
         "http://127.0.0.1:1/x.png",
-        "https://name.invalid/x.png",
         "ftp://image.test/640x480.png",
         "data:image/png;base64,AAAA",
     ],
 )
 def test_urls_that_give_nothing(rig: Any, url: str) -> None:
     """
-    400 that names the field: not there, internal, nobody listening, no name, not http.
+    400 that names the field: not there, internal, nobody listening, not http.
     """
     assert refused(rig.call("POST", URL, json={"file_url": url}), 400, "file_url")
 
@@ -319,28 +306,19 @@ def test_first_frames_are_checked(rig: Any) -> None:
 
 @pytest.mark.parametrize(
     ("data", "expected"),
-    [
-        *((picture(kind), f"image/{kind}") for kind in ("jpeg", "png", "gif", "webp", "bmp", "tiff")),
-        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "video/mp4"),
-        (b"\0\0\0\x14ftypqt  ", "video/quicktime"),
-        (b"\x1aE\xdf\xa3...", "video/webm"),
-        (b"RIFF....WAVEfmt ", "audio/wav"),
-        (b"%PDF-1.7", "application/pdf"),
-        (b"<!DOCTYPE html><script>", "text/html"),
-        (b'<?xml version="1.0"?>\n<svg xmlns="x">', "image/svg+xml"),
-        (b"BM, said he", "application/octet-stream"),
-        (b"\0", "application/octet-stream"),
-    ],
+    [(picture("webp"), "image/webp"), (b"<html><script>", "text/html"), (b"?", "application/octet-stream")],
 )
 def test_types_come_from_the_content(rig: Any, data: bytes, expected: str) -> None:
     """
-    Whatever name and header say.
+    Whatever name and header say; and a page that was uploaded runs nothing.
     """
-    assert media_type(data) == expected
-    answer = stream(rig, data, "x.mp3")
-    assert stored(answer)["mime_type"] == expected
-    served = get(rig, stored(answer)["file_url"])
-    assert (served.mimetype, served.headers["content-security-policy"]) == (expected, "sandbox")
+    entry = stored(stream(rig, data, "x.mp3"))
+    served = get(rig, entry["file_url"])
+    assert entry["mime_type"] == served.mimetype == expected
+    assert (served.headers["content-security-policy"], served.headers["x-content-type-options"]) == (
+        "sandbox",
+        "nosniff",
+    )
 
 
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\nxyz\r\n'
@@ -383,7 +361,6 @@ def test_bad_json(rig: Any) -> None:
     for path, field in ((BASE64, "base64_data"), (URL, "file_url")):
         for body in ({}, {field: None}, {field: 5}, {field: ""}):
             assert refused(rig.call("POST", path, json=body), 400, field)
-        assert rig.call("POST", path, data={field: "x"}).status_code == 415
         assert rig.call("POST", path, json={field: "x", "file_name": "n" * 256}).status_code == 400
 
 
@@ -393,36 +370,6 @@ def shared(new_rig: Callable[..., Any]) -> Any:
     rig = new_rig()
     yield rig
     rig.close()
-
-
-@given(name=st.text(max_size=300))
-@example("../../etc/passwd")
-@example("..\\..\\boot.ini")
-@example("/")
-@example("..")
-@example("a\0b.png")
-@example("x" * 400 + ".jpeg")
-@example("写" * 200 + ".png")
-@example("\u202egnp.exe")
-@settings(max_examples=150, deadline=None)
-def test_names_are_harmless(name: str) -> None:
-    """
-    No separator, no control character, no dots at the ends, at most so many bytes; a second time it changes nothing.
-    """
-    shown = shown_name(name, 255)
-    assert len(shown.encode()) <= 255
-    assert shown.isprintable()
-    assert not set(shown) & set('/\\<>:"|?*')
-    assert shown == shown.strip(" .")
-    assert shown_name(shown, 255) == shown
-
-
-def test_a_long_name_keeps_its_suffix() -> None:
-    """
-    So that people and programs still see what it is.
-    """
-    assert shown_name("x" * 400 + ".jpeg", 20) == "x" * 15 + ".jpeg"
-    assert shown_name("写" * 10 + ".png", 20) == "写" * 5 + ".png"
 
 
 @given(name=st.text(st.characters(exclude_categories=("Cs",)), max_size=60))
@@ -451,57 +398,3 @@ def test_broken_forms_are_answered(shared: Any, junk: bytes, at: int, cut: int) 
         assert answer.status_code in (200, 400, 413)
         if answer.status_code == 200:
             shared.call("DELETE", f"/api/v1/files/{answer.json['data']['file_id']}")
-
-
-def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A blob is on disk as long as somebody holds it; without a place to write it is NoRoom, and nothing counts as held.
-    """
-    disk = Disk(10)
-    blob = disk.keep(io.BytesIO(b"12345"))
-    assert (blob.read(), blob.path.read_bytes(), disk.held) == (b"12345", b"12345", 5)
-    with pytest.raises(NoRoom, match="10 bytes"):
-        disk.keep(io.BytesIO(b"123456"))
-    place = blob.path
-    del blob
-    assert (place.exists(), disk.held) == (False, 0)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-    nowhere = Disk(10)
-    with pytest.raises(NoRoom, match="No such file"):
-        nowhere.keep(io.BytesIO(b"1"))
-    assert nowhere.held == 0
-
-
-@pytest.mark.e2e
-def test_over_the_wire(tmp_path: Path) -> None:
-    """
-    A real JPEG through the edge with requests: a task is made of it, and its video begins with that picture. Too much is 413.
-    """
-    photo = picture(size=(800, 600), colour="crimson")
-    key = {"Authorization": "Bearer sk-wire"}
-    with Running(["--clock", "manual"]) as fake, requests.Session() as web:
-        answer = web.post(f"{fake.url}{STREAM}", files={"file": ("写真.jpg", photo, "image/jpeg")}, headers=key)
-        data = answer.json()["data"]
-        served = web.get(data["file_url"], headers={"Range": "bytes=0-2"})
-        assert (served.status_code, served.content) == (206, photo[:3])
-        head = web.head(data["file_url"])
-        assert (head.status_code, head.headers["content-length"]) == (200, str(len(photo)))
-        assert web.get(data["download_url"]).headers["content-disposition"].endswith("%E5%86%99%E7%9C%9F.jpg")
-        body = {"model": "kling-v3-turbo-image-to-video", "image_start": data["file_url"], "duration": 3}
-        made = web.post(f"{fake.url}/v1/videos/generations", json=body, headers=key).json()
-        web.post(f"{fake.url}/__mock/clock/advance", json={"seconds": 600})
-        task = web.get(f"{fake.url}/v1/tasks/{made['id']}", headers=key).json()
-        (tmp_path / "video.mp4").write_bytes(web.get(task["results"][0]).content)
-        over = {"content-type": "application/json", **key}
-        assert web.post(f"{fake.url}/v1/videos/generations", data=b" " * (2 << 20), headers=over).status_code == 413
-        too_much = web.post(f"{fake.url}{STREAM}", files={"file": b"x" * (LIMITS["max_bytes"] + 1)}, headers=key)
-        assert (too_much.status_code, too_much.json()["error"]["code"]) == (413, "request_too_large")
-        too_much = web.post(f"{fake.url}{BASE64}", data=b" " * (142 << 20), headers=over)
-        assert (too_much.status_code, too_much.json()["error"]["code"]) == (413, "request_too_large")
-    with av.open(tmp_path / "video.mp4") as video:
-        first = next(video.decode(video=0)).to_image()
-    assert first.width * 3 == first.height * 4
-    difference = ImageChops.difference(
-        first.convert("RGB").resize((80, 60)), Image.open(io.BytesIO(photo)).resize((80, 60))
-    )
-    assert max(ImageStat.Stat(difference).mean) < 20

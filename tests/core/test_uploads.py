@@ -1,0 +1,91 @@
+"""What uploads are made of, without a server: names that can be shown, and bytes on disk."""
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mock_server.core.names import shown_name
+from mock_server.signatures import media_type
+from mock_server.store.disk import Disk, NoRoom
+
+
+def picture(kind: str) -> bytes:
+    """A small file of this format."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@given(name=st.text(max_size=300))
+@example("../../etc/passwd")
+@example("..\\..\\boot.ini")
+@example("/")
+@example("..")
+@example("a\0b.png")
+@example("x" * 400 + ".jpeg")
+@example("写" * 200 + ".png")
+@example("\u202egnp.exe")
+@settings(max_examples=150, deadline=None)
+def test_names_are_harmless(name: str) -> None:
+    """
+    No separator, no control character, no dots at the ends, at most so many bytes; a second time it changes nothing.
+    """
+    shown = shown_name(name, 255)
+    assert len(shown.encode()) <= 255
+    assert shown.isprintable()
+    assert not set(shown) & set('/\\<>:"|?*')
+    assert shown == shown.strip(" .")
+    assert shown_name(shown, 255) == shown
+
+
+def test_a_long_name_keeps_its_suffix() -> None:
+    """
+    So that people and programs still see what it is.
+    """
+    assert shown_name("x" * 400 + ".jpeg", 20) == "x" * 15 + ".jpeg"
+    assert shown_name("写" * 10 + ".png", 20) == "写" * 5 + ".png"
+
+
+def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A blob is on disk as long as somebody holds it; without a place to write it is NoRoom, and nothing counts as held.
+    """
+    disk = Disk(10)
+    blob = disk.keep(io.BytesIO(b"12345"))
+    assert (blob.read(), blob.path.read_bytes(), disk.held) == (b"12345", b"12345", 5)
+    with pytest.raises(NoRoom, match="10 bytes"):
+        disk.keep(io.BytesIO(b"123456"))
+    place = blob.path
+    del blob
+    assert (place.exists(), disk.held) == (False, 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    nowhere = Disk(10)
+    with pytest.raises(NoRoom, match="No such file"):
+        nowhere.keep(io.BytesIO(b"1"))
+    assert nowhere.held == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        *((picture(kind), f"image/{kind}") for kind in ("jpeg", "png", "gif", "webp", "bmp", "tiff")),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "video/mp4"),
+        (b"\0\0\0\x14ftypqt  ", "video/quicktime"),
+        (b"\x1aE\xdf\xa3...", "video/webm"),
+        (b"RIFF....WAVEfmt ", "audio/wav"),
+        (b"%PDF-1.7", "application/pdf"),
+        (b"<!DOCTYPE html><script>", "text/html"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="x">', "image/svg+xml"),
+        (b"BM, said he", "application/octet-stream"),
+        (b"\0", "application/octet-stream"),
+    ],
+)
+def test_types_come_from_the_content(data: bytes, expected: str) -> None:
+    """
+    A file is what its first bytes say.
+    """
+    assert media_type(data) == expected
