@@ -93,7 +93,8 @@ def _refuse_depth(text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > _DEEPEST:
-            raise BadYaml(event.start_mark.line + 1, f"nested more than {_DEEPEST} deep; a scenario is flat")
+            mark: Any = event.start_mark
+            raise BadYaml(mark.line + 1, f"nested more than {_DEEPEST} deep; a scenario is flat")
 
 
 def _refuse(root: Any) -> None:

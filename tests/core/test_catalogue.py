@@ -1,5 +1,6 @@
 """The catalogue's files: what is refused, on which line, in which words; and that nothing else ever comes out."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,15 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from mock_server import scenario_page
 from mock_server.catalogue import SHIPPED, Catalogue, NoScenario
 from mock_server.config import BadSetting
 from mock_server.contract import Contract
+from mock_server.core.notation import TAG, parse_choice
 from mock_server.documents import BadYaml, parse
 
 CONTRACT = Contract()
@@ -226,3 +230,30 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     else:
         line = max((document.line(["a", 0, "b"]) for document in documents), default=1)
     assert 1 <= line <= len(re.split("[\n\r\x85\u2028\u2029]", text)) + 1
+
+
+def test_the_page_of_scenarios_is_up_to_date(tmp_path: Path) -> None:
+    """docs/scenarios.md is what the files say; one that is not is complained about."""
+    docs = Path(__file__).parents[2] / "docs"
+    run = CliRunner().invoke
+
+    assert run(scenario_page.main, [str(docs), "--check"]).output == ""
+    assert run(scenario_page.main, [str(tmp_path)]).exit_code == 0
+    (tmp_path / "scenarios.md").write_text("old", encoding="utf-8")
+    stale = run(scenario_page.main, [str(tmp_path), "--check"])
+    assert (stale.exit_code, "stale; run scripts/scenarios" in stale.output) == (1, True)
+
+
+def test_every_ask_of_the_page_can_be_made() -> None:
+    """Header, tag, key and queue of each row name its scenario, and can be told."""
+    catalogue = Catalogue(CONTRACT.task_errors, CONTRACT.errors)
+    rows = re.findall(r"^\| `([a-z-]+)` \| .* \| (`X-Mock-Scenario: .*) \|$", scenario_page.page(), re.MULTILINE)
+
+    assert {name for name, _ in rows} == set(catalogue.scenarios)
+    for name, asks in rows:
+        header, tag, key, queue = (ask.strip("`") for ask in asks.split("<br>"))
+        found = TAG.search(tag)
+        assert found is not None
+        for choice in (header.removeprefix("X-Mock-Scenario: "), found[1] + found[2], json.loads(queue)["name"]):
+            assert catalogue.choose(*parse_choice(choice)).split()[0] == name
+        assert key == f"sk-mock-{name}-1"
