@@ -212,9 +212,9 @@ def _announce(app: Any, settings: Any, proxy: int | None) -> None:
 
         click.echo(f"  trust: {Authority().ca_file}")
     if proxy is not None:
-        from mock_server.serving import service_hosts
+        from mock_server.serving import impersonated
 
-        names = service_hosts(app.extensions["kling-mock"].world.contract.document)
+        names = impersonated(settings, app.extensions["kling-mock"].world.contract.document)
         click.echo(f"  proxy: http://127.0.0.1:{proxy} for {', '.join(names)}")
     keys = "any that begins with sk-" if settings.keys is None else str(len(settings.keys))
     click.echo(f"  keys: {keys}; clock: {settings.clock}; seed: {settings.seed}; control: /__mock/")

@@ -68,6 +68,13 @@ def service_hosts(document: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(urlsplit(server["url"]).hostname or "" for server in servers))
 
 
+def impersonated(settings: Settings, document: dict[str, Any]) -> tuple[str, ...]:
+    """The names that a client of an impersonating fake may call at port 443: the service's, and that of its public URL."""
+    public = urlsplit(settings.public_url or "")
+    ours = [public.hostname] if public.scheme == "https" and public.hostname and public.port in (None, _HTTPS) else []
+    return tuple(dict.fromkeys((*service_hosts(document), *ours)))
+
+
 def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool = False) -> None:
     """Serve *app* until SIGINT or SIGTERM, or until standard input ends where *stop_with_stdin* says so.
 
@@ -81,7 +88,7 @@ def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool =
 
     logging.getLogger("_granian").setLevel(logging.ERROR)
     fake = app.extensions["kling-mock"]
-    names = service_hosts(fake.world.contract.document) if settings.impersonate else ()
+    names = impersonated(settings, fake.world.contract.document) if settings.impersonate else ()
     certificate = _certificate(settings, names) if settings.secure else None
     server = Server(
         Edge(app),

@@ -128,16 +128,19 @@ def _here(text: str, folder: Path) -> str:
     """*text* with the container's folders replaced, and a variable by its default."""
     for name in ("trust", "out", "report"):
         text = text.replace(f"/{name}", f"{folder}/{name}") if text.startswith(f"/{name}") else text
+    text = text.replace("contract:9000", "127.0.0.1:0")
     return text.partition(":-")[2].rstrip("}") if text.startswith("${") else text
 
 
 def _run(service: dict[str, Any], command: list[str], mock: Any, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A service's command line with its environment; the proxy stands in for the network's aliases."""
+    """A service's command line with its environment; the fence of `exec --impersonate` stands in for the network and its aliases."""
     for name in ("out", "report"):
         (folder / name).mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KLING_")}
     environment |= {name: _here(value, folder) for name, value in service["environment"].items()}
-    environment |= {"HTTPS_PROXY": f"http://{mock.proxy}", "https_proxy": f"http://{mock.proxy}", "NO_PROXY": ""}
+    fence = mock.variables("sk-unused", os.environ)
+    names = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "PYTHONPATH", "KLING_MOCK_ROUTES")
+    environment |= {name: fence[name] for name in names}
     environment["KLING_MIN_POLL"] = "0.1"  # the clock is sixty times as fast as in the compose file
     return subprocess.run(
         [_here(part, folder) for part in command], capture_output=True, text=True, timeout=55, env=environment
@@ -170,7 +173,8 @@ def test_the_kits_command_line_writes_its_report(compose: dict[str, Any], mock: 
     contract = compose["services"]["contract"]
     code = f"import sys; from {program.module} import {program.attr} as main; sys.exit(main())"
     done = _run(contract, [sys.executable, "-c", code, *contract["command"], "--quick"], mock, tmp_path)
-    assert (tmp_path / "report" / "report.json").exists(), done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "report" / "report.json").exists()
 
 
 def test_the_usage_in_the_compose_file_names_its_services(compose: dict[str, Any]) -> None:
