@@ -68,6 +68,7 @@ _EXTENSIONS |= {
         ratio_min={"type": "string", "pattern": r"^[0-9.]+:[0-9.]+$"},
         ratio_max={"type": "string", "pattern": r"^[0-9.]+:[0-9.]+$"},
     ),
+    "x-polling": _members(min_poll_seconds=_NUMBER, give_up_seconds=_NUMBER),
     "x-link": _members(lifetime_seconds=_NUMBER, content_type=_TEXT),
     "x-id": _members(prefix=_TEXT, suffix_length=_COUNT, suffix_alphabet=_TEXT),
     "x-idempotency": _members(lifetime_seconds=_NUMBER),

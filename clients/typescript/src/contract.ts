@@ -525,7 +525,7 @@ export const CONTRACT = {
     maxLength: 96
   },
   polling: {
-    minPollSeconds: null,
-    giveUpSeconds: null
+    minPollSeconds: 5,
+    giveUpSeconds: 600
   }
 } as const;
