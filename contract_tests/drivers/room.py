@@ -44,7 +44,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a run is driven. image: a first frame that the target takes; drawn: whether it resolves the drawing host."""
+    """How a run is driven. story_out: where a failing drawn story is saved; replay: a saved one, played instead. image: a first frame that the target takes; drawn: whether it resolves the drawing host."""
 
     seed: int | None = None
     quick: bool = False
@@ -56,13 +56,16 @@ class Options:
     callback_base: str = ""
     callback_listen: tuple[str, int] = ("127.0.0.1", 0)
     callback_ca: Path | None = None
+    story_out: Path | None = None
+    replay: Path | None = None
 
 
 class Room:
     """One run against one target."""
 
-    def __init__(self, line: Line, options: Options) -> None:
-        self.line, self.options = line, options
+    def __init__(self, line: Line, options: Options, salt: bytes = b"kling-contract") -> None:
+        """*salt*: what keys are hashed with, so that a history can be made of two."""
+        self.line, self.options, self.salt = line, options, salt
         self.contract, self.target, self.recorder = line.contract, line.target, line.recorder
         self.token = f"{options.seed:x}" if options.seed is not None else secrets.token_hex(4)
         self.out_of_patience = threading.Event()

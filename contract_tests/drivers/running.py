@@ -1,5 +1,6 @@
 """One run, whatever its mode: look at the target, drive it, and hand over the history."""
 
+import secrets
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
     target = discover(asked, contract, wire)
     options = _pictured(wanted, target, wire)
     keys = [key for key in (asked.key, asked.second_key, asked.denied_key) if key]
-    recorder = Recorder(keys=keys)
+    salt = secrets.token_bytes(16)
+    recorder = Recorder(keys=keys, salt=salt)
     line = Line(target, contract, recorder, wire, _guard(wanted, target), Limits(wanted.timeout))
     made = Made(recorder, target)
     recorder.note(
@@ -83,7 +85,7 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
         contract=contract.version,
     )
     try:
-        with Room(line, options) as room:
+        with Room(line, options, salt) as room:
             _drive(room, wanted, choice, made)
     except Stopped as stop:
         recorder.note(Topic.STOPPED, reason=str(stop))
@@ -113,6 +115,11 @@ def _drive(room: Room, wanted: Wanted, choice: Choice, made: Made) -> None:
         return
     if room.target.mode == "paid":
         real.paid(room, real.paid_step(room, wanted.price))
+        return
+    if room.options.replay is not None:
+        from contract_tests.drivers import machine
+
+        made.remarks += machine.replay(room, room.options.replay)
         return
     plan.run(room, choice.only)
     if not room.options.quick:
