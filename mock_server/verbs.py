@@ -186,7 +186,10 @@ def _list_verbs(group: click.Group) -> None:
         """Show what happened, or save it as HAR."""
         if har is not None:
             value = remote.call("GET", "/journal.har")
-            har.write_text(json.dumps(value, indent=1), encoding="utf-8")
+            try:
+                har.write_text(json.dumps(value, indent=1), encoding="utf-8")
+            except OSError as error:
+                raise _Failed(f"--har {har}: {error.strerror}") from error
             return value, f"{len(value['log']['entries'])} entries in {har}"
         answer = remote.call("GET", "/journal", since=since)
         rows = [[str(one["seq"]), _time(one["at"]), one["kind"], *_exchange(one)] for one in answer["entries"]]
