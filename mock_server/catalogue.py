@@ -1,6 +1,7 @@
 """The catalogue of scenarios: the shipped YAML files and those of the user's folder, checked when the fake starts."""
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ class Catalogue:
             name, params = parse_choice(text)
             scenario = self.scenarios.get(name)
             if scenario is None:
-                raise NoScenario(f"no scenario {name!r}; there are {', '.join(sorted(self.scenarios))}")
+                close = get_close_matches(name, self.scenarios, 1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                raise NoScenario(f"no scenario {name[:60]!r}; {hint}there are {', '.join(sorted(self.scenarios))}")
             story = scenario.fill(params)
         except ValidationError as error:
             place, message = _first(error)

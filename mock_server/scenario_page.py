@@ -39,9 +39,10 @@ A scenario is what a create and its task go through. Ask for one by whatever you
 `processing`, the number of looks that show it so (`3`, `never`); `by` is `time` or `polls`. Naming only looks paces by looks:
 `[[failed pending=0 processing=1]]` takes no time at all.
 
-**Counting.** The queue takes `"times"` too: how many creates follow. `from` and `times` count creates of the account since the scenario was queued, or else since the account was reset; and
-queries, downloads and callbacks of the task. A create that is refused for itself (a bad field, an empty balance) meets no scenario
-and uses none up. One repeated with its Idempotency-Key gets the first one's task, whatever happened to the first one's reply.
+**Counting.** `from` and `times` count creates of the account since the scenario was queued, or else since the account was reset; and
+queries, downloads and callbacks of the task. The queue takes `"times"` too: how many creates follow. A create that is refused for
+itself (a bad field, an empty balance) meets no scenario and uses none up. One repeated with its Idempotency-Key gets the first
+one's task, whatever happened to the first one's reply.
 
 **What acted** stands in the journal: `kling-mock journal` shows scenario and fault of every exchange, callback and download.
 

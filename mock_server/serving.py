@@ -17,10 +17,13 @@ from flask import Flask
 
 from mock_server.config import BadSetting, Settings
 from mock_server.proxy import Place, Proxy, Refused
+from mock_server.web.faults import cut_all
 
 _ALWAYS = ("localhost", "127.0.0.1", "::1")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
 _HTTPS = 443
+_GRACE = 0.5
+"""Real seconds that answers under way have when the fake is told to stop."""
 
 Ready = Callable[[int | None], None]
 """Called once connections are taken; with the proxy's port, where there is one."""
@@ -114,9 +117,9 @@ def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool =
 async def _serve(server: Any, settings: Settings, ready: Ready, proxy: Proxy | None, stop_with_stdin: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, _stop, loop, server, settings.port)
     if stop_with_stdin:
-        loop.add_reader(sys.stdin.fileno(), _stop_at_the_end, loop, server)
+        loop.add_reader(sys.stdin.fileno(), _stop_at_the_end, loop, server, settings.port)
     port = None
     if proxy is not None:
         try:
@@ -131,11 +134,17 @@ async def _serve(server: Any, settings: Settings, ready: Ready, proxy: Proxy | N
         proxy.stop()
 
 
-def _stop_at_the_end(loop: asyncio.AbstractEventLoop, server: Any) -> None:
+def _stop(loop: asyncio.AbstractEventLoop, server: Any, port: int) -> None:
+    """Take no more; answers under way have a moment to end, silence and endless downloads have no longer."""
+    server.stop()
+    loop.call_later(_GRACE, cut_all, port)
+
+
+def _stop_at_the_end(loop: asyncio.AbstractEventLoop, server: Any, port: int) -> None:
     """Read what comes in; stop when nothing ever will again."""
     if not os.read(sys.stdin.fileno(), 4096):
         loop.remove_reader(sys.stdin.fileno())
-        server.stop()
+        _stop(loop, server, port)
 
 
 def _certificate(settings: Settings, names: tuple[str, ...]) -> Path:

@@ -168,7 +168,7 @@ class Wire(_Data):
     cut: Taken | None = None
     silent: Taken | None = None
     short: float | None = Field(None, ge=0, lt=1)
-    drip: Seconds | None = None
+    drip: Annotated[Seconds, Field(le=3600)] | None = None
     endless: bool = False
 
     @model_validator(mode="after")

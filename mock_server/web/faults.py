@@ -121,16 +121,38 @@ def cut(client: str) -> bool:
     """
     host, _, port = client.rpartition(":")
     peer = (host.strip("[]"), int(port))
+    return any(_reset(one) for one, other in _connections() if other == peer)
+
+
+def cut_all(port: int) -> None:
+    """Reset every connection that was made to *port* of this machine, so that nobody who waits keeps the fake from ending."""
+    for one, _ in _connections():
+        if one.getsockname()[1] == port:
+            _reset(one)
+
+
+def _reset(connection: socket.socket) -> bool:
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.shutdown(socket.SHUT_RD)
+    except OSError:
+        return False
+    return True
+
+
+def _connections() -> Iterator[tuple[socket.socket, tuple[str, int]]]:
+    """The connections of this process, each for as long as it is looked at, and who is at their other end."""
     for name in os.listdir("/dev/fd"):  # noqa: PTH208 - the names are numbers, not paths
         found = _socket(int(name))
         if found is None:
             continue
-        with found, suppress(OSError):
-            if found.family in (socket.AF_INET, socket.AF_INET6) and found.getpeername()[:2] == peer:
-                found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                found.shutdown(socket.SHUT_RD)
-                return True
-    return False
+        with found:
+            try:
+                peer = found.getpeername()
+            except OSError:  # it listens, or its peer is gone
+                continue
+            if found.family in (socket.AF_INET, socket.AF_INET6):
+                yield found, peer[:2]
 
 
 def _socket(number: int) -> socket.socket | None:

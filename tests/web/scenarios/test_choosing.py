@@ -2,16 +2,21 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mock_server.app import create_app
 from mock_server.catalogue import Catalogue
 from mock_server.contract import Contract
 
 CONTRACT = Contract()
+SCENARIOS = Catalogue(CONTRACT.task_errors, CONTRACT.errors).scenarios
+HERE = create_app(clock="manual").test_client()
 SAME = {"idempotency-key": "0123456789abcdef"}
 
 
@@ -23,7 +28,7 @@ def test_every_scenario_is_seen_by_a_test() -> None:
         for names in re.findall(r"@pytest\.mark\.scenario\(([^)]*)\)", sources)
         for name in re.findall('"(.+?)"', names)
     }
-    assert marked == set(Catalogue(CONTRACT.task_errors, CONTRACT.errors).scenarios)
+    assert marked == set(SCENARIOS)
 
 
 def scenario_of(client: Any, **headers: str) -> str:
@@ -64,7 +69,7 @@ def test_a_key_names_its_scenario(account: Any, key: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ("faild", "no scenario 'faild'; there are"),
+        ("faild", "no scenario 'faild'; did you mean failed? there are"),
         ("failed speed=3", "has no param 'speed'; it has at, code"),
         ("failed code=oops", "'oops' is no task error code; there are content_policy_violation"),
         ("failed at=100", "less than or equal to 99"),
@@ -140,6 +145,41 @@ def test_chaos_happens_on_the_wire(account: Any) -> None:
     assert {("whole", 200), ("whole", 429)} <= ends
     scenarios = {one["scenario"] for one in client.control("GET", "/journal")["entries"] if one["kind"] == "exchange"}
     assert len(scenarios) > 8
+
+
+PARAMS = sorted(
+    {name for one in SCENARIOS.values() for name in one.params} | {"by", "queued", "runs", "pending", "processing"}
+)
+VALUES = "0 1 -1 3 1.. forever never query create link callback true 2s 0s polls time 404 502 204 599 nan 1e9 json html date before é"
+VALUES_DRAWN = st.sampled_from([*VALUES.split(), "service_error", "RateLimited", "9" * 30]) | st.text(max_size=6)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    name=st.sampled_from(sorted(SCENARIOS)),
+    params=st.dictionaries(st.sampled_from(PARAMS), VALUES_DRAWN, max_size=3),
+)
+def test_any_choice_is_told_or_refused(name: str, params: dict[str, str]) -> None:
+    """Whatever stands in the header: an answer of the scenario's own, or a 400; the fake itself never fails."""
+    choice = " ".join([name, *(f"{key}={value}" for key, value in params.items())])
+    body = {"model": CONTRACT.model, "image_start": "https://image.test/320x320.png"}
+    key = {
+        "Authorization": "Bearer sk-1",
+        "X-Mock-Scenario": choice.encode("ascii", "replace").decode().replace("\n", "?"),
+    }
+    key["X-Mock-Scenario"] = "".join(letter if letter.isprintable() else "?" for letter in key["X-Mock-Scenario"])
+    with suppress(ConnectionResetError, TimeoutError):
+        made = HERE.post("/v1/videos/generations", json=body, headers=key)
+        if (
+            made.status_code == 200
+            and made.headers.get("content-type") == "application/json"
+            and made.get_json(silent=True)
+        ):
+            HERE.get(f"/v1/tasks/{made.json['id']}", headers=key)
+    entries = HERE.get("/__mock/journal", headers={"Authorization": "Bearer sk-1"}).json["entries"]
+    answered = [(one["response"]["status"], one.get("fault")) for one in entries]
+    assert all(status in (200, 400, 404) or fault == f"answer {status}" for status, fault in answered)
+    HERE.post("/__mock/reset")
 
 
 @pytest.mark.parametrize(

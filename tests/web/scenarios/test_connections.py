@@ -1,9 +1,18 @@
 """What happens to connections, and answers that are not the contract's: each scenario seen on the wire."""
 
 import json
+import socket
+from pathlib import Path
+from time import perf_counter
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+
+from mock_server.contract import Contract
+from mock_server.running import Running
+
+BODY = {"model": Contract().model, "image_start": "https://image.test/320x320.png"}
 
 AT_ONCE = "pending=0 processing=0"
 RESET, SILENCE = ("reset", 0), ("silence", 0)
@@ -123,3 +132,50 @@ def test_has_nothing_to_show(account: Any, name: str) -> None:
     assert (body["status"], body.get("results"), "result_data" in body) == (
         "completed", [] if name == "empty-results" else None, False,
     )  # fmt: skip
+
+
+def test_a_silent_connection_is_freed_when_the_client_goes(account: Any, fake_pid: int) -> None:
+    """Nothing of it stays open."""
+    client = account("silent times=forever")
+    client.control("GET", "/health")
+    before = len(list(Path(f"/proc/{fake_pid}/fd").iterdir()))
+    for _ in range(5):
+        assert client.create(timeout=0.05).nothing == "silence"
+    for _ in range(200):
+        client.control("GET", "/health")
+        if len(list(Path(f"/proc/{fake_pid}/fd").iterdir())) <= before:
+            return
+    pytest.fail("silent connections stay open")
+
+
+def test_a_fault_hits_its_own_connection_only(account: Any) -> None:
+    """A connection that is kept alive: a good answer, then the fault, while another goes on."""
+    client = account("connection-cut on=query from=2 times=1")
+    task = client.task()
+    request = f"GET /v1/tasks/{task} HTTP/1.1\r\nhost: fake\r\nauthorization: Bearer {client.key}\r\n\r\n".encode()
+    place = urlsplit(client.url)
+    with (
+        socket.create_connection((place.hostname, place.port), timeout=5) as kept,
+        socket.create_connection((place.hostname, place.port), timeout=5) as other,
+    ):
+        kept.sendall(request)
+        assert kept.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        kept.sendall(request)
+        with pytest.raises(ConnectionResetError):
+            kept.recv(1)
+        other.sendall(request)
+        assert other.recv(1 << 16).startswith(b"HTTP/1.1 200")
+
+
+def test_the_fake_stops_though_somebody_waits() -> None:
+    """Silence does not keep a fake from ending."""
+    with Running(["--scenario", "silent"]) as fake:
+        place = urlsplit(fake.url)
+        body = json.dumps(BODY).encode()
+        head = f"POST /v1/videos/generations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-1\r\ncontent-length: {len(body)}\r\n\r\n"
+        waiting = socket.create_connection((place.hostname, place.port), timeout=5)
+        waiting.sendall(head.encode() + body)
+        began = perf_counter()
+    with waiting, pytest.raises(ConnectionResetError):
+        waiting.recv(1)
+    assert perf_counter() - began < 3

@@ -162,3 +162,12 @@ def test_fails_itself(account: Any) -> None:
     client = account("server-error status=502 as=json accepted=true")
     assert client.create().error == (502, "upstream_error")
     assert len(client.tasks()) == 1
+
+
+@pytest.mark.scenario("odd-id")
+def test_the_id_needs_encoding(account: Any) -> None:
+    """What the create answers is no path as it stands, and leads to no task however it is written."""
+    client = account("odd-id")
+    assert client.create().json["id"] == "task-unified-1700000000-a/b?c#d"
+    assert client.query("task-unified-1700000000-a%2Fb%3Fc%23d").status == 404
+    assert client.faults()[0] == "edit id"
