@@ -1,5 +1,6 @@
 """The service's own routes, by the operationId each has in the contract."""
 
+import logging
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from mock_server import clock as clocks
 from mock_server.core.errors import (
     ApiError,
+    InternalError,
     InvalidRequest,
     InvalidTaskId,
     MethodNotAllowed,
@@ -14,6 +16,7 @@ from mock_server.core.errors import (
     documented,
 )
 from mock_server.courier import Courier
+from mock_server.frames import WouldBlock
 from mock_server.ids import fingerprint
 from mock_server.store.memory import Account
 from mock_server.web.acts import Acts
@@ -22,6 +25,8 @@ from mock_server.web.incoming import Incoming, json_body
 from mock_server.world import CreateCall, World
 
 Handler = Callable[..., Reply]
+
+_log = logging.getLogger(__name__)
 
 
 class Api:
@@ -65,8 +70,13 @@ class Api:
                 self.world.check_rate(account, self._rate_errors[operation])
                 request.counted = True
             reply = self.handlers[operation](account, request, **parameters)
+        except WouldBlock:
+            raise
         except ApiError as error:
             reply = self.refusal(error)
+        except Exception:
+            _log.exception("%s failed", operation)
+            reply = self.refusal(InternalError("the fake failed; its log says how"))
         return self.finish(reply, request, account, started)
 
     def refuse(self, error: ApiError, request: Request) -> Reply:
