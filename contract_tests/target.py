@@ -175,9 +175,8 @@ def _beside(wire: Wire, base: str, key: str, contract: Contract) -> frozenset[st
         raise SetupError(f"{base}: {query.detail}")
     if not any(_is_json(reply) for reply in replies):
         kind = next((value for name, value in query.headers if name.lower() == "content-type"), "no Content-Type")
-        raise SetupError(
-            f"{base} answers {query.status or query.lost} with {kind}, not JSON: is this the address of the API?"
-        )
+        said = f"{query.status or query.lost}, {kind}"
+        raise SetupError(f"{base}: what it answers ({said}) is not JSON: is this the address of the API?")
     return frozenset(found)
 
 

@@ -162,6 +162,6 @@ def _lost(error: Exception) -> Reply:
     )
     for kind, name, words in kinds:
         if isinstance(error, kind):
-            why = " ".join(str(error).split())
+            why = "" if isinstance(error, ConnectionRefusedError) else " ".join(str(error).split())
             return Reply(lost=name, detail=f"{words}: {why}" if why else words)
     return Reply(lost="not http", detail=f"{type(error).__name__}: {error}")

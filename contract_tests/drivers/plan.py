@@ -58,7 +58,8 @@ def run(room: Room, only: frozenset[str] = frozenset()) -> None:
     """
     missing = lacking(room)
     without(room, missing)
-    cases = chosen(every_case(room), only)
+    named = room.options.cases
+    cases = [case for case in chosen(every_case(room), only) if not named or case.name in named]
     ready = [case for case in cases if _can(room, case)]
     with noise(room.recorder):
         if room.target.accounts:

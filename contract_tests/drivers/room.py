@@ -44,10 +44,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a run is driven. story_out: where a failing drawn story is saved; replay: a saved one, played instead. image: a first frame that the target takes; drawn: whether it resolves the drawing host."""
+    """How a run is driven.
+
+    image: a first frame that the target takes; drawn: whether it resolves the drawing host. story_out: where a failing
+    drawn story is saved; replay: a saved one, played instead of everything else.
+    """
 
     seed: int | None = None
     quick: bool = False
+    cases: frozenset[str] = frozenset()
     real_time: bool = False
     patience: float = QUICK
     poll: float = 0.2
