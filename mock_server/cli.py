@@ -229,14 +229,18 @@ def read_settings(given: dict[str, Any]) -> Any:
     """
     import yaml
 
-    from mock_server.config import settings
+    from mock_server.config import BadSetting, settings
+    from openapi import one_line
 
     values = {name: value for name, value in given.items() if value is not None}
     values["relays"] = values.pop("relay", {})
     keys = values.pop("keys", "any")
     if keys != "any":
         values["keys"] = tuple(key.strip() for key in keys.split(",") if key.strip())
-    values["choices"] = {name: yaml.safe_load(value) for name, value in values.get("choices", {}).items()}
+    try:
+        values["choices"] = {name: yaml.safe_load(value) for name, value in values.get("choices", {}).items()}
+    except yaml.YAMLError as error:
+        raise BadSetting(f"--set {', '.join(values['choices'])}: not YAML: {one_line(error)}") from error
     if "error_codes" in values:
         values["choices"].setdefault("error_codes", values.pop("error_codes"))
     chosen = settings(**values)

@@ -1,5 +1,6 @@
 """What `kling-mock serve` can be told: typed, checked, with one clear line for a bad value."""
 
+import ssl
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,6 +8,7 @@ import jsonschema_rs
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+import openapi
 from mock_server.clock import Clock, Mode
 from mock_server.contract import Contract
 from mock_server.core.callbacks import BadAddress, parse
@@ -49,6 +51,37 @@ class Settings(BaseModel):
     @classmethod
     def _origins(cls, relays: dict[str, str]) -> dict[str, str]:
         return {origin(source): origin(target) for source, target in relays.items()}
+
+    @field_validator("clock")
+    @classmethod
+    def _rate(cls, clock: str) -> str:
+        if clock.startswith("x"):
+            rate = openapi.read(openapi.CONTROL)["components"]["schemas"]["SetClock"]["properties"]["rate"]
+            if not rate["minimum"] <= float(clock[1:]) <= rate["maximum"]:
+                raise ValueError(f"a rate lies between {rate['minimum']} and {rate['maximum']}")
+        return clock
+
+    @field_validator("keys")
+    @classmethod
+    def _some(cls, keys: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if keys is not None and not keys:
+            raise ValueError("name at least one key, or say any")
+        return keys
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, url: str | None) -> str | None:
+        return None if url is None else origin(url)
+
+    @field_validator("callback_ca")
+    @classmethod
+    def _certificates(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+            except OSError as error:  # ssl.SSLError is one
+                raise ValueError(f"no file of certificates in PEM: {error.strerror or error}") from error
+        return file
 
     @property
     def on_loopback(self) -> bool:

@@ -12,7 +12,7 @@ import jsonschema_rs
 
 import openapi
 from mock_server.core.deliveries import RetryPolicy
-from openapi import ContractError
+from openapi import ContractError, one_line
 
 _KEYWORDS = frozenset(
     {
@@ -216,7 +216,9 @@ class Contract:
             raise ContractError(f"{path}: {problem}")
         try:
             self._read()
-        except (KeyError, TypeError, StopIteration, ValueError) as error:
+        except ContractError:
+            raise
+        except (KeyError, TypeError, StopIteration, ValueError, ZeroDivisionError, AttributeError) as error:
             raise ContractError(
                 f"{path}: {type(error).__name__}: {error}; the fake needs that part of the contract"
             ) from error
@@ -255,6 +257,15 @@ class Contract:
         self.files: dict[str, Any] = self.schemas["UploadedFile"]["x-files"]
         self.assumptions: dict[str, Any] = self.document["x-assumptions"]
         self.delivery = self._delivery()
+        self._check()
+
+    def _check(self) -> None:
+        """What would else be missed only by the first request that needs it."""
+        shipped = self.document if self.path == openapi.SERVICE else openapi.service()
+        missing = sorted({operation.id for operation in _operations(shipped["paths"])} - set(self.operations))
+        if missing:
+            raise ContractError(f"{self.path}: no operation {', '.join(missing)}; the fake answers these")
+        _ = self.internal_networks, self.ratios, self.bodies
 
     def _delivery(self) -> RetryPolicy:
         (expression,) = self.operations["createVideo"].description["callbacks"]["taskFinished"].values()
@@ -267,7 +278,7 @@ class Contract:
         try:
             return Shape(schema, self.components)
         except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
-            raise ContractError(f"{self.path}: {error}") from error
+            raise ContractError(f"{self.path}: {getattr(error, 'message', None) or one_line(error)}") from error
 
     @cached_property
     def internal_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

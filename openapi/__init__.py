@@ -31,10 +31,15 @@ def read(path: Path = SERVICE) -> dict[str, Any]:
     except OSError as error:
         raise ContractError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path}: not YAML: {error}") from error
+        raise ContractError(f"{path}: not YAML: {one_line(error)}") from error
     if not isinstance(document, dict) or not str(document.get("openapi", "")).startswith("3.1"):
         raise ContractError(f"{path}: not an OpenAPI 3.1 document")
     return document
+
+
+def one_line(error: Exception) -> str:
+    """What *error* says, on one line."""
+    return " ".join(str(error).split())
 
 
 @cache

@@ -279,12 +279,16 @@ class Rig:
         assert not self.judge.found, self.judge.found
 
 
-@pytest.fixture(scope="session", autouse=True)
+_compiled = cache(app_module.Contract)
+_read = cache(openapi.read)
+
+
+@pytest.fixture(scope="module", autouse=True)
 def compile_once() -> Iterator[None]:
-    """Read and compile the contract once for all the fakes of a run; nobody changes them."""
+    """Read and compile the contract once for all the fakes of these tests; nobody changes it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_module, "Contract", cache(app_module.Contract))
-        patch.setattr(openapi, "read", cache(openapi.read))
+        patch.setattr(app_module, "Contract", _compiled)
+        patch.setattr(openapi, "read", _read)
         yield
 
 

@@ -120,7 +120,8 @@ def filled(template: str, values: list[str]) -> str:
 
 paths = st.one_of(
     st.builds(filled, st.sampled_from(templates()), st.lists(segments, min_size=3, max_size=3)),
-    st.builds(lambda parts: "/" + "/".join(parts), st.lists(segments, max_size=4)),
+    # One slash at the start: of two, Flask's test client makes a host.
+    st.builds(lambda parts: "/" + "/".join(parts).lstrip("/"), st.lists(segments, max_size=4)),
     st.builds(
         lambda start, rest: f"{start}/{rest}",
         st.sampled_from(["/v1", "/__mock", "/files", "/v1/tasks", "/api/v1"]),
