@@ -167,7 +167,11 @@ class Courier:
             future = self._send_later(account, fired.delivery, fired.at)
             sent.append((fired, future))
         for fired, future in sent:
-            happened.append(_attempt(fired, future.result()))
+            attempt = future.result()
+            if (
+                fired.delivery is not None and attempt in fired.delivery.attempts
+            ):  # else a reset came before it was made
+                happened.append(_attempt(fired, fired.delivery, attempt))
         return happened
 
     def advance(self, moved: list[Clock], accounts: list[Account], seconds: float) -> list[Happened]:
@@ -227,21 +231,16 @@ class Courier:
     def _send(self, account: Account, delivery: Delivery, due: float, *, extra: bool = False) -> Attempt:
         world = self._world
         policy = world.contract.delivery
-        sent = account.clock.now()
-        if delivery.id not in account.deliveries:
-            return Attempt(due, sent, sent, "blocked", detail="the task was forgotten meanwhile", extra=extra)
-        notice = world.views.callback(account, delivery)
+        with account.lock:
+            sent = account.clock.now()
+            if delivery.id not in account.deliveries:
+                return Attempt(due, sent, sent, "blocked", detail="the task was forgotten meanwhile", extra=extra)
+            notice = world.views.callback(account, delivery)
+            scenario = account.tasks[delivery.task_id].scenario
         body, headers = notice.body, {"content-type": notice.content_type}
         relay = account.relays.get(origin_of(delivery.url))
         outcome = self._sender.post(delivery.url, body, headers, account.clock.real_seconds(policy.timeout), relay)
-        with account.lock:
-            ended = account.clock.now()
-            attempt = Attempt(due, sent, ended, outcome.kind, outcome.status, outcome.detail, extra)
-            delivery.attempts.append(attempt)
-            again = None if extra else next_due(delivery, policy)
-            if again is not None and delivery.id in account.deliveries:
-                account.schedule(again, delivery)
-            account.changed.notify_all()
+        attempt = self._made(account, delivery, due, sent, outcome, extra)
         world.journal.add(
             sent,
             account.name,
@@ -253,11 +252,25 @@ class Courier:
             status=outcome.status,
             seconds=outcome.seconds,
             task_id=delivery.task_id,
-            scenario=account.tasks[delivery.task_id].scenario if delivery.task_id in account.tasks else None,
+            scenario=scenario,
             fault=notice.fault,
             more={"delivery_id": delivery.id, "attempt": len(delivery.attempts), **attempt_json(attempt)},
         )
         self.notice(account)
+        return attempt
+
+    def _made(
+        self, account: Account, delivery: Delivery, due: float, sent: float, outcome: Outcome, extra: bool
+    ) -> Attempt:
+        """Keep an attempt that has ended, and put the next one on the agenda where one is owed."""
+        with account.lock:
+            ended = account.clock.now()
+            attempt = Attempt(due, sent, ended, outcome.kind, outcome.status, outcome.detail, extra)
+            delivery.attempts.append(attempt)
+            again = None if extra else next_due(delivery, self._world.contract.delivery)
+            if again is not None and delivery.id in account.deliveries:
+                account.schedule(again, delivery)
+            account.changed.notify_all()
         return attempt
 
 
@@ -313,8 +326,7 @@ def _status(fired: Fired) -> Happened:
     return Happened(fired.at, fired.kind, fired.task_id, {"status": fired.status} if fired.status else {})
 
 
-def _attempt(fired: Fired, attempt: Attempt) -> Happened:
-    delivery = fired.delivery
-    number = delivery.attempts.index(attempt) + 1 if delivery else 0
-    more = {"delivery_id": delivery.id if delivery else "", "attempt": number, "outcome": attempt.outcome}
+def _attempt(fired: Fired, delivery: Delivery, attempt: Attempt) -> Happened:
+    number = delivery.attempts.index(attempt) + 1
+    more = {"delivery_id": delivery.id, "attempt": number, "outcome": attempt.outcome}
     return Happened(fired.at, "attempt", fired.task_id, more)

@@ -17,12 +17,12 @@ from mock_server.clock import NotManual
 from mock_server.config import origin
 from mock_server.contract import Problem, Shape
 from mock_server.core import tasks
-from mock_server.core.deliveries import State
 from mock_server.core.errors import ApiError
 from mock_server.core.tasks import Status, Task
-from mock_server.courier import Courier, attempts_left, delivery_json
+from mock_server.courier import Courier, delivery_json
 from mock_server.store.memory import Account, Queued
 from mock_server.web.http import Reply, Request, json_reply
+from mock_server.web.waiting import Waiting
 from mock_server.world import World
 
 FEATURES = ["clock", "scenarios", "relays", "cancel", "credits", "journal", "wait"]
@@ -309,42 +309,10 @@ class Control:
     def wait(self, account: Account | None, task_id: str, until: str = "terminal", timeout: float = 10.0) -> Any:
         """`GET /__mock/wait`"""
         owner, task = self._find(account, task_id)
-        deadline = clocks.monotonic() + timeout
-        while True:
-            self.courier.settle(owner)
-            with owner.lock:
-                met, state = self._met(owner, task, until)
-                left = deadline - clocks.monotonic()
-                if met is None and left > 0:
-                    owner.changed.wait(min(left, self._next_look(owner)))
-                    continue
-            if met is None:
-                raise ControlError("timeout", f"{task_id} is {state}; {until} was not so within {timeout:g} s")
-            return {"met": met, "task_id": task_id, "until": until, "state": state}
-
-    def _next_look(self, account: Account) -> float:
-        """Real seconds until the account's clock itself may have brought the answer."""
-        due = account.next_due()
-        left = account.clock.real_wait(due) if due is not None else None
-        return 60.0 if left is None else left + 0.001
-
-    def _met(self, account: Account, task: Task, until: str) -> tuple[bool | None, str]:
-        """Whether it is so; None while it may still become so."""
-        stage = tasks.stage(task, account.clock.now())
-        if until == "terminal":
-            return (True if stage.status.terminal and task.settled else None), stage.status.value
-        owed = account.of_task.get(task.id, [])
-        if not owed:
-            return (False if task.settled or task.callback_url is None else None), stage.status.value
-        states = [State(delivery_json(one, self.world)["state"]) for one in owed]
-        if until == "delivered":
-            if State.DELIVERED in states:
-                return True, State.DELIVERED.value
-            return (False if all(state is State.GAVE_UP for state in states) else None), states[0].value
-        wanted = int(until.partition(":")[2])
-        made = sum(len(one.attempts) for one in owed)
-        possible = made + sum(attempts_left(one, self.world) for one in owed)
-        return (True if made >= wanted else False if possible < wanted else None), states[0].value
+        met, state = Waiting(self.world, self.courier).wait(owner, task, until, timeout)
+        if met is None:
+            raise ControlError("timeout", f"{task_id} is {state}; {until} was not so within {timeout:g} s")
+        return {"met": met, "task_id": task_id, "until": until, "state": state}
 
     def get_journal(self, account: Account | None, since: int = 0, limit: int = 1000) -> Any:
         """`GET /__mock/journal`"""

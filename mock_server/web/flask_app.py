@@ -1,5 +1,6 @@
 """Flask around the routes: it finds the route, reads the body, and turns a `Reply` into a response."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask, Response, request
@@ -20,35 +21,22 @@ def flask_app(fake: Fake) -> Flask:
     app.wsgi_app = Faults(app.wsgi_app)  # type: ignore[method-assign]
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
-    for name in fake.api.handlers:
-        operation = fake.world.contract.operations[name]
-        app.add_url_rule(
-            _rule(operation.path),
-            name,
-            _api_view(fake, name),
-            methods=[operation.method],
-            provide_automatic_options=False,
-        )
-    for path, methods in fake.control.paths.items():
-        for method, name in methods.items():
-            view = _control_view(fake, name)
-            app.add_url_rule(_rule(path), f"control.{name}", view, methods=[method], provide_automatic_options=False)
-    app.add_url_rule(
-        "/files/<account>/<task_id>.mp4",
-        "media.video",
-        _media_view(fake),
-        methods=["GET"],
-        provide_automatic_options=False,
-    )
-    app.add_url_rule(
-        "/uploads/<account>/<file_id>/<name>",
-        "media.upload",
-        _upload_view(fake),
-        methods=["GET"],
-        provide_automatic_options=False,
-    )
+    for name, path, method, view in _routes(fake):
+        app.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
     app.register_error_handler(HTTPException, lambda error: _no_such(fake, error))
     return app
+
+
+def _routes(fake: Fake) -> Iterator[tuple[str, str, str, Any]]:
+    """Endpoint, path, method and view of everything that is answered."""
+    for name in fake.api.handlers:
+        operation = fake.world.contract.operations[name]
+        yield name, _rule(operation.path), operation.method, _api_view(fake, name)
+    for path, methods in fake.control.paths.items():
+        for method, name in methods.items():
+            yield f"control.{name}", _rule(path), method, _control_view(fake, name)
+    yield "media.video", "/files/<account>/<task_id>.mp4", "GET", _media_view(fake)
+    yield "media.upload", "/uploads/<account>/<file_id>/<name>", "GET", _upload_view(fake)
 
 
 def _rule(path: str) -> str:

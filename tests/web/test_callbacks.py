@@ -1,7 +1,9 @@
 """Callbacks: when they are sent, what they carry, how often they are tried, and what they never change."""
 
+import threading
 from collections.abc import Callable
 from ipaddress import ip_address
+from math import inf
 from typing import Any
 
 import pytest
@@ -251,6 +253,25 @@ def test_a_reset_in_the_middle_of_an_attempt_leaves_nothing_behind(rig: Any) -> 
     assert rig.control("GET", "/deliveries") == {"deliveries": []}
     assert rig.control("GET", "/tasks") == {"tasks": []}
     assert rig.account().next_due() is None
+
+
+def test_a_reset_among_many_attempts_ends_them_all(rig: Any) -> None:
+    """More callbacks at one moment than senders; the first receiver resets. Those not yet sent are not, and nothing breaks."""
+    for _ in range(80):
+        rig.task("completed queued=1 runs=1", callback_url=HOOK)
+    account, pause = rig.account(), threading.Event()
+
+    def meanwhile(call: Any) -> None:
+        while (account.next_due() or inf) <= account.clock.now():
+            pause.wait(0.001)  # until all of them stand in the senders' queue
+        rig.control("POST", "/reset", key="sk-test")
+
+    rig.receiver.meanwhile = meanwhile
+    fired = rig.advance(10)
+
+    sent = [one for one in fired if one["kind"] == "attempt"]
+    assert len(sent) == len(rig.receiver.calls) < 80
+    assert rig.control("GET", "/deliveries") == {"deliveries": []}
 
 
 def test_what_falls_due_together_is_sent_in_order_and_listed_in_order(rig: Any) -> None:
