@@ -96,6 +96,8 @@ class Catalogue:
             raise NoScenario(str(error)) from error
         for place, message in self._unknown(story):
             raise NoScenario(f"scenario {text}: {_placed(place, message)}", place, message)
+        for choice in story.mixture:
+            self._check_part(choice)
         return story
 
     def _unknown(self, story: Story) -> Iterator[tuple[tuple[Any, ...], str]]:
@@ -142,20 +144,20 @@ class Catalogue:
                     path, document, ("params", name), f"the param is never used; write {{{name}}} where it counts"
                 )
         try:
-            story = self._story(scenario.name)
-            for choice in story.mixture:
-                self._check_part(choice)
+            self._story(scenario.name)
         except NoScenario as error:
             raise _bad(path, document, error.place, error.what) from error
 
     def _check_part(self, choice: str) -> None:
         """Raise NoScenario where *choice* cannot be part of a mixture."""
+        place = ("mixture", choice)
+        known = self.scenarios.get(choice.split()[0]) if choice.split() else None
+        if known is not None and "mixture" in known.story:
+            raise NoScenario(f"{choice} is a mixture itself; name what it is made of", place)
         try:
-            mixed = self.story(choice).mixture
+            self.story(choice)
         except NoScenario as error:
-            raise NoScenario(str(error), ("mixture", choice)) from error
-        if mixed:
-            raise NoScenario(f"{choice} is a mixture itself; name what it is made of", ("mixture", choice))
+            raise NoScenario(str(error), place) from error
 
 
 def _folders(folder: Path | None) -> Iterator[list[Path]]:
@@ -190,9 +192,9 @@ def _bad(path: Path, document: Document, place: tuple[Any, ...], message: str) -
 def _as_filed(place: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     """*place* of a story as the place in the flat form, where the first act stands at the top."""
     place = place[1:] if place[:1] == ("story",) else place
-    if place[:1] == ("acts",) and isinstance(value, dict) and "when" in value and len(place) > 1:
-        number = place[1]
-        return place[2:] if number == 0 else ("acts", number - 1, *place[2:])
+    match place:
+        case ("acts", int(number), *rest) if isinstance(value, dict) and "when" in value:
+            return tuple(rest) if number == 0 else ("acts", number - 1, *rest)
     return place
 
 

@@ -68,14 +68,11 @@ class _Data(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     also: ClassVar[tuple[str, ...]] = ()
-    hidden: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _known(cls, data: Any) -> Any:
-        allowed = ", ".join([name for name in cls.model_fields if name not in cls.hidden] + list(cls.also))
-        if isinstance(data, cls):
-            return data
+        allowed = ", ".join([*cls.model_fields, *cls.also])
         if not isinstance(data, dict):
             raise ValueError(f"{str(data)[:60]!r} is no mapping; it takes {allowed}")
         unknown = next((key for key in data if key not in cls.model_fields), None)

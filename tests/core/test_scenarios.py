@@ -400,3 +400,9 @@ def test_every_failure_is_documented_under_its_own_name() -> None:
         {"Retry-After": "1"},
     )
     assert TaskNotFound("x").headers == {}
+
+
+def test_a_part_may_be_given_as_it_is() -> None:
+    """As an object, or as the mapping that makes it."""
+    assert Story(name="x", pace=Pace(by="polls")) == Story.model_validate({"name": "x", "pace": {"by": "polls"}})
+    assert Story.model_validate(Story(name="x")) == Story(name="x")

@@ -73,6 +73,7 @@ def test_a_key_names_its_scenario(account: Any, key: str, name: str) -> None:
         ("failed speed=3", "has no param 'speed'; it has at, code"),
         ("failed code=oops", "'oops' is no task error code; there are content_policy_violation"),
         ("failed at=100", "less than or equal to 99"),
+        ("chaos by=3", "pace.by: should be 'time' or 'polls', not '3'"),
         ("failed oops", "write it like code=service_error"),
         ("redirect location=a\tb", "write it like code=service_error"),
     ],
