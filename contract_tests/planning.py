@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
 
 from contract_tests.drivers import real
 from contract_tests.drivers.plan import every_case
@@ -29,7 +28,7 @@ def print_plan(wanted: Wanted, console: Console) -> None:
     target = Target(base, wanted.asked.key, mode, beside=frozenset({"getCredits", "listTasks"}))
     recorder = Recorder(keys=[wanted.asked.key])
     line = Line(target, wanted.contract, recorder, Wire(), Guard(lambda _: 0.0))
-    console.print(f"plan for {base}, mode {mode}; nothing is sent now", highlight=False)
+    console.print(f"plan for {base}, mode {mode}; nothing is sent now", highlight=False, soft_wrap=True)
     with Room(line, wanted.options) as room:
         if mode == "fake":
             _print_fake(room, console)
@@ -55,6 +54,7 @@ def _print_real(room: Room, wanted: Wanted, console: Console) -> None:
         f"expected: ${expected:.2f}; at worst ${worst:.2f}, because the run stops at the first accepted negative "
         f"(${sum(step.worst_usd for step in steps):.2f} if it did not)",
         highlight=False,
+        soft_wrap=True,
     )
     cap = wanted.money.max_usd
     if cap is not None:
@@ -64,25 +64,27 @@ def _print_real(room: Room, wanted: Wanted, console: Console) -> None:
 
 
 def _table(steps: Iterable[Step], console: Console) -> None:
-    table = Table("call", "what", "rules", "expected $", "worst $", box=None, pad_edge=False)
+    """A line a call: expected and worst charge, the call, the rules it serves, what is bent."""
+    _line(console, "expected", "worst", "call", "rules and what is sent")
     for step in steps:
-        table.add_row(
-            f"{step.method} {step.path}", step.what.replace("[", "\\["), ",".join(step.rules),
-            f"{step.expected_usd:.2f}", f"{step.worst_usd:.2f}",
-        )  # fmt: skip
-    console.print(table, highlight=False)
+        served = f"{','.join(step.rules) or '-'}  {step.what}"
+        _line(console, f"${step.expected_usd:.2f}", f"${step.worst_usd:.2f}", f"{step.method} {step.path}", served)
+
+
+def _line(console: Console, expected: str, worst: str, call: str, rest: str) -> None:
+    text = f"{expected:>8}  {worst:>6}  {call:<32}  {rest}"
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_fake(room: Room, console: Console) -> None:
     """A fake costs nothing, so its plan is the list of cases, and of the near misses among them."""
-    table = Table("case", "rules", "needs", "expected $", "worst $", box=None, pad_edge=False)
     for case in every_case(room):
-        table.add_row(case.name, ",".join(case.rules), ",".join(case.needs), "0.00", "0.00")
-    console.print(table, highlight=False)
+        needs = f" (needs {', '.join(case.needs)})" if case.needs else ""
+        _line(console, "$0.00", "$0.00", f"case {case.name}", ",".join(case.rules) + needs)
     create = room.contract.named("createVideo").template
     misses = near_misses(room.contract, room.body())
     _table(
         [Step("POST", create, near.rules, f"{near.field or 'body'}: {str(near.value)[:60]!r}") for near in misses],
         console,
     )
-    console.print("expected: $0.00; at worst $0.00: a fake bills nothing", highlight=False)
+    console.print("expected: $0.00; at worst $0.00: a fake bills nothing", highlight=False, soft_wrap=True)

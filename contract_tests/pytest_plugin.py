@@ -46,7 +46,7 @@ def kling_run(request: pytest.FixtureRequest) -> "Run":
         pytest.skip("no server to judge: give --kling-target")
     from contract_tests.drivers import real
     from contract_tests.drivers.room import QUICK, Options
-    from contract_tests.drivers.running import Money, Wanted, make_history
+    from contract_tests.drivers.running import Money, Wanted, for_servers, make_history
     from contract_tests.judging import again, judge_history
     from contract_tests.target import Asked
     from contract_tests.verdicts import Choice, SetupError
@@ -63,9 +63,10 @@ def kling_run(request: pytest.FixtureRequest) -> "Run":
     )
     key, second = _given(config, "--kling-api-key"), _given(config, "--kling-second-key")
     asked = Asked(url=url, key=key, second_key=second, mode=mode or None)
+    choice = for_servers(Choice())
     try:
-        made = make_history(Wanted(asked, options, Money(float(cap) if cap else None)), Choice())
-        return judge_history(made.recorder.events, Choice(), again("server", [url]))
+        made = make_history(Wanted(asked, options, Money(float(cap) if cap else None)), choice)
+        return judge_history(made.recorder.events, choice, again("server", [url]))
     except SetupError as error:
         pytest.exit(f"kling-contract: {error}", returncode=2)
 

@@ -112,9 +112,15 @@ def _exchange(
             connection.putheader("Content-Length", str(len(body)))
         connection.endheaders()
         sending = _send_body(connection, body)
-        return _answer(connection, limits, sending)
+        reply = _answer(connection, limits, sending)
+        # Cut by our own deadline, an answer may look like one that just ended.
+        return _too_late(limits) if late.is_set() else reply
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return Reply(lost="timeout", detail=f"no answer within {limits.seconds:g} s") if late.is_set() else _lost(error)
+        return _too_late(limits) if late.is_set() else _lost(error)
+
+
+def _too_late(limits: Limits) -> Reply:
+    return Reply(lost="timeout", detail=f"no whole answer within {limits.seconds:g} s")
 
 
 def _names(headers: Headers, wanted: str) -> bool:
@@ -139,12 +145,14 @@ def _answer(connection: http.client.HTTPConnection, limits: Limits, sending: OSE
             raise sending from None
         raise
     kept, size = bytearray(), 0
-    while block := response.read(_BLOCK):
+    while block := response.read1(_BLOCK):
         size += len(block)
         kept += block[: limits.answer - len(kept)]
         if size > limits.answer:
             cut = Reply(response.status, tuple(response.getheaders()), bytes(kept), "too large")
             return Reply(cut.status, cut.headers, cut.body, cut.lost, f"an answer of more than {limits.answer} bytes")
+    if response.length:
+        return Reply(lost="cut", detail=f"the answer ended {response.length} bytes early")
     return Reply(response.status, tuple(response.getheaders()), bytes(kept))
 
 

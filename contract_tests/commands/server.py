@@ -12,7 +12,7 @@ from rich.console import Console
 
 from contract_tests.drivers import real
 from contract_tests.drivers.room import QUICK, Options
-from contract_tests.drivers.running import Money, Wanted, make_history
+from contract_tests.drivers.running import Money, Wanted, for_servers, make_history
 from contract_tests.judging import finish, judge_history
 from contract_tests.options import chosen, common, variable
 from contract_tests.planning import print_plan
@@ -79,7 +79,7 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
     A target that is not on this machine and offers no control protocol is taken for the real service: nothing is spent
     without --mode paid and --max-usd.
     """
-    choice = chosen(**given)
+    choice = for_servers(chosen(**given))
     console = Console()
     # In CI nothing is left to chance: the same commit draws the same calls.
     fresh = 0 if os.environ.get("CI") else secrets.randbelow(2**32)

@@ -13,6 +13,7 @@ from contract_tests.guard import Guard, Price, Stopped
 from contract_tests.history import Recorder
 from contract_tests.labels import Topic
 from contract_tests.receiver import write_authority
+from contract_tests.rules.rulebook import rules
 from contract_tests.session import Line
 from contract_tests.target import Asked, Target, choose_mode, discover, origin_of, services_of
 from contract_tests.verdicts import Choice, SetupError, book_of
@@ -97,6 +98,12 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
             f"creates sent: {spent.sent}, accepted: {spent.accepted}; may have cost ${spent.usd:.2f} at worst"
         )
     return made
+
+
+def for_servers(choice: Choice) -> Choice:
+    """*choice* without the rules for clients, which no server can show."""
+    clients = {rule.id for rule in rules(shipped()).values() if rule.for_clients}
+    return replace(choice, skip=choice.skip | (clients - choice.only))
 
 
 def _guard(wanted: Wanted, target: Target) -> Guard:
