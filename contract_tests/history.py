@@ -309,6 +309,8 @@ class Recorder:
             fields["who"] = self.mask.token(event.who)
         elif isinstance(event, Exchange):
             fields["who"] = self.mask.who(event.request.headers)
+        if isinstance(event, Note):
+            fields["data"] = self._masked(event.data)
         if isinstance(event, Exchange) and event.probe is not None:
             fields["probe"] = replace(event.probe, value=self._masked(event.probe.value))
         with self._lock:
@@ -320,7 +322,7 @@ class Recorder:
 
     def note(self, topic: Topic, *, who: str = "", case: str = "", **data: Any) -> Note:
         """Append a note; *data* is searched for keys."""
-        return self.add(Note(topic=topic, who=who, case=case, data=self._masked(data)))
+        return self.add(Note(topic=topic, who=who, case=case, data=data))
 
     def _masked(self, value: Any) -> Any:
         return orjson.loads(self.mask.text(orjson.dumps(value, default=repr).decode()))

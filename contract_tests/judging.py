@@ -10,7 +10,8 @@ from contract_tests.contract import Contract, shipped
 from contract_tests.history import AnyEvent
 from contract_tests.reports import files, terminal
 from contract_tests.rules.registry import judge_all
-from contract_tests.verdicts import Choice, Run, book_of, decide
+from contract_tests.rules.rulebook import Rule
+from contract_tests.verdicts import CLIENT, DRIVEN, Choice, Run, book_of, decide, run_facts
 
 
 def judge_history(
@@ -23,7 +24,15 @@ def judge_history(
     """
     contract = contract or shipped()
     kept = tuple(events)
-    return decide(kept, judge_all(kept, contract, book_of(contract, choice)), contract, choice, rerun)
+    book = [rule for rule in book_of(contract, choice) if fits(rule, str(run_facts(kept).get("mode", "")))]
+    return decide(kept, judge_all(kept, contract, book), contract, choice, rerun)
+
+
+def fits(rule: Rule, mode: str) -> bool:
+    """Whether *rule* is judged in a history of *mode*: a client's or a server's, or both in a recording of others."""
+    if mode == CLIENT:
+        return rule.for_clients
+    return not rule.for_clients or mode not in DRIVEN
 
 
 def finish(run: Run, folder: Path | None, console: Console) -> int:

@@ -56,6 +56,15 @@ class Topic(StrEnum):
     """feature, reason: the server declares a feature and lacks it."""
     STOPPED = "stopped"
     """reason: a cap of money or time ended the run."""
+    CASE = "case"
+    """One story of the client lab, before anything happened: story, scenario, right (what is right at its end), request,
+    base_url, elsewhere (origins that are not the service's), deadline and min_poll (seconds that the client was told)."""
+    TOLD = "told"
+    """What one process of a client said and left behind, see `lab.told.Told`; once for each process of a case."""
+    ELSEWHERE = "elsewhere"
+    """untrusted, connections: how often a client connected to the server whose certificate nobody trusts."""
+    SERVED = "served"
+    """task_id, url, size, sha256: what a link serves when nothing is wrong, fetched by the kit after the case."""
 
 
 class When(StrEnum):

@@ -50,11 +50,16 @@ class Mask:
         if not key or token == key:
             return token
         with self._lock:
-            for spelling in (key, quote(key, safe=""), base64.b64encode(key.encode()).decode()):
+            for spelling in self.spellings(key):
                 self._spellings[spelling] = token
             longest_first = sorted(self._spellings, key=lambda text: (-len(text), text))
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
         return token
+
+    @staticmethod
+    def spellings(key: str) -> tuple[str, ...]:
+        """The ways in which *key* may be written: as it is, in a URL, in base64."""
+        return tuple(dict.fromkeys((key, quote(key, safe=""), base64.b64encode(key.encode()).decode())))
 
     def text(self, text: str) -> str:
         """*text* without keys."""

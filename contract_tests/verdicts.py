@@ -16,6 +16,10 @@ from contract_tests.rules.rulebook import Level, Rule, rules
 
 REAL = ("readonly", "paid")
 """Modes in which the target is taken for the real service."""
+DRIVEN = ("fake", *REAL)
+"""Modes in which the kit itself was the client."""
+CLIENT = "client"
+"""The mode of a history of the client lab."""
 
 
 class SetupError(Exception):
@@ -231,6 +235,8 @@ def _verdict(
 
 
 def _why_not(rule: Rule, mode: str) -> str:
+    if rule.for_clients and mode != CLIENT:
+        return "needs the client lab"
     if mode == "readonly" and "R0" not in rule.where:
         return "needs a create that is billed" if "R$" in rule.where else "needs a fake with the control protocol"
     if mode == "paid" and not {"R0", "R$"} & set(rule.where):

@@ -5,12 +5,27 @@ from types import MappingProxyType
 
 from contract_tests.contract import Contract
 from contract_tests.history import AnyEvent
-from contract_tests.rules import auth, billing, callbacks, lifecycle, links, refusals, validation, wire
+from contract_tests.rules import (
+    auth,
+    billing,
+    callbacks,
+    client_money,
+    client_polling,
+    client_request,
+    client_result,
+    client_webhook,
+    lifecycle,
+    links,
+    refusals,
+    validation,
+    wire,
+)
 from contract_tests.rules.judging import JUDGES, Finding, Judge, Judgement
 from contract_tests.rules.rulebook import Rule
 from contract_tests.view import View
 
 MODULES = (wire, validation, refusals, lifecycle, callbacks, links, auth, billing)
+CLIENT_MODULES = (client_request, client_money, client_polling, client_result, client_webhook)
 
 judges: Mapping[str, Judge] = MappingProxyType(JUDGES)
 """Rule id to judge, of every rule that has one."""

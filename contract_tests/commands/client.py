@@ -1,0 +1,159 @@
+"""`kling-contract client -- COMMAND`: put a client through the lab's stories, judge what it did."""
+
+import shlex
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from contract_tests.contract import Contract, shipped
+from contract_tests.history import Recorder
+from contract_tests.judging import finish, judge_history
+from contract_tests.labels import Topic
+from contract_tests.lab import stories as catalogue
+from contract_tests.lab.adapters.command import CommandAdapter
+from contract_tests.lab.adapters.jsonl import JsonlAdapter
+from contract_tests.lab.lab import Ended, Pace
+from contract_tests.lab.run import run
+from contract_tests.lab.stories import Story
+from contract_tests.lab.surroundings import bare
+from contract_tests.lab.told import Adapter
+from contract_tests.options import chosen, common, variable
+from contract_tests.rules.rulebook import rules
+from contract_tests.verdicts import CLIENT, Choice, SetupError, book_of
+
+_STARTS = 8.0
+_READS = 10
+"""The default deadline: some seconds to start, and so many pauses of the least length, which is more than any story takes."""
+
+
+def _option(name: str, **more: Any) -> Callable[[Any], Any]:
+    return click.option(name, envvar=variable(name.removeprefix("--")), **more)
+
+
+_OPTIONS = (
+    _option("--adapter", type=click.Choice(["command", "jsonl"]), default="command", show_default=True,
+            help="command: a process a story. jsonl: one program that speaks JSON lines."),
+    click.option("--story", "names", multiple=True, metavar="NAME", help="Only this story; repeatable. `--stories` lists them."),
+    click.option("--stories", "listing", is_flag=True, help="List the stories and stop."),
+    _option("--min-poll", type=click.FloatRange(min=0, min_open=True), metavar="S",
+            help="The pause between reads that the client was told to keep. Default: the profile's, or what an adapter declares."),
+    _option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="S",
+            help="When the client gives up: told as {deadline} and KLING_DEADLINE. Default: from --min-poll."),
+    _option("--name", default="", metavar="NAME", help="What the report calls the client."),
+    click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
+                 help="For clients with the service's addresses built in: HTTPS under its own host names."),
+)  # fmt: skip
+
+
+def _options(command: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@_options
+@common
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
+def command(words: tuple[str, ...], report: Path | None, listing: bool, **given: Any) -> int:
+    """Judge a client: run COMMAND in every story, against a fake that misbehaves.
+
+    {base_url} {api_key} {image} {prompt} {quality} {duration} {out} {callback_url} {callback_port} {deadline} in COMMAND are
+    filled in; KLING_BASE_URL, KLING_API_KEY, KLING_IMAGE, KLING_OUT and their kin say the same. The client exits 0 when it has the
+    video, 1 to 63 when it failed and said so, 77 when it cannot do the case. It reaches nothing but this machine.
+    """
+    contract, console = shipped(), Console()
+    every = catalogue.load(contract)
+    if listing:
+        return _list(every, console)
+    if not words:
+        raise click.UsageError("name the client's command after --")
+    choice = _for_clients(chosen(**given), contract)
+    chosen_stories = _chosen(every, given["names"], choice, contract)
+    recorder = Recorder()
+    name = given["name"] or Path(words[0]).name
+    make, pace = _adapter(words, given, contract)
+    target = {"target": name, "mode": CLIENT, "contract": contract.version, "features": [given["adapter"]]}
+    recorder.note(Topic.RUN, **target, min_poll=pace.min_poll, deadline=pace.deadline)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("stories", total=len(chosen_stories))
+
+        def tell(over: Ended) -> None:
+            progress.update(bar, advance=1, description=over.story.name)
+
+        run(chosen_stories, contract, recorder, make, pace, impersonate=given["impersonate"], tell=tell)
+    again = _again(words, given)
+    return finish(judge_history(recorder.events, choice, again, contract), report, console)
+
+
+def _list(every: dict[str, Story], console: Console) -> int:
+    width = max(map(len, every))
+    for story in every.values():
+        console.print(f"{story.name:<{width}}  {story.summary}  [dim]{', '.join(story.rules)}[/dim]", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _for_clients(choice: Choice, contract: Contract) -> Choice:
+    """*choice*, once it is known to leave a rule for clients.
+
+    Raises:
+        SetupError: it leaves none.
+    """
+    if not any(rule.for_clients for rule in book_of(contract, choice)):
+        raise SetupError("--only and --skip leave no rule for clients")
+    return choice
+
+
+def _chosen(every: dict[str, Story], names: tuple[str, ...], choice: Choice, contract: Contract) -> list[Story]:
+    """The stories that were named, else those that the chosen rules need.
+
+    Raises:
+        SetupError: there is no such story.
+    """
+    unknown = sorted(set(names) - set(every))
+    if unknown:
+        raise SetupError(f"no such story: {', '.join(unknown)}; `kling-contract client --stories` lists them")
+    if names:
+        return [every[name] for name in dict.fromkeys(names)]
+    wanted = [rule.id for rule in book_of(contract, choice) if rule.for_clients]
+    return catalogue.serving(every.values(), wanted)
+
+
+def _adapter(
+    words: tuple[str, ...], given: dict[str, Any], contract: Contract
+) -> tuple[Callable[[Path], Adapter], Pace]:
+    """How the adapter is made, and the pace that it was told."""
+    if given["adapter"] == "command":
+        adapter = CommandAdapter(words, contract)
+        return (lambda _folder: adapter), _pace(given, contract)
+    def make(folder: Path) -> Adapter:
+        return JsonlAdapter(words, folder, bare(folder), kit=version("klingkit"))
+
+    return make, _pace(given, contract)
+
+
+def _pace(given: dict[str, Any], contract: Contract) -> Pace:
+    least = given["min_poll"] or float(rules(contract)["CP-01"].params["real"])
+    return Pace(least, given["deadline"] or round(_STARTS + _READS * least, 1))
+
+
+def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str], str]:
+    """A giver of rerun commands: the stories that show one rule."""
+    shown = ("adapter", "min_poll", "deadline", "impersonate")
+    options: list[str] = []
+    for name in shown:
+        value = given[name]
+        if value is True:
+            options.append(f"--{name.replace('_', '-')}")
+        elif value and value != "command":
+            options += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+
+    def again(rule_id: str) -> str:
+        return shlex.join(["kling-contract", "client", *options, "--only", rule_id, "--", *words])
+
+    return again

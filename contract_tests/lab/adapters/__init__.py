@@ -1,0 +1,1 @@
+"""How a client is driven: as a command, over JSON lines, or as a function."""

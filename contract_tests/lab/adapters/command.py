@@ -1,0 +1,144 @@
+"""The default adapter: a command line with placeholders and variables."""
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from contract_tests.contract import Contract
+from contract_tests.lab import process
+from contract_tests.lab.stories import Story
+from contract_tests.lab.told import CANNOT, Order, Told, described, found_in, last, small_texts
+from contract_tests.masking import Mask
+from contract_tests.verdicts import SetupError
+
+PLACEHOLDERS = (
+    "base_url", "api_key", "image", "prompt", "quality", "duration", "out", "callback_url", "callback_port", "deadline",
+)  # fmt: skip
+_HOLE = re.compile(r"\{([a-z_]+)\}")
+RESULT = "result.json"
+"""Name of the result file, outside the client's own folder."""
+_RESULT_CAP = 1 << 20
+
+
+class CommandAdapter:
+    """Runs `command`, a process a case. Placeholders are filled in; variables say the same.
+
+    here: the folder that relative paths in the command are relative to; each case has a working folder of its own.
+
+    Raises:
+        SetupError: there is no such program, or a placeholder that is none.
+    """
+
+    parallel = 1000
+
+    def __init__(self, command: Sequence[str], contract: Contract, here: Path | None = None) -> None:
+        self.command = rooted(command, here or Path.cwd())
+        self._contract = contract
+        unknown = sorted({hole for word in command for hole in _HOLE.findall(word)} - set(PLACEHOLDERS))
+        if unknown:
+            raise SetupError(f"no such placeholder: {{{unknown[0]}}}; there are {', '.join(PLACEHOLDERS)}")
+
+    def unable(self, story: Story) -> str:
+        """A command line has no words for a member that the contract does not name."""
+        if "aspect-ratio" in story.needs and not any("aspect" in word for word in self.command):
+            return "a command has no placeholder for aspect_ratio; --adapter jsonl has"
+        return ""
+
+    def run(self, order: Order) -> Told:
+        """Run the command for *order*.
+
+        Raises:
+            SetupError: it cannot be started.
+        """
+        result = order.folder.parent / f"{order.job}-{RESULT}"
+        mark = f"KLING_CASE_TOKEN={order.api_key[-12:]}-{order.job}"
+        environment = {**order.environment, "KLING_RESULT": str(result), **dict([mark.split("=", 1)])}
+        needles = spellings(order.api_key)
+        ran = process.run(
+            self._words(order), folder=order.folder, environment=environment, patience=order.deadline + order.grace,
+            stop=order.stop, needles=needles, mark=mark,
+        )  # fmt: skip
+        told = Told(
+            job=order.job, exit=ran.exit, signal=ran.signal, ended=ran.ended, seconds=ran.seconds, children=ran.children,
+            stdout=last(bytes(ran.stdout.kept)), stderr=last(bytes(ran.stderr.kept)),
+            output_bytes=ran.stdout.size + ran.stderr.size, said=result_of(result),
+        )  # fmt: skip
+        told.leaks += [name for name, tap in (("stdout", ran.stdout), ("stderr", ran.stderr)) if tap.found]
+        if ran.exit == CANNOT:
+            told.cannot = (told.stderr or told.stdout).strip()[-200:] or f"exit code {CANNOT}"
+        look_around(order, told)
+        return told
+
+    def close(self) -> None:
+        """Nothing outlives a case."""
+
+    def _words(self, order: Order) -> list[str]:
+        values = self._values(order)
+        return [_HOLE.sub(lambda hole: values[hole[1]], word) for word in self.command]
+
+    def _values(self, order: Order) -> dict[str, str]:
+        asked, contract = order.request, self._contract
+        return {
+            "base_url": order.base_url,
+            "api_key": order.api_key,
+            "image": order.image,
+            "prompt": str(asked.get("prompt", "")),
+            "quality": str(asked.get("quality", contract.quality_default)),
+            "duration": str(asked.get("duration", contract.duration_default)),
+            "out": str(order.out),
+            "callback_url": order.callback_url,
+            "callback_port": str(order.callback_port),
+            "deadline": f"{order.deadline:g}",
+        }
+
+
+def rooted(command: Sequence[str], here: Path) -> list[str]:
+    """*command* with its program, and words that are files, as absolute paths: it runs in a folder of its own.
+
+    Raises:
+        SetupError: there is no such program.
+    """
+    program = command[0]
+    path = here / program
+    if "/" in program and path.is_file():
+        found: str | None = str(path)
+    else:
+        found = shutil.which(program)
+    if found is None:
+        raise SetupError(f"{program}: there is no such command")
+    rest = [str(here / word) if "{" not in word and "/" in word and (here / word).is_file() else word for word in command[1:]]
+    return [found, *rest]
+
+
+def spellings(key: str) -> list[bytes]:
+    """The key as it may stand in an output."""
+    return [text.encode() for text in Mask.spellings(key)]
+
+
+def look_around(order: Order, told: Told) -> None:
+    """Note the files that were left, and the key in them."""
+    files = found_in(order.folder)
+    told.files = described(order.folder, files)
+    needles = spellings(order.api_key)
+    for name, text in small_texts(order.folder, files).items():
+        if any(needle in text for needle in needles):
+            told.leaks.append(name)
+
+
+def result_of(path: Path) -> dict[str, Any] | None:
+    """The result file; None where there is none or it is no JSON object."""
+    try:
+        with path.open("rb") as file:
+            found: Any = orjson.loads(file.read(_RESULT_CAP))
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return known(found) if isinstance(found, dict) else None
+
+
+def known(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a result that mean something."""
+    return {name: found[name] for name in ("outcome", "task_id", "effects", "error", "files") if name in found}

@@ -1,0 +1,301 @@
+"""One story, run: the seam that everything above the lab stands on.
+
+`Lab.run_story(story, adapter)` gives the events of one case, whoever drives the client: a command, an adapter over JSON
+lines, or a function in this process.
+"""
+
+import secrets
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from contract_tests.contract import Contract
+from contract_tests.control import ControlFailed
+from contract_tests.history import AnyEvent, Callback, Exchange, Note, Recorder, wall
+from contract_tests.lab.elsewhere import FORGED_VIDEO, PLAIN_HTTP, Elsewhere, free_port
+from contract_tests.lab.fake import Fake
+from contract_tests.lab.forging import Forger, listens, wait_for
+from contract_tests.lab.journal import Reader
+from contract_tests.lab.stories import Story, filled
+from contract_tests.lab.surroundings import environment
+from contract_tests.lab.told import Adapter, Order, Told, found_in, small_texts
+from contract_tests.labels import Topic
+from contract_tests.wire import Limits, Wire
+
+IMAGE = "https://image.test/300x300.png"
+"""A first frame that the fake draws itself."""
+GRACE = 4.0
+"""Seconds after its deadline in which a client may still end by itself: start-up, a last read and tidying up, on a busy machine."""
+_AFTER_CREATE = 0.12
+"""Seconds between an answered create and the kill: enough to write a file, too little to wait for a first read."""
+_LAST_BYTE = 8 << 20
+NOBODY = "nobody's"
+"""The case of calls that carried no case's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the client was told: seconds between reads, and until it gives up."""
+
+    min_poll: float
+    deadline: float
+
+
+@dataclass(slots=True)
+class Case:
+    """What a run of one story gathers."""
+
+    story: Story
+    key: str
+    folder: Path
+    stop: threading.Event = field(default_factory=threading.Event)
+    events: list[AnyEvent] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def keep(self, event: AnyEvent) -> None:
+        """Take an event in, from any thread."""
+        with self.lock:
+            self.events.append(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A case that is over. called: whether the client ever called the fake; hooked: whether a create named a callback."""
+
+    story: Story
+    told: tuple[Told, ...]
+    events: tuple[AnyEvent, ...]
+    called: bool
+    hooked: bool
+
+    @property
+    def unable(self) -> str:
+        """Why it shows nothing; empty when it does."""
+        reasons = [told.cannot for told in self.told if told.cannot]
+        if reasons:
+            return f"the client cannot do it: {reasons[0]}"
+        if "webhook" in self.story.needs and not self.hooked:
+            return "the client registered no callback: its command names none"
+        return ""
+
+
+class Lab:
+    """Runs stories against one fake.
+
+    recorder: masks keys and gives the clocks; `run_story` appends the case's events to it, in order and all at once.
+    """
+
+    def __init__(self, fake: Fake, contract: Contract, recorder: Recorder, folder: Path, pace: Pace) -> None:
+        self.fake, self.contract, self.recorder, self.folder, self.pace = fake, contract, recorder, folder, pace
+        self._wire = Wire(verify=fake.variables.get("SSL_CERT_FILE", ""))
+        began = wall().at - recorder.mono()
+        self._reader = Reader(recorder, origin=fake.origin, links=fake.link_origin, began=began)
+        self._accounts: set[str] = set()
+        self._gathering = threading.Lock()
+
+    def run_story(self, story: Story, adapter: Adapter) -> Ended:
+        """Put the client of *adapter* through *story*; the events are in the recorder when it returns."""
+        key = f"sk-lab-{secrets.token_hex(12)}"
+        self.recorder.mask.learn(key)
+        folder = self.folder / f"{story.name}-{key[-6:]}"
+        folder.mkdir(parents=True)
+        case = Case(story, key, folder)
+        with ExitStack() as stack:
+            beside = stack.enter_context(Elsewhere(self.recorder, case.keep, story.name))
+            hidden = None
+            if story.base == "untrusted":
+                hidden = stack.enter_context(Elsewhere(self.recorder, case.keep, story.name, tls=True))
+            order = self._order(case, beside, hidden)
+            self._prepare(case, order, beside)
+            self._drive(case, order, adapter, beside)
+            if hidden is not None:
+                case.keep(self._touched(case, hidden))
+        return self._close(case)
+
+    def strays(self) -> list[AnyEvent]:
+        """Write down the calls that no case's key was sent with, and answer them; once, at the end."""
+        entries = self.fake.control.call("GET", "/journal")["entries"]
+        strange = [entry for entry in entries if entry.get("kind") == "exchange" and entry["account"] not in self._accounts]
+        return [self.recorder.add(event) for event in self._reader.events(strange, case=NOBODY, key="")]
+
+    def _touched(self, case: Case, hidden: Elsewhere) -> Note:
+        data = {"untrusted": hidden.origin, "connections": hidden.touched}
+        return Note(topic=Topic.ELSEWHERE, data=data, case=case.story.name, mono=self.recorder.mono())
+
+    def _order(self, case: Case, beside: Elsewhere, hidden: Elsewhere | None) -> Order:
+        story = case.story
+        bases = {"fake": self.fake.origin, "plain-http": PLAIN_HTTP, "untrusted": hidden.origin if hidden else ""}
+        port = free_port()
+        host = f"{case.key[-12:]}.hooks.example.com"
+        work = case.folder / "work"
+        work.mkdir()
+        request = {"image_start": IMAGE, **story.request}
+        url = str(request.pop("callback_url", f"https://{host}/callback/{case.key[-8:]}"))
+        order = Order(
+            case=story.name, job=1, base_url=bases[story.base], api_key=case.key, request=request, folder=work,
+            out=work / "video.mp4", deadline=round(self.pace.deadline * story.share, 3), grace=GRACE, callback_url=url,
+            callback_port=port,
+        )  # fmt: skip
+        return self._dressed(order, beside)
+
+    def _dressed(self, order: Order, beside: Elsewhere) -> Order:
+        proxy = beside.origin.partition("://")[2]
+        variables = self.fake.variables
+        control = f"{self.fake.origin}/__mock"
+        return replace(order, environment=environment(order, control_url=control, proxy=proxy, variables=variables))
+
+    def _prepare(self, case: Case, order: Order, beside: Elsewhere) -> None:
+        """Tell the fake what to do, and the history what is right."""
+        story, control = case.story, self.fake.control.of(case.key)
+        facts = {"elsewhere": beside.origin, "create_path": self.contract.named("createVideo").template}
+        params = filled(story.params, {**facts, "forged_video": beside.origin + FORGED_VIDEO})
+        if story.scenario:
+            times = story.jobs if story.flow == "many" else 2
+            queued = {"name": story.scenario, "params": params, "times": times}
+            control.call("POST", "/scenarios/next", queued)
+        control.relays({_origin(order.callback_url): f"http://127.0.0.1:{order.callback_port}"})
+        data = {
+            "story": story.name, "summary": story.summary, "rules": list(story.rules), "scenario": story.scenario,
+            "params": params, "right": story.right.model_dump(mode="json"), "request": _short(story.request),
+            "flow": story.flow, "jobs": story.jobs, "forge": list(story.forge), "base": story.base,
+            "base_url": order.base_url, "api": self.fake.origin, "links": self.fake.link_origin,
+            "elsewhere": beside.origin, "callback_url": order.callback_url[:200], "deadline": order.deadline,
+            "grace": order.grace, "min_poll": self.pace.min_poll,
+        }  # fmt: skip
+        case.keep(Note(topic=Topic.CASE, who=case.key, case=story.name, data=data, mono=self.recorder.mono()))
+
+    def _drive(self, case: Case, order: Order, adapter: Adapter, beside: Elsewhere) -> None:
+        """Run the client as the story's flow has it, forging callbacks beside it."""
+        over = threading.Event()
+        forging = threading.Thread(target=self._forge, args=(case, order, beside, over), daemon=True)
+        forging.start()
+        try:
+            for batch in self._batches(case, order, beside):
+                with ThreadPoolExecutor(len(batch)) as pool:
+                    told = list(pool.map(adapter.run, batch))
+                self._look_for_ids(case, batch, told)
+                case.told += told
+        finally:
+            over.set()
+            forging.join(self.contract.timeout)
+
+    def _look_for_ids(self, case: Case, batch: list[Order], told: list[Told]) -> None:
+        """Note where the ids of the case's tasks can be read now: the next batch may write more."""
+        tasks = [str(task["id"]) for task in self._tasks(case)]
+        for order, one in zip(batch, told, strict=True):
+            one.places = {task: _places(order, one, task) for task in tasks}
+
+    def _batches(self, case: Case, order: Order, beside: Elsewhere) -> list[list[Order]]:
+        """The orders of a flow: those of a batch run at once, batches one after the other."""
+        match case.story.flow:
+            case "twice":
+                return [[order, self._again(order, beside, 2, order.folder)]]
+            case "many":
+                folders = [case.folder / f"work{job}" for job in range(2, case.story.jobs + 1)]
+                for folder in folders:
+                    folder.mkdir()
+                more = [self._again(order, beside, job, folder) for job, folder in enumerate(folders, 2)]
+                return [[order, *more]]
+            case "killed":
+                threading.Thread(target=self._kill, args=(case, order), daemon=True).start()
+                return [[order], [self._again(order, beside, 2, order.folder)]]
+        return [[order]]
+
+    def _again(self, order: Order, beside: Elsewhere, job: int, folder: Path) -> Order:
+        fresh = replace(
+            order, job=job, folder=folder, out=folder / order.out.name, stop=threading.Event(), heard=threading.Event(),
+            listening=[], callback_port=order.callback_port if folder == order.folder else free_port(),
+        )  # fmt: skip
+        return self._dressed(fresh, beside)
+
+    def _kill(self, case: Case, order: Order) -> None:
+        """Stop the client soon after its create was answered."""
+        patience = threading.Event()
+        timer = threading.Timer(order.deadline + order.grace, patience.set)
+        timer.daemon = True
+        timer.start()
+        if wait_for(lambda: self._tasks(case), patience):
+            patience.wait(_AFTER_CREATE)
+            order.stop.set()
+        timer.cancel()
+
+    def _tasks(self, case: Case) -> list[dict[str, Any]]:
+        """The case's tasks as the control protocol shows them."""
+        try:
+            return list(self.fake.control.of(case.key).call("GET", "/tasks")["tasks"])
+        except ControlFailed:
+            return []
+
+    def _forge(self, case: Case, order: Order, beside: Elsewhere, over: threading.Event) -> None:
+        """Send the story's forged callbacks, once there is a task and somebody who listens."""
+        own = f"http://127.0.0.1:{order.callback_port}"
+        control = self.fake.control.of(case.key)
+        if wait_for(lambda: order.heard.is_set() or over.is_set() or not case.story.forge, over) and order.listening:
+            own = order.listening[0]
+            control.relays({_origin(order.callback_url): own})
+        if not case.story.forge:
+            return
+        tasks = wait_for(lambda: self._tasks(case), over)
+        if not tasks or not wait_for(lambda: listens(own), over):
+            return
+        forger = Forger(self.recorder, self._wire, case=case.story.name, url=order.callback_url, seconds=self.contract.timeout)
+        shown = {"id": tasks[0]["id"], "model": self.contract.model, "object": "video.generation.task", "type": "video",
+                 "created": int(tasks[0].get("created") or 0)}  # fmt: skip
+        for event in forger.send(case.story.forge, own, shown, beside.origin + FORGED_VIDEO):
+            case.keep(event)
+
+    def _close(self, case: Case) -> Ended:
+        """Gather what the server saw and what was left, and write it all down in order."""
+        entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
+        self._accounts.update(str(entry["account"]) for entry in entries)
+        seen = self._reader.events(entries, case=case.story.name, key=case.key)
+        served = self._served(case)
+        notes = [Note(topic=Topic.TOLD, who=case.key, case=case.story.name, data=told.data()) for told in case.told]
+        with case.lock:
+            live = list(case.events)
+        ordered = sorted([*live, *seen], key=lambda event: event.mono)
+        with self._gathering:
+            kept = [self.recorder.add(event) for event in (*ordered, *served, *notes)]
+        called = any(isinstance(event, Exchange) and event.url.startswith(self.fake.origin) for event in kept)
+        return Ended(case.story, tuple(case.told), tuple(kept), called, _hooked(kept))
+
+    def _served(self, case: Case) -> list[Note]:
+        """What the links of the case's tasks serve when nothing is wrong with them."""
+        found = []
+        for task in self._tasks(case):
+            for link in task.get("links") or ():
+                reply = self._wire.send("GET", link["url"], [], None, Limits(5.0, _LAST_BYTE))
+                if reply.status == 200 and not reply.lost and reply.body[4:8] == b"ftyp":
+                    whole = self.recorder.answer(200, (), reply.body).body
+                    data = {"task_id": task["id"], "url": link["url"], "size": whole.size, "sha256": whole.sha256}
+                    found.append(Note(topic=Topic.SERVED, who=case.key, case=case.story.name, data=data))
+        return found
+
+
+def _origin(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
+def _short(request: dict[str, Any]) -> dict[str, Any]:
+    """A request with its long texts cut, for the history."""
+    return {name: f"{value[:40]}… ({len(value)} characters)" if isinstance(value, str) and len(value) > 200 else value
+            for name, value in request.items()}  # fmt: skip
+
+
+def _places(order: Order, told: Told, task_id: str) -> list[str]:
+    """Where the id of a task can still be read."""
+    texts = {"stdout": told.stdout.encode(), "stderr": told.stderr.encode()}
+    texts |= small_texts(order.folder, found_in(order.folder))
+    return [name for name, text in texts.items() if task_id.encode() in text]
+
+
+def _hooked(events: Sequence[AnyEvent]) -> bool:
+    """Whether a create named a callback, or a callback arrived."""
+    creates = (event.request.body.text or "" for event in events if isinstance(event, Exchange) and event.method == "POST")
+    return any('"callback_url"' in text for text in creates) or any(isinstance(event, Callback) for event in events)

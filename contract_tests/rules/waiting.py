@@ -1,0 +1,58 @@
+"""How long clients wait, and how long they were asked to."""
+
+from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
+from statistics import median
+
+from contract_tests.rules.cases import Case
+from contract_tests.view import Call, View
+
+
+def asked_until(call: Call) -> float | None:
+    """The moment (Unix seconds) until which an answer asks to wait; None when it does not say."""
+    value = (call.header("retry-after") or "").strip()
+    if value.isdigit():
+        return call.event.ended_at + int(value)
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
+def is_date(call: Call) -> bool:
+    """Whether Retry-After is a date."""
+    value = (call.header("retry-after") or "").strip()
+    return bool(value) and not value.isdigit()
+
+
+def early(until: float, call: Call) -> float:
+    """Seconds by which *call* came before *until*; less than none when it came after."""
+    return until - call.event.at
+
+
+def by_task(case: Case) -> dict[str, list[Call]]:
+    """The reads of each task, in order."""
+    found: dict[str, list[Call]] = {}
+    for call in case.polls:
+        found.setdefault(call.path, []).append(call)
+    return found
+
+
+def gaps(calls: Iterable[Call]) -> list[float]:
+    """Seconds from each call to the next."""
+    times = [call.event.mono for call in calls]
+    return [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+
+
+def middle(values: list[float]) -> float:
+    """The median."""
+    return median(values)
+
+
+def floor(view: View, case: Case, *, real: float, lab: float) -> float:
+    """The least pause between reads: what the client was told, else the profile's."""
+    told = case.data.get("min_poll")
+    if told is not None:
+        return float(told)
+    servers = tuple(str(server["url"]) for server in view.contract.document["servers"])
+    return real if any(call.event.url.startswith(servers) for call in case.calls) else lab
