@@ -93,6 +93,8 @@ def _side_by_side(room: Room, cases: list[Case]) -> None:
 def _can(room: Room, case: Case) -> bool:
     """Whether the target has what *case* needs; a note says what it lacks."""
     lacks = [name for name in case.needs if name not in room.features]
+    if case.own and not room.target.accounts:
+        lacks.append("accounts")
     if lacks:
         reason = f"needs a fake with the control protocol ({', '.join(lacks)})"
         for rule in case.rules:

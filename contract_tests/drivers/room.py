@@ -34,6 +34,7 @@ class Case:
 
     rules: whom it serves, beside those that look at everything. needs: parts of the control protocol. run: what it does.
     alone: it watches the account's credits, so nothing else may happen on that account.
+    own: it leaves behind what must never be sent, so it needs an account of its own.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Case:
     needs: tuple[str, ...] = ()
     alone: bool = False
     creates: bool = True
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Deliberately broken servers, a small switch around a correct one each: proof that every rule can fail."""

@@ -1,0 +1,115 @@
+"""One trial: drive a mutant with the scripted run, judge it with the shipped contract, and see what was named."""
+
+import time
+import traceback
+from dataclasses import dataclass
+
+from contract_tests.contract import shipped
+from contract_tests.drivers.plan import every_case
+from contract_tests.drivers.room import Options, Room
+from contract_tests.drivers.running import Wanted, make_history
+from contract_tests.guard import Guard
+from contract_tests.history import Recorder
+from contract_tests.judging import judge_history
+from contract_tests.mutants.mutant import Mutant
+from contract_tests.mutants.serving import served
+from contract_tests.rules.rulebook import rules
+from contract_tests.session import Line
+from contract_tests.target import Asked, Target
+from contract_tests.verdicts import BROKEN, Choice, Run, SetupError, Verdict
+from contract_tests.wire import Wire
+
+COSTLY = frozenset({"callback-slow", "tiers"})
+"""Cases that take seconds, left out where a mutant does not name them: a slow receiver, and large videos."""
+_NAMED = (Verdict.FAIL, Verdict.WARN, Verdict.INFO)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What became of one mutant. named: every broken rule and its verdict, the first cause first; problem: why it is no proof.
+
+    mutant: empty for a correct server.
+    """
+
+    mutant: str
+    named: tuple[tuple[str, str], ...] = ()
+    problem: str = ""
+    seconds: float = 0.0
+
+    @property
+    def first(self) -> str:
+        """The rule that is named first; empty where none is."""
+        return self.named[0][0] if self.named else ""
+
+
+def usual_cases() -> frozenset[str]:
+    """The scripted cases that take no time to speak of."""
+    target = Target("http://127.0.0.1", "sk-none", "fake")
+    line = Line(target, shipped(), Recorder(), Wire(), Guard(lambda _: 0.0))
+    with Room(line, Options(quick=True)) as room:
+        return frozenset(case.name for case in every_case(room)) - COSTLY
+
+
+def drive(url: str, cases: frozenset[str], seed: int) -> Run:
+    """Judge the server at *url* by the cases named (empty: all of them)."""
+    wanted = Wanted(Asked(url=url, key=f"sk-selftest-{seed}"), Options(seed=seed, quick=True, cases=cases))
+    made = make_history(wanted, Choice())
+    return judge_history(made.recorder.events, Choice(), lambda rule: rule)
+
+
+def try_correct(url: str, seed: int) -> Trial:
+    """A correct server, driven with every case: nothing may be named."""
+    return _timed("", lambda: _peaceful(drive(url, frozenset(), seed)))
+
+
+def try_mutant(mutant: Mutant, correct: str, seed: int) -> Trial:
+    """A broken server: its rule must be named, and first, unless another stands before it by rights.
+
+    correct: the URL of a server that mutants share; seed: tells the accounts of one trial from those of another.
+    """
+
+    def trial() -> tuple[Run, str]:
+        with served(mutant, correct) as url:
+            run = drive(url, frozenset(mutant.cases) or usual_cases(), seed)
+        return run, _lacking(mutant, run)
+
+    return _timed(mutant.name, trial)
+
+
+def _timed(name: str, trial: "object") -> Trial:
+    began = time.perf_counter()
+    try:
+        assert callable(trial)
+        run, problem = trial()
+    except SetupError as error:
+        return Trial(name, (), f"could not be tried: {error}", time.perf_counter() - began)
+    except Exception as error:  # one trial that breaks leaves the others alone
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        problem = f"{type(error).__name__}: {error} ({place.filename.rpartition('/')[2]}:{place.lineno})"
+        return Trial(name, (), problem, time.perf_counter() - began)
+    named = tuple((outcome.rule.id, str(outcome.verdict)) for outcome in run.having(*_NAMED))
+    return Trial(name, named, problem, time.perf_counter() - began)
+
+
+def _peaceful(run: Run) -> tuple[Run, str]:
+    found = run.having(*_NAMED, Verdict.KIT_ERROR, Verdict.UNTESTABLE)
+    said = "; ".join(f"{outcome.rule.id} {outcome.verdict}: {outcome.seen}" for outcome in found)
+    return run, f"a correct server is blamed: {said}" if said else ""
+
+
+def _lacking(mutant: Mutant, run: Run) -> str:
+    """Why the trial proves nothing; empty when it does."""
+    broken = [outcome.rule.id for outcome in run.having(*_NAMED)]
+    failed = run.having(Verdict.KIT_ERROR)
+    outcome = next(outcome for outcome in run.outcomes if outcome.rule.id == mutant.rule)
+    wanted = BROKEN[rules(shipped())[mutant.rule].level]
+    if failed:
+        return f"the kit broke: {failed[0].rule.id} {failed[0].reason}"
+    if run.stopped:
+        return f"the run was stopped: {run.stopped}"
+    if outcome.verdict is not wanted:
+        return f"{mutant.rule} is {outcome.verdict} {outcome.reason}, not {wanted}; named: {', '.join(broken) or 'nothing'}"
+    if broken[0] != (mutant.behind or mutant.rule):
+        first = run.having(*_NAMED)[0]
+        return f"{broken[0]} is named before {mutant.rule}: expected {first.expected}, seen {first.seen}"
+    return ""
