@@ -92,6 +92,8 @@ class Line:
     guard: Guard
     limits: Limits = field(default_factory=Limits)
     pulse: Pulse = field(default_factory=Pulse)
+    clocks: dict[str, AccountClock] = field(default_factory=dict)
+    """One for each account, whichever cases use it."""
 
 
 class Session:
@@ -102,7 +104,9 @@ class Session:
         self.who = line.recorder.mask.learn(key)
         self.control: Control | None = line.target.control.of(key) if line.target.control else None
         steered = self.control if "clock" in line.target.features else None
-        self.clock = AccountClock(line.recorder, steered, who=self.who, case=case)
+        if key not in line.clocks:
+            line.clocks[key] = AccountClock(line.recorder, steered, who=self.who, case=case)
+        self.clock = line.clocks[key]
 
     @property
     def contract(self) -> Contract:

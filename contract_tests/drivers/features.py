@@ -75,12 +75,14 @@ def _cancel(room: Room, session: Session) -> None:
     _control(session).cancel(task)
     session.note(Topic.CANCELLED, task_id=task)
     state = session.read(task).state
+    session.credits()
     if state not in room.contract.terminal:
         raise ControlFailed(f"a cancelled task is {state or 'not there'}")
 
 
 def _credits(room: Room, session: Session) -> None:
     wanted = 1234
+    session.credits()
     _control(session).account(credits=wanted)
     if "getCredits" in room.target.beside:
         seen = balance_of(session.call("GET", room.contract.named("getCredits").template).body)
@@ -96,6 +98,7 @@ def _journal(room: Room, session: Session) -> None:
 
 
 def _wait(room: Room, session: Session) -> None:
+    session.credits()
     task = session.create(room.body(prompt="to be waited for")).task_id
     if not task:
         raise ControlFailed("no task to wait for")

@@ -73,7 +73,7 @@ class Run:
 
     def room_of_its_own(self, recorder: Recorder) -> Room:
         """The run's room with another history."""
-        line = replace(self.room.line, recorder=recorder)
+        line = replace(self.room.line, recorder=recorder, clocks={})
         return Room(line, replace(self.room.options, callback_base="", callback_ca=None))
 
 
@@ -98,6 +98,8 @@ def run(room: Room, choice: Choice) -> list[str]:
     Raises:
         Stopped: the target is gone.
     """
+    if room.target.control is not None and not room.target.accounts:
+        return ["machine: left out, because the target makes no accounts that a story could have to itself"]
     shared = Run(room, choice)
     machine = seeded(room.options.seed or 0)(type("DrawnStory", (Story,), {"shared": shared}))
     lines: list[str] = []

@@ -122,7 +122,10 @@ def tamed(drawn: Any, room: Room) -> Any:
     if "image_start" in body and "image_start" not in wrong:
         body["image_start"] = room.options.image
     if "callback_url" in body and "callback_url" not in wrong:
-        body["callback_url"] = f"https://{HOST}/drawn"
+        if room.target.accounts:  # whose clock stands still, so that nothing is ever sent there
+            body["callback_url"] = f"https://{HOST}/drawn"
+        else:
+            del body["callback_url"]
     duration = body.get("duration")
     if isinstance(duration, float) and duration.is_integer():
         body["duration"] = int(duration)

@@ -87,7 +87,7 @@ def images(room: Room, session: Session) -> None:
 CASES = (
     Case("accepted", ("SV-05", "SV-06", "SV-10", "SV-15"), accepted),
     Case("unknown-fields", ("SW-20",), unknown),
-    Case("addresses", ("SV-19", "SV-20"), addresses, needs=("relays", "clock")),
+    Case("addresses", ("SV-19", "SV-20"), addresses, needs=("relays", "clock"), own=True),
 )
 IMAGES = Case("images", ("SV-21", "SV-22", "SV-23", "SV-24", "SV-25", "SV-26"), images)
 """Needs a target that resolves the drawing host."""
