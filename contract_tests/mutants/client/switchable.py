@@ -1,0 +1,455 @@
+"""The client: create, wait, save; careful in every step unless its switch says otherwise."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import random
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from contract_tests.mutants.client.world import Lost, Reply, Setup, TooLong, World, retry_after
+
+EXITS = {"completed": 0, "failed": 3, "refused": 4, "gave_up": 5, "unknown": 6}
+WORDS = {400: "invalid", 401: "auth", 402: "balance", 403: "permission", 404: "not_found", 429: "rate"}
+REDIRECTS = (301, 302, 303, 307, 308)
+GONE = (403, 404, 410)
+TASK_ENDS = ("failed", "cancelled")
+
+
+class End(Exception):
+    """How it ended, if not with the video."""
+
+    def __init__(self, outcome: str, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome, self.kind, self.message = outcome, kind, message
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON in *body*; None where there is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+class Client:
+    """One request of the user. `run` carries it out; `heard` takes what arrives at the callback URL."""
+
+    def __init__(self, setup: Setup, world: World) -> None:
+        self.setup, self.world = setup, world
+        self.task_id, self.effects = "", 0
+        self.news = threading.Event()
+        self.heard_of: dict[str, dict[str, Any]] = {}
+        self.over = threading.Event()
+        self._again: list[dict[str, Any]] = []
+        self._until = world.clock() + setup.deadline
+        spread = 1 + 0.3 * random.random()  # noqa: S311 - jitter
+        self._pause = setup.pause * (1.0 if self.does("polls-in-step") else spread)
+
+    def does(self, name: str) -> bool:
+        """Whether that switch is thrown."""
+        return self.setup.mutant == name
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self._until - self.world.clock()
+
+    def run(self) -> dict[str, Any]:
+        """Carry it out; answers what KLING_RESULT is to hold."""
+        error = None
+        try:
+            self._carry_out()
+            outcome = "completed"
+        except End as end:
+            outcome, error = end.outcome, {"class": end.kind, "message": end.message}
+            self.world.say(f"{outcome}: {end.message}")
+        told = "task-unified-1000000000-madeupid" if self.does("tells-another-id") else self.task_id
+        return {"outcome": outcome, "task_id": told or None, "effects": self.effects, "error": error}
+
+    def _carry_out(self) -> None:
+        self._check()
+        with self._alone():
+            resumed = "" if self.does("forgets-on-restart") or self.does("ignores-the-lock") else self._remembered()
+            self.task_id = resumed or self._create()
+            if self.does("creates-twice"):
+                self._create()
+            task = self._wait(fresh=not resumed)
+            self._keep_all(task)
+        self._linger()
+
+    # Before anything is sent
+
+    def _check(self) -> None:
+        """Refuse what the contract forbids."""
+        parts = urlsplit(self.setup.base_url)
+        plain = parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1")
+        if plain and not self.does("takes-plain-http"):
+            raise End("refused", "config", "the base URL is not encrypted")
+        asked, limits = self.setup.request, self.setup.limits
+        low, high = limits["duration"]
+        url = self.setup.callback_url
+        if not low <= asked.get("duration", low) <= high and not self.does("checks-nothing"):
+            raise End("refused", "invalid", "duration is out of range")
+        if asked.get("quality", limits["qualities"][0]) not in limits["qualities"] and not self.does("checks-nothing"):
+            raise End("refused", "invalid", "there is no such quality")
+        if len(asked.get("prompt", "")) > limits["prompt"] and not self.does("checks-nothing"):
+            raise End("refused", "invalid", "the prompt is too long")
+        unfit = url and (not url.startswith("https://") or len(url) > limits["callback_url"])
+        if unfit and not self.does("takes-any-callback-url"):
+            raise End("refused", "invalid", "the callback URL is not https, or too long")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else works for the same file meanwhile."""
+        with self.setup.out.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if not self.does("ignores-the-lock"):
+                    raise End("refused", "busy", "another run is at work for this file") from None
+            yield
+
+    def _remembered(self) -> str:
+        """The id of the task that an earlier run made for this file."""
+        note = self.setup.out.with_suffix(".task")
+        return note.read_text() if note.exists() else ""
+
+    # Creating
+
+    def _body(self) -> dict[str, Any]:
+        body = {"model": self.setup.limits["model"], **self.setup.request}
+        if self.setup.callback_url:
+            body["callback_url"] = self.setup.callback_url
+        if self.does("sends-duration-as-text"):
+            body["duration"] = str(body.get("duration", self.setup.limits["duration"][0]))
+        if self.does("sends-what-nobody-asked"):
+            body["quality"] = self.setup.limits["qualities"][-1]
+        return body
+
+    def _create(self) -> str:
+        """Send the create, again only where nothing can be paid twice; answers the task's id."""
+        body = json.dumps(self._body()).encode()
+        key = uuid.uuid4().hex
+        for _ in range(5):
+            try:
+                reply = self.call("POST", self.setup.limits["create"], body, key)
+            except Lost as lost:
+                if self.does("repeats-a-lost-create"):
+                    key = uuid.uuid4().hex
+                    continue
+                if self.does("calls-lost-failed"):
+                    raise End("failed", "network", str(lost)) from None
+                raise End("unknown" if lost.sent else "failed", "network", f"{lost}; it may have been accepted") from None
+            made = parsed(reply.body)
+            if reply.status == 200 and isinstance(made, dict) and isinstance(made.get("id"), str):
+                return self._made(made)
+            key = self._judge_create(reply, key)
+        raise End("failed", "rate", "refused too often")
+
+    def _made(self, made: dict[str, Any]) -> str:
+        """Write the id down before anything else is done."""
+        if not self.does("keeps-the-id-to-itself"):
+            if not self.does("forgets-on-restart"):
+                self.setup.out.with_suffix(".task").write_text(made["id"])
+            self.world.say(f"task {made['id']}")
+        cost = (made.get("usage") or {}).get("credits_reserved")
+        if cost is not None and not self.does("hides-the-charge"):
+            self.world.say(f"credits reserved: {cost:g}")
+        if self.does("prints-the-key"):
+            self.world.say(f"using the key {self.setup.key}")
+        self._strict(made)
+        return str(made["id"])
+
+    def _judge_create(self, reply: Reply, key: str) -> str:
+        """Wait where sending again is right, and answer the key to send it with; else end."""
+        status = reply.status
+        if status == 429:
+            asked = retry_after(reply, self.world.wall())
+            wait = 0.05 if self.does("hurries-a-limited-create") else max(asked, self._pause)
+            if wait >= self.left():
+                raise End("failed", "rate", "429: there is no time left to wait")
+            self.nap(wait)
+            return key
+        if status >= 500 and self.does("repeats-a-failed-create"):
+            return uuid.uuid4().hex
+        if 400 <= status < 500 and self.does("repeats-a-refused-create"):
+            self.nap(self._pause)
+            return key
+        if status >= 500 or status == 200:
+            raise End("unknown", "server", f"answered {status}; it may have been accepted")
+        kind = WORDS.get(status, "refused")
+        if status == 402 and self.does("hides-the-balance"):
+            raise End("refused", "refused", "the request was refused")
+        raise End("refused", kind, f"{status}: {kind}")
+
+    # Waiting
+
+    def _wait(self, *, fresh: bool) -> dict[str, Any]:
+        """Read the task until it is completed.
+
+        Raises:
+            End: it failed, cannot be read, or did not end in time.
+        """
+        errors = missing = still = reads = 0
+        progress: Any = None
+        wait = self._first_wait()
+        while True:
+            if self.does("only-waits-for-callbacks") and not self.heard_of:
+                self.nap(max(0.0, self.left()))
+            self._rest(wait)
+            reply, reads = self._read(), reads + 1
+            task = self._told(reply)
+            if task is not None:
+                errors = 0
+                still, progress = (still + 1 if task.get("progress") == progress else 0), task.get("progress")
+                if self.does("gives-up-on-still-progress") and still >= 3:
+                    raise End("failed", "stalled", "there is no progress")
+                if self._ended(task):
+                    return task
+                wait = self._next_wait(reads)
+                continue
+            if reply is not None and reply.status == 404 and fresh and missing < 3 and not self.does("believes-the-first-404"):
+                missing, wait = missing + 1, self._pause
+                continue
+            errors += 1
+            wait = self._after_trouble(reply, errors)
+
+    def _first_wait(self) -> float:
+        return 0.8 if self.does("hurries-later") else self._pause
+
+    def _next_wait(self, reads: int) -> float:
+        if self.does("hurries-later"):
+            return 0.8 if reads < 5 else self.setup.pause
+        return 0.0 if self.does("polls-without-pause") else self._pause
+
+    def _rest(self, wait: float) -> None:
+        """Wait, but not past the deadline.
+
+        Raises:
+            End: there is no time left.
+        """
+        if wait >= self.left() and not self.does("never-gives-up"):
+            raise End("gave_up", "deadline", f"{self.task_id} did not end in time; it may still be running")
+        self.nap(wait)
+
+    def nap(self, seconds: float) -> None:
+        """Wait; news of the task cuts it short."""
+        if not (self.news.is_set() and self.task_id in self.heard_of):
+            self.news.clear()
+        self.world.sleep(seconds, self.news)
+        self.news.clear()
+
+    def _read(self) -> Reply | None:
+        """Read the task once; None when no answer came."""
+        task_id = self.task_id if self.does("puts-the-id-in-bare") else quote(self.task_id, safe="")
+        try:
+            return self.call("GET", self.setup.limits["read"] + task_id)
+        except Lost as lost:
+            if self.does("dies-of-a-cut-read"):
+                raise End("failed", "network", str(lost)) from None
+            return None
+
+    def _told(self, reply: Reply | None) -> dict[str, Any] | None:
+        """The task in an answer; None where it holds none."""
+        if reply is None:
+            return None
+        task = json.loads(reply.body) if self.does("breaks-on-html") else parsed(reply.body)
+        if reply.status != 200 or not isinstance(task, dict) or not isinstance(task.get("status"), str):
+            return None
+        self._strict(task)
+        return task
+
+    def _strict(self, task: dict[str, Any]) -> None:
+        """Careful clients take any answer; these two do not."""
+        if self.does("knows-every-member"):
+            assert set(task) <= set(self.setup.limits["members"]), "an unknown member"
+        if self.does("needs-every-member"):
+            self.world.say(f"about {task['task_info']['estimated_time']} s")
+
+    def _ended(self, task: dict[str, Any]) -> bool:
+        """Whether it is completed. Raises End when it failed, or a callback is believed instead."""
+        status = task["status"]
+        claim = self.heard_of.get(self.task_id)
+        if claim is not None and self.does("believes-the-callback"):
+            status, task["error"] = claim.get("status"), claim.get("error")
+        if claim is not None and self.does("acts-on-the-callback") and claim.get("status") == "completed":
+            self._save(claim["results"][0])
+            return False
+        if self.does("breaks-on-unknown-status"):
+            assert status in (*self.setup.limits["statuses"], "cancelled"), f"status {status}"
+        if status in TASK_ENDS and not self.does("waits-on-after-failure"):
+            if self.does("creates-after-failure") and self.effects == 0:
+                self.effects -= 1
+                self._create()
+            error = task.get("error") or {}
+            why = "it did not work" if self.does("hides-the-reason") else f"{error.get('code')}: {error.get('message')}"
+            raise End("failed", "task", f"{self.task_id} {status}: {why}")
+        if status == "completed" and self.does("reads-once-more"):
+            self._read()
+        return bool(status == "completed")
+
+    def _after_trouble(self, reply: Reply | None, errors: int) -> float:
+        """Seconds to wait after a read that told nothing. Raises End when there is no sense in another."""
+        wait = self._pause * min(2**errors, 12)
+        if reply is None:
+            return wait
+        if reply.status == 429:
+            if self.does("ignores-retry-after"):
+                return self._pause
+            return max(wait if not self.does("knows-no-dates") else self._pause, self._asked(reply))
+        if reply.status >= 500 or reply.status == 200 or reply.status in REDIRECTS and errors < 3:
+            if self.does("dies-of-a-5xx") and reply.status >= 500:
+                raise End("failed", "server", f"answered {reply.status}")
+            return wait
+        if reply.status == 401 and self.does("reads-on-after-401"):
+            return wait
+        kind = WORDS.get(reply.status, "refused")
+        raise End("failed", kind, f"{self.task_id} cannot be read: {reply.status} {kind}")
+
+    def _asked(self, reply: Reply) -> float:
+        return retry_after(reply, self.world.wall(), dates=not self.does("knows-no-dates"))
+
+    # Saving
+
+    def _keep_all(self, task: dict[str, Any]) -> None:
+        """Save the video, or say why that cannot be.
+
+        Raises:
+            End: it cannot.
+        """
+        links = [link for link in task.get("results") or () if isinstance(link, str)]
+        if self.does("succeeds-without-results") and not links or self.does("saves-nothing"):
+            return
+        if self.does("downloads-late"):
+            self.world.sleep(self.setup.deadline + 0.3, threading.Event())
+        if not links:
+            raise End("failed", "result", f"{self.task_id} is completed, but without a link")
+        refreshed = False
+        while not self._save(links[0]):
+            if refreshed or self.does("dies-of-an-expired-link"):
+                raise End("failed", "download", "the link has expired")
+            if self.does("creates-for-an-expired-link"):
+                self.task_id = self._create()
+            refreshed = True
+            links = self._wait(fresh=False).get("results") or links
+
+    def _save(self, link: str) -> bool:
+        """Save what *link* serves; False where it has expired. Raises End when it cannot be saved."""
+        for attempt in range(1 if self.does("dies-of-a-cut-download") else 3):
+            if attempt:
+                self.nap(min(self._pause * 2**attempt, max(0.0, self.left())))
+            if self.left() <= 0 and not self.does("downloads-late"):
+                break
+            headers = self._headers() if self.does("sends-the-key-to-links") else {"User-Agent": self._agent()}
+            try:
+                reply = self._fetch(link, headers)
+            except Lost as lost:
+                if self.does("writes-in-place"):
+                    self.setup.out.write_bytes(lost.partial)
+                continue
+            except TooLong:
+                raise End("failed", "download", "the video is too long") from None
+            if reply.status in GONE:
+                return False
+            if reply.status == 200 and self._keep(reply):
+                return True
+        raise End("failed", "download", f"{self.task_id} is completed, but its video cannot be saved; it is still there")
+
+    def _fetch(self, link: str, headers: Mapping[str, str]) -> Reply:
+        most = self.setup.limits["video_bytes"] if not self.does("downloads-for-ever") else 1 << 60
+        seconds = 3600.0 if self.does("downloads-for-ever") or self.does("downloads-late") else max(0.1, self.left())
+        return self.world.send("GET", link, headers, None, seconds, most)
+
+    def _keep(self, reply: Reply) -> bool:
+        """Write the file, whole or not at all; False where it is no video."""
+        video = reply.body[4:8] == b"ftyp"
+        if not video and not self.does("saves-any-page"):
+            raise End("failed", "download", "the link serves something that is no video")
+        body = reply.body[:-1] if self.does("loses-a-byte") else reply.body
+        part = self.setup.out.with_suffix(".part")
+        part.write_bytes(body)
+        part.replace(self.setup.out)
+        self.effects += 1
+        self.world.say(f"saved {self.setup.out.name}, sha256 {hashlib.sha256(body).hexdigest()}")
+        return True
+
+    # Calls
+
+    def _agent(self) -> str:
+        return "Python-urllib/3" if self.does("names-a-library") else "switchable-client/1"
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.setup.key}", "User-Agent": self._agent(), "Accept": "application/json"}
+
+    def call(self, method: str, path: str, body: bytes | None = None, key: str = "") -> Reply:
+        """One call of the API. Raises Lost."""
+        url = self.setup.base_url.rstrip("/") + path
+        headers = self._headers()
+        if body is not None:
+            headers |= {"Content-Type": "application/json", "Idempotency-Key": key}
+        if body is not None and self.does("sends-plain-text"):
+            headers["Content-Type"] = "text/plain"
+        if body is None and self.does("reads-without-bearer"):
+            headers["Authorization"] = self.setup.key
+        if self.does("puts-the-key-in-the-url"):
+            url += f"?api_key={self.setup.key}"
+        seconds = 3600.0 if self.does("has-no-timeout") else max(0.05, min(self.setup.timeout, self.left()))
+        try:
+            reply = self.world.send(method, url, headers, body, seconds, 1 << 22)
+        except TooLong:
+            raise Lost("an answer without end") from None
+        follows = self.does("follows-redirects") and method == "POST" or self.does("carries-the-key-along") and method == "GET"
+        if reply.status in REDIRECTS and follows:
+            return self.world.send(method, reply.headers.get("location", ""), headers, body, seconds, 1 << 22)
+        return reply
+
+    # Callbacks
+
+    def heard(self, method: str, body: bytes) -> int:
+        """Take a callback; answers the status to give. A callback is a hint to read the task, and nothing more."""
+        if method != "POST" and not self.does("takes-any-method"):
+            return 405
+        if len(body) > self.setup.limits["callback_bytes"] and not self.does("breaks-on-rubbish"):
+            return 413
+        told = parsed(body)
+        if not isinstance(told, dict) or not isinstance(told.get("id"), str):
+            return 500 if self.does("breaks-on-rubbish") else 200 if self.does("takes-any-method") else 400
+        return self._take(told)
+
+    def _take(self, told: dict[str, Any]) -> int:
+        if told["id"] != self.task_id:
+            if self.does("forgets-early-callbacks") and not self.task_id:
+                return 404
+            if self.does("breaks-on-unknown-ids") and self.task_id:
+                return 500
+        if self.does("answers-500"):
+            return 500
+        self.heard_of[told["id"]] = told
+        if told["id"] == self.task_id or not self.task_id:
+            self._again.append(told)
+            self.news.set()
+        if self.does("fetches-what-callbacks-name"):
+            for link in told.get("results") or ():
+                with contextlib.suppress(Lost, TooLong):
+                    self.world.send("GET", link, {"User-Agent": self._agent()}, None, 1.0, 1 << 20)
+        if self.does("works-before-it-answers"):
+            self.over.wait(self.setup.deadline)
+        if self.does("loses-what-it-confirms"):
+            with contextlib.suppress(Lost):
+                if self.call("GET", self.setup.limits["read"] + told["id"]).status >= 500:
+                    self.heard_of["lost"] = told
+        return 200
+
+    def _linger(self) -> None:
+        """Act once more on each callback: what the careful client never does."""
+        if not (self.does("acts-on-every-callback") or self.does("acts-on-poll-and-callback")):
+            return
+        self.world.sleep(1.2, threading.Event())
+        again = self._again[1:] if self.does("acts-on-every-callback") else self._again[:1]
+        for told in again:
+            for link in told.get("results") or ():
+                self._save(link)
