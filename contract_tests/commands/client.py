@@ -18,17 +18,13 @@ from contract_tests.lab import stories as catalogue
 from contract_tests.lab.adapters.command import CommandAdapter
 from contract_tests.lab.adapters.jsonl import JsonlAdapter
 from contract_tests.lab.lab import Ended, Pace
-from contract_tests.lab.run import run
+from contract_tests.lab.run import deadline, run
 from contract_tests.lab.stories import Story
 from contract_tests.lab.surroundings import bare
 from contract_tests.lab.told import Adapter
 from contract_tests.options import chosen, common, variable
 from contract_tests.rules.rulebook import rules
 from contract_tests.verdicts import CLIENT, Choice, SetupError, book_of
-
-_STARTS = 8.0
-_READS = 10
-"""The default deadline: some seconds to start, and so many pauses of the least length, which is more than any story takes."""
 
 
 def _option(name: str, **more: Any) -> Callable[[Any], Any]:
@@ -43,7 +39,7 @@ _OPTIONS = (
     _option("--min-poll", type=click.FloatRange(min=0, min_open=True), metavar="S",
             help="The pause between reads that the client was told to keep. Default: the profile's, or what an adapter declares."),
     _option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="S",
-            help="When the client gives up: told as {deadline} and KLING_DEADLINE. Default: from --min-poll."),
+            help="When the client gives up: told as {deadline} and KLING_DEADLINE. Default: by --min-poll, or by how fast the client reads."),
     _option("--name", default="", metavar="NAME", help="What the report calls the client."),
     click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
                  help="For clients with the service's addresses built in: HTTPS under its own host names."),
@@ -139,7 +135,7 @@ def _adapter(
 
 def _pace(given: dict[str, Any], contract: Contract) -> Pace:
     least = given["min_poll"] or float(rules(contract)["CP-01"].params["real"])
-    return Pace(least, given["deadline"] or round(_STARTS + _READS * least, 1))
+    return Pace(least, given["deadline"] or (deadline(given["min_poll"]) if given["min_poll"] else None))
 
 
 def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str], str]:

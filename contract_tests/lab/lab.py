@@ -6,7 +6,7 @@ lines, or a function in this process.
 
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -28,10 +28,10 @@ from contract_tests.wire import Limits, Wire
 
 IMAGE = "https://image.test/300x300.png"
 """A first frame that the fake draws itself."""
-GRACE = 4.0
+GRACE = 2.5
 """Seconds after its deadline in which a client may still end by itself: start-up, a last read and tidying up, on a busy machine."""
-_AFTER_CREATE = 0.12
-"""Seconds between an answered create and the kill: enough to write a file, too little to wait for a first read."""
+PATIENCE = 60.0
+"""Seconds for the first story of a client whose pace nobody has told."""
 _LAST_BYTE = 8 << 20
 NOBODY = "nobody's"
 """The case of calls that carried no case's key."""
@@ -39,10 +39,11 @@ NOBODY = "nobody's"
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What the client was told: seconds between reads, and until it gives up."""
+    """What the client was told: seconds between reads, and until it gives up; None where nobody said it, so that the lab
+    goes by how fast the client reads."""
 
     min_poll: float
-    deadline: float
+    deadline: float | None = None
 
 
 @dataclass(slots=True)
@@ -65,13 +66,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A case that is over. called: whether the client ever called the fake; hooked: whether a create named a callback."""
+    """A case that is over. hurried: the client gave up where it should complete, so that nothing was recorded. called: whether the client ever called the fake; hooked: whether a create named a callback."""
 
     story: Story
     told: tuple[Told, ...]
     events: tuple[AnyEvent, ...]
     called: bool
     hooked: bool
+    hurried: bool = False
 
     @property
     def unable(self) -> str:
@@ -98,8 +100,12 @@ class Lab:
         self._accounts: set[str] = set()
         self._gathering = threading.Lock()
 
-    def run_story(self, story: Story, adapter: Adapter) -> Ended:
-        """Put the client of *adapter* through *story*; the events are in the recorder when it returns."""
+    def run_story(self, story: Story, adapter: Adapter, *, final: bool = True) -> Ended:
+        """Put the client of *adapter* through *story*; the events are in the recorder when it returns.
+
+        final: False for a run that may be repeated; of one that the client itself gave up for want of time nothing is
+        recorded (`Ended.hurried`).
+        """
         key = f"sk-lab-{secrets.token_hex(12)}"
         self.recorder.mask.learn(key)
         folder = self.folder / f"{story.name}-{key[-6:]}"
@@ -110,12 +116,13 @@ class Lab:
             hidden = None
             if story.base == "untrusted":
                 hidden = stack.enter_context(Elsewhere(self.recorder, case.keep, story.name, tls=True))
-            order = self._order(case, beside, hidden)
+            order = replace(self._order(case, beside, hidden), speaks=adapter.speaks and "webhook" in story.needs)
+            order = replace(order, late=self._lateness(case, self.recorder.mono()))
             self._prepare(case, order, beside)
             self._drive(case, order, adapter, beside)
             if hidden is not None:
                 case.keep(self._touched(case, hidden))
-        return self._close(case)
+        return self._close(case, final=final)
 
     def strays(self) -> list[AnyEvent]:
         """Write down the calls that no case's key was sent with, and answer them; once, at the end."""
@@ -138,7 +145,7 @@ class Lab:
         url = str(request.pop("callback_url", f"https://{host}/callback/{case.key[-8:]}"))
         order = Order(
             case=story.name, job=1, base_url=bases[story.base], api_key=case.key, request=request, folder=work,
-            out=work / "video.mp4", deadline=round(self.pace.deadline * story.share, 3), grace=GRACE, callback_url=url,
+            out=work / "video.mp4", deadline=round((self.pace.deadline or PATIENCE) * story.share, 2), grace=GRACE, callback_url=url,
             callback_port=port,
         )  # fmt: skip
         return self._dressed(order, beside)
@@ -214,15 +221,29 @@ class Lab:
         return self._dressed(fresh, beside)
 
     def _kill(self, case: Case, order: Order) -> None:
-        """Stop the client soon after its create was answered."""
+        """Stop the client as soon as its first read arrives, which is never answered: what it kept, it has kept by then."""
         patience = threading.Event()
         timer = threading.Timer(order.deadline + order.grace, patience.set)
         timer.daemon = True
         timer.start()
-        if wait_for(lambda: self._tasks(case), patience):
-            patience.wait(_AFTER_CREATE)
+        if wait_for(lambda: self._is_read(case), patience):
             order.stop.set()
         timer.cancel()
+
+    def _lateness(self, case: Case, began: float) -> Callable[[], float]:
+        """A giver of the seconds from *began* to the case's first call; as long as the grace where there was none."""
+
+        def late() -> float:
+            entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
+            calls = [event.mono for event in self._reader.events(entries, case=case.story.name, key=case.key)]
+            return min(calls) - began if calls else GRACE
+
+        return late
+
+    def _is_read(self, case: Case) -> bool:
+        """Whether the client has read its task."""
+        entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
+        return any(entry.get("kind") == "exchange" and entry["request"]["method"] == "GET" for entry in entries)
 
     def _tasks(self, case: Case) -> list[dict[str, Any]]:
         """The case's tasks as the control protocol shows them."""
@@ -232,24 +253,32 @@ class Lab:
             return []
 
     def _forge(self, case: Case, order: Order, beside: Elsewhere, over: threading.Event) -> None:
-        """Send the story's forged callbacks, once there is a task and somebody who listens."""
-        own = f"http://127.0.0.1:{order.callback_port}"
-        control = self.fake.control.of(case.key)
-        if wait_for(lambda: order.heard.is_set() or over.is_set() or not case.story.forge, over) and order.listening:
-            own = order.listening[0]
-            control.relays({_origin(order.callback_url): own})
-        if not case.story.forge:
-            return
-        tasks = wait_for(lambda: self._tasks(case), over)
-        if not tasks or not wait_for(lambda: listens(own), over):
+        """Lead callbacks to where the client says it listens, and send the story's forged ones once there is a task."""
+        control, own = self.fake.control.of(case.key), f"http://127.0.0.1:{order.callback_port}"
+
+        def target() -> str:
+            """Where the client listens; empty while nobody does."""
+            place = _origin(order.listening[0]) if order.listening else own
+            return place if listens(place) else ""
+
+        if self._is_told(order, over):
+            control.relays({_origin(order.callback_url): _origin(order.listening[0])})
+        tasks = wait_for(lambda: self._tasks(case), over) if case.story.forge else None
+        origin = wait_for(target, over) if tasks else None
+        if not origin:
             return
         forger = Forger(self.recorder, self._wire, case=case.story.name, url=order.callback_url, seconds=self.contract.timeout)
         shown = {"id": tasks[0]["id"], "model": self.contract.model, "object": "video.generation.task", "type": "video",
                  "created": int(tasks[0].get("created") or 0)}  # fmt: skip
-        for event in forger.send(case.story.forge, own, shown, beside.origin + FORGED_VIDEO):
+        for event in forger.send(case.story.forge, origin, shown, beside.origin + FORGED_VIDEO):
             case.keep(event)
 
-    def _close(self, case: Case) -> Ended:
+    @staticmethod
+    def _is_told(order: Order, over: threading.Event) -> bool:
+        """Wait for the client's word on where it listens, where it is one that says it."""
+        return order.speaks and bool(wait_for(order.heard.is_set, over))
+
+    def _close(self, case: Case, *, final: bool) -> Ended:
         """Gather what the server saw and what was left, and write it all down in order."""
         entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
         self._accounts.update(str(entry["account"]) for entry in entries)
@@ -259,6 +288,8 @@ class Lab:
         with case.lock:
             live = list(case.events)
         ordered = sorted([*live, *seen], key=lambda event: event.mono)
+        if not final and _hurried(case):
+            return Ended(case.story, tuple(case.told), (), called=True, hooked=True, hurried=True)
         with self._gathering:
             kept = [self.recorder.add(event) for event in (*ordered, *served, *notes)]
         called = any(isinstance(event, Exchange) and event.url.startswith(self.fake.origin) for event in kept)
@@ -275,6 +306,12 @@ class Lab:
                     data = {"task_id": task["id"], "url": link["url"], "size": whole.size, "sha256": whole.sha256}
                     found.append(Note(topic=Topic.SERVED, who=case.key, case=case.story.name, data=data))
         return found
+
+
+def _hurried(case: Case) -> bool:
+    """Whether a client gave up for want of time where it should have completed: so may a good one on a busy machine."""
+    gave_up = any((told.said or {}).get("outcome") == "gave_up" for told in case.told)
+    return gave_up and case.story.right.completes is True
 
 
 def _origin(url: str) -> str:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -67,12 +67,13 @@ def run(
     environment: Mapping[str, str],
     patience: float,
     stop: threading.Event,
+    late: Callable[[], float] = lambda: 0.0,
     needles: Sequence[bytes] = (),
     mark: str = "",
 ) -> Ran:
     """Run *command* until it ends, *patience* seconds are over, it floods, or *stop* is set.
 
-    mark: a variable as it stands in *environment*, `NAME=value`, by which processes that left the session are found.
+    late: seconds more, asked when *patience* is over. mark: a variable as it stands in *environment*, `NAME=value`, by which processes that left the session are found.
 
     Raises:
         SetupError: it cannot be started.
@@ -84,6 +85,8 @@ def run(
     readers = _read(process, taps)
     try:
         ended = _wait(process, began + patience, stop, flooded)
+        if ended == "deadline" and (more := late()) > 0:
+            ended = _wait(process, began + patience + more, stop, flooded)
     finally:
         children = end(process, gently=not stop.is_set(), mark=mark)
     for reader in readers:

@@ -42,7 +42,7 @@ class Story(BaseModel):
     request: members of the request that the client is asked for, beside the image. flow: `once`; `twice`, the same
     command at once for one file; `many`, *jobs* commands at once for files of their own; `killed`, ended by force after
     its create was answered and run again. base: where the client is led, the fake or one of two places that it must not
-    talk to. share: of the deadline, where a story needs less of it. first: it is long, so it starts early.
+    talk to. share: of the deadline, where a story needs less of it or more. first: it is long, so it starts early.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,7 +58,7 @@ class Story(BaseModel):
     jobs: int = Field(1, ge=1, le=20)
     forge: tuple[Forgery, ...] = ()
     base: Literal["fake", "plain-http", "untrusted"] = "fake"
-    share: float = Field(1.0, gt=0, le=1)
+    share: float = Field(1.0, gt=0, le=2)
     first: bool = False
 
     @model_validator(mode="after")

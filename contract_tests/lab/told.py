@@ -3,7 +3,7 @@
 import hashlib
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -42,7 +42,12 @@ class Order:
     callback_url: str = ""
     callback_port: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    late: Callable[[], float] = lambda: 0.0
+    """Seconds until the client's first call, asked at its deadline: on a busy machine a start may take long, and no client
+    can count what was before it."""
     stop: threading.Event = field(default_factory=threading.Event)
+    speaks: bool = False
+    """Whether the adapter says where its client listens."""
     heard: threading.Event = field(default_factory=threading.Event)
     """Set by an adapter when the client has said where it listens; `listening` then holds it."""
     listening: list[str] = field(default_factory=list)
@@ -88,6 +93,8 @@ class Adapter(Protocol):
     """Drives a client. `run` is called from several threads at once, at most `parallel` of them."""
 
     parallel: int
+    speaks: bool
+    """Whether it tells, through the order, where its client listens for callbacks."""
 
     def unable(self, story: Story) -> str:
         """Why the client cannot be put through *story*; empty when it can."""

@@ -123,9 +123,10 @@ def forbidden_refused(view: View, _: Rule) -> Iterator[Check]:
     """Looks at requests for what the contract forbids. A create without it says that the client cannot be asked for it."""
     for case in about(view, "CQ-10"):
         bent = [call for call in case.creates if call.flaws]
-        asked = ", ".join(f"{name} {value}" for name, value in case.data["request"].items())
+        asked = ", ".join(f"{name} {str(value)[-60:]}" for name, value in case.data["request"].items())
         if bent:
-            yield check(False, f"refused before it is sent: {asked}", "; ".join(map(str, bent[0].flaws)), bent[0])
+            flaws = "; ".join(f"{flaw.field}: {flaw.keyword}" for flaw in bent[0].flaws)
+            yield check(False, f"refused before it is sent: {asked}", f"sent, against the contract ({flaws})", bent[0])
         elif not case.creates:
             last = case.told[-1]
             yield check(not completes(last) and last.data["ended"] == "itself", f"refused: {asked}", ending(last), last)
@@ -157,7 +158,8 @@ def id_is_encoded(view: View, _: Rule) -> Iterator[Check]:
             for call in case.after(create.event, case.calls):
                 path = call.event.url.removeprefix(_origin(call.event.url))
                 if call.event.method == "GET" and path.startswith(stem):
-                    fine = path.lower() == (stem + wanted).lower()
+                    # The lab's fake tells paths as they read decoded: one that still has all of the id was encoded.
+                    fine = path.lower() == (stem + wanted).lower() or (case.note is not None and path == stem + task_id)
                     yield check(fine, f"GET {stem}{wanted}", f"GET {path}", create, call)
 
 

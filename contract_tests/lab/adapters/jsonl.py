@@ -196,6 +196,7 @@ class JsonlAdapter:
         self.can = frozenset(str(word) for word in hello.get("can") or ())
         self.name = str((hello.get("client") or {}).get("name") or "")
         self.min_poll = hello.get("min_poll_s")
+        self.speaks = "webhook" in self.can
         self.parallel = max(1, int(hello.get("parallel") or 1))
 
     def _new(self) -> _Voice:
