@@ -22,6 +22,7 @@ from mock_server.world import World
 
 _SENDERS = 32
 _LONG = 3600.0
+_REST = 1.0
 
 
 class Outcome(Protocol):
@@ -195,14 +196,25 @@ class Courier:
                 clock.move_to(targets[id(clock)])
         return happened
 
-    def wait_for_senders(self, account: Account) -> None:
-        """Return when no callback of the account is under way."""
+    def wait_for_senders(self, account: Account, timeout: float | None = None) -> None:
+        """Return when no callback of the account is under way, or after *timeout* real seconds."""
         while under_way := self._under_way.get(account.name):
-            wait(list(under_way))
+            ended, _ = wait(list(under_way), timeout)
+            if not ended:
+                return
             with self._guard:
                 under_way.difference_update([future for future in under_way if future.done()])
                 if not under_way:
                     self._under_way.pop(account.name, None)
+
+    def come_to_rest(self, account: Account) -> None:
+        """Under a manual clock, let what is due now have happened, callbacks answered, before somebody looks.
+
+        A receiver that looks while it is being called is itself what this would wait for, so the wait is short.
+        """
+        if account.clock.mode == "manual":
+            self.settle(account)
+            self.wait_for_senders(account, _REST)
 
     # Sending
 

@@ -273,6 +273,7 @@ class Control:
     def get_task(self, account: Account | None, task_id: str) -> Any:
         """`GET /__mock/tasks/{task_id}`"""
         owner, task = self._find(account, task_id)
+        self.courier.come_to_rest(owner)
         deliveries = [delivery_json(one, self.world) for one in owner.of_task.get(task.id, ())]
         return {**self._task(owner, task), "deliveries": deliveries}
 
@@ -291,8 +292,11 @@ class Control:
         """`GET /__mock/deliveries`"""
         if task_id is not None:
             owner, _ = self._find(account, task_id)
+            self.courier.come_to_rest(owner)
             return {"deliveries": [delivery_json(one, self.world) for one in owner.of_task.get(task_id, ())]}
         chosen = self._chosen(account)
+        for one in chosen:
+            self.courier.come_to_rest(one)
         return {
             "deliveries": [delivery_json(owed, self.world) for one in chosen for owed in list(one.deliveries.values())]
         }
