@@ -49,7 +49,13 @@ def does_not_hurry(view: View, rule: Rule) -> Iterator[Check]:
             half = len(waits) // 2
             first, second = middle(waits[:half]), middle(waits[half:])
             fine = second >= first * rule.params["share"] - view.noise(calls[0].event.seq)
-            yield check(fine, f"no shorter wait than {first:.2f} s", f"{second:.2f} s in the later half", *calls[:1], *calls[-2:])
+            yield check(
+                fine,
+                f"no shorter wait than {first:.2f} s",
+                f"{second:.2f} s in the later half",
+                *calls[:1],
+                *calls[-2:],
+            )
 
 
 def _obeys(case: Case, poll: Call, tolerance: float) -> Check | None:
@@ -140,8 +146,19 @@ def _over(view: View, call: Call) -> bool:
     return status in view.contract.terminal and (status != "completed" or bool(links_of(body)))
 
 
-for _rule in ("CP-08", "CP-09", "CP-10", "CP-11", "CP-12"):
+for _rule in ("CP-08", "CP-09", "CP-12"):
     judge(_rule)(as_right)
+
+
+def takes_any_answer(view: View, rule: Rule) -> Iterator[Check]:
+    """The same, where the create's answer shows it already: a client may break down before its first read."""
+    for case in about(view, rule.id):
+        if (case.polls or case.accepted) and case.flow == "once":
+            yield right(case)
+
+
+for _rule in ("CP-10", "CP-11"):
+    judge(_rule)(takes_any_answer)
 
 
 @judge("CP-13")
@@ -167,7 +184,9 @@ def silence_ends(view: View, _: Rule) -> Iterator[Check]:
         silent = [call for call in case.calls if call.event.lost == "timeout"]
         if silent:
             fine = case.told[-1].data["ended"] == "itself"
-            yield check(fine, f"an end by {case.data['deadline']:g} s", ending(case.told[-1]), silent[-1], case.told[-1])
+            yield check(
+                fine, f"an end by {case.data['deadline']:g} s", ending(case.told[-1]), silent[-1], case.told[-1]
+            )
 
 
 @judge("CP-15")
@@ -178,7 +197,13 @@ def survives_pages(view: View, _: Rule) -> Iterator[Check]:
         if not pages:
             continue
         last = case.told[-1]
-        yield check(not crashed(last) and "Traceback (most recent" not in last.data["stderr"], "no crash", ending(last), pages[0], last)
+        yield check(
+            not crashed(last) and "Traceback (most recent" not in last.data["stderr"],
+            "no crash",
+            ending(last),
+            pages[0],
+            last,
+        )
         if pages[0].name == "getTask":
             yield check(not case.wrong, "the job survives", case.wrong, pages[0], last)
 
@@ -218,4 +243,9 @@ def spreads_waits(view: View, rule: Rule) -> Iterator[Check]:
             apart = (waits[-1] - waits[0]) / middle(waits)
             shown = ", ".join(f"{wait:.3f}" for wait in waits)
             fine = apart >= rule.params["apart"]
-            yield check(fine, "waits that differ between tasks", f"{shown} s: all in step", *(calls[0] for _wait, calls in medians))
+            yield check(
+                fine,
+                "waits that differ between tasks",
+                f"{shown} s: all in step",
+                *(calls[0] for _wait, calls in medians),
+            )
