@@ -260,6 +260,8 @@ class View:
         self.tasks: dict[str, Story] = {}
         self.strays: list[Attempt] = []
         """Attempts that belong to no task of this history."""
+        self.followed: list[Attempt] = []
+        """What arrived where a redirect of the receiver pointed, and nobody had registered: no attempt of anything."""
         self._gather()
         self._clocks = self._of(ClockMove)
         noted = [float(note.data.get("seconds", 0)) for note in self.notes if note.topic == Topic.NOISE]
@@ -286,11 +288,22 @@ class View:
             if story is not None and call.event.who == story.who:
                 story.queries.append(call)
         registered = {_target(story.callback_url): story for story in self.tasks.values() if story.callback_url}
+        self._set_apart(registered)
         for attempt in self.callbacks:
             self._take(attempt, registered)
         for story in self.tasks.values():
             story.sightings.sort(key=lambda sighting: _began(sighting.event))
         self._give()
+
+    def _set_apart(self, registered: Mapping[str, Story]) -> None:
+        """Take what followed a redirect out of the callbacks."""
+        places = {
+            _target(location)
+            for attempt in self.callbacks
+            if attempt.event.answer and (location := header(attempt.event.answer.headers, "location"))
+        } - set(registered)
+        self.followed = [attempt for attempt in self.callbacks if _target(attempt.event.url) in places]
+        self.callbacks = [attempt for attempt in self.callbacks if attempt not in self.followed]
 
     def _give(self) -> None:
         """Hand downloads and notes to the tasks that they are about."""

@@ -2,11 +2,12 @@
 
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from contract_tests.contract import shipped
 from contract_tests.drivers.plan import every_case
-from contract_tests.drivers.room import Options, Room
+from contract_tests.drivers.room import Case, Options, Room
 from contract_tests.drivers.running import Wanted, make_history
 from contract_tests.guard import Guard
 from contract_tests.history import Recorder
@@ -20,7 +21,12 @@ from contract_tests.verdicts import BROKEN, Choice, Run, SetupError, Verdict
 from contract_tests.wire import Wire
 
 COSTLY = frozenset({"callback-slow", "tiers"})
-"""Cases that take seconds, left out where a mutant does not name them: a slow receiver, and large videos."""
+"""Cases that take seconds, never run where a mutant does not name them: a slow receiver, and large videos."""
+EVERYDAY = frozenset({
+    "lifecycle", "failures", "cancelled", "keys", "isolation", "methods", "accepted", "prices", "replayed", "burst",
+    "billing-failed", "billing-cancelled", "callback", "callback-failed", "callback-cancelled", "callback-yes",
+})  # fmt: skip
+"""Short cases that see a little of everything, run beside those that serve the mutant's own rule."""
 _NAMED = (Verdict.FAIL, Verdict.WARN, Verdict.INFO)
 
 
@@ -42,12 +48,25 @@ class Trial:
         return self.named[0][0] if self.named else ""
 
 
-def usual_cases() -> frozenset[str]:
-    """The scripted cases that take no time to speak of."""
+def every_usual_case() -> list[Case]:
+    """The scripted cases of a fake, but for the costly ones."""
     target = Target("http://127.0.0.1", "sk-none", "fake")
     line = Line(target, shipped(), Recorder(), Wire(), Guard(lambda _: 0.0))
     with Room(line, Options(quick=True)) as room:
-        return frozenset(case.name for case in every_case(room)) - COSTLY
+        return [case for case in every_case(room) if case.name not in COSTLY]
+
+
+def cases_of(mutant: Mutant, *, full: bool = False) -> frozenset[str]:
+    """The cases that a mutant is tried with: its own, else those of its rule and the everyday ones, or all (*full*).
+
+    A rule that no case is made for is looked at in all of them.
+    """
+    if mutant.cases:
+        return frozenset(mutant.cases)
+    usual = every_usual_case()
+    serving = [case.name for case in usual if mutant.rule in case.rules]
+    everything = full or not serving
+    return frozenset(case.name for case in usual) if everything else frozenset(serving) | EVERYDAY
 
 
 def drive(url: str, cases: frozenset[str], seed: int) -> Run:
@@ -62,24 +81,24 @@ def try_correct(url: str, seed: int) -> Trial:
     return _timed("", lambda: _peaceful(drive(url, frozenset(), seed)))
 
 
-def try_mutant(mutant: Mutant, correct: str, seed: int) -> Trial:
+def try_mutant(mutant: Mutant, correct: str, seed: int, *, full: bool = False) -> Trial:
     """A broken server: its rule must be named, and first, unless another stands before it by rights.
 
-    correct: the URL of a server that mutants share; seed: tells the accounts of one trial from those of another.
+    correct: the URL of a server that mutants share; seed: tells the accounts of one trial from those of another; full:
+    with every case, not with those alone that concern the mutant.
     """
 
     def trial() -> tuple[Run, str]:
         with served(mutant, correct) as url:
-            run = drive(url, frozenset(mutant.cases) or usual_cases(), seed)
+            run = drive(url, cases_of(mutant, full=full), seed)
         return run, _lacking(mutant, run)
 
     return _timed(mutant.name, trial)
 
 
-def _timed(name: str, trial: "object") -> Trial:
+def _timed(name: str, trial: Callable[[], tuple[Run, str]]) -> Trial:
     began = time.perf_counter()
     try:
-        assert callable(trial)
         run, problem = trial()
     except SetupError as error:
         return Trial(name, (), f"could not be tried: {error}", time.perf_counter() - began)

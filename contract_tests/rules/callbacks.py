@@ -224,7 +224,7 @@ def _may_retry(view: View, story: Story, attempt: Attempt) -> bool:
 @judge("SC-12")
 def redirects_not_followed(view: View, _: Rule) -> Iterator[Check]:
     """Looks at whether anything arrived where a redirect pointed."""
-    every = [attempt.event for attempt in view.callbacks]
+    every = [attempt.event for attempt in (*view.callbacks, *view.followed)]
     for story, attempt in called(view):
         location = header(attempt.event.answer.headers, "location") if attempt.event.answer else None
         if location and 300 <= attempt.answered < 400:

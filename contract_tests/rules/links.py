@@ -88,13 +88,21 @@ def link_needs_no_key(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("SK-04")
 def link_lives(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at downloads late in a link's life, up to a second before its end."""
+    """Looks at downloads late in a link's life, up to a second before its end; one that always asks for a key is SK-03's."""
     for story, download in fetched(view):
         old = least_age(story, download) >= HALF * view.contract.link_lifetime
-        if old and alive(view, story, download, rule.params["seconds"]):
+        if old and not _locked(view, story, download) and alive(view, story, download, rule.params["seconds"]):
             fine = download.status in (200, 206) and not download.lost
             seen = f"{_outcome(download)} after {greatest_age(story, download):.0f} s"
             yield check(fine, "200", seen, story.end, download)
+
+
+def _locked(view: View, story: Story, download: Download) -> bool:
+    """Whether a 401 is the answer that the link gave from its first half of life on."""
+    young = (
+        d for d in story.downloads if d.url == download.url and least_age(story, d) < HALF * view.contract.link_lifetime
+    )
+    return download.status == 401 and any(each.status == 401 for each in young)
 
 
 @judge("SK-05")

@@ -9,7 +9,7 @@ from typing import Any
 
 from contract_tests.addresses import is_public_neighbour, split
 from contract_tests.contract import ImageLimits
-from contract_tests.labels import ImageFacts
+from contract_tests.labels import Expect, ImageFacts
 from contract_tests.rules.judging import Check, check, judge, quoted
 from contract_tests.rules.rulebook import Rule
 from contract_tests.rules.wire import STEPS_ASIDE
@@ -26,8 +26,13 @@ def sound(view: View) -> Iterator[Call]:
             and not unnamed
             and _judged(call)
             and call.probe.image is None
+            and call.probe.expect not in _TURNED_AWAY
         ):
             yield call
+
+
+_TURNED_AWAY = (Expect.NO_ACCESS, Expect.NO_BALANCE, Expect.UNAUTHORIZED)
+"""Probes whose refusal has another reason than their body, whatever its status."""
 
 
 def _judged(call: Call) -> bool:
@@ -49,9 +54,32 @@ def _refused(calls: Iterable[Call], field: str) -> Iterator[Check]:
         yield check(call.status == 400, f"400 for {shown}", call.status, call)
 
 
-def _taken(calls: Iterable[Call], what: Callable[[Call], str]) -> Iterator[Check]:
+def _taken(view: View, calls: Iterable[Call], field: str, what: Callable[[Call], str]) -> Iterator[Check]:
     for call in calls:
+        if not call.accepted and _about_another(view, call, field):
+            continue
         yield check(call.accepted, f"{what(call)} is accepted", f"{call.status} {call.error.get('message', '')}", call)
+
+
+def _about_another(view: View, call: Call, field: str) -> bool:
+    """Whether a refusal names another member than *field*, and with a value that the rule of that member looks at."""
+    param, contract = call.error.get("param"), view.contract
+    if not isinstance(param, str) or param == field:
+        return False
+    value = call.asked(param)
+    watched = {
+        "prompt": value is MISSING or _length(value) == contract.prompt_max,
+        "duration": value in (contract.duration_min, contract.duration_max),
+        "quality": value in contract.qualities,
+        "callback_url": _length(value) == contract.callback_url_max or _is_neighbour(view, value),
+    }
+    return watched.get(param, False)
+
+
+def _is_neighbour(view: View, url: Any) -> bool:
+    """Whether *url* leads to a plain public IPv4 address."""
+    parts = split(url) if isinstance(url, str) else None
+    return bool(parts and parts.hostname) and is_public_neighbour(parts.hostname, view.contract.internal)
 
 
 @judge("SV-01")
@@ -88,7 +116,9 @@ def image_is_url(view: View, _: Rule) -> Iterator[Check]:
 @judge("SV-05")
 def prompt_optional(view: View, _: Rule) -> Iterator[Check]:
     """Looks at right creates without a prompt."""
-    yield from _taken((call for call in sound(view) if call.asked("prompt") is MISSING), lambda _: "no prompt")
+    yield from _taken(
+        view, (call for call in sound(view) if call.asked("prompt") is MISSING), "prompt", lambda _: "no prompt"
+    )
 
 
 @judge("SV-06")
@@ -98,7 +128,7 @@ def prompt_length(view: View, _: Rule) -> Iterator[Check]:
         length = len(call.asked("prompt"))
         yield check(call.status == 400, f"400 for a prompt of {length} characters", call.status, call)
     longest = (call for call in sound(view) if _length(call.asked("prompt")) == view.contract.prompt_max)
-    yield from _taken(longest, lambda call: f"a prompt of {_length(call.asked('prompt'))} characters")
+    yield from _taken(view, longest, "prompt", lambda call: f"a prompt of {_length(call.asked('prompt'))} characters")
 
 
 def _length(value: Any) -> int:
@@ -128,7 +158,7 @@ def duration_bounds(view: View, _: Rule) -> Iterator[Check]:
     """Looks at right creates with either bound."""
     bounds = (view.contract.duration_min, view.contract.duration_max)
     calls = (call for call in sound(view) if call.asked("duration") in bounds)
-    yield from _taken(calls, lambda call: f"duration {call.asked('duration')}")
+    yield from _taken(view, calls, "duration", lambda call: f"duration {call.asked('duration')}")
 
 
 @judge("SV-11")
@@ -184,7 +214,7 @@ def _other_quality(view: View) -> Iterator[Call]:
 def qualities_taken(view: View, _: Rule) -> Iterator[Check]:
     """Looks at right creates by quality, and at the video's short side where none was asked for."""
     named = (call for call in sound(view) if call.asked("quality") in view.contract.qualities)
-    yield from _taken(named, lambda call: f"quality {call.asked('quality')}")
+    yield from _taken(view, named, "quality", lambda call: f"quality {call.asked('quality')}")
     side = view.contract.qualities[view.contract.quality_default]
     for story in _made_without(view, "quality"):
         for download in story.downloads:
@@ -218,7 +248,12 @@ def callback_length(view: View, _: Rule) -> Iterator[Check]:
         length = _length(call.asked("callback_url"))
         yield check(call.status == 400, f"400 for a callback_url of {length} characters", call.status, call)
     longest = (call for call in sound(view) if _length(call.asked("callback_url")) == view.contract.callback_url_max)
-    yield from _taken(longest, lambda call: f"a callback_url of {_length(call.asked('callback_url'))} characters")
+    yield from _taken(
+        view,
+        longest,
+        "callback_url",
+        lambda call: f"a callback_url of {_length(call.asked('callback_url'))} characters",
+    )
 
 
 @judge("SV-20")
@@ -226,9 +261,8 @@ def callback_neighbours(view: View, _: Rule) -> Iterator[Check]:
     """Looks at right creates whose callback host is a public IPv4 address."""
     for call in sound(view):
         url = call.asked("callback_url")
-        parts = split(url) if isinstance(url, str) else None
-        if parts and parts.hostname and is_public_neighbour(parts.hostname, view.contract.internal):
-            yield check(call.accepted, f"{parts.hostname} is accepted", call.status, call)
+        if _is_neighbour(view, url):
+            yield check(call.accepted, f"{url} is accepted", call.status, call)
 
 
 def _pictured(view: View, aspect: Callable[[ImageFacts, ImageLimits], bool | None]) -> Iterator[Check]:
@@ -290,7 +324,8 @@ def image_sides(view: View, _: Rule) -> Iterator[Check]:
 
     def aspect(image: ImageFacts, limits: ImageLimits) -> bool | None:
         near = min(image.width, image.height) <= limits.min_side
-        return sides_right(image, limits) if near and _sane(image, limits, "sides") else None
+        inside = limits.ratio_min * image.height < image.width < limits.ratio_max * image.height
+        return sides_right(image, limits) if near and inside and _sane(image, limits, "sides") else None
 
     yield from _pictured(view, aspect)
 

@@ -106,7 +106,7 @@ MUTANTS = (
            answers(lambda ask, answer: answer.status == 404 and not ask.name, status(500))),
     broken("SW-15", "garbage-500", "breaks on a body that is not JSON", answers(_no_json, status(500))),
     broken("SW-16", "no-allow", "answers 405 without Allow", answers(status_was(405), header("Allow", DROP))),
-    broken("SW-16", "method-404", "answers 404 to a method that a path does not have", answers(status_was(405), status(404))),
+    broken("SW-16", "method-404", "answers 404 to a method that a path does not have", answers(status_was(405), both(status(404), error(code="not_found")))),
     broken("SW-17", "garbage-422", "answers 422 to a body that is not JSON", answers(_no_json, status(422))),
     broken("SW-18", "no-size-limit", "reads bodies of any size", chosen(max_body_bytes=64 * 1024 * 1024)),
     broken("SW-19", "no-retry-after", "answers 429 without Retry-After", answers(status_was(429), header("Retry-After", DROP))),
