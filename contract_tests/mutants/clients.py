@@ -26,7 +26,8 @@ class ClientMutant:
 
     rule: the one that must be named for it. switch: its name. story: one sentence, what is wrong with it. callbacks:
     whether it must register one to be seen. pause: seconds that it really waits between reads, if not what it was told.
-    stories: those that show it; empty for all that serve the rule. told: what it is told, if not PACE.
+    stories: those that show it; empty for all that serve the rule. alone: its calls carry nobody's key, so that only a fake
+    of its own can tell whose they are.
     """
 
     rule: str
@@ -35,6 +36,12 @@ class ClientMutant:
     callbacks: bool = False
     pause: float = PACE.min_poll
     stories: tuple[str, ...] = ()
+    alone: bool = False
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.switch or ("correct, with callbacks" if self.callbacks else "correct")
 
     @property
     def pace(self) -> Pace:
@@ -50,7 +57,7 @@ class ClientMutant:
 
 _WEB = True
 MUTANTS: tuple[ClientMutant, ...] = (
-    ClientMutant("CQ-01", "reads-without-bearer", "reads tasks with the key bare in the header"),
+    ClientMutant("CQ-01", "reads-without-bearer", "reads tasks with the key bare in the header", alone=True),
     ClientMutant("CQ-02", "puts-the-key-in-the-url", "adds the key to every URL"),
     ClientMutant("CQ-03", "prints-the-key", "prints the key among its news"),
     ClientMutant("CQ-04", "sends-the-key-to-links", "sends the key to the host of the video", stories=("happy",)),
@@ -94,7 +101,7 @@ MUTANTS: tuple[ClientMutant, ...] = (
     ClientMutant("CP-15", "breaks-on-html", "takes every answer for JSON", stories=("read-502", "read-not-json")),
     ClientMutant("CP-16", "believes-the-first-404", "believes a 404 right after the create"),
     ClientMutant("CP-17", "reads-on-after-401", "reads on with a key that was revoked"),
-    ClientMutant("CP-18", "polls-in-step", "lets all its tasks be read in step", pause=2.0),
+    ClientMutant("CP-18", "polls-in-step", "lets all its tasks be read in step", pause=3.0),
     ClientMutant("CD-01", "saves-nothing", "ends well without a file or a link", stories=("happy",)),
     ClientMutant("CD-02", "downloads-late", "lets a finished video lie"),
     ClientMutant("CD-03", "loses-a-byte", "writes the video without its last byte", stories=("happy",)),

@@ -44,7 +44,7 @@ class Client:
         self.task_id, self.effects = "", 0
         self.news = threading.Event()
         self.heard_of: dict[str, dict[str, Any]] = {}
-        self.over = threading.Event()
+        self.over, self._confirmed = threading.Event(), threading.Event()
         self._again: list[dict[str, Any]] = []
         self._until = world.clock() + setup.deadline
         spread = 1 + 0.3 * random.random()  # noqa: S311 - jitter
@@ -200,6 +200,8 @@ class Client:
         while True:
             if self.does("only-waits-for-callbacks") and not self.heard_of:
                 self.nap(max(0.0, self.left()))
+            if self.does("loses-what-it-confirms") and reads:
+                self.world.sleep(max(0.0, self.left()), self._confirmed)
             self._rest(wait)
             reply, reads = self._read(), reads + 1
             task = self._told(reply)
@@ -440,15 +442,17 @@ class Client:
             self.over.wait(self.setup.deadline)
         if self.does("loses-what-it-confirms"):
             with contextlib.suppress(Lost):
-                if self.call("GET", self.setup.limits["read"] + told["id"]).status >= 500:
-                    self.heard_of["lost"] = told
+                if self.call("GET", self.setup.limits["read"] + told["id"]).status == 200:
+                    self._confirmed.set()
         return 200
 
     def _linger(self) -> None:
-        """Act once more on each callback: what the careful client never does."""
-        if not (self.does("acts-on-every-callback") or self.does("acts-on-poll-and-callback")):
+        """Stay for late callbacks, and act once more on each: what the careful client never does."""
+        if not any(map(self.does, ("acts-on-every-callback", "acts-on-poll-and-callback", "answers-500"))):
             return
         self.world.sleep(1.2, threading.Event())
+        if self.does("answers-500"):
+            return
         again = self._again[1:] if self.does("acts-on-every-callback") else self._again[:1]
         for told in again:
             for link in told.get("results") or ():
