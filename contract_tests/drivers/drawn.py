@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 
@@ -21,9 +21,8 @@ def no_traces() -> Iterator[None]:
             set_hypothesis_home_dir(None)
 
 
-def bounds(examples: int, **more: Any) -> settings:
+def bounds(examples: int, *, shrink: bool = True, **more: Any) -> settings:
     """Settings with *examples* draws, no database and no deadline: a server may be slow."""
-    phases = [Phase.generate, Phase.shrink]
-    return settings(
-        max_examples=examples, database=None, deadline=None, phases=phases, suppress_health_check=list(HealthCheck), **more
-    )  # fmt: skip
+    phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
+    quiet: dict[str, Any] = {"verbosity": Verbosity.quiet, "suppress_health_check": list(HealthCheck)}
+    return settings(max_examples=examples, database=None, deadline=None, phases=phases, **quiet, **more)

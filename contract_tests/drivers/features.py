@@ -15,9 +15,18 @@ _STEP = 7.0
 def lacking(room: Room) -> dict[str, str]:
     """Declared features that do not work, each with the reason; noted in the history."""
     found: dict[str, str] = {}
-    if room.target.control is None:
+    control = room.target.control
+    if control is None:
         return found
-    session = room.session("features")
+    key = f"sk-contract-{room.token}-features" if room.target.accounts else room.target.key
+    if "clock" in room.target.declared:
+        try:
+            _clock(control.of(key))
+        except ControlFailed as failure:
+            found["clock"] = str(failure)
+            room.recorder.note(Topic.MISSING_FEATURE, feature="clock", reason=str(failure))
+            without(room, found)
+    session = Session(room.line, "features", key)
     for name in room.target.declared:
         try:
             _CHECKS.get(name, _unknown)(room, session)
@@ -41,15 +50,13 @@ def _control(session: Session) -> Control:
     return session.control
 
 
-def _clock(room: Room, session: Session) -> None:
-    control = _control(session)
+def _clock(control: Control) -> None:
     before = control.set_clock("manual")
     after = control.advance(_STEP)
     if not math.isclose(after - before, _STEP, abs_tol=0.01) or abs(control.now() - after) > 0.01:
         raise ControlFailed(f"a manual clock moved by {_STEP:g} s went from {before:.3f} to {after:.3f}")
     control.set_clock("scaled", 2.0)
     control.set_clock("manual")
-    del room
 
 
 def _scenarios(room: Room, session: Session) -> None:
@@ -117,7 +124,6 @@ def _unknown(room: Room, session: Session) -> None:
 
 
 _CHECKS: Mapping[str, Callable[[Room, Session], None]] = {
-    "clock": _clock,
     "scenarios": _scenarios,
     "relays": _relays,
     "cancel": _cancel,

@@ -8,6 +8,7 @@ a service that bills.
 import copy
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,25 +62,33 @@ def _operations(room: Room) -> Iterator[tuple[str, Any, list[Any]]]:
             yield known.id, operation, list(GenerationMode)
 
 
+class _EnoughError(Exception):
+    """The time for drawing is over."""
+
+
 class _Driver:
     """Sends what is drawn."""
 
     def __init__(self, room: Room, session: Session) -> None:
         self.room, self.session = room, session
         self.sent = 0
-        self._end = room.recorder.mono() + SECONDS
+        self._end = 0.0
 
     def draw(self, label: str, operation: Any, mode: Any) -> None:
         """Some requests of one operation."""
 
         @seed(self.room.options.seed or 0)
-        @bounds(EXAMPLES)
+        @bounds(EXAMPLES, shrink=False)
         @given(case=operation.as_strategy(generation_mode=mode))
         def each(case: Any) -> None:
-            if self.room.recorder.mono() < self._end:
-                self._send(label, case)
+            now = self.room.recorder.mono()
+            self._end = self._end or now + SECONDS
+            if now > self._end:
+                raise _EnoughError
+            self._send(label, case)
 
-        each()
+        with suppress(_EnoughError):
+            each()
 
     def _send(self, label: str, case: Any) -> None:
         if label == "createVideo":

@@ -1,0 +1,298 @@
+"""The drivers: probes derived from the contract, cases that show what they should, stories that shrink and play again."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import standin_checks
+from standin import StandIn
+
+from contract_tests.contract import Contract, shipped
+from contract_tests.drivers import machine, plan, schema
+from contract_tests.drivers.probes import long_url, near_misses, public_neighbours
+from contract_tests.drivers.room import Options, Room
+from contract_tests.drivers.running import Made, Wanted, for_servers, make_history
+from contract_tests.drivers.story import load, save
+from contract_tests.guard import Guard
+from contract_tests.history import Recorder
+from contract_tests.judging import judge_history
+from contract_tests.rules.rulebook import rules
+from contract_tests.session import Line
+from contract_tests.target import Asked, discover
+from contract_tests.verdicts import Choice, Run, SetupError, Verdict
+from contract_tests.wire import Wire
+from mock_server.running import Running
+
+CONTRACT = shipped()
+BASE = {"model": CONTRACT.model, "image_start": "https://image.test/1280x720.jpg", "duration": 3, "quality": "720p"}
+FAST: dict[str, Any] = {"queue": 0.03, "run": 0.05}
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[str]:
+    """The fake in a process of its own; its URL."""
+    with Running() as running:
+        yield running.url
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    """A stand-in whose tasks are soon over."""
+    with StandIn(**FAST) as running:
+        yield running
+
+
+def changed(**members: Any) -> Contract:
+    """The contract with one schema or delivery member changed."""
+    document: Any = copy.deepcopy(dict(CONTRACT.document))
+    if "maximum" in members:
+        document["components"]["schemas"]["Duration"]["maximum"] = members["maximum"]
+    if "retries" in members:
+        path = document["paths"]["/v1/videos/generations"]["post"]["callbacks"]["taskFinished"]
+        path["{$request.body#/callback_url}"]["post"]["x-delivery"]["retry_delays_seconds"] = members["retries"]
+    return Contract(document)
+
+
+def driven(url: str, contract: Contract = CONTRACT, **options: Any) -> tuple[Made, Run]:
+    """A whole run and its verdicts."""
+    choice = for_servers(Choice(only=options.pop("only", frozenset())))
+    asked = Asked(url=url, key="sk-a", second_key="sk-b", features=options.pop("features", "auto"))
+    wanted = Wanted(asked, Options(seed=1, **{"quick": True, "poll": 0.02, **options}), timeout=10, contract=contract)
+    made = make_history(wanted, choice)
+    return made, judge_history(made.recorder.events, choice, lambda _: "", contract)
+
+
+def room_at(url: str, **options: Any) -> Room:
+    """A room for one driver alone."""
+    wire = Wire()
+    target = discover(Asked(url=url, key="sk-a"), CONTRACT, wire)
+    line = Line(target, CONTRACT, Recorder(salt=b"salt"), wire, Guard(lambda _: 0.0))
+    return Room(line, Options(seed=1, poll=0.02, **options), b"salt")
+
+
+def broken(run: Run) -> dict[str, str]:
+    """What is wrong, by rule."""
+    return {found.rule.id: found.seen for found in run.having(Verdict.FAIL, Verdict.WARN, Verdict.KIT_ERROR)}
+
+
+# Probes
+
+
+def test_every_near_miss_is_one() -> None:
+    """The contract finds something wrong with each, or it is no JSON object; none is sent twice."""
+    found = near_misses(CONTRACT, BASE)
+    assert all(near.raw is not None or CONTRACT.create_flaws(near.body) for near in found)
+    shapes = [repr((near.body, near.raw)) for near in found]
+    assert len(shapes) == len(set(shapes)) > 90
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("duration", 16), ("duration", 2), ("duration", 5.5), ("duration", "5"), ("duration", None), ("quality", "4k"),
+        ("quality", "720P"), ("quality", "480p"), ("quality", 1080), ("prompt", "\U0001f600" * 2501), ("aspect_ratio", "16:9"),
+        ("callback_url", "http://hooks.example.com/done"), ("callback_url", "https://2130706433/done"),
+        ("callback_url", "https://[::ffff:10.0.0.1]/done"), ("callback_url", "https://100.127.255.255/done"),
+    ],
+)  # fmt: skip
+def test_the_near_misses_that_must_be_there(field: str, value: Any) -> None:
+    """One past each bound, each value's neighbours, the right value in the wrong type."""
+    assert any(
+        near.field == field and near.body[field] == value for near in near_misses(CONTRACT, BASE) if near.raw is None
+    )
+
+
+def test_probes_follow_the_contract() -> None:
+    """A longer greatest duration moves the probe, with no code edit."""
+    values = {
+        near.value
+        for near in near_misses(changed(maximum=20), BASE)
+        if near.field == "duration" and near.rules == ("SV-09",)
+    }
+    assert values == {21, 10**9}
+
+
+def test_public_neighbours_are_right_and_internal_ones_are_not() -> None:
+    """Both sides of each range."""
+    hosts = public_neighbours(CONTRACT)
+    assert {"11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255", "192.169.0.0"} <= set(hosts)
+    for host in hosts:
+        assert not CONTRACT.create_flaws({**BASE, "callback_url": f"https://{host}/done"}), host
+    longest = long_url(CONTRACT)
+    assert len(longest) == CONTRACT.callback_url_max
+    assert not CONTRACT.create_flaws({**BASE, "callback_url": longest})
+
+
+# The scripted run
+
+
+def test_cases_name_rules_that_exist(fake: str) -> None:
+    """And between them they serve every rule that is not seen everywhere."""
+    with room_at(fake) as room:
+        served = {rule for case in plan.every_case(room) for rule in case.rules}
+    known = rules(CONTRACT)
+    assert served <= set(known)
+    special = {
+        rule.id for rule in known.values() if not rule.for_clients and rule.id[:2] in ("SV", "SK", "SA", "SB", "SC")
+    }
+    # SC-16 needs a name server of ours; SA-08 is seen in every refusal.
+    assert special - served == {"SC-16"}
+
+
+def test_only_picks_the_cases_that_serve_a_rule(fake: str) -> None:
+    """A rule that looks at everything takes every case."""
+    with room_at(fake) as room:
+        cases = plan.every_case(room)
+    assert [case.name for case in plan.chosen(cases, frozenset({"SA-06"}))] == ["isolation"]
+    assert plan.chosen(cases, frozenset({"SA-06", "SW-01"})) == cases
+    assert plan.chosen(cases, frozenset()) == cases
+
+
+def test_the_fake_passes_on_everything(fake: str) -> None:
+    """Every rule but the one that needs a name server is seen, and holds."""
+    made, run = driven(fake)
+    assert broken(run) == {}
+    assert [found.rule.id for found in run.outcomes if found.verdict is not Verdict.PASS] == ["SC-16"]
+    assert made.any_key
+
+
+@pytest.mark.parametrize(
+    "liberty",
+    [
+        {}, {"slow": 0.01}, {"extra_fields": True}, {"jumpy_progress": True, "run": 0.3}, {"refuse_unknown": True},
+        {"late_image_check": True}, {"dialect": "legacy"}, {"no_cancel_field": True}, {"queue": 0, "run": 0},
+    ],
+    ids=lambda liberty: ",".join(liberty) or "plain",
+)  # fmt: skip
+def test_a_correct_server_of_another_make_passes(liberty: dict[str, Any]) -> None:
+    """The stand-in, whatever liberties a correct server may take."""
+    with StandIn(**{**FAST, **liberty}) as running:
+        _, run = driven(running.url)
+    assert broken(run) == {}
+    assert run.exit == 0
+    assert run.totals["pass"] > 85
+
+
+def test_what_needs_a_clock_is_not_run_and_says_why(server: StandIn) -> None:
+    """Without a control protocol, the reason stands beside the rule."""
+    _, run = driven(server.url)
+    reasons = {found.rule.id: found.reason for found in run.outcomes if found.verdict is Verdict.NOT_RUN}
+    assert reasons["SK-05"] == "needs a fake with the control protocol (clock)"
+    assert reasons["SB-09"] == "needs a fake with the control protocol (credits)"
+
+
+def test_a_declared_feature_that_lacks_is_a_finding(server: StandIn) -> None:
+    """Declared by the user, missed by the kit: SS-03, and the rest is judged without it."""
+    _, run = driven(server.url, features="clock,cancel")
+    assert list(broken(run)) == ["SS-03"]
+    assert run.totals["pass"] > 80
+
+
+def test_callbacks_in_real_time(tmp_path: Path) -> None:
+    """A server without a clock to steer calls the kit over HTTPS; every way of receiving is tried side by side."""
+    authority, waits = tmp_path / "ca.pem", [0.2, 0.3, 0.4]
+    shown = frozenset(f"SC-{number:02}" for number in (1, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 17, 18, 21, 22, 23))
+    port = _free_port()
+    host = "hooks.example.com"
+    resolve = {host: ("127.0.0.1", port)}
+    with StandIn(
+        **FAST, retry_gaps=tuple(waits), ca_file=authority, resolve=resolve, allow_internal_callbacks=True
+    ) as running:
+        _, run = driven(
+            running.url, changed(retries=waits), only=shown, real_time=True, callback_base=f"https://{host}",
+            callback_listen=("127.0.0.1", port), callback_ca=authority,
+        )  # fmt: skip
+    assert {found.rule.id: found.seen for found in run.outcomes if found.verdict is not Verdict.PASS} == {}
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        return int(unused.getsockname()[1])
+
+
+def test_a_case_that_cannot_go_on_is_untestable() -> None:
+    """A create that is refused for want of credits is no verdict about anything else."""
+    with StandIn(**FAST, credits=0) as running:
+        _, run = driven(running.url)
+    assert {"SB-02", "SK-02"} <= {found.rule.id for found in run.having(Verdict.UNTESTABLE)}
+    assert run.exit == 0
+
+
+# Drawn runs
+
+
+def test_a_machine_finds_and_shrinks(server: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One step is left of the story, it is saved, and playing it again shows the same breach."""
+    monkeypatch.setattr(machine, "SHRINKING", 4.0)
+    monkeypatch.setattr(
+        machine, "near_misses", lambda *given: [near for near in near_misses(*given) if near.field == "duration"]
+    )
+    monkeypatch.setattr(standin_checks, "DURATION_MAX", 16)
+    story = tmp_path / "story.json"
+    with room_at(server.url, story_out=story) as room:
+        lines = machine.run(room, Choice())
+
+    assert lines[0].startswith("machine: SV-09: expected 400 for duration 16, seen 200")
+    assert len(load(story)) == 1
+    run = judge_history(room.recorder.events, Choice(only=frozenset({"SV-09"})), lambda _: "")
+    assert run.exit == 1
+
+    with room_at(server.url) as again:
+        machine.replay(again, story)
+    assert judge_history(again.recorder.events, Choice(only=frozenset({"SV-09"})), lambda _: "").exit == 1
+
+
+def test_a_machine_is_quiet_on_a_correct_server(fake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stories with clock, cancel, callbacks, downloads and credits; nothing is added to the run's history."""
+    monkeypatch.setattr(machine, "EXAMPLES", 5)
+    with room_at(fake) as room:
+        assert machine.run(room, Choice()) == [line for line in machine.run(room, Choice()) if "stories drawn" in line]
+        assert room.recorder.events == ()
+
+
+def test_known_failures_stop_no_story(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is listed with a reason is not looked for."""
+    monkeypatch.setattr(machine, "EXAMPLES", 8)
+    monkeypatch.setattr(standin_checks, "DURATION_MAX", 16)
+    known = dict.fromkeys(("SV-09", "SL-21", "SB-01"), "we know")
+    with room_at(server.url) as room:
+        assert "stories drawn" in machine.run(room, Choice(known=known))[0]
+
+
+def test_schema_draws_feed_the_history(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right and wrong requests, all judged, none of them a false alarm."""
+    monkeypatch.setattr(schema, "EXAMPLES", 12)
+    with room_at(server.url) as room:
+        (line,) = schema.run(room)
+    run = judge_history(room.recorder.events, for_servers(Choice()), lambda _: "")
+    assert len(room.recorder.events) >= 40, line
+    assert broken(run) == {}
+    assert not Path(".hypothesis").exists() or not any(Path(".hypothesis").glob("examples/*/schema*"))
+
+
+def test_a_story_file_that_is_none(tmp_path: Path) -> None:
+    """One line for each way in which it is none."""
+    path = tmp_path / "story.json"
+    for text in ("", "[]", '{"steps": [{"do": "burn"}]}', '{"steps": [1]}'):
+        path.write_text(text)
+        with pytest.raises(SetupError, match=r"story\.json: "):
+            load(path)
+    save(path, [{"do": "credits"}], 1, "because")
+    assert load(path) == [{"do": "credits"}]
+
+
+def test_rooms_of_their_own_share_nothing(fake: str) -> None:
+    """A story's room writes into its own history and has its own clocks."""
+    with room_at(fake) as room:
+        shared = machine.Run(room, Choice())
+        recorder = Recorder(salt=b"salt")
+        with shared.room_of_its_own(recorder) as own:
+            own.session("alone").credits()
+        assert room.recorder.events == ()
+        assert recorder.events
+        assert replace(room.line).clocks == {}

@@ -1,0 +1,127 @@
+"""`kling-contract server`: exit codes, reports, variables, and a rerun command that reproduces."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import standin_checks
+from click.testing import CliRunner, Result
+from standin import StandIn
+
+from contract_tests.commands.server import command
+from contract_tests.verdicts import SetupError
+
+KEY = "sk-super-secret-0815"
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    """A stand-in that knows one account."""
+    with StandIn(queue=0.03, run=0.05, keys=(KEY, "sk-second-4711")) as running:
+        yield running
+
+
+def run(*args: str, **env: str) -> Result:
+    """The command with *args*; *env* without its prefix."""
+    given = {f"KLING_CONTRACT_{name.upper()}": value for name, value in env.items()}
+    return CliRunner().invoke(command, list(args), standalone_mode=False, env=given)
+
+
+def quick(server: StandIn, *args: str) -> Result:
+    """A quick run against it."""
+    return run(server.url, "--api-key", KEY, "--quick", "--seed", "1", "--poll", "0.02", *args)
+
+
+def test_a_correct_server_is_good(server: StandIn, tmp_path: Path) -> None:
+    """Exit 0, every report file, and the key in none of them."""
+    result = quick(server, "--second-key", "sk-second-4711", "--report", str(tmp_path))
+
+    assert (result.exception, result.return_value) == (None, 0), result.output
+    names = {"report.json", "junit.xml", "report.html", "summary.md", "badge.json", "history.jsonl"}
+    assert names <= {path.name for path in tmp_path.iterdir()}
+    for path in tmp_path.iterdir():
+        assert KEY not in path.read_text(), path.name
+    assert KEY not in result.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["mode"], report["seed"], report["exit"]) == ("fake", 1, 0)
+    assert not any(rule["id"].startswith(("CQ", "CM", "CP", "CD", "CW")) for rule in report["rules"])
+
+
+def test_a_broken_rule_is_named_and_its_command_reproduces_it(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first line of the list is the first cause; what stands behind `again` shows it once more, and only it."""
+    monkeypatch.setattr(standin_checks, "DURATION_MAX", 16)
+    result = quick(server)
+
+    assert result.return_value == 1, result.output
+    first = next(line for line in result.output.splitlines() if line.startswith("FAIL"))
+    assert "SV-09" in first
+    again = shlex.split(re.search(r"again +kling-contract server (.*SV-09.*)", result.output)[1])
+    assert KEY not in again
+
+    repeated = run(*again, api_key=KEY)
+    assert repeated.return_value == 1, repeated.output
+    assert len(re.findall("^FAIL", repeated.output, re.MULTILINE)) == 1
+
+
+def test_every_flag_has_a_variable(server: StandIn) -> None:
+    """Flags win; without them the variables count."""
+    result = run(server.url, api_key=KEY, quick="1", seed="7", only="SV-08", poll="0.02")
+    assert (result.exception, result.return_value) == (None, 0), result.output
+    assert "1 pass" in result.output
+
+
+def test_known_failures(server: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A listed breach is no news; a listed rule that holds is."""
+    known = tmp_path / "known.yaml"
+    known.write_text("SV-09: they said they would fix it\n")
+    monkeypatch.setattr(standin_checks, "DURATION_MAX", 16)
+    assert quick(server, "--only", "SV-09", "--known-failing", str(known)).return_value == 0
+    monkeypatch.undo()
+    assert quick(server, "--only", "SV-09", "--known-failing", str(known)).return_value == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["--only", "SV-99"], "no such rule: SV-99"),
+        (["--features", "clock,magic"], "no such feature: magic"),
+        (["--mode", "paid"], "--mode paid needs --max-usd"),
+        (["--image", "https://image.test/10x10.png"], ""),
+    ],
+)
+def test_usage_is_judged_before_anything_is_sent(server: StandIn, args: list[str], line: str) -> None:
+    """One line each, exit code 2 of the command line."""
+    result = quick(server, *args)
+    if line:
+        assert isinstance(result.exception, SetupError)
+        assert line in str(result.exception)
+        assert not server.ledger_rows()
+    else:
+        assert result.return_value in (0, 1)
+
+
+def test_a_target_that_draws_nothing_needs_an_image() -> None:
+    """Without the drawing host the user names a first frame."""
+    with StandIn(queue=0.03, run=0.05, keys=(KEY,), image_hosts=()) as running:
+        result = quick(running)
+    assert isinstance(result.exception, SetupError)
+    assert "name another with --image" in str(result.exception)
+
+
+def test_stopped_by_hand_is_still_reported(server: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ctrl-C ends the run, not the report."""
+    from contract_tests.drivers import plan
+
+    real = plan.run
+
+    def interrupted(*args: object) -> None:
+        real(*args)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan, "run", interrupted)
+    result = quick(server, "--only", "SA-01", "--report", str(tmp_path))
+    assert result.return_value == 3, result.output
+    assert (tmp_path / "report.html").exists()
