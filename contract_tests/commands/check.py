@@ -13,7 +13,7 @@ from contract_tests.judging import again, finish, judge_history
 from contract_tests.options import chosen, common
 from contract_tests.recordings import read
 from contract_tests.reports import files
-from contract_tests.verdicts import Choice, Run, SetupError
+from contract_tests.verdicts import CLIENT, Choice, Run, SetupError
 
 
 @click.command()
@@ -33,7 +33,9 @@ def command(recordings: tuple[Path, ...], report: Path | None, **options: Any) -
             console.rule(str(path))
         codes.append(finish(run, _folder(report, path, recordings), console))
     if report is not None and len(runs) > 1:
-        files.write_page([replace(run, target=path.name) for path, run in zip(recordings, runs, strict=True)], report)
+        files.write_page(
+            [replace(run, target=_title(run, path)) for path, run in zip(recordings, runs, strict=True)], report
+        )
     return _worst(codes)
 
 
@@ -46,6 +48,11 @@ def _judge(path: Path, choice: Choice) -> Run:
         raise SetupError(str(error)) from error
     run = judge_history(events, choice, again("check", [str(path)]))
     return run if run.target else replace(run, target=path.name)
+
+
+def _title(run: Run, path: Path) -> str:
+    """A client by its name; other recordings by their file's."""
+    return run.target if run.mode == CLIENT else path.name
 
 
 def _folder(report: Path | None, path: Path, every: tuple[Path, ...]) -> Path | None:

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from contract_tests.contract import Contract, shipped
-from contract_tests.history import Recorder
+from contract_tests.history import Note, Recorder
 from contract_tests.judging import finish, judge_history
-from contract_tests.labels import Topic
 from contract_tests.lab import stories as catalogue
 from contract_tests.lab.adapters.command import CommandAdapter
 from contract_tests.lab.adapters.jsonl import JsonlAdapter
@@ -22,6 +21,7 @@ from contract_tests.lab.run import deadline, run
 from contract_tests.lab.stories import Story
 from contract_tests.lab.surroundings import bare
 from contract_tests.lab.told import Adapter
+from contract_tests.labels import Topic
 from contract_tests.options import chosen, common, variable
 from contract_tests.rules.rulebook import rules
 from contract_tests.verdicts import CLIENT, Choice, SetupError, book_of
@@ -39,7 +39,7 @@ _OPTIONS = (
     _option("--min-poll", type=click.FloatRange(min=0, min_open=True), metavar="S",
             help="The pause between reads that the client was told to keep. Default: the profile's, or what an adapter declares."),
     _option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="S",
-            help="When the client gives up: told as {deadline} and KLING_DEADLINE. Default: by --min-poll, or by how fast the client reads."),
+            help="When the client gives up, told as {deadline} and KLING_DEADLINE. Default: by --min-poll or the client's own pace."),
     _option("--name", default="", metavar="NAME", help="What the report calls the client."),
     click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
                  help="For clients with the service's addresses built in: HTTPS under its own host names."),
@@ -74,8 +74,8 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
     recorder = Recorder()
     name = given["name"] or Path(words[0]).name
     make, pace = _adapter(words, given, contract)
-    target = {"target": name, "mode": CLIENT, "contract": contract.version, "features": [given["adapter"]]}
-    recorder.note(Topic.RUN, **target, min_poll=pace.min_poll, deadline=pace.deadline)
+    about = {"min_poll": pace.min_poll, "deadline": pace.deadline, "features": [given["adapter"]]}
+    recorder.add(Note(topic=Topic.RUN, data={"target": name, "mode": CLIENT, "contract": contract.version, **about}))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("stories", total=len(chosen_stories))
 
@@ -90,7 +90,11 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
 def _list(every: dict[str, Story], console: Console) -> int:
     width = max(map(len, every))
     for story in every.values():
-        console.print(f"{story.name:<{width}}  {story.summary}  [dim]{', '.join(story.rules)}[/dim]", highlight=False, soft_wrap=True)
+        console.print(
+            f"{story.name:<{width}}  {story.summary}  [dim]{', '.join(story.rules)}[/dim]",
+            highlight=False,
+            soft_wrap=True,
+        )
     return 0
 
 
@@ -127,6 +131,7 @@ def _adapter(
     if given["adapter"] == "command":
         adapter = CommandAdapter(words, contract)
         return (lambda _folder: adapter), _pace(given, contract)
+
     def make(folder: Path) -> Adapter:
         return JsonlAdapter(words, folder, bare(folder), kit=version("klingkit"))
 

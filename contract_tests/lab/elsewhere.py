@@ -134,7 +134,11 @@ class _Handler(BaseHTTPRequestHandler):
             return 403, [("Content-Type", "text/plain")], b"the lab lets nothing out"
         if self.command == "GET" and self.path.partition("?")[0] == FORGED_VIDEO:
             return 200, [("Content-Type", "video/mp4")], _VIDEO
-        return 404, [("Content-Type", "application/json")], b'{"error": {"code": "not_found", "message": "not the service"}}'
+        return (
+            404,
+            [("Content-Type", "application/json")],
+            b'{"error": {"code": "not_found", "message": "not the service"}}',
+        )
 
 
 def free_port() -> int:

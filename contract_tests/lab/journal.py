@@ -34,7 +34,11 @@ class Reader:
         headers = [(name, self._value(value, key)) for name, value in (request.get("headers") or {}).items()]
         sent = self._recorder.message(headers, _dumped(request.get("body")))
         if kind == "exchange":
-            answer = self._recorder.answer(response["status"], _pairs(response), _dumped(response["body"])) if response else None
+            answer = (
+                self._recorder.answer(response["status"], _pairs(response), _dumped(response["body"]))
+                if response
+                else None
+            )
             return Exchange(
                 method=request["method"], url=self._origin + request["url"], request=sent, answer=answer, lost=_lost(entry),
                 case=case, who=key, **times,

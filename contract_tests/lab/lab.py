@@ -66,7 +66,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A case that is over. hurried: the client gave up where it should complete, so that nothing was recorded. called: whether the client ever called the fake; hooked: whether a create named a callback."""
+    """A case that is over.
+
+    called: whether the client ever called the fake. hooked: whether a create named a callback. hurried: the client gave up
+    where it should complete, so that nothing was recorded.
+    """
 
     story: Story
     told: tuple[Told, ...]
@@ -127,7 +131,9 @@ class Lab:
     def strays(self) -> list[AnyEvent]:
         """Write down the calls that no case's key was sent with, and answer them; once, at the end."""
         entries = self.fake.control.call("GET", "/journal")["entries"]
-        strange = [entry for entry in entries if entry.get("kind") == "exchange" and entry["account"] not in self._accounts]
+        strange = [
+            entry for entry in entries if entry.get("kind") == "exchange" and entry["account"] not in self._accounts
+        ]
         return [self.recorder.add(event) for event in self._reader.events(strange, case=NOBODY, key="")]
 
     def _touched(self, case: Case, hidden: Elsewhere) -> Note:
@@ -263,11 +269,13 @@ class Lab:
 
         if self._is_told(order, over):
             control.relays({_origin(order.callback_url): _origin(order.listening[0])})
-        tasks = wait_for(lambda: self._tasks(case), over) if case.story.forge else None
+        tasks: Any = wait_for(lambda: self._tasks(case), over) if case.story.forge else None
         origin = wait_for(target, over) if tasks else None
         if not origin:
             return
-        forger = Forger(self.recorder, self._wire, case=case.story.name, url=order.callback_url, seconds=self.contract.timeout)
+        forger = Forger(
+            self.recorder, self._wire, case=case.story.name, url=order.callback_url, seconds=self.contract.timeout
+        )
         shown = {"id": tasks[0]["id"], "model": self.contract.model, "object": "video.generation.task", "type": "video",
                  "created": int(tasks[0].get("created") or 0)}  # fmt: skip
         for event in forger.send(case.story.forge, origin, shown, beside.origin + FORGED_VIDEO):
@@ -334,5 +342,7 @@ def _places(order: Order, told: Told, task_id: str) -> list[str]:
 
 def _hooked(events: Sequence[AnyEvent]) -> bool:
     """Whether a create named a callback, or a callback arrived."""
-    creates = (event.request.body.text or "" for event in events if isinstance(event, Exchange) and event.method == "POST")
+    creates = (
+        event.request.body.text or "" for event in events if isinstance(event, Exchange) and event.method == "POST"
+    )
     return any('"callback_url"' in text for text in creates) or any(isinstance(event, Callback) for event in events)

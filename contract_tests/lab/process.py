@@ -73,7 +73,8 @@ def run(
 ) -> Ran:
     """Run *command* until it ends, *patience* seconds are over, it floods, or *stop* is set.
 
-    late: seconds more, asked when *patience* is over. mark: a variable as it stands in *environment*, `NAME=value`, by which processes that left the session are found.
+    late: seconds more, asked when *patience* is over. mark: a variable as it stands in *environment*, `NAME=value`, by which
+    processes that left the session are found.
 
     Raises:
         SetupError: it cannot be started.
@@ -150,7 +151,17 @@ def end(process: subprocess.Popen[bytes], *, gently: bool = True, mark: str = ""
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
+    _until_gone(others)
     return len(others)
+
+
+def _until_gone(pids: Iterable[int]) -> None:
+    """Wait a moment for killed processes to be gone: whoever adopted them collects them."""
+    until = time.perf_counter() + _LAST_WORDS
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            while time.perf_counter() < until and _lives(Path("/proc") / str(pid)):
+                threading.Event().wait(_TICK)
 
 
 def _signal(group: int, number: int) -> None:

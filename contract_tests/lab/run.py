@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 from contract_tests.contract import Contract
 from contract_tests.history import Exchange, Recorder
-from contract_tests.labels import Topic
 from contract_tests.lab.fake import Fake
 from contract_tests.lab.lab import Ended, Lab, Pace
 from contract_tests.lab.stories import Story
 from contract_tests.lab.told import Adapter
+from contract_tests.labels import Topic
 from contract_tests.verdicts import SetupError
 
 CANARY = "happy"
@@ -141,7 +142,7 @@ def _all(
 def _pause(canary: Ended, told: Pace) -> float:
     """Seconds between the reads of the first story; what the client was told where it read too little."""
     reads = [event.mono for event in canary.events if isinstance(event, Exchange) and event.method == "GET"]
-    waits = [later - sooner for sooner, later in zip(reads, reads[1:], strict=False)]
+    waits = [later - sooner for sooner, later in pairwise(reads)]
     return median(waits) if waits else told.min_poll
 
 
@@ -187,7 +188,9 @@ def _note(recorder: Recorder, stories: Sequence[Story], ended: Sequence[Ended], 
             spoiled[over.story.name] = "the client flooded its output and was stopped"
     if ended and not any(told.said for over in ended for told in over.told):
         for rule in NEED_A_WORD:
-            recorder.note(Topic.NOT_RUN, rule=rule, reason="the client writes no KLING_RESULT, and an exit code cannot tell")
+            recorder.note(
+                Topic.NOT_RUN, rule=rule, reason="the client writes no KLING_RESULT, and an exit code cannot tell"
+            )
     for rule in sorted({rule for story in stories for rule in story.rules}):
         mine = [story.name for story in stories if rule in story.rules]
         if all(name in reasons for name in mine):

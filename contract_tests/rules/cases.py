@@ -144,9 +144,17 @@ def ending(note: Note) -> str:
     data = note.data
     if data.get("broken"):
         return str(data["broken"])
-    how = {"deadline": f"still running after {data['seconds']:.1f} s", "flood": "flooded its output"}.get(data["ended"], "")
+    how = {"deadline": f"still running after {data['seconds']:.1f} s", "flood": "flooded its output"}.get(
+        data["ended"], ""
+    )
     if not how:
-        how = f"exit code {data['exit']}" if data.get("exit") is not None else f"signal {data['signal']}" if data.get("signal") else ""
+        how = (
+            f"exit code {data['exit']}"
+            if data.get("exit") is not None
+            else f"signal {data['signal']}"
+            if data.get("signal")
+            else ""
+        )
     word = outcome(note)
     text = (data.get("stderr") or data.get("stdout") or "").strip().splitlines()
     parts = [how, f"says {word}" if word else "", f"last line: {text[-1][:160]}" if text else ""]
@@ -156,7 +164,8 @@ def ending(note: Note) -> str:
 def crashed(note: Note) -> bool:
     """Whether a process broke down instead of failing."""
     code = note.data.get("exit")
-    return note.data.get("signal") is not None and note.data["ended"] == "itself" or (code is not None and code > CRASH)
+    by_signal = note.data.get("signal") is not None and note.data["ended"] == "itself"
+    return by_signal or (code is not None and code > CRASH)
 
 
 def got(call: Call) -> int:
@@ -178,32 +187,30 @@ def cases(view: View) -> tuple[Case, ...]:
     found = {note.case: Case(note.case, note.who, note) for note in view.notes if note.topic == Topic.CASE}
     if not found:
         return tuple(_observed(view))
-    for call in view.calls:
-        case = found.get(call.event.case)
-        if case is not None:
-            (case.calls if call.event.url.startswith(str(case.data["api"])) else case.elsewhere).append(call)
-    for download in view.downloads:
-        if download.case in found:
-            found[download.case].downloads.append(download)
-    for attempt in view.callbacks:
-        if attempt.event.case in found:
-            found[attempt.event.case].attempts.append(attempt)
-    for note in view.notes:
-        case = found.get(note.case)
-        if case is not None and note.topic == Topic.TOLD:
-            case.told.append(note)
-        elif case is not None and note.topic == Topic.SERVED:
-            case.served.append(note)
-        elif case is not None and note.topic == Topic.ELSEWHERE:
-            case.touched = note
+    for case in found.values():
+        _gather(case, view)
     return tuple(found.values())
+
+
+def _gather(case: Case, view: View) -> None:
+    """Give a case of the lab what is its own."""
+    api = str(case.data["api"])
+    mine = [call for call in view.calls if call.event.case == case.name]
+    case.calls = [call for call in mine if call.event.url.startswith(api)]
+    case.elsewhere = [call for call in mine if not call.event.url.startswith(api)]
+    case.downloads = [download for download in view.downloads if download.case == case.name]
+    case.attempts = [attempt for attempt in view.callbacks if attempt.event.case == case.name]
+    notes = [note for note in view.notes if note.case == case.name]
+    case.told = [note for note in notes if note.topic == Topic.TOLD]
+    case.served = [note for note in notes if note.topic == Topic.SERVED]
+    case.touched = next((note for note in notes if note.topic == Topic.ELSEWHERE), None)
 
 
 def _observed(view: View) -> Iterator[Case]:
     """A case for each key of a recording."""
     for who in dict.fromkeys(call.event.who for call in view.calls):
         case = Case(who, who, calls=[call for call in view.calls if call.event.who == who])
-        mine = {link for call in case.calls if isinstance(call.got, dict) for link in call.got.get("results") or () }
+        mine = {link for call in case.calls if isinstance(call.got, dict) for link in call.got.get("results") or ()}
         case.downloads = [download for download in view.downloads if download.url in mine]
         yield case
 

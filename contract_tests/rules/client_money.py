@@ -77,7 +77,9 @@ def limited_waits(view: View, rule: Rule) -> Iterator[Check]:
             following = case.after(create.event, case.creates)[:1]
             seen = f"sent again {early(until, following[0]):.2f} s too early" if following else ""
             fine = not following or early(until, following[0]) <= rule.params["tolerance"]
-            yield check(fine, f"no create before Retry-After ({create.header('retry-after')}) is over", seen, create, *following)
+            yield check(
+                fine, f"no create before Retry-After ({create.header('retry-after')}) is over", seen, create, *following
+            )
 
 
 @judge("CM-05")
@@ -87,7 +89,9 @@ def refusal_not_repeated(view: View, _: Rule) -> Iterator[Check]:
         for create in case.creates:
             if got(create) in REFUSED:
                 more = again(case, create)
-                yield check(not more, f"answered {got(create)}: not sent again", "sent again unchanged", create, *more[:1])
+                yield check(
+                    not more, f"answered {got(create)}: not sent again", "sent again unchanged", create, *more[:1]
+                )
 
 
 @judge("CM-06")
@@ -117,7 +121,13 @@ def resumed(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CM-08"):
         if len(case.told) == 2 and case.told[0].data["ended"] == "on purpose" and case.accepted:
             made = case.accepted
-            yield check(len(made) == 1, "the task resumed, nothing new created", f"{len(made)} tasks created", *made, case.told[1])
+            yield check(
+                len(made) == 1,
+                "the task resumed, nothing new created",
+                f"{len(made)} tasks created",
+                *made,
+                case.told[1],
+            )
             yield check(completes(case.told[1]), "the resumed task completed", ending(case.told[1]), case.told[1])
 
 

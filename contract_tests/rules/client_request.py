@@ -8,7 +8,7 @@ from contract_tests.masking import header
 from contract_tests.rules.cases import about, cases, completes, ending, got, has_key, outcome, strays
 from contract_tests.rules.judging import Check, check, judge, quoted
 from contract_tests.rules.rulebook import Rule
-from contract_tests.view import MISSING, Call, View
+from contract_tests.view import MISSING, View
 
 
 def _origin(url: str) -> str:
@@ -34,9 +34,10 @@ def bearer(view: View, _: Rule) -> Iterator[Check]:
 def key_not_in_url(view: View, _: Rule) -> Iterator[Check]:
     """Looks at the URL of everything that was asked for, here and elsewhere."""
     for case in cases(view):
-        for item in (*case.calls, *case.elsewhere, *case.downloads):
-            url = item.event.url if isinstance(item, Call) else item.url
-            yield check(not has_key(url, case.who), "no key in a URL", url, item)
+        for call in (*case.calls, *case.elsewhere):
+            yield check(not has_key(call.event.url, case.who), "no key in a URL", call.event.url, call)
+        for download in case.downloads:
+            yield check(not has_key(download.url, case.who), "no key in a URL", download.url, download)
 
 
 @judge("CQ-03")
@@ -56,7 +57,9 @@ def key_stays_home(view: View, _: Rule) -> Iterator[Check]:
         api = str(case.data.get("api") or (case.calls and _origin(case.calls[0].event.url)) or "")
         for download in case.downloads:
             if _origin(download.url) != api:
-                yield check(not download.who, "no key at the link's host", f"the key went to {_origin(download.url)}", download)
+                yield check(
+                    not download.who, "no key at the link's host", f"the key went to {_origin(download.url)}", download
+                )
         for call in case.elsewhere:
             if case.data.get("base") == "plain-http":
                 continue  # there the user named the host; CQ-06 judges it
@@ -140,7 +143,9 @@ def nothing_unasked(view: View, _: Rule) -> Iterator[Check]:
     for case in cases(view):
         for call in case.creates if case.note is not None and not case.data["request"] else ():
             sent = call.sent if isinstance(call.sent, dict) else {}
-            extra = {name: value for name, value in sent.items() if name not in ("model", "image_start", "callback_url")}
+            extra = {
+                name: value for name, value in sent.items() if name not in ("model", "image_start", "callback_url")
+            }
             more = {name: value for name, value in extra.items() if defaults.get(name, MISSING) != value}
             yield check(not more, "no member that nobody asked for", quoted(more), call)
 
@@ -152,7 +157,7 @@ def id_is_encoded(view: View, _: Rule) -> Iterator[Check]:
         for create in case.creates:
             task_id = create.got.get("id") if isinstance(create.got, dict) and not create.event.lost else None
             wanted = quote(task_id, safe="") if isinstance(task_id, str) else ""
-            if wanted == task_id or not wanted:
+            if not isinstance(task_id, str) or wanted == task_id:
                 continue
             stem = view.contract.named("getTask").template.partition("{")[0]
             for call in case.after(create.event, case.calls):

@@ -15,7 +15,7 @@ OUT = "video.mp4"
 GONE = (403, 404, 410)
 
 
-def saved(case: Case, note: Any) -> dict[str, Any] | None:
+def saved(note: Any) -> dict[str, Any] | None:
     """The file under the final name, as it was left."""
     return next((file for file in note.data["files"] if file["name"] == OUT), None)
 
@@ -42,7 +42,7 @@ def succeeds(view: View, _: Rule) -> Iterator[Check]:
         yield right(case)
         if case.completes:
             told = all(link.partition("?")[0] in case.words for link in case.links) and bool(case.links)
-            fine = saved(case, last) or told
+            fine = saved(last) or told
             yield check(fine, "the video saved, or its links told", "neither file nor links", end, last)
 
 
@@ -62,7 +62,7 @@ def downloads_soon(view: View, _: Rule) -> Iterator[Check]:
 def same_bytes(view: View, _: Rule) -> Iterator[Check]:
     """Looks at saved files beside what the link serves."""
     for case in about(view, "CD-03"):
-        file = saved(case, case.told[-1])
+        file = saved(case.told[-1])
         if file is not None and case.served:
             fine = any(note.data["sha256"] == file["sha256"] for note in case.served)
             sizes = " or ".join(str(note.data["size"]) for note in case.served)
@@ -77,7 +77,7 @@ def no_half_file(view: View, _: Rule) -> Iterator[Check]:
         whole = [download for download in case.downloads if not download.lost and download.status in (200, 206)]
         if not cut:
             continue
-        file = saved(case, case.told[-1])
+        file = saved(case.told[-1])
         fine = file is None or (whole and any(note.data["sha256"] == file["sha256"] for note in case.served))
         seen = f"{OUT} of {file['size']} bytes" if file else ""
         yield check(fine, f"no {OUT} that is not whole", seen, cut[0], case.told[-1])
@@ -103,7 +103,9 @@ def refreshes_link(view: View, _: Rule) -> Iterator[Check]:
         gone = [download for download in case.downloads if refused(download)]
         if gone:
             fresh = [poll for poll in case.polls if poll.event.mono >= gone[0].mono]
-            yield check(1 <= len(fresh) <= len(gone), "one fresh read of the task", f"{len(fresh)} reads", gone[0], *fresh[:2])
+            yield check(
+                1 <= len(fresh) <= len(gone), "one fresh read of the task", f"{len(fresh)} reads", gone[0], *fresh[:2]
+            )
             made = case.accepted
             yield check(len(made) == 1, "no new create", f"{len(made)} creates", gone[0], *made)
             yield check(not case.wrong, case.data["summary"], case.wrong, gone[0], case.told[-1])
@@ -114,9 +116,11 @@ def page_is_no_video(view: View, _: Rule) -> Iterator[Check]:
     """Looks at a link that serves a page."""
     for case in about(view, "CD-07"):
         if case.downloads:
-            file = saved(case, case.told[-1])
+            file = saved(case.told[-1])
             seen = f"{OUT} of {file['size']} bytes" if file else case.wrong
-            yield check(file is None and not case.wrong, f"no {OUT}, no success", seen, case.downloads[0], case.told[-1])
+            yield check(
+                file is None and not case.wrong, f"no {OUT}, no success", seen, case.downloads[0], case.told[-1]
+            )
 
 
 @judge("CD-08")
@@ -125,7 +129,7 @@ def download_is_bounded(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CD-08"):
         endless = [download for download in case.downloads if download.lost == "endless"]
         if endless:
-            file = saved(case, case.told[-1])
+            file = saved(case.told[-1])
             fine = not case.wrong and file is None
             seen = case.wrong or f"{OUT} was left"
             yield check(fine, "an end by itself, without success", seen, endless[0], case.told[-1])
@@ -175,4 +179,6 @@ def _agreement(case: Case, note: Any) -> Iterator[Check]:
     hashes = {file["sha256"] for file in data["files"]}
     for file in said.get("files") or ():
         if isinstance(file, dict) and file.get("sha256"):
-            yield check(file["sha256"] in hashes, "a file as it is told", f"sha256 {file['sha256'][:12]} is not there", note)
+            yield check(
+                file["sha256"] in hashes, "a file as it is told", f"sha256 {file['sha256'][:12]} is not there", note
+            )

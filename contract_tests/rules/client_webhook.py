@@ -27,7 +27,11 @@ def lasted(attempt: Attempt) -> float:
 def once(case: Case) -> Iterator[Check]:
     """That the task's end had one effect: one whole download, and one effect told where any is told."""
     shown = genuine(case)
-    whole = [download for download in case.downloads if download.status == 200 and not download.lost and not download.asked_range]
+    whole = [
+        download
+        for download in case.downloads
+        if download.status == 200 and not download.lost and not download.asked_range
+    ]
     yield check(len(whole) <= 1, "one download", f"{len(whole)} downloads", *shown[:2], *whole)
     for note in case.told:
         effects = (note.data.get("said") or {}).get("effects")
@@ -53,7 +57,12 @@ def answers_before_work(view: View, rule: Rule) -> Iterator[Check]:
         for attempt in genuine(case):
             if attempt.answered:
                 limit = slow * rule.params["share"]
-                yield check(lasted(attempt) < limit, f"an answer before the video, in {limit:g} s", f"after {lasted(attempt):.2f} s", attempt)
+                yield check(
+                    lasted(attempt) < limit,
+                    f"an answer before the video, in {limit:g} s",
+                    f"after {lasted(attempt):.2f} s",
+                    attempt,
+                )
 
 
 @judge("CW-03")
@@ -92,7 +101,9 @@ def reading_wins(view: View, _: Rule) -> Iterator[Check]:
 
 
 def _with(case: Case, attempt: Attempt) -> Check:
-    return check(not case.wrong, f"{case.data['summary']}: what a read shows counts", case.wrong, attempt, case.told[-1])
+    return check(
+        not case.wrong, f"{case.data['summary']}: what a read shows counts", case.wrong, attempt, case.told[-1]
+    )
 
 
 @judge("CW-07")
@@ -100,7 +111,9 @@ def unknown_is_nothing(view: View, _: Rule) -> Iterator[Check]:
     """Looks at a stranger's callback for a task that nobody made."""
     for case in about(view, "CW-07"):
         for attempt in forged(case):
-            yield check(0 < attempt.answered < 500, "an answer, and no crash", attempt.answered or attempt.event.ended, attempt)
+            yield check(
+                0 < attempt.answered < 500, "an answer, and no crash", attempt.answered or attempt.event.ended, attempt
+            )
             yield _with(case, attempt)
 
 
@@ -112,7 +125,9 @@ def confirms(view: View, _: Rule) -> Iterator[Check]:
             if not attempt.answered:
                 continue
             fetched = case.elsewhere
-            yield check(not fetched, "nothing done on the callback's word", "its link was fetched", attempt, *fetched[:1])
+            yield check(
+                not fetched, "nothing done on the callback's word", "its link was fetched", attempt, *fetched[:1]
+            )
             yield _with(case, attempt)
 
 
@@ -136,7 +151,12 @@ def only_post(view: View, _: Rule) -> Iterator[Check]:
         for attempt in forged(case):
             if attempt.event.method != "POST":
                 fine = 400 <= attempt.answered < 500
-                yield check(fine, f"{attempt.event.method}: 405, or another 4xx", attempt.answered or attempt.event.ended, attempt)
+                yield check(
+                    fine,
+                    f"{attempt.event.method}: 405, or another 4xx",
+                    attempt.answered or attempt.event.ended,
+                    attempt,
+                )
 
 
 @judge("CW-11")
@@ -156,7 +176,9 @@ def takes_what_it_answers(view: View, _: Rule) -> Iterator[Check]:
             if any(attempt.delivered for attempt in answered):
                 yield _with(case, answered[0])
             else:
-                yield check(all(attempt.answered >= 500 for attempt in answered), "5xx", answered[0].answered, answered[0])
+                yield check(
+                    all(attempt.answered >= 500 for attempt in answered), "5xx", answered[0].answered, answered[0]
+                )
 
 
 @judge("CW-13")

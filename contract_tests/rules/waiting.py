@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from statistics import median
 
 from contract_tests.rules.cases import Case
@@ -41,7 +42,7 @@ def by_task(case: Case) -> dict[str, list[Call]]:
 def gaps(calls: Iterable[Call]) -> list[float]:
     """Seconds from each call to the next."""
     times = [call.event.mono for call in calls]
-    return [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    return [later - sooner for sooner, later in pairwise(times)]
 
 
 def middle(values: list[float]) -> float:

@@ -124,7 +124,10 @@ def rooted(command: Sequence[str], here: Path) -> list[str]:
         found = shutil.which(program)
     if found is None:
         raise SetupError(f"{program}: there is no such command")
-    rest = [str(here / word) if "{" not in word and "/" in word and (here / word).is_file() else word for word in command[1:]]
+    rest = [
+        str(here / word) if "{" not in word and "/" in word and (here / word).is_file() else word
+        for word in command[1:]
+    ]
     return [found, *rest]
 
 

@@ -21,6 +21,8 @@ OUTCOMES = ("completed", "failed", "refused", "gave_up", "unknown")
 _HELLO = 10.0
 _LONGEST_LINE = 1 << 20
 _STOPS = 1.0
+_LAST_LINES = 0.1
+"""Seconds for what an adapter has written on stderr to be read as well."""
 
 
 class Broken(Exception):
@@ -56,9 +58,11 @@ class _Voice:
         self._lock = threading.Lock()
         self._greeted = threading.Event()
         self._keys: list[tuple[str, list[bytes]]] = []
+        self._readers: list[threading.Thread] = []
         self.process = process.start(command, folder=folder, environment=environment, stdin=subprocess.PIPE)
         for target, stream in ((self._listen, self.process.stdout), (self._overhear, self.process.stderr)):
-            threading.Thread(target=target, args=(stream,), daemon=True).start()
+            self._readers.append(threading.Thread(target=target, args=(stream,), daemon=True))
+            self._readers[-1].start()
 
     def greet(self) -> None:
         """Exchange hellos.
@@ -105,15 +109,21 @@ class _Voice:
         """Stop it: asked first, then by force."""
         with suppress(Broken):
             self.say({"op": "stop"})
-        with suppress(OSError):
-            if self.process.stdin is not None:
-                self.process.stdin.close()
+        self._hang_up()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(_STOPS)
         process.end(self.process)
+        for reader in self._readers:
+            reader.join(_STOPS)
+
+    def _hang_up(self) -> None:
+        """Close its input."""
+        with suppress(OSError, ValueError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
 
     def _overhear(self, stream: IO[bytes]) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError), stream:
             for line in iter(lambda: stream.readline(65536), b""):
                 self.stderr.append(line)
                 self._search(line)
@@ -139,8 +149,10 @@ class _Voice:
         for waiting in left:
             waiting.fail(why)
         self._greeted.set()
-        if self.process.poll() is None:
-            process.end(self.process, gently=False)
+        process.end(self.process, gently=False)
+        self._hang_up()
+        with suppress(OSError, ValueError):
+            stream.close()
 
     def _heard(self, line: bytes) -> None:
         """Act on one line. Raises Broken for what is no message, or one of a case that is not under way."""
@@ -185,7 +197,13 @@ class JsonlAdapter:
     """
 
     def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, kit: str, here: Path | None = None
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        kit: str,
+        here: Path | None = None,
     ) -> None:
         self._command = rooted(command, here or Path.cwd())
         self._folder, self._environment, self._kit = folder, dict(environment), kit
@@ -262,6 +280,7 @@ class JsonlAdapter:
             told.broken, told.cannot = f"skipped what it declares to do ({declared[0]}): {waiting.skipped}", ""
         told.ended = "on purpose" if order.stop.is_set() else "deadline" if "silence" in told.broken else "itself"
         told.stderr = last(b"".join(voice.stderr)) if told.broken else ""
+        voice.over.wait(_LAST_LINES)
         if order.api_key in voice.leaked:
             told.leaks.append("stdout or stderr")
         look_around(order, told)
@@ -278,7 +297,13 @@ def _until(waiting: _Waiting, order: Order) -> None:
 def _needs(order: Order) -> set[str]:
     """The capabilities that a case takes."""
     found = {"poll", "download"}
-    return found | {"webhook"} if order.case.startswith("webhook") else found | {"resume"} if order.case == "killed" else found
+    return (
+        found | {"webhook"}
+        if order.case.startswith("webhook")
+        else found | {"resume"}
+        if order.case == "killed"
+        else found
+    )
 
 
 def _message(name: str, order: Order, *, webhook: bool) -> dict[str, Any]:

@@ -1,0 +1,287 @@
+"""Adapters: commands that behave and commands that do not, and the protocol of JSON lines."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract_tests.contract import shipped
+from contract_tests.lab.adapters.command import CommandAdapter
+from contract_tests.lab.adapters.jsonl import JsonlAdapter
+from contract_tests.lab.run import NEED_A_WORD
+from contract_tests.lab.stories import load
+from contract_tests.lab.told import Order, Told
+from contract_tests.verdicts import SetupError
+
+KEY = "sk-lab-0123456789abcdef"
+ADAPTER = Path(__file__).with_name("lab_adapter.py")
+Run = Callable[..., Told]
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Callable[..., Order]:
+    """Makes orders with a folder of their own."""
+
+    def make(**more: Any) -> Order:
+        folder = tmp_path / "work"
+        folder.mkdir(exist_ok=True)
+        given: dict[str, Any] = {
+            "case": "happy", "job": 1, "base_url": "http://127.0.0.1:9", "api_key": KEY, "folder": folder,
+            "request": {"image_start": "https://image.test/300x300.png"}, "out": folder / "video.mp4", "deadline": 5.0,
+            "grace": 1.0, "environment": {"PATH": os.environ["PATH"], "KLING_API_KEY": KEY},
+        }  # fmt: skip
+        return Order(**{**given, **more})
+
+    return make
+
+
+def python(code: str, *more: str) -> CommandAdapter:
+    """A client that is a line of Python."""
+    return CommandAdapter([sys.executable, "-c", code, *more], shipped())
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return b"\nState:\tZ" not in Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:
+        return False
+
+
+def test_placeholders_and_variables(order: Callable[..., Order]) -> None:
+    """
+    Placeholders are filled in, those that the story leaves out with the contract's default, and the result file is read.
+    """
+    code = "import sys, os, json; open(os.environ['KLING_RESULT'], 'w').write(json.dumps({'outcome': 'failed', 'x': 1})); print(sys.argv[1:])"
+    adapter = python(code, "{duration}", "{quality}", "{deadline}", "{prompt}", "a{image}b", "{callback_port}")
+
+    told = adapter.run(order(callback_port=4321))
+
+    assert told.stdout.strip() == "['5', '720p', '5', '', 'ahttps://image.test/300x300.pngb', '4321']"
+    assert told.said == {"outcome": "failed"}
+    assert (told.exit, told.ended) == (0, "itself")
+
+
+def test_no_such_command() -> None:
+    """
+    A command that does not exist, and a placeholder that is none, stop the run with one line.
+    """
+    with pytest.raises(SetupError, match="there is no such command"):
+        CommandAdapter(["no-such-client-anywhere"], shipped())
+    with pytest.raises(SetupError, match=r"no such placeholder: \{imgae\}"):
+        CommandAdapter([sys.executable, "{imgae}"], shipped())
+
+
+def test_crash_is_told(order: Callable[..., Order]) -> None:
+    """
+    A client that a signal ends has no exit code, and its last words are kept.
+    """
+    told = python("import os, sys; print('going', file=sys.stderr, flush=True); os.kill(os.getpid(), 11)").run(order())
+
+    assert (told.exit, told.signal, told.ended, told.stderr.strip()) == (None, 11, "itself", "going")
+
+
+def test_cannot_is_told(order: Callable[..., Order]) -> None:
+    """
+    Exit code 77 says that the client cannot do the case, with its own reason.
+    """
+    told = python("import sys; print('no webhooks here', file=sys.stderr); sys.exit(77)").run(order())
+
+    assert told.cannot == "no webhooks here"
+
+
+def test_flood_is_stopped(order: Callable[..., Order]) -> None:
+    """
+    Output without end is drained, bounded in memory, and ends the client.
+    """
+    told = python("import os\nwhile True: os.write(1, b'x' * 65536)").run(order(deadline=20.0))
+
+    assert told.ended == "flood"
+    assert len(told.stdout) <= 4000 < told.output_bytes
+
+
+def test_deaf_client_is_killed(order: Callable[..., Order]) -> None:
+    """
+    A client that ignores SIGTERM is gone after its deadline all the same.
+    """
+    code = "import signal, time, os; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(60)"
+
+    told = python(code).run(order(deadline=0.3, grace=0.2))
+
+    assert told.ended == "deadline"
+    assert told.seconds < 10
+    assert not lives(int(told.stdout))
+
+
+def test_late_start_is_no_overrun(order: Callable[..., Order]) -> None:
+    """
+    A machine that took its time to start the client gives it that time back.
+    """
+    code = "import time; time.sleep(0.8)"
+
+    assert python(code).run(order(deadline=0.1, grace=0.1, late=lambda: 5.0)).ended == "itself"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes that left the session are found through /proc")
+def test_children_are_ended(order: Callable[..., Order]) -> None:
+    """
+    Processes that a client leaves behind are ended, also those that left its session.
+    """
+    child = "import time; time.sleep(60)"
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"
+
+    told = python(code).run(order())
+
+    assert told.children == 1
+    assert not lives(int(told.stdout))
+
+
+@pytest.mark.parametrize(
+    ("code", "where"),
+    [
+        (f"print('key: {KEY}')", ["stdout"]),
+        ("import os, sys; sys.stderr.write('x' * 200000 + os.environ['KLING_API_KEY'] + 'y' * 200000)", ["stderr"]),
+        ("import os, base64; print(base64.b64encode(os.environ['KLING_API_KEY'].encode()).decode())", ["stdout"]),
+        ("import os; open('client.log', 'w').write('Bearer ' + os.environ['KLING_API_KEY'])", ["client.log"]),
+        ("print('nothing to see')", []),
+    ],
+)
+def test_leaks_are_found(order: Callable[..., Order], code: str, where: list[str]) -> None:
+    """
+    The key is found in the whole of both outputs and in files, in any usual spelling.
+    """
+    assert python(code).run(order()).leaks == where
+
+
+def test_files_are_told(order: Callable[..., Order]) -> None:
+    """
+    What a client leaves in its folder is told with size and hash.
+    """
+    told = python("open('video.mp4', 'wb').write(b'abc')").run(order())
+
+    assert [(file["name"], file["size"], file["sha256"][:8]) for file in told.files] == [("video.mp4", 3, "ba7816bf")]
+
+
+def test_stop_is_a_kill(order: Callable[..., Order]) -> None:
+    """
+    An order that is stopped ends the client at once and by force.
+    """
+    mine = order()
+    threading.Timer(0.3, mine.stop.set).start()
+
+    told = python("import time; time.sleep(60)").run(mine)
+
+    assert (told.ended, told.signal) == ("on purpose", 9)
+
+
+@pytest.fixture
+def jsonl(tmp_path: Path) -> Iterator[Callable[[str], JsonlAdapter]]:
+    """Starts the small adapter in one of its ways."""
+    made: list[JsonlAdapter] = []
+
+    def make(how: str) -> JsonlAdapter:
+        adapter = JsonlAdapter([sys.executable, str(ADAPTER), how], tmp_path, {"PATH": os.environ["PATH"]}, kit="0")
+        made.append(adapter)
+        return adapter
+
+    yield make
+    for adapter in made:
+        adapter.close()
+
+
+def test_jsonl_says_what_it_can(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order]) -> None:
+    """
+    The hello is taken at its word, an answer is kept, and members that nobody knows are ignored.
+    """
+    adapter = jsonl("good")
+    stories = load(shipped())
+
+    told = adapter.run(order())
+
+    assert (adapter.name, adapter.parallel, adapter.min_poll) == ("small", 4, 0.2)
+    assert told.said == {"outcome": "completed", "task_id": "task-unified-1-aaaaaaaa"}
+    assert adapter.unable(stories["webhook"]) == "the adapter does not declare 'webhook'"
+    assert adapter.unable(stories["killed"]) == "the adapter does not declare 'resume'"
+    assert adapter.unable(stories["refused-ratio"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("garbage", "no message"), ("crash", "ended in the middle"), ("stranger", "not under way"),
+        ("odd-outcome", "splendid"), ("skip", "skipped what it declares"), ("never", "silence past the deadline"),
+    ],
+)  # fmt: skip
+def test_jsonl_breach_is_told(
+    jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order], how: str, why: str
+) -> None:
+    """
+    Whatever breaks the protocol fails the case with a reason.
+    """
+    assert why in jsonl(how).run(order(deadline=0.5, grace=0.2)).broken
+
+
+def test_jsonl_restarts_once(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order]) -> None:
+    """
+    An adapter that breaks down is started once more, and then no more.
+    """
+    adapter = jsonl("crash")
+
+    said = [adapter.run(order()).broken for _ in range(3)]
+
+    assert ["ended" in text for text in said] == [True, True, False]
+    assert said[2] == "the adapter broke down a second time"
+
+
+def test_jsonl_must_greet(jsonl: Callable[[str], JsonlAdapter]) -> None:
+    """
+    A program that does not say hello is no adapter; what it said is passed on.
+    """
+    with pytest.raises(SetupError, match="did not say hello: no words"):
+        jsonl("mute")
+
+
+def test_jsonl_leak_is_found(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order]) -> None:
+    """
+    The key on an adapter's stderr is a leak of that case.
+    """
+    assert jsonl("leak").run(order()).leaks == ["stdout or stderr"]
+
+
+def test_every_rule_has_a_story() -> None:
+    """
+    Each client rule is served by a story, each story names rules that exist, and the rules that need a word are among them.
+    """
+    from contract_tests.rules.rulebook import rules
+
+    mine = {rule.id for rule in rules(shipped()).values() if rule.for_clients}
+    served = {rule for story in load(shipped()).values() for rule in story.rules}
+
+    assert served == mine
+    assert set(NEED_A_WORD) <= mine
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name: Bad Name\nsummary: x\nrules: [CQ-01]", "name"),
+        ("name: a\nsummary: x\nrules: []", "rules"),
+        ("name: a\nsummary: x\nrules: [CQ-01]\nforge: [get]", "needs: \\[webhook\\]"),
+        ("name: a\nsummary: x\nrules: [CQ-01]\nrequest: {duration: '{no_such_fact}'}", "no such fact"),
+        ("- a\n- b", "a story is a mapping"),
+        ("name: a\nsummary: x\nrules: [CQ-01]\n---\nname: a\nsummary: x\nrules: [CQ-01]", "stands twice"),
+        ("{", "not YAML"),
+    ],
+)
+def test_bad_stories_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    """
+    A story file that cannot be used is named, with what is wrong with it.
+    """
+    (tmp_path / "x.yaml").write_text(text)
+
+    with pytest.raises(SetupError, match=complaint):
+        load(shipped(), tmp_path)
