@@ -90,11 +90,13 @@ def twins(room: Room, session: Session) -> None:
 
 
 def readers(room: Room, session: Session) -> None:
-    """Many reads of one task at one moment, from several connections."""
+    """Many reads of one task at one moment, from several connections, and two that surely follow each other."""
     made = room.made(session, prompt="many readers")
     for _ in range(3):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: session.read(made.task_id), range(4)))
+        session.read(made.task_id)
+        session.read(made.task_id)
         if "clock" in room.features:
             session.clock.advance(20)
 

@@ -18,6 +18,8 @@ STEP = 5.0
 """Account seconds between two looks at a task while a manual clock is moved."""
 _PLENTY = 10**9
 """Credits that no run uses up."""
+_USUAL, _STRIDE = 600.0, 60.0
+"""Account seconds after which a task is looked at less often, and how often: most are over long before."""
 _LONGEST = 3600.0
 """Account seconds after which a task that does not end is left alone: past the limit of SL-17."""
 QUICK = 6.0
@@ -179,8 +181,9 @@ class Room:
             if all(seen.state in self.contract.terminal for seen in last.values()) or waited > _LONGEST:
                 return last
             if "clock" in self.features:
-                session.clock.advance(step)
-                waited += step
+                ahead = step if waited < _USUAL else max(step, _STRIDE)
+                session.clock.advance(ahead)
+                waited += ahead
             elif not self._wait(began):
                 return last
 

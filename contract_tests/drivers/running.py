@@ -93,11 +93,13 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
     except KeyboardInterrupt:
         recorder.note(Topic.STOPPED, reason="stopped by hand")
     if target.real:
-        spent = line.guard.spent
-        made.remarks.append(
-            f"creates sent: {spent.sent}, accepted: {spent.accepted}; may have cost ${spent.usd:.2f} at worst"
-        )
+        made.remarks.append(_bill(line.guard))
     return made
+
+
+def _bill(guard: Guard) -> str:
+    spent = guard.spent
+    return f"creates sent: {spent.sent}, accepted: {spent.accepted}; may have cost ${spent.usd:.2f} at worst"
 
 
 def for_servers(choice: Choice) -> Choice:
