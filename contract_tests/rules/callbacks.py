@@ -72,8 +72,10 @@ def owed(view: View) -> Iterator[Story]:
 
 
 def _told(stories: Iterable[Story]) -> Iterator[Check]:
-    """A check for each of *stories*: whoever would have said yes was told; receivers that only fail are left out."""
+    """A check for each of *stories*, but for receivers that only fail, and for those not there at first (SC-22)."""
     for story in stories:
+        if story.probe.receiver is Receiver.REFUSED_FIRST:
+            continue
         willing = not story.attempts or any(attempt.delivered for attempt in story.attempts)
         if willing:
             shown = [*story.attempts[:1], story.end]
@@ -175,12 +177,14 @@ def gaps(view: View) -> Iterator[tuple[Story, Attempt, Attempt, float]]:
 def retries_not_early(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the longest that each wait may have been, less a rounding; a timed-out attempt has its noise besides."""
     for story, earlier, later, delay in gaps(view):
-        longest = later.event.at - ended(view, earlier)
+        # A sender that hung up may have done so at once.
+        over = earlier.event.at if earlier.event.ended == "gone" else ended(view, earlier)
+        longest = later.event.at - over
         if earlier.event.since is not None:
             longest += earlier.event.at - earlier.event.since
         exact = view.exact(later.event.seq, story.who)
         slack = 1e-6 if exact else rule.params["seconds"] * view.rate(later.event.seq, story.who)
-        if timed_out(view, story, earlier) or earlier.event.ended == "gone":
+        if timed_out(view, story, earlier):
             slack += view.noise(later.event.seq, story.who)
         yield check(longest >= delay - slack, f"{delay:g} s or more", f"{longest:.3f} s", earlier, later)
 

@@ -329,16 +329,22 @@ def cancelled_is_failed(view: View, rule: Rule) -> Iterator[Check]:
 
 @judge("SL-23")
 def one_schema(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at create answers, queries and callbacks of one task: what two of them show has one type everywhere."""
+    """Looks at create answers, queries and callbacks of one task; what all of them have wrong alike is SS-01's."""
     for story in view.tasks.values():
         first: dict[str, Sighting] = {}
         for sighting in story.sightings:
-            if sighting.source in first or not sighting.full:
-                continue
-            first[sighting.source] = sighting
-            missing = [name for name in view.contract.task_members if name not in sighting.body]
-            flaws = [flaw for name in sighting.body for flaw in view.contract.member_flaws(name, sighting.body[name])]
-            hard = [str(flaw) for flaw in flaws if flaw.keyword in ("type", "const", "enum")]
-            if len(first) > 1 or sighting.source == "callback":
-                seen = "; ".join([*(f"no {name}" for name in missing), *hard])
-                yield check(not missing and not hard, "the one task schema", seen, sighting)
+            if sighting.full:
+                first.setdefault(sighting.source, sighting)
+        wrong = {source: _wrong(view, sighting) for source, sighting in first.items()}
+        alike = set.intersection(*map(set, wrong.values())) if len(wrong) > 1 else set()
+        for number, (source, sighting) in enumerate(first.items()):
+            if number or source == "callback":
+                missing = [f"no {name}" for name in view.contract.task_members if name not in sighting.body]
+                seen = "; ".join([*missing, *(said for place, said in wrong[source].items() if place not in alike)])
+                yield check(not seen, "the one task schema", seen, sighting)
+
+
+def _wrong(view: View, sighting: Sighting) -> dict[tuple[str | int, ...], str]:
+    """Where a task has a member of another type or value than the schema, and how."""
+    flaws = [flaw for name in sighting.body for flaw in view.contract.member_flaws(name, sighting.body[name])]
+    return {(*flaw.path, flaw.keyword): str(flaw) for flaw in flaws if flaw.keyword in ("type", "const", "enum")}

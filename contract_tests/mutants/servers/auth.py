@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from contract_tests.mutants.messages import Answer, Ask, Memory
 from contract_tests.mutants.mutant import Switch, broken
-from contract_tests.mutants.switches import answers, asks, both, error, merged, status, status_was
+from contract_tests.mutants.switches import CONTRACT, answers, asks, both, error, merged, status, status_was
 
 _ANYBODY = "sk-anybody"
 
@@ -88,7 +88,7 @@ _odd_bearer = asks(
 )
 _anything_goes = asks(
     lambda ask: ask.path == "/__mock/account" and "models" in ask.sent,
-    lambda ask: ask.becomes({name: value for name, value in ask.sent.items() if name != "models"}),
+    lambda ask: ask.becomes({**ask.sent, "models": [CONTRACT.model]}),
 )
 _as_bad_request = answers(
     status_was(403, name="createVideo"), both(status(400), error(code="invalid_request", type="invalid_request_error"))
