@@ -3,7 +3,7 @@
 # What it does not do stands in kling.sh.report.md, as `kling-contract client` found it.
 image=$1 out=$2 deadline=$3 pause=${4:-5} base=${KLING_BASE_URL:-https://api.evolink.ai}
 member() { sed -n "s/.*\"$1\":[ ]*\"\([^\"]*\)\".*/\1/p"; }
-call() { curl -sS --max-time 20 -A kling-sh/1 -w '\n%{http_code}' -H @- "$@" <<HEADERS
+call() { curl -sS --max-time "$deadline" -A kling-sh/1 -w '\n%{http_code}' -H @- "$@" <<HEADERS
 Authorization: Bearer $KLING_API_KEY
 Content-Type: application/json
 HEADERS
@@ -27,4 +27,4 @@ while sleep "$pause"; do
   case $(printf %s "$answer" | member status) in completed) break ;; failed) say "failed: $answer"; exit 3 ;; esac
 done
 link=$(printf %s "$answer" | sed -n 's/.*"results":[ ]*\["\([^"]*\)".*/\1/p')
-curl -sSf --max-time 60 --max-filesize 268435456 -o "$out.part" "$link" && mv "$out.part" "$out" || { rm -f "$out.part"; exit 8; }
+curl -sSf --max-time "$deadline" --max-filesize 268435456 -o "$out.part" "$link" && mv "$out.part" "$out" || { rm -f "$out.part"; exit 8; }

@@ -48,6 +48,7 @@ class Fake:
         self.link_origin = ""
         self.variables: dict[str, str] = {}
         self.control: Control
+        self._drains: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         complaint = ""
@@ -88,7 +89,8 @@ class Fake:
             giving_up.cancel()
         if up:
             for stream in (self._process.stdout, self._process.stderr):
-                threading.Thread(target=_drain, args=(stream,), daemon=True).start()
+                self._drains.append(threading.Thread(target=_drain, args=(stream,), daemon=True))
+                self._drains[-1].start()
             return ""
         assert self._process.stderr is not None
         said = " ".join(self._process.stderr.read().split())[-500:]
@@ -119,6 +121,11 @@ class Fake:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for drain in self._drains:
+            drain.join(timeout=2)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
     def _small(self) -> Path:
         """The contract with smaller videos, written where the fake finds it."""

@@ -191,6 +191,7 @@ class Lab:
             for batch in self._batches(case, order, beside):
                 with ThreadPoolExecutor(len(batch)) as pool:
                     told = list(pool.map(adapter.run, batch))
+                case.stop.set()
                 self._look_for_ids(case, batch, told)
                 case.told += told
         finally:
@@ -228,28 +229,29 @@ class Lab:
 
     def _kill(self, case: Case, order: Order) -> None:
         """Stop the client as soon as its first read arrives, which is never answered: what it kept, it has kept by then."""
-        patience = threading.Event()
-        timer = threading.Timer(order.deadline + order.grace, patience.set)
-        timer.daemon = True
-        timer.start()
-        if wait_for(lambda: self._is_read(case), patience):
+        if wait_for(lambda: self._is_read(case), case.stop):
             order.stop.set()
-        timer.cancel()
 
     def _lateness(self, case: Case, began: float) -> Callable[[], float]:
         """A giver of the seconds from *began* to the case's first call; as long as the grace where there was none."""
 
         def late() -> float:
-            entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
-            calls = [event.mono for event in self._reader.events(entries, case=case.story.name, key=case.key)]
+            seen = self._reader.events(self._journal(case), case=case.story.name, key=case.key)
+            calls = [event.mono for event in seen]
             return min(calls) - began if calls else GRACE
 
         return late
 
     def _is_read(self, case: Case) -> bool:
         """Whether the client has read its task."""
-        entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
-        return any(entry.get("kind") == "exchange" and entry["request"]["method"] == "GET" for entry in entries)
+        return any(entry["kind"] == "exchange" and entry["request"]["method"] == "GET" for entry in self._journal(case))
+
+    def _journal(self, case: Case) -> list[dict[str, Any]]:
+        """What the fake has seen of the case so far; nothing when it is gone."""
+        try:
+            return list(self.fake.control.of(case.key).call("GET", "/journal")["entries"])
+        except ControlFailed:
+            return []
 
     def _tasks(self, case: Case) -> list[dict[str, Any]]:
         """The case's tasks as the control protocol shows them."""

@@ -9,14 +9,14 @@ import urllib.request
 
 
 def say(**message):
-    print(json.dumps(message), flush=True)  # noqa: T201 - the protocol
+    print(json.dumps(message), flush=True)
 
 
 def call(order, method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {order['api_key']}", "Content-Type": "application/json"}
-    request = urllib.request.Request(order["base_url"] + path, data, headers, method=method)  # noqa: S310 - loopback
-    return json.load(urllib.request.urlopen(request, timeout=5))  # noqa: S310
+    request = urllib.request.Request(order["base_url"] + path, data, headers, method=method)
+    return json.load(urllib.request.urlopen(request, timeout=5))
 
 
 def generate(order):
@@ -27,7 +27,7 @@ def generate(order):
         time.sleep(0.2)  # noqa: TID251 - a client waits
         task = call(order, "GET", f"/v1/tasks/{task['id']}")
     if task["status"] == "completed":
-        urllib.request.urlretrieve(task["results"][0], order["save_to"])  # noqa: S310
+        urllib.request.urlretrieve(task["results"][0], order["save_to"])
     return {"outcome": task["status"], "task_id": task["id"], "effects": 1, "error": task.get("error")}
 
 
@@ -41,7 +41,7 @@ def work(order, how):
     if how == "stranger":
         return say(op="done", case="nobody", outcome="completed")
     if how == "leak":
-        print("using", order["api_key"], file=sys.stderr, flush=True)  # noqa: T201
+        print("using", order["api_key"], file=sys.stderr, flush=True)
     if how in ("real", "note"):
         try:
             return say(op="done", case=order["case"], **generate(order))
@@ -64,6 +64,6 @@ for line in sys.stdin:
     elif how == "crash":
         sys.exit(3)
     elif how == "garbage":
-        print("progress: 10%", flush=True)  # noqa: T201
+        print("progress: 10%", flush=True)
     else:
         threading.Thread(target=work, args=(message, how), daemon=True).start()

@@ -57,6 +57,8 @@ class _Voice:
         self._cases: dict[str, _Waiting] = {}
         self._lock = threading.Lock()
         self._greeted = threading.Event()
+        self._gone: set[str] = set()
+        """Cases that were under way and are over."""
         self._keys: list[tuple[str, list[bytes]]] = []
         self._readers: list[threading.Thread] = []
         self.process = process.start(command, folder=folder, environment=environment, stdin=subprocess.PIPE)
@@ -103,7 +105,8 @@ class _Voice:
     def forget(self, name: str) -> None:
         """The case is over, whatever is still said of it."""
         with self._lock:
-            self._cases.pop(name, None)
+            if self._cases.pop(name, None) is not None:
+                self._gone.add(name)
 
     def end(self) -> None:
         """Stop it: asked first, then by force."""
@@ -172,6 +175,9 @@ class _Voice:
     def _about(self, operation: str, message: dict[str, Any]) -> None:
         with self._lock:
             waiting = self._cases.get(str(message.get("case")))
+            gone = str(message.get("case")) in self._gone
+        if waiting is None and gone:
+            return  # too late: the case has been failed already
         if waiting is None:
             raise Broken(f"the adapter spoke of case {str(message.get('case'))[:60]!r}, which is not under way")
         if operation == "note":
@@ -185,7 +191,8 @@ class _Voice:
             waiting.broken = f"done with the outcome {message.get('outcome')!r}; there are {', '.join(OUTCOMES)}"
         else:
             waiting.said = known(message)
-        self.forget(str(message.get("case")))
+        with self._lock:
+            self._cases.pop(str(message.get("case")), None)
         waiting.done.set()
 
 
@@ -216,6 +223,7 @@ class JsonlAdapter:
         self.min_poll = hello.get("min_poll_s")
         self.speaks = "webhook" in self.can
         self.parallel = max(1, int(hello.get("parallel") or 1))
+        self._turns = threading.Semaphore(self.parallel)
 
     def _new(self) -> _Voice:
         voice = _Voice(self._command, self._folder, self._environment, self._kit)
@@ -230,6 +238,10 @@ class JsonlAdapter:
 
     def run(self, order: Order) -> Told:
         """Have the adapter carry out *order*; a case that is to be killed has a process of its own."""
+        with self._turns:
+            return self._run(order)
+
+    def _run(self, order: Order) -> Told:
         own = order.stop.is_set() or order.case == "killed"
         waiting = _Waiting(order)
         told = Told(job=order.job)

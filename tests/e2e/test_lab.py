@@ -1,0 +1,174 @@
+"""The lab with real processes: a fake, the reference client, an adapter over JSON lines, and clients that misbehave."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from contract_tests.contract import shipped
+from contract_tests.history import Recorder
+from contract_tests.lab.lab import Pace
+from contract_tests.lab.run import run
+from contract_tests.lab.stories import load
+from contract_tests.lab.told import Order, Told
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+ADAPTER = ROOT / "tests" / "kit" / "lab_adapter.py"
+KLING = (
+    sys.executable,
+    "-m",
+    "kling_client",
+    "generate",
+    "{image}",
+    "--out",
+    "{out}",
+    "--min-poll",
+    "0.2",
+    "--deadline",
+    "{deadline}",
+)
+Lab = Callable[..., tuple[int, str, dict[str, str]]]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """Runs `kling-contract client`; gives exit code, output, and the verdicts by rule."""
+
+    def go(*words: str) -> tuple[int, str, dict[str, str]]:
+        command = [
+            sys.executable,
+            "-c",
+            "from contract_tests.cli import main; main()",
+            "client",
+            "--report",
+            str(tmp_path / "report"),
+            *words,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+        report = tmp_path / "report" / "report.json"
+        rules = orjson.loads(report.read_bytes())["rules"] if report.is_file() else []
+        return done.returncode, done.stdout + done.stderr, {rule["id"]: rule["verdict"] for rule in rules}
+
+    return go
+
+
+def stories(*names: str) -> list[str]:
+    """The options that choose stories."""
+    return [word for name in names for word in ("--story", name)]
+
+
+def test_reference_client_passes(lab: Lab) -> None:
+    """
+    Stories of every kind, webhooks included: the reference client breaks nothing, and each story has shown its rules.
+    """
+    chosen = stories(
+        "happy", "lost-reply", "killed", "read-429-date", "link-cut", "webhook-rubbish", "untrusted", "plain-http"
+    )
+
+    code, said, verdicts = lab("--min-poll", "0.2", *chosen, "--", *KLING, "--receive", "--linger", "0.5")
+
+    assert code == 0, said
+    shown = {rule for rule, verdict in verdicts.items() if verdict == "pass"}
+    assert {"CQ-01", "CQ-06", "CQ-07", "CM-02", "CM-07", "CM-08", "CM-09", "CP-04", "CD-05", "CW-09", "CW-10"} <= shown
+    assert not [rule for rule, verdict in verdicts.items() if verdict not in ("pass", "not-run")]
+
+
+def test_naive_client_is_told_why(lab: Lab) -> None:
+    """
+    A client as one writes it in ten minutes breaks rules, each with its expected, its seen and a command to see it again.
+    """
+    naive = ROOT / "examples" / "naive.mjs"
+    chosen = stories("happy", "lost-reply", "read-502", "link-error-page", "redirect-create", "read-429")
+
+    code, said, verdicts = lab("--min-poll", "0.2", *chosen, "--", "node", str(naive), "{image}", "{out}")
+
+    assert code == 1
+    broken = {rule for rule, verdict in verdicts.items() if verdict in ("fail", "warn")}
+    assert {"CM-02", "CP-03", "CP-05", "CP-15", "CD-07", "CQ-04", "CQ-05"} <= broken
+    assert "--only CM-02 -- node" in said
+
+
+def test_adapter_over_json_lines(lab: Lab) -> None:
+    """
+    A small adapter is driven through several cases at once, and what it declares not to do is not run.
+    """
+    chosen = stories("happy", "unknown-field", "failed", "webhook", "killed", "refused-ratio")
+
+    code, said, verdicts = lab(
+        "--adapter", "jsonl", "--min-poll", "0.2", *chosen, "--", sys.executable, str(ADAPTER), "real"
+    )
+
+    assert code == 0, said
+    assert [verdicts[rule] for rule in ("CP-10", "CD-10", "CQ-10", "CW-01", "CM-08")] == [
+        "pass", "pass", "warn", "not-run", "not-run",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("no-such-client",), "no-such-client: there is no such command"),
+        (
+            (sys.executable, "-c", "raise SystemExit('I am broken')"),
+            "never called the lab (exit code 1); it said: I am broken",
+        ),
+        ((sys.executable, "-c", "{imgae}"), "no such placeholder"),
+        ((), "name the client's command"),
+    ],
+)
+def test_unusable_command_is_one_line(lab: Lab, words: tuple[str, ...], said: str) -> None:
+    """
+    A command that cannot be judged at all ends the run with exit code 2 and one line.
+    """
+    code, output, _ = lab("--min-poll", "0.2", "--", *words)
+
+    assert code == 2
+    assert said in output
+    assert "Traceback" not in output
+
+
+class InProcess:
+    """A client that is a function: it asks for nothing and says that all is well."""
+
+    parallel = 4
+    speaks = False
+
+    def unable(self, story: Any) -> str:
+        """It can do anything."""
+        del story
+        return ""
+
+    def run(self, order: Order) -> Told:
+        """Create a task and lie about the rest."""
+        import requests
+
+        body = {"model": "kling-v3-turbo-image-to-video", **order.request}
+        headers = {"Authorization": f"Bearer {order.api_key}"}
+        task = requests.post(f"{order.base_url}/v1/videos/generations", json=body, headers=headers, timeout=10).json()
+        return Told(said={"outcome": "completed", "task_id": task["id"]})
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_function_as_client() -> None:
+    """
+    The seam for clients in this process: a function runs a story, and a lie is found out.
+    """
+    from contract_tests.judging import judge_history
+    from contract_tests.verdicts import Choice
+
+    every, recorder = load(shipped()), Recorder()
+
+    ended = run([every["happy"]], shipped(), recorder, lambda _: InProcess(), Pace(0.2, 5.0))
+    outcome = judge_history(recorder.events, Choice(only=frozenset({"CD-11"})), str).outcomes[0]
+
+    assert ended[0].called
+    assert outcome.verdict == "fail"
+    assert "success only for a task that completed" in outcome.expected
