@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ class _Sections(click.Command):
         records = dict(_records(self.get_params(ctx), ctx))
         for heading, names in _SECTIONS.items():
             with formatter.section(heading):
-                formatter.write_dl([records.pop(name) for name in names])
+                formatter.write_dl([records.pop(name) for name in names if name in records])
         with formatter.section("Beside"):
             formatter.write_dl(list(records.values()))
 
@@ -69,6 +70,7 @@ _SECTIONS = {
     "Where": ("--host", "--port", "--tls", "--impersonate", "--proxy-port", "--ca-out", "--public-url"),
     "What happens": (
         "--clock",
+        "--start",
         "--seed",
         "--scenario",
         "--scenarios",
@@ -83,16 +85,20 @@ _SECTIONS = {
 }
 _SERVE_OPTIONS = (
     option("--host", default="127.0.0.1", metavar="HOST", help="Address to listen on."),
-    option("--port", "-p", type=_PORT, default=4010, metavar="PORT", help="0 takes a free one."),
     option(
         "--workers",
-        type=click.IntRange(1, 1),
+        type=int,
         default=1,
         metavar="N",
         help="Processes; more than one needs a shared store.",
     ),
     option("--store", default="memory", metavar="memory", help="Where the facts are kept."),
     option("--clock", default="real", metavar="real|manual|xRATE", help="x60 is a minute a second."),
+    option(
+        "--start",
+        metavar="MOMENT",
+        help="Where the clock begins: Unix seconds, or 2025-09-06T14:42:23Z. With --clock manual, runs are the same to the letter.",
+    ),
     option(
         "--seed",
         type=int,
@@ -170,7 +176,7 @@ _SERVE_OPTIONS = (
 
 
 def serve_options(command: F) -> F:
-    """The options of `serve`."""
+    """The options of `serve`, save where it listens, which `exec` chooses itself."""
     for add in reversed(_SERVE_OPTIONS):
         command = add(command)
     return command
@@ -191,14 +197,21 @@ def cli() -> None:
 
 
 @cli.command(cls=_Sections)
+@option("--port", "-p", type=_PORT, default=4010, metavar="PORT", help="0 takes a free one.")
 @serve_options
 @click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends: with whoever started it.")
 def serve(stop_with_stdin: bool, **given: Any) -> None:
     """Serve the fake until it is interrupted."""
     from mock_server.app import create_app
+    from mock_server.config import BadSetting
     from mock_server.serving import run, taken_port
 
-    with taken_port(given["host"], given["port"]) as port:
+    with ExitStack() as held:
+        try:
+            port = held.enter_context(taken_port(given["host"], given["port"]))
+        except BadSetting:
+            create_app(read_settings({**given, "port": 1}))  # a mistake in the other options is said before that the port is taken
+            raise
         settings = read_settings({**given, "port": port})
         app = create_app(settings)
         run(app, settings, lambda proxy: _announce(app, settings, proxy), stop_with_stdin=stop_with_stdin)
@@ -276,7 +289,7 @@ def _spelled(ctx: click.Context) -> list[str]:
     """The serve options that were given, as they were typed, with a free port."""
     typed = []
     for parameter in ctx.command.params:
-        if not isinstance(parameter, click.Option) or parameter.name in ("port", "api_key"):
+        if not isinstance(parameter, click.Option) or parameter.name == "api_key":
             continue
         if ctx.get_parameter_source(parameter.name or "") is not click.core.ParameterSource.COMMANDLINE:
             continue

@@ -1,17 +1,21 @@
 """What `kling-mock serve` can be told: typed, checked, with one clear line for a bad value."""
 
+import re
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import jsonschema_rs
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import openapi
 from mock_server.clock import Clock, Mode
 from mock_server.contract import Contract
 from mock_server.core.callbacks import BadAddress, parse
+
+_CLOCK = re.compile(r"real|manual|x\d+(\.\d+)?")
 
 
 class BadSetting(ValueError):
@@ -25,9 +29,10 @@ class Settings(BaseModel):
 
     host: str = "127.0.0.1"
     port: int = Field(4010, ge=0, le=65535)
-    workers: Literal[1] = 1
-    store: Literal["memory"] = "memory"
-    clock: str = Field("real", pattern=r"^(real|manual|x\d+(\.\d+)?)$")
+    workers: int = 1
+    store: str = "memory"
+    clock: str = "real"
+    start: float | None = None
     seed: int = 0
     scenario: str = "completed"
     scenarios: Path | None = None
@@ -52,14 +57,46 @@ class Settings(BaseModel):
     def _origins(cls, relays: dict[str, str]) -> dict[str, str]:
         return {origin(source): origin(target) for source, target in relays.items()}
 
+    @field_validator("store", "workers")
+    @classmethod
+    def _one_process(cls, value: str | int) -> str | int:
+        if value not in ("memory", 1):
+            raise ValueError("this version keeps its facts in the memory of one process: memory, and 1")
+        return value
+
     @field_validator("clock")
     @classmethod
     def _rate(cls, clock: str) -> str:
+        if not _CLOCK.fullmatch(clock):
+            raise ValueError("say real, manual, or x and a rate, such as x60")
         if clock.startswith("x"):
             rate = openapi.read(openapi.CONTROL)["components"]["schemas"]["SetClock"]["properties"]["rate"]
             if not rate["minimum"] <= float(clock[1:]) <= rate["maximum"]:
                 raise ValueError(f"a rate lies between {rate['minimum']} and {rate['maximum']}")
         return clock
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _moment(cls, start: str | float | None) -> float | None:
+        if start is None or isinstance(start, int | float):
+            return start
+        try:
+            return float(start)
+        except ValueError:
+            pass
+        try:
+            moment = datetime.fromisoformat(start)
+        except ValueError as error:
+            raise ValueError("say Unix seconds, or a moment such as 2025-09-06T14:42:23Z") from error
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+    @model_validator(mode="after")
+    def _together(self) -> "Settings":
+        if self.proxy_port and not self.impersonate:
+            raise ValueError("--proxy-port is the port of --impersonate; give both")
+        if self.ca_out is not None and not self.secure:
+            raise ValueError("--ca-out goes with --tls or --impersonate; without them there is nothing to trust")
+        return self
 
     @field_validator("keys")
     @classmethod
@@ -102,7 +139,7 @@ class Settings(BaseModel):
     def start_clock(self) -> Clock:
         """A clock as the server was started with."""
         mode: Mode = "scaled" if self.clock.startswith("x") else self.clock  # type: ignore[assignment]
-        return Clock(mode, float(self.clock[1:]) if mode == "scaled" else 1.0)
+        return Clock(mode, float(self.clock[1:]) if mode == "scaled" else 1.0, self.start)
 
 
 def origin(text: str) -> str:
@@ -133,8 +170,11 @@ def settings(**given: Any) -> Settings:
 
 
 def _line(problem: Any) -> str:
+    message: str = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
     name = "--" + ".".join(str(part) for part in problem["loc"]).replace("_", "-")
-    return f"{name}: {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"
+    return f"{name} {problem['input']}: {message}"
 
 
 _PROFILES = Path(__file__).parent / "profiles"

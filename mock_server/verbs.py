@@ -13,8 +13,9 @@ _REASONABLE = 900.0
 class Remote:
     """A running fake, over its control protocol."""
 
-    def __init__(self, url: str, api_key: str | None, token: str | None) -> None:
+    def __init__(self, url: str, api_key: str | None, token: str | None, ca: Path | None = None) -> None:
         self._url = url.rstrip("/").removesuffix("/__mock")
+        self._ca = ca
         self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         if token:
             self._headers["x-mock-token"] = token
@@ -30,20 +31,39 @@ class Remote:
         asked = {name: value for name, value in query.items() if value is not None}
         try:
             answer = requests.request(
-                method, f"{self._url}/__mock{path}", json=body, params=asked, headers=self._headers, timeout=_REASONABLE
+                method,
+                f"{self._url}/__mock{path}",
+                json=body,
+                params=asked,
+                headers=self._headers,
+                timeout=_REASONABLE,
+                verify=self._trusted(),
             )
             value = answer.json()
         except requests.JSONDecodeError as error:
             raise _Failed(f"{self._url} does not speak the control protocol") from error
+        except requests.exceptions.SSLError as error:
+            raise _Failed(
+                f"{self._url} shows a certificate that is not trusted; name its authority with --ca"
+            ) from error
         except requests.RequestException as error:
             raise _Failed(
-                f"no fake answers at {self._url}; start one with `kling-mock serve`, or name it with --url"
+                f"no fake answers at {self._url}; start one with `kling-mock serve`, or name one with --url"
             ) from error
         if answer.status_code == 408:
             raise click.exceptions.Exit(_say(value["error"]["message"], 1))
         if not answer.ok:
             raise _Failed(value.get("error", {}).get("message", answer.text))
         return value
+
+    def _trusted(self) -> str | bool:
+        """The authorities whose certificates are taken: the one named, this user's own, or the system's."""
+        if self._ca is not None or not self._url.startswith("https:"):
+            return str(self._ca or "") or True
+        from mock_server.authority import Authority
+
+        bundle = Authority().bundle_file
+        return str(bundle) if bundle.exists() else True
 
 
 class _Failed(click.ClickException):
@@ -63,6 +83,9 @@ _REMOTE_OPTIONS = (
     ),
     click.option("--api-key", envvar="KLING_MOCK_API_KEY", help="Act on this key's account; without it, on all."),
     click.option("--admin-token", envvar="KLING_MOCK_ADMIN_TOKEN", help="Needed when the fake is on another machine."),
+    click.option(
+        "--ca", envvar="KLING_MOCK_CA", type=click.Path(path_type=Path), help="Authority of a fake that speaks HTTPS."
+    ),
     click.option("--json", "as_json", is_flag=True, help="The raw answer."),
 )
 
@@ -74,8 +97,10 @@ def _verb(group: click.Group, name: str) -> Callable[[Verb], Verb]:
     """Make a command that gets a `Remote` and says what its function returns: text, or the answer with --json."""
 
     def decorate(function: Verb) -> Verb:
-        def command(url: str, api_key: str | None, admin_token: str | None, as_json: bool, **given: Any) -> None:
-            value, text = function(Remote(url, api_key, admin_token), **given)
+        def command(
+            url: str, api_key: str | None, admin_token: str | None, ca: Path | None, as_json: bool, **given: Any
+        ) -> None:
+            value, text = function(Remote(url, api_key, admin_token, ca), **given)
             if as_json:
                 click.echo(json.dumps(value, indent=2))
             else:
@@ -107,7 +132,7 @@ def _time(at: float | None) -> str:
         return "-"
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 def add_verbs(group: click.Group) -> None:
@@ -163,7 +188,10 @@ def _list_verbs(group: click.Group) -> None:
     def tasks(remote: Remote) -> tuple[Any, Any]:
         """List the tasks."""
         answer = remote.call("GET", "/tasks")
-        rows = [[one["id"], one["status"], f"{one['progress']} %", one["scenario"]] for one in answer["tasks"]]
+        rows = [
+            [one["id"], one["status"], f"{one['progress']} %", one.get("code") or "", f"scenario: {one['scenario']}"]
+            for one in answer["tasks"]
+        ]
         return answer, _lines("tasks", rows)
 
     @_verb(group, "deliveries")
@@ -227,7 +255,7 @@ def _task_verbs(group: click.Group) -> None:
     def cancel(remote: Remote, task_id: str) -> tuple[Any, Any]:
         """End a task as cancelled."""
         answer = remote.call("POST", f"/tasks/{task_id}/cancel")
-        return answer, f"{task_id} {answer['status']}"
+        return answer, " ".join([task_id, answer["status"], answer.get("code") or ""]).rstrip()
 
     @_verb(group, "resend")
     @click.argument("delivery_id", metavar="ID")

@@ -31,15 +31,15 @@ _MOST_ENTRIES = 10_000
 
 
 class ControlError(Exception):
-    """A control call that cannot be done; `code` is one of the protocol's own."""
+    """A control call that cannot be done; `code` is one of the protocol's own, `param` the member or parameter at fault."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.param = code, param
 
 
-def _bad(message: str) -> ControlError:
-    return ControlError("bad_control_request", message)
+def _bad(message: str, param: str | None = None) -> ControlError:
+    return ControlError("bad_control_request", message, param)
 
 
 class Control:
@@ -78,9 +78,8 @@ class Control:
     def refusal(self, error: ControlError) -> Reply:
         """A control error in the service's envelope."""
         entry = self._errors[error.code]
-        return json_reply(
-            {"error": {"code": error.code, "message": str(error), "type": entry["type"]}}, entry["status"]
-        )
+        body = {"code": error.code, "message": str(error), "type": entry["type"]}
+        return json_reply({"error": body | ({"param": error.param} if error.param else {})}, entry["status"])
 
     # Who may
 
@@ -116,7 +115,7 @@ class Control:
             raise _bad(f"the body is not JSON: {error}") from error
         problem = self._shape(operation, content["schema"]).problem(value)
         if problem is not None:
-            raise _bad(problem.message)
+            raise _bad(problem.message, problem.param)
         return {"body": value}
 
     def _query(self, operation: str, request: Request) -> dict[str, Any]:
@@ -131,13 +130,13 @@ class Control:
             raise _bad(f"the query string cannot be read: {error}") from error
         unknown = next((name for name in given if name not in declared), None)
         if unknown is not None:
-            raise _bad(f"there is no parameter {unknown!r}; there are {', '.join(declared) or 'none'}")
+            raise _bad(f"there is no parameter {unknown!r}; there are {', '.join(declared) or 'none'}", unknown)
         values: dict[str, Any] = {}
         for name, entry in declared.items():
             if name in given:
                 values[name] = self._parameter(operation, name, entry["schema"], given[name][-1])
             elif entry.get("required"):
-                raise _bad(f"the parameter {name} is required")
+                raise _bad(f"the parameter {name} is required", name)
         return values
 
     def _parameter(self, operation: str, name: str, schema: dict[str, Any], text: str) -> Any:
@@ -146,7 +145,7 @@ class Control:
             value = _number(text)
         problem: Problem | None = self._shape(f"{operation} {name}", schema).problem(value)
         if problem is not None:
-            raise _bad(f"{name}: {problem.message.removeprefix('the body: ')}")
+            raise _bad(f"{name}: {problem.message.removeprefix('the body: ')}", name)
         return value
 
     # Server
@@ -236,7 +235,7 @@ class Control:
         try:
             self.world.catalogue.choose(name, params)
         except NoScenario as error:
-            raise _bad(str(error)) from error
+            raise _bad(str(error), "name") from error
         (self.world.store.queue if account is None else account.queue).append(Queued(name, params, times))
         return {"name": name, "params": {**self.world.catalogue.scenarios[name].params, **params}, "times": times}
 
@@ -308,7 +307,7 @@ class Control:
             if delivery is not None:
                 self.courier.resend(one, delivery)
                 return delivery_json(delivery, self.world)
-        raise ControlError("unknown_task", f"there is no delivery {delivery_id!r}")
+        raise ControlError("unknown_task", f"there is no delivery {delivery_id!r}", "delivery_id")
 
     def wait(self, account: Account | None, task_id: str, until: str = "terminal", timeout: float = 10.0) -> Any:
         """`GET /__mock/wait`"""
@@ -333,7 +332,7 @@ class Control:
         owner = account or self.world.store.owner(task_id)
         task = owner.tasks.get(task_id) if owner else None
         if owner is None or task is None:
-            raise ControlError("unknown_task", f"there is no task {task_id!r}")
+            raise ControlError("unknown_task", f"there is no task {task_id!r}", "task_id")
         return owner, task
 
     def _task(self, account: Account, task: Task) -> dict[str, Any]:
@@ -348,6 +347,7 @@ class Control:
             "reads": task.reads,
             "credits_reserved": task.reserved,
             "callback_url": task.callback_url,
+            "code": stage.code,
             "links": [],
         }
         if stage.status is Status.COMPLETED:

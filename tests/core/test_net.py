@@ -63,7 +63,7 @@ class Receiver:
     def serve(self, connection: socket.socket) -> None:
         """One connection: TLS if asked for, the request, the answer."""
         connection.settimeout(5)
-        with suppress(OSError):
+        try:
             if self.context is not None:
                 connection = self.context.wrap_socket(connection, server_side=True)
             if self.reads:
@@ -72,7 +72,10 @@ class Receiver:
                 connection.sendall(self.script)
             else:
                 self.script(connection)
-        connection.close()
+        except OSError:
+            pass
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Stop listening and wait for every connection to end."""

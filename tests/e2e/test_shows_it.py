@@ -289,7 +289,7 @@ def test_the_verbs(start: Callable[..., User], tmp_path: Path) -> None:
         [other, "pending"],
     ]
     assert "processing" in user.verb("advance", "10s").out
-    assert user.verb("cancel", other).out == f"{other} failed"
+    assert user.verb("cancel", other).out == f"{other} failed request_cancelled"
     assert user.verb("wait", other).out == f"{other} failed"
     assert user.verb("deliveries").out == "no deliveries"
     waited = user.verb("wait", task_id, "--until", "delivered", "--timeout", "1")
