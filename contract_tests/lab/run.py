@@ -23,7 +23,7 @@ CANARY = "happy"
 """The story that shows whether the client calls the lab at all, and whether it registers callbacks."""
 NEED_A_WORD = ("CM-07", "CQ-06")
 """Rules that only a client's own word shows."""
-AT_ONCE = 24
+AT_ONCE = 32
 """Cases side by side: most of their time they sleep."""
 _STARTS, _READS = 6.0, 8.0
 """The deadline where nobody gave one: seconds to start and end, and so many pauses between reads."""
