@@ -52,7 +52,8 @@ class Timeline:
 
     def _happen(self, account: Account, at: float, what: Task | Delivery) -> Fired | None:
         if isinstance(what, Delivery):
-            return Fired(at, "attempt", what.task_id, delivery=what) if what.id in account.deliveries else None
+            owed = what.id in account.deliveries and not what.delivered  # a resend may have got there before the retry
+            return Fired(at, "attempt", what.task_id, delivery=what) if owed else None
         if what.id not in account.tasks:
             return None
         end = tasks.ends_at(what)

@@ -58,6 +58,11 @@ class Delivery:
     order: tuple[int, int] = (0, 0)
     attempts: list[Attempt] = field(default_factory=list)
 
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver took one of the attempts."""
+        return any(attempt.delivered for attempt in self.attempts)
+
     def __lt__(self, other: Ordered) -> bool:
         return self.order < other.order
 
@@ -69,7 +74,7 @@ def scheduled(delivery: Delivery) -> list[Attempt]:
 
 def next_due(delivery: Delivery, policy: RetryPolicy) -> float | None:
     """When the next attempt falls due; None once it was delivered or given up."""
-    if any(attempt.delivered for attempt in delivery.attempts):
+    if delivery.delivered:
         return None
     made = scheduled(delivery)
     if not made:
@@ -81,6 +86,6 @@ def next_due(delivery: Delivery, policy: RetryPolicy) -> float | None:
 
 def state(delivery: Delivery, policy: RetryPolicy) -> State:
     """What has become of *delivery*."""
-    if any(attempt.delivered for attempt in delivery.attempts):
+    if delivery.delivered:
         return State.DELIVERED
     return State.WAITING if next_due(delivery, policy) is not None else State.GAVE_UP

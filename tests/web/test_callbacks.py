@@ -378,3 +378,17 @@ def test_a_clock_that_runs_needs_nobody(make: Callable[..., Any], clock: str) ->
     assert answer == {"met": True, "task_id": task_id, "until": "delivered", "state": "delivered"}
     assert len(rig.receiver.calls) == (1 if clock == "real" else 2)
     assert rig.shown(task_id)["status"] == "completed"
+
+
+def test_a_resend_that_arrives_ends_the_retries(rig: Any) -> None:
+    """A retry that was due after it is not sent: after a 2xx nothing more comes (SC-06)."""
+    rig.receiver.script += [500, 204]
+    task_id = rig.create(callback_url=HOOK, headers={"X-Mock-Scenario": "instant"}).json["id"]
+    (owed,) = rig.control("GET", f"/deliveries?task_id={task_id}")["deliveries"]
+    assert owed["state"] == "waiting"
+
+    assert rig.control("POST", f"/deliveries/{owed['id']}/resend")["state"] == "delivered"
+    rig.advance(60)
+
+    (owed,) = rig.control("GET", f"/deliveries?task_id={task_id}")["deliveries"]
+    assert [attempt["outcome"] for attempt in owed["attempts"]] == ["status", "2xx"]
