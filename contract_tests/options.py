@@ -11,7 +11,7 @@ from contract_tests.verdicts import Choice, read_known
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _ids(_: click.Context, __: click.Parameter, value: tuple[str, ...] | str | None) -> frozenset[str]:
+def ids(_: click.Context, __: click.Parameter, value: tuple[str, ...] | str | None) -> frozenset[str]:
     """Rule ids, separated by commas or given several times."""
     texts = (value,) if isinstance(value, str) else value or ()
     return frozenset(part.strip().upper() for text in texts for part in text.split(",") if part.strip())
@@ -25,9 +25,9 @@ def variable(name: str) -> str:
 _COMMON = (
     click.option("--report", type=click.Path(path_type=Path, file_okay=False), envvar=variable("report"), metavar="DIR",
                  help="Write report.json, junit.xml, report.html, summary.md, badge.json and history.jsonl there."),
-    click.option("--only", callback=_ids, multiple=True, envvar=variable("only"), metavar="ID,...",
+    click.option("--only", callback=ids, multiple=True, envvar=variable("only"), metavar="ID,...",
                  help="Judge these rules alone."),
-    click.option("--skip", callback=_ids, multiple=True, envvar=variable("skip"), metavar="ID,...",
+    click.option("--skip", callback=ids, multiple=True, envvar=variable("skip"), metavar="ID,...",
                  help="Leave these rules out."),
     click.option("--known-failing", type=click.Path(path_type=Path, dir_okay=False), envvar=variable("known-failing"),
                  metavar="FILE", help="YAML, `ID: reason` a line. A listed rule that holds fails the run."),

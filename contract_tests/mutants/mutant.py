@@ -56,9 +56,7 @@ class Mutant:
         return any(switch.on_ask or switch.on_answer or switch.on_tell for switch in self.switches)
 
 
-def broken(
-    rule: str, name: str, story: str, *switches: Switch, behind: str = "", cases: Sequence[str] = ()
-) -> Mutant:
+def broken(rule: str, name: str, story: str, *switches: Switch, behind: str = "", cases: Sequence[str] = ()) -> Mutant:
     """A mutant, as the tables write it."""
     return Mutant(name, rule, story, switches, behind, tuple(cases))
 

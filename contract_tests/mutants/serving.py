@@ -53,7 +53,7 @@ def _started(process: subprocess.Popen[str]) -> str:
                 return found[1]
     finally:
         giving_up.cancel()
-    raise SetupError(f"kling-mock did not start: {' '.join(said) or 'no word'}")
+    raise SetupError(f"kling-mock did not start: {said[-1] if said else 'no word'}")
 
 
 def patched(patches: Iterable[Patch]) -> str:

@@ -1,0 +1,136 @@
+"""`kling-contract selftest`: every rule against its mutants."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from contract_tests.mutants.selftest import Half, Row, Wish, bare, server_rules, try_servers
+from contract_tests.mutants.servers import BY_NAME
+from contract_tests.mutants.serving import fake, served
+from contract_tests.mutants.table import page, shown, write
+from contract_tests.options import ids, variable
+from contract_tests.rules.rulebook import Rule
+from contract_tests.verdicts import SetupError
+
+
+@click.command()
+@click.option(
+    "--only",
+    callback=ids,
+    multiple=True,
+    envvar=variable("only"),
+    metavar="ID,...",
+    help="Mutants of these rules alone.",
+)
+@click.option("--servers/--no-servers", default=True, show_default=True, help="Broken servers.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=variable("report"),
+    metavar="DIR",
+    help="Write selftest.json and mutants.md there.",
+)
+@click.option(
+    "--write",
+    "published",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the table as a page of Markdown; needs all rules.",
+)
+@click.option("--full", is_flag=True, help="Drive each mutant with every case, not with those alone that concern it.")
+@click.option(
+    "--workers", type=click.IntRange(0, 64), default=0, metavar="N", help="Mutants at once; 0: one a processor."
+)
+@click.option("--serve", metavar="NAME", help="Serve one broken server until interrupted, and try nothing.")
+def command(
+    only: frozenset[str], servers: bool, report: Path | None, published: Path | None, serve: str | None, **given: Any
+) -> int:  # fmt: skip
+    """Prove that every rule can fail: try each deliberately broken server, and see that the kit names its rule.
+
+    A rule that no mutant breaks fails the self-test, and so does a mutant that is not named, or a correct server that is.
+    """
+    console = Console()
+    if serve is not None:
+        return _serve(serve, console)
+    if published is not None and only:
+        raise SetupError("--write publishes the whole table, so it takes no --only")
+    halves: list[tuple[Half, list[Rule]]] = [(try_servers, _known(only))] if servers else []
+    began = time.perf_counter()
+    rows: list[Row] = []
+    lacking: list[Rule] = []
+    for half, book in halves:
+        found = _tried(half, Wish(only=only, **given), console)
+        rows += found
+        lacking += bare(found, book)
+    if not rows:
+        raise SetupError("nothing is left to try")
+    return _told(rows, lacking, console, time.perf_counter() - began, report, published)
+
+
+def _known(only: frozenset[str]) -> list[Rule]:
+    """The rules to prove.
+
+    Raises:
+        SetupError: one is none, or is about clients.
+    """
+    unknown = sorted(only - {rule.id for rule in server_rules()})
+    if unknown:
+        raise SetupError(f"no such rule about servers: {', '.join(unknown)}; `kling-contract rules` lists them")
+    return server_rules(only)
+
+
+def _tried(half: Half, wish: Wish, console: Console) -> list[Row]:
+    done: list[Row] = []
+    with console.status("trying mutants") as status:
+
+        def tell(row: Row) -> None:
+            done.append(row)
+            status.update(f"{len(done)} mutants tried; last {row.rule} {row.name}")
+            if row.problem:
+                console.print(
+                    f"{row.rule} {row.name}: {row.problem}", style="red", highlight=False, soft_wrap=True, markup=False
+                )
+
+        return half(wish, tell)
+
+
+def _told(
+    rows: list[Row], lacking: list[Rule], console: Console, seconds: float, report: Path | None, published: Path | None
+) -> int:
+    console.print(shown(rows))
+    bad = [row for row in rows if row.problem]
+    for rule in lacking:
+        console.print(f"{rule.id}: no mutant proves that it can fail. {rule.sentence}", style="red", highlight=False)
+    proven = len({row.rule for row in rows if row.rule and not row.problem})
+    fine = not bad and not lacking
+    end = "every rule is named for its mutants" if fine else f"{len(bad)} mutants prove nothing"
+    console.print(
+        f"{proven} rules, {len(rows)} servers and clients, {seconds:.0f} s: {end}", style="bold", highlight=False
+    )
+    if report is not None:
+        write(rows, report)
+    if published is not None:
+        published.write_text(page(rows), encoding="utf-8")
+    return 0 if fine else 1
+
+
+def _serve(name: str, console: Console) -> int:
+    """Serve one mutant until it is interrupted.
+
+    Raises:
+        SetupError: there is none of that name, or its fake does not start.
+    """
+    if name not in BY_NAME:
+        raise SetupError(f"no such mutant: {name}; there are {', '.join(BY_NAME)}")
+    mutant = BY_NAME[name]
+    with fake() as correct, served(mutant, correct) as url:
+        console.print(f"{name} ({mutant.rule}: {mutant.story}) listening on {url}", highlight=False, soft_wrap=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return 0
+    return 0
