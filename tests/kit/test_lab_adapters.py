@@ -56,7 +56,10 @@ def test_placeholders_and_variables(order: Callable[..., Order]) -> None:
     """
     Placeholders are filled in, those that the story leaves out with the contract's default, and the result file is read.
     """
-    code = "import sys, os, json; open(os.environ['KLING_RESULT'], 'w').write(json.dumps({'outcome': 'failed', 'x': 1})); print(sys.argv[1:])"
+    code = (
+        "import sys, os, json; open(os.environ['KLING_RESULT'], 'w').write(json.dumps({'outcome': 'failed', 'x': 1})); "
+        "print(sys.argv[1:])"
+    )
     adapter = python(code, "{duration}", "{quality}", "{deadline}", "{prompt}", "a{image}b", "{callback_port}")
 
     told = adapter.run(order(callback_port=4321))
@@ -132,7 +135,10 @@ def test_children_are_ended(order: Callable[..., Order]) -> None:
     Processes that a client leaves behind are ended, also those that left its session.
     """
     child = "import time; time.sleep(60)"
-    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"
+    code = (
+        f"import subprocess as s, sys; child = s.Popen([sys.executable, '-c', {child!r}], start_new_session=True, "
+        "stdout=s.DEVNULL, stderr=s.DEVNULL); print(child.pid)"
+    )
 
     told = python(code).run(order())
 
