@@ -66,7 +66,9 @@ def generate(around: Any) -> dict[str, Any]:
         dice=Random(7), poll=PollPolicy(min_poll=around.min_poll, deadline=around.deadline),
     )  # fmt: skip
     try:
-        video = client.generate(around.request["image_start"], around.out, receiver=receiver, callback_url=around.callback_url)
+        video = client.generate(
+            around.request["image_start"], around.out, receiver=receiver, callback_url=around.callback_url
+        )
     except KlingError as error:
         return {"outcome": error.outcome, "error": {**error.facts(), "message": str(error)}}
     finally:

@@ -43,6 +43,11 @@ _OPTIONS = (
     _option("--name", default="", metavar="NAME", help="What the report calls the client."),
     click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
                  help="For clients with the service's addresses built in: HTTPS under its own host names."),
+    click.option("--in-process", metavar="MODULE:CALLABLE",
+                 help="No command: a Python function, put through drawn stories in this process. A file.py:CALLABLE will do."),
+    click.option("--drawn", type=click.IntRange(1), metavar="N", help="How many stories are drawn. Default: 200."),
+    click.option("--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                 help="Play a drawn story that was saved."),
 )  # fmt: skip
 
 
@@ -67,9 +72,13 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
     every = catalogue.load(contract)
     if listing:
         return _list(every, console)
-    if not words:
+    if not words and not given["in_process"]:
         raise click.UsageError("name the client's command after --")
     choice = _for_clients(chosen(**given), contract)
+    if given["in_process"]:
+        from contract_tests.commands import drawn_stories  # Hypothesis is slow to import
+
+        return drawn_stories.judge(given["in_process"], {**given, "report": report}, choice, contract, console)
     chosen_stories = _chosen(every, given["names"], choice, contract)
     recorder = Recorder()
     name = given["name"] or Path(words[0]).name

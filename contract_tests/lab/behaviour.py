@@ -19,7 +19,7 @@ Place = Literal["create", "read", "link", "callback"]
 Deed = Literal[
     "refuse", "limit", "fail-server", "cut", "silence", "not-json", "bare", "extra",
     "pending", "processing", "unknown-status", "fail", "not-found", "revoke",
-    "expire", "early", "once", "twice",
+    "stall", "expire", "early", "once", "twice", "forge",
 ]  # fmt: skip
 TROUBLE = frozenset({"limit", "fail-server", "cut", "silence", "not-json"})
 """What a read or a download may meet and must outlive, once."""
@@ -34,12 +34,13 @@ _EVERY = ("CD-01", "CD-03", "CP-08", "CP-12")
 class Event(BaseModel):
     """One event: at the next create, read, download or, for callbacks, after so many reads.
 
+    `stall`: nothing changes any more. `forge`: a stranger's callback, which says that the task is completed.
     status: of `refuse` and `fail-server` (502 comes as a page). wait, form: Retry-After of `limit`. accepted: whether a create
     whose answer is lost made a task. progress: of `processing`. code: of `fail`. after: reads before a callback.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    on: Place
+    at: Place
     does: Deed
     status: int = 0
     wait: int = Field(0, ge=0)
@@ -60,9 +61,9 @@ class Behaviour(BaseModel):
 
     def of(self, place: Place) -> list[Event]:
         """The events at one place, in order."""
-        return [event for event in self.events if event.on == place]
+        return [event for event in self.events if event.at == place]
 
-    def has(self, *deeds: Deed) -> bool:
+    def has(self, *deeds: str) -> bool:
         """Whether one of *deeds* is among the events."""
         return any(event.does in deeds for event in self.events)
 
@@ -75,9 +76,11 @@ class Behaviour(BaseModel):
         if any(event.does in TROUBLE | {"refuse"} for event in creates):
             return Right(completes=None)
         if self.has("fail"):
-            return Right(completes=False, says=("failed",))
-        if self.has("revoke"):
-            return Right(completes=None if self.of("callback") else False)
+            return Right(completes=False, says=() if self.has("revoke", "stall") else ("failed",))
+        if self.has("revoke", "stall"):
+            ends = self.has("once", "twice", "early")  # a callback goes out because the task is over
+            calm = not ends and not self.has("revoke", *TROUBLE)
+            return Right(completes=None if ends else False, says=("gave_up",) if calm else ())
         patient = longest_row(reads) <= 2 and sum(event.does in TROUBLE for event in reads) <= 4
         return Right(completes=True if patient and len(links) <= 1 else None)
 
@@ -90,11 +93,19 @@ class Behaviour(BaseModel):
             found.append("CM-07")
         if any(event.status == 402 for event in creates):
             found.append("CM-11")
+        if any(event.does == "cut" for event in links):
+            found.append("CD-04")
         if [event.does for event in links] == ["cut"]:
-            found += ["CD-04", "CD-05"]
+            found.append("CD-05")
+        if "gave_up" in self.right.says:
+            found.append("CP-13")
+        if self.has("early") and self.right.completes:
+            found.append("CW-04")
+        if self.has("forge"):
+            found += ["CW-08", "CW-13"]
         if [event.does for event in links] == ["expire"] and not any(event.does in TROUBLE for event in reads):
             found.append("CD-06")
-        if self.of("callback") and not links:
+        if self.has("once", "twice", "early") and not links and self.right.completes:
             found += ["CW-03", "CW-05"]
         return list(dict.fromkeys(found))
 
@@ -102,8 +113,15 @@ class Behaviour(BaseModel):
         """It as YAML, defaults left out."""
         document = self.model_dump(mode="json", exclude_defaults=True)
         head = {name: document[name] for name in ("rule", "client") if name in document}
-        lines = [yaml.safe_dump(event, default_flow_style=True, width=200, sort_keys=False).strip() for event in document.get("events", ())]
-        return (yaml.safe_dump(head) if head else "") + ("events:\n" + "\n".join(f"- {line}" for line in lines) if lines else "events: []") + "\n"
+        lines = [
+            yaml.safe_dump(event, default_flow_style=True, width=200, sort_keys=False).strip()
+            for event in document.get("events", ())
+        ]
+        return (
+            (yaml.safe_dump(head) if head else "")
+            + ("events:\n" + "\n".join(f"- {line}" for line in lines) if lines else "events: []")
+            + "\n"
+        )
 
 
 def longest_row(events: Iterable[Event]) -> int:

@@ -13,7 +13,8 @@ from contract_tests.masking import header
 
 API = "https://api.kling.test"
 FILES = "https://files.kling.test"
-"""Origins that nobody can own (RFC 2606)."""
+STRANGE = "https://stranger.test/video.mp4"
+"""Origins that nobody can own (RFC 2606), and where a stranger's callback leads."""
 LINK = f"{FILES}/video.mp4?signature=abc"
 _CREATED = 1757169743
 _TASK = "task-unified-{created}-drawn{number:03}"
@@ -43,6 +44,15 @@ class Served:
     part: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A callback on its way. genuine: whether the service sends it."""
+
+    url: str
+    body: bytes
+    genuine: bool = True
+
+
 @dataclass(slots=True, eq=False)
 class Task:
     """What the server knows of a task."""
@@ -53,6 +63,7 @@ class Task:
     progress: int = 0
     reads: int = 0
     told: int = 0
+    stalled: bool = False
     callbacks: list[Event] = field(default_factory=list)
 
 
@@ -72,6 +83,8 @@ class Scripted:
         """One request at *now* (Unix seconds)."""
         if url == LINK:
             return self._link()
+        if url == STRANGE:
+            return Served(200, (("Content-Type", self._contract.link_type),), VIDEO)
         if not url.startswith(API):
             return Served(404, body=b"{}")
         operation = self._contract.operation(method, url.removeprefix(API).partition("?")[0])
@@ -83,9 +96,9 @@ class Scripted:
             return self._read(url.rpartition("/")[2].partition("?")[0], now)
         return self._refusal(404)
 
-    def due(self, *, early: bool = False) -> list[tuple[str, bytes]]:
-        """The callbacks that go out now, as URL and body; *early*: before the create is answered."""
-        found = []
+    def due(self, *, early: bool = False) -> list[Telling]:
+        """The callbacks that go out now; *early*: before the create is answered."""
+        found: list[Telling] = []
         for task in self.tasks.values():
             ready = [
                 event for event in task.callbacks
@@ -93,9 +106,16 @@ class Scripted:
             ]  # fmt: skip
             for event in ready:
                 task.callbacks.remove(event)
-                task.stage = 2
-                found += [(task.hook, self._shown(task))] * (2 if event.does == "twice" else 1)
+                found += self._told(task, event)
         return found
+
+    def _told(self, task: Task, event: Event) -> list[Telling]:
+        """What one event has the receiver hear; the task is over by then, unless it is a stranger who says so."""
+        if event.does == "forge":
+            claim = {**json.loads(self._shown(task)), "status": "completed", "progress": 100, "results": [STRANGE]}
+            return [Telling(task.hook, json.dumps(claim).encode(), genuine=False)]
+        task.stage = 2
+        return [Telling(task.hook, self._shown(task))] * (2 if event.does == "twice" else 1)
 
     def _over(self, task: Task) -> bool:
         return task.stage == 2
@@ -133,7 +153,7 @@ class Scripted:
         number = len(self.tasks) + 1
         task = Task(_TASK.format(created=_CREATED, number=number), str(asked.get("callback_url") or ""))
         if task.hook:
-            task.callbacks = self.behaviour.of("callback") or [Event(on="callback", does="once", after=1 << 30)]
+            task.callbacks = self.behaviour.of("callback") or [Event(at="callback", does="once", after=1 << 30)]
         self.tasks[task.id] = task
         key = header(headers, "idempotency-key")
         if key:
@@ -146,7 +166,7 @@ class Scripted:
         task = self.tasks.get(task_id)
         if task is None:
             return self._refusal(404)
-        event = self._next("read")
+        event = Event(at="read", does="stall") if task.stalled and task.stage < 2 else self._next("read")
         while event is not None and self._senseless(event, task):
             event = self._next("read")
         if event is None:
@@ -170,12 +190,13 @@ class Scripted:
 
     def _senseless(self, event: Event, task: Task) -> bool:
         """Whether the contract rules *event* out by now: what is over stays so, and what was seen is found."""
-        shows = event.does in ("pending", "processing", "unknown-status", "bare", "extra")
+        shows = event.does in ("pending", "processing", "unknown-status", "bare", "extra", "stall")
         return (task.stage == 2 and shows) or (event.does == "not-found" and task.told > 0)
 
     def _move(self, task: Task, event: Event) -> None:
         """Forward, never back."""
         stage = {"pending": 0, "fail": 2}.get(event.does, 1)
+        task.stalled = task.stalled or event.does == "stall"
         task.stage = max(task.stage, stage)
         if task.stage == 1:
             task.progress = max(task.progress, event.progress)
@@ -193,7 +214,11 @@ class Scripted:
 
     def _refusal(self, status: int, more: Headers = ()) -> Served:
         known = next((error for error in self._contract.errors if error.status == status), None)
-        error = {"code": known.code if known else "error", "message": f"refused with {status}", "type": known.type if known else "error"}
+        error = {
+            "code": known.code if known else "error",
+            "message": f"refused with {status}",
+            "type": known.type if known else "error",
+        }
         return Served(status, (*_JSON, *more), json.dumps({"error": error}).encode())
 
     # Links
@@ -232,7 +257,12 @@ def _dressed(body: dict[str, Any], dress: Event | None) -> dict[str, Any]:
     """*body* with what nobody documents, or without what may be missing."""
     match dress.does if dress else "":
         case "extra":
-            return {**body, "queue": {"position": 3}, "stage": "denoising", "task_info": {**body["task_info"], "gpu": "A100"}}
+            return {
+                **body,
+                "queue": {"position": 3},
+                "stage": "denoising",
+                "task_info": {**body["task_info"], "gpu": "A100"},
+            }
         case "bare":
             return {name: value for name, value in body.items() if name not in ("task_info", "usage")}
         case "unknown-status":

@@ -14,8 +14,8 @@ from contract_tests.lab.lab import Pace
 from contract_tests.lab.stories import Story, serving
 from contract_tests.rules.rulebook import rules
 
-PACE = Pace(min_poll=0.2, deadline=4.0)
-"""What the client is told, unless a mutant needs other manners to be seen."""
+PAUSE, DEADLINE = 0.2, 4.0
+"""Seconds that the client is told to wait between reads and to give up after, unless a mutant needs others to be seen."""
 TIMEOUT = 1.0
 """Seconds of one call."""
 
@@ -34,25 +34,34 @@ class ClientMutant:
     switch: str
     story: str
     callbacks: bool = False
-    pause: float = PACE.min_poll
+    pause: float = PAUSE
     stories: tuple[str, ...] = ()
     alone: bool = False
 
     @property
     def name(self) -> str:
         """What reports call it."""
-        return self.switch or ("correct, with callbacks" if self.callbacks else "correct")
+        return self.switch or ("correct-client-with-callbacks" if self.callbacks else "correct-client")
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which it is to give up; more where it waits longer."""
+        return DEADLINE * max(1.0, self.pause / (2 * PAUSE))
 
     @property
     def pace(self) -> Pace:
         """What it is told: to wait as long as it does, so that only a switch makes it hurry."""
-        return Pace(self.pause, PACE.deadline * max(1.0, self.pause / (2 * PACE.min_poll)))
+        return Pace(self.pause, self.deadline)
 
     def plays(self, stories: Iterable[Story]) -> list[Story]:
         """Those of *stories* that show it."""
         found = serving(stories, [self.rule]) if self.rule else list(stories)
         named = [story for story in found if not self.stories or story.name in self.stories]
-        return [story for story in named if ("webhook" in story.needs) == self.callbacks and "aspect-ratio" not in story.needs]
+        return [
+            story
+            for story in named
+            if ("webhook" in story.needs) == self.callbacks and "aspect-ratio" not in story.needs
+        ]
 
 
 _WEB = True

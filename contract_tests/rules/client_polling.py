@@ -100,6 +100,21 @@ def _survived(case: Case, polls: list[Call]) -> Iterator[Check]:
         yield check(not case.wrong, "the job survives", case.wrong, last, *end)
 
 
+def _in_a_row(case: Case, failed: list[Call]) -> list[Call]:
+    """The longest row of failed reads that begins after one that went well, and the read that follows it.
+
+    After other trouble a client may be at its longest wait already.
+    """
+    longest: list[Call] = []
+    row: list[Call] = []
+    well = True
+    for poll in case.polls:
+        row = [*row, poll] if poll in failed and (row or well) else []
+        well = got(poll) == 200
+        longest = row if len(row) > len(longest) else longest
+    return [*longest, *case.after(longest[-1].event, case.polls)[:1]] if longest else []
+
+
 @judge("CP-05")
 def survives_errors(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at what follows reads that were answered 5xx, and at the waits between several in a row."""
@@ -108,9 +123,9 @@ def survives_errors(view: View, rule: Rule) -> Iterator[Check]:
         if not failed or case.flow != "once":
             continue
         yield from _survived(case, failed)
-        row = [*failed, *case.after(failed[-1].event, case.polls)[:1]]
+        row = _in_a_row(case, failed)
         waits = gaps(row)
-        if len(failed) >= 2 and len(waits) >= 2 and not case.attempts:  # a callback may rightly hurry a read
+        if len(waits) >= 2 and not case.attempts:  # a callback may rightly hurry a read
             fine = waits[-1] >= waits[0] * rule.params["growth"]
             shown = ", ".join(f"{wait:.2f}" for wait in waits)
             yield check(fine, "growing waits between failed reads", f"waits of {shown} s", *row)

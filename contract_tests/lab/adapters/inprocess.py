@@ -22,7 +22,7 @@ from contract_tests.contract import Contract
 from contract_tests.history import AnyEvent, Callback, Download, Exchange, Moment, Note, Recorder
 from contract_tests.lab.adapters.command import known, look_around
 from contract_tests.lab.behaviour import Behaviour
-from contract_tests.lab.scripted import API, FILES, LINK, VIDEO, Headers, Scripted, Served
+from contract_tests.lab.scripted import API, FILES, LINK, VIDEO, Headers, Scripted, Served, Telling
 from contract_tests.lab.told import Order, Told, last
 from contract_tests.labels import Topic
 from contract_tests.verdicts import SetupError
@@ -33,8 +33,17 @@ IMAGE = "https://image.test/300x300.png"
 CASE = "drawn"
 _WALL = 1_757_169_743.0
 _LATENCY = 0.05
-_MOST_CALLS = 400
-_CRASHES = (LookupError, TypeError, AttributeError, NameError, ArithmeticError, AssertionError, RecursionError, json.JSONDecodeError)
+_MOST_CALLS = 1000
+_CRASHES = (
+    LookupError,
+    TypeError,
+    AttributeError,
+    NameError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
+    json.JSONDecodeError,
+)
 """What a client raises that has broken down, not failed."""
 _CRASHED = 70
 
@@ -120,9 +129,11 @@ class Surroundings:
             raise Silence("no answer")
         if served.lost and not served.part:
             raise Cut("the connection was cut")
-        told = {name: value for name, value in served.headers}
+        told = dict(served.headers)
         told.setdefault("Date", formatdate(int(self.wall()), usegmt=True))
-        return Response(served.status, told, served.body[: served.part] if served.part else served.body, not served.lost)
+        return Response(
+            served.status, told, served.body[: served.part] if served.part else served.body, not served.lost
+        )
 
     def _pass(self, seconds: float) -> None:
         self._now += seconds
@@ -130,14 +141,20 @@ class Surroundings:
             raise OutOfTime
 
     def _keep(self, method: str, url: str, sent: Headers, body: bytes, served: Served, began: float) -> None:
-        times = {"mono": began, "at": _WALL + began, "ended_mono": self._now, "ended_at": self.wall(), "case": CASE}
+        times: dict[str, Any] = {
+            "mono": began,
+            "at": _WALL + began,
+            "ended_mono": self._now,
+            "ended_at": self.wall(),
+            "case": CASE,
+        }
         if url.startswith(FILES) or url == LINK:
             named = {name.lower(): value for name, value in sent}
-            answer = self.recorder.answer(served.status, served.headers, served.body)
+            kept = self.recorder.answer(served.status, served.headers, served.body)
             carried = KEY in str(sent)
             self.events.append(Download(
-                url=url, status=served.status, headers=answer.headers, size=served.part or len(served.body), lost=served.lost,
-                sha256=answer.body.sha256, asked_range=named.get("range", ""), who=KEY if carried else "", **times,
+                url=url, status=served.status, headers=kept.headers, size=served.part or len(served.body), lost=served.lost,
+                sha256=kept.body.sha256, asked_range=named.get("range", ""), who=KEY if carried else "", **times,
             ))  # fmt: skip
             return
         nothing = served.lost and not served.body
@@ -145,17 +162,18 @@ class Surroundings:
         request = self.recorder.message(sent, body)
         self.events.append(Exchange(method=method, url=url, request=request, answer=answer, lost=served.lost, **times))
 
-    def _tell(self, owed: Iterable[tuple[str, bytes]]) -> None:
-        for url, body in owed:
-            if self._hear is None:
-                continue
+    def _tell(self, owed: Iterable[Telling]) -> None:
+        hear = self._hear
+        for telling in owed if hear is not None else ():
+            assert hear is not None
+            body = telling.body
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
             began = self._now
-            status = self._hear("POST", headers, body)
+            status = hear("POST", headers, body)
             self._pass(_LATENCY / 10)
             self.events.append(Callback(
-                method="POST", url=url, request=self.recorder.message(headers.items(), body),
-                answer=self.recorder.answer(status, (), b""), who=KEY, case=CASE, mono=began, at=_WALL + began,
+                method="POST", url=telling.url, request=self.recorder.message(headers.items(), body),
+                answer=self.recorder.answer(status, (), b""), who=KEY if telling.genuine else "", case=CASE, mono=began, at=_WALL + began,
                 ended_mono=self._now, ended_at=self.wall(),
             ))  # fmt: skip
 
@@ -172,7 +190,9 @@ class Played:
     ended: bool
 
 
-def play(client: InProcess, behaviour: Behaviour, contract: Contract, *, min_poll: float = 1.0, deadline: float = 600.0) -> Played:
+def play(
+    client: InProcess, behaviour: Behaviour, contract: Contract, *, min_poll: float = 1.0, deadline: float = 300.0
+) -> Played:
     """Put *client* through *behaviour*."""
     grace = 120.0
     server = Scripted(behaviour, contract, KEY)
@@ -204,13 +224,15 @@ def _carry_out(client: InProcess, around: Surroundings) -> Told:
             told.ended = "deadline"
         except Exception as error:
             told.exit = _CRASHED if isinstance(error, _CRASHES) else 1
-            traceback.print_exc() if told.exit == _CRASHED else print(f"{type(error).__name__}: {error}", file=err)  # noqa: T201
+            traceback.print_exc() if told.exit == _CRASHED else print(f"{type(error).__name__}: {error}", file=err)
     told.seconds = around.clock()
     told.stdout, told.stderr = last(out.getvalue().encode()), last(err.getvalue().encode())
     return told
 
 
-def _written(around: Surroundings, behaviour: Behaviour, told: Told, server: Scripted, grace: float) -> tuple[AnyEvent, ...]:
+def _written(
+    around: Surroundings, behaviour: Behaviour, told: Told, server: Scripted, grace: float
+) -> tuple[AnyEvent, ...]:
     """The history of the case, as the lab writes it."""
     data = {
         "story": CASE, "summary": "a drawn story", "rules": behaviour.rules, "scenario": "", "params": {},

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import uuid
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -51,14 +52,16 @@ def _listen(client: Client, port: int) -> ThreadingHTTPServer:
 def _setup(options: argparse.Namespace) -> Setup:
     found = os.environ
     request: dict[str, Any] = {"image_start": found["KLING_IMAGE"]}
-    request |= {name: found[f"KLING_{name.upper()}"] for name in ("prompt", "quality") if f"KLING_{name.upper()}" in found}
+    request |= {
+        name: found[f"KLING_{name.upper()}"] for name in ("prompt", "quality") if f"KLING_{name.upper()}" in found
+    }
     if "KLING_DURATION" in found:
         request["duration"] = int(found["KLING_DURATION"])
     return Setup(
         base_url=found["KLING_BASE_URL"], key=found["KLING_API_KEY"], request=request, out=Path(found["KLING_OUT"]),
         deadline=float(found["KLING_DEADLINE"]), pause=options.pause, timeout=options.timeout,
         limits=json.loads(options.limits), callback_url=found["KLING_CALLBACK_URL"] if options.callbacks else "",
-        mutant=options.mutant,
+        mutant=options.mutant, spread=0.3 * uuid.uuid4().int / (1 << 128),
     )  # fmt: skip
 
 

@@ -4,59 +4,24 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import random
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from contract_tests.mutants.client.world import Lost, Reply, Setup, TooLong, World, retry_after
+from contract_tests.mutants.client.calls import REDIRECTS, End, parsed
+from contract_tests.mutants.client.hearing import Hearing
+from contract_tests.mutants.client.world import Lost, Reply, TooLong, retry_after
 
 EXITS = {"completed": 0, "failed": 3, "refused": 4, "gave_up": 5, "unknown": 6}
 WORDS = {400: "invalid", 401: "auth", 402: "balance", 403: "permission", 404: "not_found", 429: "rate"}
-REDIRECTS = (301, 302, 303, 307, 308)
 GONE = (403, 404, 410)
 TASK_ENDS = ("failed", "cancelled")
 
 
-class End(Exception):
-    """How it ended, if not with the video."""
-
-    def __init__(self, outcome: str, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.outcome, self.kind, self.message = outcome, kind, message
-
-
-def parsed(body: bytes) -> Any:
-    """The JSON in *body*; None where there is none."""
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
-class Client:
+class Client(Hearing):
     """One request of the user. `run` carries it out; `heard` takes what arrives at the callback URL."""
-
-    def __init__(self, setup: Setup, world: World) -> None:
-        self.setup, self.world = setup, world
-        self.task_id, self.effects = "", 0
-        self.news = threading.Event()
-        self.heard_of: dict[str, dict[str, Any]] = {}
-        self.over, self._confirmed = threading.Event(), threading.Event()
-        self._again: list[dict[str, Any]] = []
-        self._until = world.clock() + setup.deadline
-        spread = 1 + 0.3 * random.random()  # noqa: S311 - jitter
-        self._pause = setup.pause * (1.0 if self.does("polls-in-step") else spread)
-
-    def does(self, name: str) -> bool:
-        """Whether that switch is thrown."""
-        return self.setup.mutant == name
-
-    def left(self) -> float:
-        """Seconds until the deadline."""
-        return self._until - self.world.clock()
 
     def run(self) -> dict[str, Any]:
         """Carry it out; answers what KLING_RESULT is to hold."""
@@ -143,7 +108,9 @@ class Client:
                     continue
                 if self.does("calls-lost-failed"):
                     raise End("failed", "network", str(lost)) from None
-                raise End("unknown" if lost.sent else "failed", "network", f"{lost}; it may have been accepted") from None
+                raise End(
+                    "unknown" if lost.sent else "failed", "network", f"{lost}; it may have been accepted"
+                ) from None
             made = parsed(reply.body)
             if reply.status == 200 and isinstance(made, dict) and isinstance(made.get("id"), str):
                 return self._made(made)
@@ -214,7 +181,13 @@ class Client:
                     return task
                 wait = self._next_wait(reads)
                 continue
-            if reply is not None and reply.status == 404 and fresh and missing < 3 and not self.does("believes-the-first-404"):
+            if (
+                reply is not None
+                and reply.status == 404
+                and fresh
+                and missing < 3
+                and not self.does("believes-the-first-404")
+            ):
                 missing, wait = missing + 1, self._pause
                 continue
             errors += 1
@@ -237,13 +210,6 @@ class Client:
         if wait >= self.left() and not self.does("never-gives-up"):
             raise End("gave_up", "deadline", f"{self.task_id} did not end in time; it may still be running")
         self.nap(wait)
-
-    def nap(self, seconds: float) -> None:
-        """Wait; news of the task cuts it short."""
-        if not (self.news.is_set() and self.task_id in self.heard_of):
-            self.news.clear()
-        self.world.sleep(seconds, self.news)
-        self.news.clear()
 
     def _read(self) -> Reply | None:
         """Read the task once; None when no answer came."""
@@ -296,14 +262,14 @@ class Client:
 
     def _after_trouble(self, reply: Reply | None, errors: int) -> float:
         """Seconds to wait after a read that told nothing. Raises End when there is no sense in another."""
-        wait = self._pause * min(2**errors, 12)
+        wait = self._pause * min(1 << errors, 12)
         if reply is None:
             return wait
         if reply.status == 429:
             if self.does("ignores-retry-after"):
                 return self._pause
             return max(wait if not self.does("knows-no-dates") else self._pause, self._asked(reply))
-        if reply.status >= 500 or reply.status == 200 or reply.status in REDIRECTS and errors < 3:
+        if reply.status >= 500 or reply.status == 200 or (reply.status in REDIRECTS and errors < 3):
             if self.does("dies-of-a-5xx") and reply.status >= 500:
                 raise End("failed", "server", f"answered {reply.status}")
             return wait
@@ -324,7 +290,7 @@ class Client:
             End: it cannot.
         """
         links = [link for link in task.get("results") or () if isinstance(link, str)]
-        if self.does("succeeds-without-results") and not links or self.does("saves-nothing"):
+        if self.does("saves-nothing") or (self.does("succeeds-without-results") and not links):
             return
         if self.does("downloads-late"):
             self.world.sleep(self.setup.deadline + 0.3, threading.Event())
@@ -359,7 +325,9 @@ class Client:
                 return False
             if reply.status == 200 and self._keep(reply):
                 return True
-        raise End("failed", "download", f"{self.task_id} is completed, but its video cannot be saved; it is still there")
+        raise End(
+            "failed", "download", f"{self.task_id} is completed, but its video cannot be saved; it is still there"
+        )
 
     def _fetch(self, link: str, headers: Mapping[str, str]) -> Reply:
         most = self.setup.limits["video_bytes"] if not self.does("downloads-for-ever") else 1 << 60
@@ -378,73 +346,6 @@ class Client:
         self.effects += 1
         self.world.say(f"saved {self.setup.out.name}, sha256 {hashlib.sha256(body).hexdigest()}")
         return True
-
-    # Calls
-
-    def _agent(self) -> str:
-        return "Python-urllib/3" if self.does("names-a-library") else "switchable-client/1"
-
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.setup.key}", "User-Agent": self._agent(), "Accept": "application/json"}
-
-    def call(self, method: str, path: str, body: bytes | None = None, key: str = "") -> Reply:
-        """One call of the API. Raises Lost."""
-        url = self.setup.base_url.rstrip("/") + path
-        headers = self._headers()
-        if body is not None:
-            headers |= {"Content-Type": "application/json", "Idempotency-Key": key}
-        if body is not None and self.does("sends-plain-text"):
-            headers["Content-Type"] = "text/plain"
-        if body is None and self.does("reads-without-bearer"):
-            headers["Authorization"] = self.setup.key
-        if self.does("puts-the-key-in-the-url"):
-            url += f"?api_key={self.setup.key}"
-        seconds = 3600.0 if self.does("has-no-timeout") else max(0.05, min(self.setup.timeout, self.left()))
-        try:
-            reply = self.world.send(method, url, headers, body, seconds, 1 << 22)
-        except TooLong:
-            raise Lost("an answer without end") from None
-        follows = self.does("follows-redirects") and method == "POST" or self.does("carries-the-key-along") and method == "GET"
-        if reply.status in REDIRECTS and follows:
-            return self.world.send(method, reply.headers.get("location", ""), headers, body, seconds, 1 << 22)
-        return reply
-
-    # Callbacks
-
-    def heard(self, method: str, body: bytes) -> int:
-        """Take a callback; answers the status to give. A callback is a hint to read the task, and nothing more."""
-        if method != "POST" and not self.does("takes-any-method"):
-            return 405
-        if len(body) > self.setup.limits["callback_bytes"] and not self.does("breaks-on-rubbish"):
-            return 413
-        told = parsed(body)
-        if not isinstance(told, dict) or not isinstance(told.get("id"), str):
-            return 500 if self.does("breaks-on-rubbish") else 200 if self.does("takes-any-method") else 400
-        return self._take(told)
-
-    def _take(self, told: dict[str, Any]) -> int:
-        if told["id"] != self.task_id:
-            if self.does("forgets-early-callbacks") and not self.task_id:
-                return 404
-            if self.does("breaks-on-unknown-ids") and self.task_id:
-                return 500
-        if self.does("answers-500"):
-            return 500
-        self.heard_of[told["id"]] = told
-        if told["id"] == self.task_id or not self.task_id:
-            self._again.append(told)
-            self.news.set()
-        if self.does("fetches-what-callbacks-name"):
-            for link in told.get("results") or ():
-                with contextlib.suppress(Lost, TooLong):
-                    self.world.send("GET", link, {"User-Agent": self._agent()}, None, 1.0, 1 << 20)
-        if self.does("works-before-it-answers"):
-            self.over.wait(self.setup.deadline)
-        if self.does("loses-what-it-confirms"):
-            with contextlib.suppress(Lost):
-                if self.call("GET", self.setup.limits["read"] + told["id"]).status == 200:
-                    self._confirmed.set()
-        return 200
 
     def _linger(self) -> None:
         """Stay for late callbacks, and act once more on each: what the careful client never does."""

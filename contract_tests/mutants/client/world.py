@@ -40,7 +40,8 @@ class Setup:
     """What the user asked for.
 
     request: members of the create beside the model. deadline: seconds until it gives up; pause: the least between two reads;
-    timeout: of one call. limits: the contract's, as `switchable.limits_of` gives them. mutant: the switch that is thrown.
+    spread: the share by which this run's waits are longer, so that many runs do not keep step; timeout: of one call.
+    limits: the contract's, as `clients.limits_of` gives them. mutant: the switch that is thrown.
     """
 
     base_url: str
@@ -53,6 +54,7 @@ class Setup:
     limits: Mapping[str, Any]
     callback_url: str = ""
     mutant: str = ""
+    spread: float = 0.15
 
 
 class World(Protocol):
