@@ -2,10 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from contract_tests.contract import Contract, shipped
@@ -16,7 +15,8 @@ from contract_tests.lab.fake import Fake
 from contract_tests.lab.lab import Lab
 from contract_tests.lab.stories import Story, load
 from contract_tests.mutants.clients import CORRECT, MUTANTS, ClientMutant, command
-from contract_tests.rules.rulebook import rules
+from contract_tests.mutants.selftest import Row, Tell, Wish
+from contract_tests.rules.rulebook import Rule, rules
 from contract_tests.verdicts import Choice, Run, SetupError, Verdict
 
 AT_ONCE = 14
@@ -24,48 +24,35 @@ AT_ONCE = 14
 _NAMED = (Verdict.FAIL, Verdict.WARN, Verdict.INFO)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTrial:
-    """What became of one client. named: every broken rule and its verdict; problem: why it is no proof, empty when it is."""
-
-    mutant: ClientMutant
-    named: tuple[tuple[str, str], ...]
-    problem: str = ""
-    seconds: float = 0.0
+def client_rules(only: frozenset[str] = frozenset()) -> list[Rule]:
+    """The rules about clients, of *only* where any are named."""
+    return [rule for rule in rules(shipped()).values() if rule.for_clients and (rule.id in only or not only)]
 
 
-def every_client() -> tuple[ClientMutant, ...]:
-    """The correct clients and the broken ones."""
-    return (*CORRECT, *MUTANTS)
-
-
-def try_clients(
-    clients: Sequence[ClientMutant] = (), tell: Callable[[ClientTrial], None] = lambda _: None
-) -> list[ClientTrial]:
-    """Put *clients* (all, if none are named) through the stories that serve their rules, side by side.
-
-    tell: told of each that is over, in the order of *clients*.
+def try_clients(wish: Wish, tell: Tell) -> list[Row]:
+    """Put correct clients and broken ones through their stories, side by side; rows in the order of the table.
 
     Raises:
         SetupError: the fake cannot be started.
     """
-    contract = shipped()
-    with _Bench(contract) as bench, ThreadPoolExecutor(AT_ONCE) as pool:
-        running = [_Running(client, bench, pool) for client in _longest_first(clients or every_client())]
-        trials = {one.client: one for one in running}
-        found = []
-        for client in clients or every_client():
-            found.append(trials[client].trial())
-            tell(found[-1])
-    return found
+    chosen = [mutant for mutant in MUTANTS if mutant.rule in wish.only or not wish.only]
+    return tried((*CORRECT, *chosen), tell, workers=wish.workers or AT_ONCE)
 
 
-def _longest_first(clients: Sequence[ClientMutant]) -> list[ClientMutant]:
-    return sorted(clients, key=lambda client: -client.pace.deadline)
+def tried(clients: Sequence[ClientMutant], tell: Tell = lambda _: None, *, workers: int = AT_ONCE) -> list[Row]:
+    """The same for any *clients*; *tell* hears of each that is over, in their order."""
+    with _Bench(shipped()) as bench, ThreadPoolExecutor(workers) as pool:
+        patient = sorted(clients, key=lambda client: -client.deadline)
+        running = {client: _Running(client, bench, pool) for client in patient}
+        rows = []
+        for client in clients:
+            rows.append(running[client].row())
+            tell(rows[-1])
+    return rows
 
 
 class _Bench:
-    """One fake for all, more where one must be alone; a folder that goes away."""
+    """One fake for all, one more for each that must be alone; a folder that goes away."""
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
@@ -97,56 +84,51 @@ class _Running:
     def __init__(self, client: ClientMutant, bench: _Bench, pool: ThreadPoolExecutor) -> None:
         self.client, self._contract = client, bench.contract
         self._recorder = Recorder()
-        folder = bench.folder / client.name.replace(" ", "-")
+        folder = bench.folder / client.name
         folder.mkdir()
         fake = bench.fake(client.switch) if client.alone else bench.shared
         self._lab = Lab(fake, bench.contract, self._recorder, folder, client.pace)
         adapter = CommandAdapter(command(client, bench.contract), bench.contract)
-        self._began = time.perf_counter()
-        self._futures = [pool.submit(self._lab.run_story, story, adapter) for story in client.plays(bench.stories)]
+        self._seconds = 0.0
+        self._futures = [pool.submit(self._play, story, adapter) for story in client.plays(bench.stories)]
 
-    def trial(self) -> ClientTrial:
+    def _play(self, story: Story, adapter: CommandAdapter) -> float:
+        """Run one story; answers how long it took."""
+        began = time.perf_counter()
+        self._lab.run_story(story, adapter)
+        return time.perf_counter() - began
+
+    def row(self) -> Row:
         """Its verdicts, once it is through."""
         try:
-            for future in self._futures:
-                future.result()
+            self._seconds = max(future.result() for future in self._futures)
             if self.client.alone:
                 self._lab.strays()
         except SetupError as error:
-            return ClientTrial(self.client, (), f"could not be tried: {error}", time.perf_counter() - self._began)
-        return judged(self.client, self._recorder, self._contract, time.perf_counter() - self._began)
+            return self._row((), f"could not be tried: {error}")
+        book = frozenset(rule.id for rule in client_rules())
+        run = judge_history(self._recorder.events, Choice(only=book), lambda rule: rule, self._contract)
+        named = tuple((outcome.rule.id, str(outcome.verdict)) for outcome in run.having(*_NAMED))
+        return self._row(named, lacking(self.client, run))
+
+    def _row(self, named: tuple[tuple[str, str], ...], problem: str) -> Row:
+        client = self.client
+        first = named[0][0] if named else ""
+        return Row(
+            kind="client", rule=client.rule, name=client.name, story=client.story, named=named, problem=problem,
+            behind=first if client.rule and first != client.rule else "", seconds=self._seconds,
+        )  # fmt: skip
 
 
-def judged(client: ClientMutant, recorder: Recorder, contract: Contract, seconds: float) -> ClientTrial:
-    """What the judges of clients make of a history of *client*."""
-    book = frozenset(rule.id for rule in rules(contract).values() if rule.for_clients)
-    run = judge_history(recorder.events, Choice(only=book), lambda rule: rule, contract)
-    named = tuple((outcome.rule.id, str(outcome.verdict)) for outcome in run.having(*_NAMED))
-    return ClientTrial(client, named, _lacking(client, run, named), seconds)
-
-
-def _lacking(client: ClientMutant, run: Run, named: tuple[tuple[str, str], ...]) -> str:
-    """Why the trial proves nothing; empty when it does."""
+def lacking(client: ClientMutant, run: Run) -> str:
+    """Why a run of *client* proves nothing; empty when it does: its rule named, or for a correct one nothing at all."""
     broken = run.having(Verdict.KIT_ERROR)
     if broken:
         return f"the kit failed: {broken[0].rule.id}: {broken[0].reason}"
-    if not client.rule and named:
-        found = run.having(*_NAMED)
+    found = run.having(*_NAMED)
+    if not client.rule and found:
         return "a correct client is blamed: " + "; ".join(f"{one.rule.id}: {one.seen}" for one in found)
-    if client.rule and client.rule not in dict(named):
-        others = ", ".join(rule for rule, _ in named) or "nothing"
-        return f"{client.rule} is not named ({others} is)"
+    if client.rule and client.rule not in {one.rule.id for one in found}:
+        others = ", ".join(one.rule.id for one in found) or "nothing"
+        return f"{client.rule} is not named, but {others}"
     return ""
-
-
-def table(trials: Sequence[ClientTrial]) -> Iterator[str]:
-    """Rule x mutant as lines of Markdown."""
-    contract = shipped()
-    yield "| rule | level | broken client | what is wrong with it | named |"
-    yield "|---|---|---|---|---|"
-    for trial in trials:
-        if trial.mutant.rule:
-            rule = rules(contract)[trial.mutant.rule]
-            named = trial.problem or ", ".join(name for name, _ in trial.named)
-            yield f"| {rule.id} | {rule.level} | `{trial.mutant.switch}` | {trial.mutant.story} | {named} |"
-
