@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from contract_tests.mutants.client_trials import client_rules, try_clients
 from contract_tests.mutants.selftest import Half, Row, Wish, bare, server_rules, try_servers
 from contract_tests.mutants.servers import BY_NAME
 from contract_tests.mutants.serving import fake, served
@@ -27,6 +28,7 @@ from contract_tests.verdicts import SetupError
     help="Mutants of these rules alone.",
 )
 @click.option("--servers/--no-servers", default=True, show_default=True, help="Broken servers.")
+@click.option("--clients/--no-clients", default=True, show_default=True, help="Broken clients.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, file_okay=False),
@@ -41,24 +43,26 @@ from contract_tests.verdicts import SetupError
     metavar="FILE",
     help="Write the table as a page of Markdown; needs all rules.",
 )
-@click.option("--full", is_flag=True, help="Drive each mutant with every case, not with those alone that concern it.")
+@click.option(
+    "--full", is_flag=True, help="Drive each broken server with every case, not with those alone that concern it."
+)
 @click.option(
     "--workers", type=click.IntRange(0, 64), default=0, metavar="N", help="Mutants at once; 0: one a processor."
 )
 @click.option("--serve", metavar="NAME", help="Serve one broken server until interrupted, and try nothing.")
 def command(
-    only: frozenset[str], servers: bool, report: Path | None, published: Path | None, serve: str | None, **given: Any
+    only: frozenset[str], report: Path | None, published: Path | None, serve: str | None, **given: Any
 ) -> int:  # fmt: skip
-    """Prove that every rule can fail: try each deliberately broken server, and see that the kit names its rule.
+    """Prove that every rule can fail: try each deliberately broken server and client, and see that the kit names its rule.
 
-    A rule that no mutant breaks fails the self-test, and so does a mutant that is not named, or a correct server that is.
+    A rule that no mutant breaks fails the self-test, and so does a mutant that is not named, or a correct one that is.
     """
     console = Console()
     if serve is not None:
         return _serve(serve, console)
     if published is not None and only:
         raise SetupError("--write publishes the whole table, so it takes no --only")
-    halves: list[tuple[Half, list[Rule]]] = [(try_servers, _known(only))] if servers else []
+    halves = _halves(only, servers=given.pop("servers"), clients=given.pop("clients"))
     began = time.perf_counter()
     rows: list[Row] = []
     lacking: list[Rule] = []
@@ -66,21 +70,24 @@ def command(
         found = _tried(half, Wish(only=only, **given), console)
         rows += found
         lacking += bare(found, book)
-    if not rows:
-        raise SetupError("nothing is left to try")
     return _told(rows, lacking, console, time.perf_counter() - began, report, published)
 
 
-def _known(only: frozenset[str]) -> list[Rule]:
-    """The rules to prove.
+def _halves(only: frozenset[str], *, servers: bool, clients: bool) -> list[tuple[Half, list[Rule]]]:
+    """What is to be tried, and the rules that it proves; a half of which no rule is asked for is left out.
 
     Raises:
-        SetupError: one is none, or is about clients.
+        SetupError: a rule is none, or nothing is left.
     """
-    unknown = sorted(only - {rule.id for rule in server_rules()})
+    book = [*server_rules(), *client_rules()]
+    unknown = sorted(only - {rule.id for rule in book})
     if unknown:
-        raise SetupError(f"no such rule about servers: {', '.join(unknown)}; `kling-contract rules` lists them")
-    return server_rules(only)
+        raise SetupError(f"no such rule: {', '.join(unknown)}; `kling-contract rules` lists them")
+    every = ((servers, try_servers, server_rules(only)), (clients, try_clients, client_rules(only)))
+    found: list[tuple[Half, list[Rule]]] = [(half, wanted) for asked, half, wanted in every if asked and wanted]
+    if not found:
+        raise SetupError("nothing is left to try")
+    return found
 
 
 def _tried(half: Half, wish: Wish, console: Console) -> list[Row]:
