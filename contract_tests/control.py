@@ -1,6 +1,6 @@
 """The control protocol of a fake (`openapi/control.yaml`), as the kit speaks it. Nothing of it is recorded as an exchange."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -8,7 +8,7 @@ import orjson
 from contract_tests.wire import Limits, Wire
 
 ROOT = "/__mock"
-FEATURES = ("clock", "scenarios", "relays", "cancel", "credits", "journal", "wait")
+FEATURES = ("clock", "scenarios", "relays", "names", "cancel", "credits", "journal", "wait")
 """The parts of the protocol, by the names a fake declares them with."""
 
 
@@ -98,6 +98,10 @@ class Control:
     def relays(self, relays: Mapping[str, str]) -> None:
         """Where callbacks for an origin really go."""
         self.call("PUT", "/relays", dict(relays))
+
+    def names(self, names: Mapping[str, Sequence[str]]) -> None:
+        """What host names lead to when a callback is sent."""
+        self.call("PUT", "/names", {host: list(addresses) for host, addresses in names.items()})
 
     def cancel(self, task_id: str) -> None:
         """Have the task cancelled."""

@@ -115,6 +115,11 @@ class Receiver:
         self._server.server_close()
 
     @property
+    def knocks(self) -> int:
+        """How many connections were made to it, whether a request came on them or not."""
+        return self._server.knocks
+
+    @property
     def port(self) -> int:
         """The port that it listens on."""
         return int(self._server.server_address[1])
@@ -148,11 +153,13 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, listen: tuple[str, int], receiver: Receiver) -> None:
         self.receiver = receiver
         self.tls: ssl.SSLContext | None = None
+        self.knocks = 0
         self.closing = threading.Event()
         super().__init__(listen, _Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Shake hands in the connection's own thread, then serve."""
+        self.knocks += 1
         if self.tls is None:
             super().finish_request(request, client_address)
             return

@@ -13,7 +13,7 @@ import orjson
 from contract_tests.addresses import parts_of, split
 from contract_tests.contract import Contract, Flaw, Operation
 from contract_tests.history import AnyEvent, Body, Callback, ClockMove, Download, Exchange, Note
-from contract_tests.labels import Expect, Probe, Topic
+from contract_tests.labels import Expect, Probe, Receiver, Topic
 from contract_tests.masking import header
 
 T = TypeVar("T", bound=AnyEvent)
@@ -166,6 +166,8 @@ class Story:
     create: Call | None = None
     sightings: list[Sighting] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    uncalled_for: list[Attempt] = field(default_factory=list)
+    """Attempts where none may be, since the name leads to a private address."""
     downloads: list[Download] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     queries: list[Call] = field(default_factory=list)
@@ -289,19 +291,15 @@ class View:
                 story.queries.append(call)
         registered = {_target(story.callback_url): story for story in self.tasks.values() if story.callback_url}
         self._set_apart(registered)
-        for attempt in self.callbacks:
-            self._take(attempt, registered)
+        self.callbacks = [attempt for attempt in self.callbacks if self._take(attempt, registered)]
         for story in self.tasks.values():
             story.sightings.sort(key=lambda sighting: _began(sighting.event))
         self._give()
 
     def _set_apart(self, registered: Mapping[str, Story]) -> None:
         """Take what followed a redirect out of the callbacks."""
-        places = {
-            _target(location)
-            for attempt in self.callbacks
-            if attempt.event.answer and (location := header(attempt.event.answer.headers, "location"))
-        } - set(registered)
+        answers = [attempt.event.answer for attempt in self.callbacks if attempt.event.answer]
+        places = {_target(header(answer.headers, "location") or "") for answer in answers} - {*registered, "/"}
         self.followed = [attempt for attempt in self.callbacks if _target(attempt.event.url) in places]
         self.callbacks = [attempt for attempt in self.callbacks if attempt not in self.followed]
 
@@ -329,15 +327,17 @@ class View:
             if source == "create":
                 story.create = call
 
-    def _take(self, attempt: Attempt, registered: Mapping[str, Story]) -> None:
+    def _take(self, attempt: Attempt, registered: Mapping[str, Story]) -> bool:
+        """Hand an attempt to its task; False where it is no callback but evidence that a rebound name was followed."""
         known = self.tasks.get(attempt.body["id"]) if is_task(attempt.body) else None
         story = known or registered.get(_target(attempt.event.url))
-        if story is None:
-            self.strays.append(attempt)
-            return
-        story.attempts.append(attempt)
+        if story is not None and story.probe.receiver is Receiver.REBINDS:
+            story.uncalled_for.append(attempt)
+            return False
+        (self.strays if story is None else story.attempts).append(attempt)
         if known is not None:
             self._see(attempt.event, attempt.body, "callback")
+        return True
 
     def _see(self, event: Exchange | Callback, body: dict[str, Any], source: Source) -> Story:
         story = self.tasks.setdefault(body["id"], Story(body["id"]))

@@ -6,6 +6,7 @@ because receivers read the task before they answer.
 
 import heapq
 import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from mock_server import clock as clocks
 from mock_server.clock import Clock
 from mock_server.config import origin
+from mock_server.core.callbacks import IPAddress
 from mock_server.core.deliveries import Attempt, Delivery, next_due, scheduled, state
 from mock_server.store.memory import Account
 from mock_server.timeline import Fired
@@ -52,7 +54,15 @@ class Outcome(Protocol):
 class Sender(Protocol):
     """The part of the transport that sends a callback; it never raises."""
 
-    def post(self, url: str, body: bytes, headers: dict[str, str], timeout: float, relay: str | None = None) -> Outcome:
+    def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: dict[str, str],
+        timeout: float,
+        relay: str | None = None,
+        names: Mapping[str, Sequence[IPAddress]] = ...,
+    ) -> Outcome:
         """POST *body* within *timeout* real seconds."""
         ...
 
@@ -251,7 +261,8 @@ class Courier:
             scenario = account.tasks[delivery.task_id].scenario
         body, headers = notice.body, {"content-type": notice.content_type}
         relay = account.relays.get(origin_of(delivery.url))
-        outcome = self._sender.post(delivery.url, body, headers, account.clock.real_seconds(policy.timeout), relay)
+        patience = account.clock.real_seconds(policy.timeout)
+        outcome = self._sender.post(delivery.url, body, headers, patience, relay, account.names)
         attempt = self._made(account, delivery, due, sent, outcome, extra)
         world.journal.add(
             sent,

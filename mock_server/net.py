@@ -19,6 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urljoin
 
@@ -105,13 +106,20 @@ class Transport:
         self._tls_lock = threading.Lock()
 
     def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], timeout: float, relay: str | None = None
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout: float,
+        relay: str | None = None,
+        names: Mapping[str, Sequence[IPAddress]] = MappingProxyType({}),
     ) -> Outcome:
         """
         POST *body* to *url* within *timeout* seconds, connect to last byte; never raises.
 
         With *relay*, an origin the user named himself, the same request (public `Host`, path and query) goes there
-        unchecked; an https relay shows a certificate for its own name. Redirects are not followed.
+        unchecked; an https relay shows a certificate for its own name. *names* are hosts whose addresses are not asked
+        for but given, and judged like any others. Redirects are not followed.
         """
         began = self._monotonic()
         deadline = Deadline(self._monotonic, began + timeout)
@@ -119,7 +127,7 @@ class Transport:
         kind: OutcomeKind
         try:
             target = parse(url, _SCHEMES)
-            with closing(self._open(target, deadline, relay, self._max_response_bytes)) as wire:
+            with closing(self._open(target, deadline, relay, self._max_response_bytes, names)) as wire:
                 send(wire, "POST", target, self._headers(target, headers, body), body)
                 response = head(wire, "POST")
                 status = response.status
@@ -192,10 +200,17 @@ class Transport:
         taken = {name.lower() for name in given}
         return {name: value for name, value in ours.items() if name.lower() not in taken} | dict(given)
 
-    def _open(self, target: Target, deadline: Deadline, relay: str | None = None, budget: int | None = None) -> Wire:
+    def _open(
+        self,
+        target: Target,
+        deadline: Deadline,
+        relay: str | None = None,
+        budget: int | None = None,
+        names: Mapping[str, Sequence[IPAddress]] = MappingProxyType({}),
+    ) -> Wire:
         """A connection to *target*, or unchecked to *relay* in its place, that gives at most *budget* bytes."""
         place = target if relay is None else parse(relay, _SCHEMES)
-        addresses = self._addresses(place, deadline)
+        addresses = names.get(place.host) or self._addresses(place, deadline)
         if relay is None and not all(self._allow(ip) for ip in addresses):
             raise _Ended("blocked", "leads to an internal address")
         sock = dial(addresses, place.port, deadline)

@@ -4,14 +4,17 @@ Where a task can be cancelled, its callback is owed at that very moment of a clo
 between attempts are known exactly.
 """
 
+import secrets
 import socket
 from collections.abc import Sequence
 
 import orjson
 
 from contract_tests.drivers.room import Case, Room, pause, walk_retries
-from contract_tests.labels import Probe, Receiver, Topic
-from contract_tests.receiver import HOST, YES, Act, Route
+from contract_tests.history import Callback, Message
+from contract_tests.labels import Probe, Topic
+from contract_tests.labels import Receiver as Label
+from contract_tests.receiver import HOST, YES, Act, Receiver, Route
 from contract_tests.session import Session
 
 _ARRIVES = 5.0
@@ -20,6 +23,7 @@ _GIVEN_UP = 0.5
 """The same once an attempt of the same case has not arrived."""
 _RATE = 5.0
 """The receiver's slowness is real time, so the clock runs faster and the timeout shrinks with it."""
+_REBOUND = "rebound.example.com"
 _KINDS = (201, 202, 204, 299)
 
 
@@ -139,7 +143,7 @@ def refused_first(room: Room, session: Session) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         room.relay(session, {origin: f"http://127.0.0.1:{unused.getsockname()[1]}"})
-        probe = Probe(receiver=Receiver.REFUSED_FIRST)
+        probe = Probe(receiver=Label.REFUSED_FIRST)
         task = room.made(session, callback_url=url, probe=probe).task_id
         _cancel(session, task)
         session.read(task)
@@ -148,6 +152,33 @@ def refused_first(room: Room, session: Session) -> None:
     route.wait(1, 1.0)
     session.read(task)
     room.settled(session, task)
+
+
+def rebound(room: Room, session: Session) -> None:
+    """A host whose name leads to this machine once the task is made: whoever knocks there has looked up and not judged."""
+    assert session.control is not None
+    session.control.relays({})
+    route, path = (
+        Route(f"/{session.case}-{secrets.token_hex(6)}", (YES,), session.clock.moment, session.case, session.who),
+        "",
+    )
+    with Receiver(room.recorder, names=(_REBOUND,)) as here:
+        here.add(route)
+        path = f"https://{_REBOUND}:{here.port}{route.path}"
+        probe = Probe(rules=("SC-16",), receiver=Label.REBINDS)
+        task = room.made(session, prompt="rebound", callback_url=path, probe=probe).task_id
+        session.control.names({_REBOUND: ["127.0.0.1"]})
+        _cancel(session, task)
+        session.read(task)
+        walk_retries(room, session)
+        if here.knocks and not route.arrived:
+            room.recorder.add(_knock(path, session))
+    room.settled(session, task)
+
+
+def _knock(url: str, session: Session) -> Callback:
+    """A connection on which no request came, since the certificate is nobody's: an attempt without a method."""
+    return Callback(method="", url=url, request=Message(), answer=None, ended="cut", case=session.case)
 
 
 def slow(room: Room, session: Session) -> None:
@@ -207,6 +238,7 @@ CASES = (
     ),
     Case("callback-unheard", ("SC-18", "SC-23", "SB-10"), failing_completed, needs=("relays", "clock"), alone=True),
     Case("callback-refused", ("SC-22",), refused_first, needs=_STEERED),
+    Case("callback-rebound", ("SC-16",), rebound, needs=("names", *_STEERED)),
     Case("callback-slow", ("SC-10", "SC-11"), slow, needs=_STEERED),
 )  # fmt: skip
 LIVE = Case(

@@ -75,6 +75,12 @@ def _relays(room: Room, session: Session) -> None:
     del room
 
 
+def _names(room: Room, session: Session) -> None:
+    _control(session).names({"rebound.example.com": ["127.0.0.1"]})
+    _control(session).names({})
+    del room
+
+
 def _cancel(room: Room, session: Session) -> None:
     task = session.create(room.body(prompt="to be cancelled")).task_id
     if not task:
@@ -126,6 +132,7 @@ def _unknown(room: Room, session: Session) -> None:
 _CHECKS: Mapping[str, Callable[[Room, Session], None]] = {
     "scenarios": _scenarios,
     "relays": _relays,
+    "names": _names,
     "cancel": _cancel,
     "credits": _credits,
     "journal": _journal,

@@ -292,9 +292,9 @@ def _port(url: str) -> int:
 def rebound_name_not_called(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks whose callback host leads to a private address at delivery time."""
     for story in view.tasks.values():
-        if story.probe.receiver is Receiver.REBINDS and (story.settled or story.attempts):
-            seen = f"{len(story.attempts)} attempts"
-            yield check(not story.attempts, "no attempt", seen, story.create, *story.attempts[:1])
+        if story.probe.receiver is Receiver.REBINDS and (story.settled or story.uncalled_for):
+            seen = f"{len(story.uncalled_for)} attempts"
+            yield check(not story.uncalled_for, "no attempt", seen, story.create, *story.uncalled_for[:1])
 
 
 @judge("SC-17")

@@ -79,7 +79,7 @@ def _about_another(view: View, call: Call, field: str) -> bool:
 def _is_neighbour(view: View, url: Any) -> bool:
     """Whether *url* leads to a plain public IPv4 address."""
     parts = split(url) if isinstance(url, str) else None
-    return bool(parts and parts.hostname) and is_public_neighbour(parts.hostname, view.contract.internal)
+    return parts is not None and is_public_neighbour(parts.hostname or "", view.contract.internal)
 
 
 @judge("SV-01")

@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 from mock_server.clock import Clock
+from mock_server.core.callbacks import IPAddress
 from mock_server.core.deliveries import Delivery
 from mock_server.core.tasks import Task
 from mock_server.ids import fingerprint
@@ -72,6 +73,7 @@ class Account:
     alarm: float = inf
     queue: deque[Queued] = field(default_factory=deque)
     relays: dict[str, str] = field(default_factory=dict)
+    names: dict[str, tuple[IPAddress, ...]] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     requests: deque[float] = field(default_factory=deque)
     files: dict[str, StoredFile] = field(default_factory=dict)
@@ -98,7 +100,7 @@ class Account:
         return self.calls[what]
 
     def forget(self, *, clock: Clock, credits: float) -> None:
-        """Back to how it was first seen; relays and the key stay."""
+        """Back to how it was first seen; relays, names and the key stay."""
         with self.lock:
             for kept in (
                 self.tasks, self.deliveries, self.of_task, self.agenda, self.queue, self.calls, self.requests, self.files, self.idempotency,

@@ -25,7 +25,7 @@ from mock_server.web.http import Reply, Request, json_reply
 from mock_server.web.waiting import Waiting
 from mock_server.world import World
 
-FEATURES = ["clock", "scenarios", "relays", "cancel", "credits", "journal", "wait"]
+FEATURES = ["clock", "scenarios", "relays", "names", "cancel", "credits", "journal", "wait"]
 _OK = {"status": "ok"}
 _MOST_ENTRIES = 10_000
 
@@ -262,6 +262,16 @@ class Control:
         for one in self._chosen(account):
             one.relays = dict(relays)
         return {"relays": relays}
+
+    def set_names(self, account: Account | None, body: dict[str, list[str]]) -> Any:
+        """`PUT /__mock/names`"""
+        try:
+            names = {host.lower(): tuple(map(ip_address, found)) for host, found in body.items()}
+        except ValueError as error:
+            raise _bad(str(error)) from error
+        for one in self._chosen(account):
+            one.names = dict(names)
+        return {"names": {host: [str(ip) for ip in found] for host, found in names.items()}}
 
     # Facts
 

@@ -34,6 +34,7 @@ def test_control_protocol_is_complete(operations: Callable[..., Any]) -> None:
         "queueScenario": "post /__mock/scenarios/next",
         "setAccount": "put /__mock/account",
         "setRelays": "put /__mock/relays",
+        "setNames": "put /__mock/names",
         "listTasks": "get /__mock/tasks",
         "getTask": "get /__mock/tasks/{task_id}",
         "cancelTask": "post /__mock/tasks/{task_id}/cancel",

@@ -90,6 +90,11 @@ REFUSED: dict[str, list[tuple[dict[str, Any], int]]] = {
             {"balance": 5},
         )
     ],
+    "setNames": [
+        ({"json": {"rebound.example.com": ["nowhere"]}}, 400),
+        ({"json": {"rebound.example.com": []}}, 400),
+        ({"json": {"https://rebound.example.com": ["127.0.0.1"]}}, 400),
+    ],
     "setRelays": [
         ({"json": body}, 400)
         for body in (

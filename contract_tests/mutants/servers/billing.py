@@ -116,7 +116,8 @@ MUTANTS = (
     broken("SB-09", "burst-slips-through", "does not count creates that come at once", overdraws(_spares("prompt", "burst"))),
     broken("SB-10", "retries-have-a-price", "takes a credit for each retry of a callback", *_per_retry()),
     broken("SB-11", "below-zero", "shows small balances one too low", balance(lambda left, _: left - (left < _POOR))),
-    broken("SB-12", "key-ignored", "does not know Idempotency-Key", asks(to("createVideo"), lambda ask: ask.headed("Idempotency-Key", DROP))),
+    broken("SB-12", "key-ignored", "does not know Idempotency-Key",
+           asks(to("createVideo"), lambda ask: ask.headed("Idempotency-Key", DROP))),
     broken("SB-12", "replay-unsaid", "does not say that an answer is a replay", Switch(
         on_answer=lambda _, answer, __: answer.headed("idempotency-replayed", DROP))),
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """Servers that break rules of the callback (SC)."""
 
+import socket
+from contextlib import suppress
 from dataclasses import replace
 
 from contract_tests.addresses import parts_of
@@ -126,6 +128,23 @@ def _unsettled() -> tuple[Switch, ...]:
     return Switch(on_tell=on_tell), balance(lambda left, known: left - 5 * (known.seen["telling"] > 0))
 
 
+def _rebound() -> Switch:
+    """When a task is cancelled, its callback goes wherever the name leads by now."""
+
+    def on_ask(ask: Ask, memory: Memory) -> Ask:
+        if ask.path == "/__mock/names":
+            memory.account(ask.key).kept["names"] = ask.sent
+        if ask.path.endswith("/cancel"):
+            url = str(memory.task(ask.path.split("/")[-2]).sent.get("callback_url") or "")
+            parts = parts_of(url)
+            for address in memory.account(ask.key).kept.get("names", {}).get(parts.hostname, ()):
+                with suppress(OSError), socket.create_connection((address, parts.port or 443), timeout=2.0) as sock:
+                    sock.sendall(b"hello")
+        return ask
+
+    return Switch(on_ask=on_ask)
+
+
 def _forgotten() -> Switch:
     """A task whose callback failed for good cannot be found any more."""
 
@@ -157,7 +176,8 @@ MUTANTS = (
     broken("SC-05", "callback-contradicts", "tells of a failure when the task completed", follows("callback-contradicts")),
     broken("SC-06", "told-twice", "sends each callback again although it was taken", Switch(on_tell=_twice)),
     broken("SC-07", "one-retry-more", "tries once more than it should", alters(_DELAYS, lambda delays: [*delays, 2 * delays[-1]])),
-    broken("SC-08", "retries-too-soon", "waits half as long before each retry", alters(_DELAYS, lambda delays: [each / 2 for each in delays])),
+    broken("SC-08", "retries-too-soon", "waits half as long before each retry",
+           alters(_DELAYS, lambda delays: [each / 2 for each in delays])),
     broken("SC-09", "retries-too-late", "waits three times as long before each retry",
            alters(_DELAYS, lambda delays: [3 * each for each in delays])),
     broken("SC-10", "half-the-patience", "waits half as long for an answer", alters(_TIMEOUT, lambda seconds: seconds / 2), cases=_SLOW),
@@ -170,6 +190,8 @@ MUTANTS = (
            tells(lambda each: "?" in each.target, lambda each: replace(each, target=each.target.partition("?")[0]))),
     broken("SC-15", "query-spelt-anew", "decodes a callback URL and encodes it again",
            tells(lambda each: "%" in each.target, lambda each: replace(each, target=each.target.replace("%20", "+").replace("%2F", "/")))),
+    broken("SC-16", "name-looked-up-again", "connects to wherever a callback's host leads by then", _rebound()),
+    broken("SC-16", "local-callbacks", "calls internal addresses", Switch(serve=("--callbacks", "local")), cases=("callback-rebound",)),
     broken("SC-17", "told-unasked", "tells of a task without callback URL at another task's one", _unasked()),
     broken("SC-18", "failure-has-a-price", "puts an account into another group when its receiver fails twice",
            _counting, shows(setting(usage__user_group="penalised"), at=(READ, CALLBACK), when=_tried_again)),

@@ -66,5 +66,6 @@ MUTANTS = (
     broken("SK-08", "range-ignored", "ignores Range and does not say so",
            asks(is_file, lambda ask: ask.headed("Range", DROP)), answers(_video, header("Accept-Ranges", DROP))),
     broken("SK-09", "other-bytes", "serves other bytes each time", answers(_video, padded)),
-    broken("SK-10", "never-1080p", "renders 1080p as 720p", turns("quality", lambda _: "720p", lambda name: name == "1080p"), cases=("tiers",)),
+    broken("SK-10", "never-1080p", "renders 1080p as 720p",
+           turns("quality", lambda _: "720p", lambda name: name == "1080p"), cases=("tiers",)),
 )  # fmt: skip
