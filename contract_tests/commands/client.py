@@ -79,6 +79,13 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
         from contract_tests.commands import drawn_stories  # Hypothesis is slow to import
 
         return drawn_stories.judge(given["in_process"], {**given, "report": report}, choice, contract, console)
+    if given["replay"] is not None:
+        from contract_tests.commands import drawn_stories
+
+        if given["adapter"] != "command":
+            raise SetupError("--replay plays to a command, or to the function of --in-process")
+        adapter = CommandAdapter(words, contract)
+        return drawn_stories.judge_aloud(words, adapter, {**given, "report": report}, choice, contract, console)
     chosen_stories = _chosen(every, given["names"], choice, contract)
     recorder = Recorder()
     name = given["name"] or Path(words[0]).name

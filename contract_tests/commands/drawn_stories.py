@@ -1,6 +1,8 @@
 """`kling-contract client --in-process`: drawn stories for a Python client, and `--replay` of one that failed."""
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ from rich.markup import escape
 from contract_tests.contract import Contract
 from contract_tests.judging import finish, judge_history
 from contract_tests.lab import behaviour
-from contract_tests.lab.adapters.inprocess import InProcess, load
+from contract_tests.lab.adapters import aloud
+from contract_tests.lab.adapters.inprocess import load, play
 from contract_tests.lab.drawn import Drawn, replay, search
+from contract_tests.lab.run import deadline
+from contract_tests.lab.told import Adapter
 from contract_tests.rules.rulebook import rules
 from contract_tests.verdicts import Choice, book_of
 
@@ -26,8 +31,10 @@ def judge(name: str, given: dict[str, Any], choice: Choice, contract: Contract, 
         SetupError: there is no such function or file.
     """
     client = load(name)
+    again = _Again(["--in-process", name], [], choice, contract, console, given["report"])
     if given["replay"] is not None:
-        return _replayed(client, name, given["replay"], choice, contract, console, given["report"])
+        story = behaviour.read(given["replay"])
+        return again.told(replay(story, contract, lambda one: play(client, one, contract)), given["replay"])
     only = frozenset(rule.id for rule in book_of(contract, choice) if rule.for_clients)
     seed = given["seed"] or 0
     drawn = search(client, contract, stories=given["drawn"] or STORIES, seed=seed, only=only)
@@ -38,7 +45,25 @@ def judge(name: str, given: dict[str, Any], choice: Choice, contract: Contract, 
     console.print(
         f"story {drawn.stories} of seed {seed} fails; the smallest that does, saved as {path}:\n", highlight=False
     )
-    return _told(drawn, name, path, choice, contract, console, given["report"])
+    return again.told(drawn, path)
+
+
+def judge_aloud(
+    words: Sequence[str], adapter: Adapter, given: dict[str, Any], choice: Choice, contract: Contract, console: Console
+) -> int:
+    """Play the story of `--replay` to a command, in real time; answers the exit code.
+
+    Raises:
+        SetupError: there is no such file, or the command cannot be started.
+    """
+    pause = given["min_poll"] or float(rules(contract)["CP-01"].params["real"])
+    limit = given["deadline"] or deadline(pause)
+    story = behaviour.read(given["replay"])
+    again = _Again(["--min-poll", f"{pause:g}"], ["--", *words], choice, contract, console, given["report"])
+    return again.told(
+        replay(story, contract, lambda one: aloud.play(adapter, one, contract, min_poll=pause, deadline=limit)),
+        given["replay"],
+    )
 
 
 def _saved(failure: behaviour.Behaviour, folder: Path | None) -> Path:
@@ -50,32 +75,34 @@ def _saved(failure: behaviour.Behaviour, folder: Path | None) -> Path:
     return path
 
 
-def _replayed(
-    client: InProcess, name: str, path: Path, choice: Choice, contract: Contract, console: Console, report: Path | None
-) -> int:
-    drawn = replay(client, behaviour.read(path), contract)
-    if drawn.failure is None:
-        console.print(f"{path}: nothing is wrong any more", highlight=False)
-        return 0
-    return _told(drawn, name, path, choice, contract, console, report)
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """Tells what came of a story, and how to play it again. before, after: what surrounds `--replay FILE` on the command line."""
 
+    before: Sequence[str]
+    after: Sequence[str]
+    choice: Choice
+    contract: Contract
+    console: Console
+    report: Path | None
 
-def _told(
-    drawn: Drawn, name: str, path: Path, choice: Choice, contract: Contract, console: Console, report: Path | None
-) -> int:
-    """Print a failure: the story, what is wrong with it, and the command that plays it again."""
-    again = shlex.join(["kling-contract", "client", "--in-process", name, "--replay", str(path)])
-    assert drawn.failure is not None
-    console.print(escape(drawn.failure.told()), highlight=False, soft_wrap=True)
-    book = rules(contract)
-    for breach in drawn.breaches:
-        console.print(
-            f"[bold red]{breach.rule}[/] {escape(book[breach.rule].sentence)}", highlight=False, soft_wrap=True
-        )
-        console.print(
-            escape(f"  expected  {breach.expected}\n  seen      {breach.seen}"), highlight=False, soft_wrap=True
-        )
-    console.print(f"\nagain: {escape(again)}", highlight=False, soft_wrap=True)
-    if report is not None:
-        finish(judge_history(drawn.events, choice, lambda _: again, contract), report, console)
-    return 1
+    def told(self, drawn: Drawn, path: Path) -> int:
+        """Print the story, what is wrong with it, and the command that plays it; answers the exit code."""
+        if drawn.failure is None:
+            self._say(f"{path}: nothing is wrong any more")
+            return 0
+        again = shlex.join(["kling-contract", "client", *self.before, "--replay", str(path), *self.after])
+        self._say(drawn.failure.told())
+        book = rules(self.contract)
+        for breach in drawn.breaches:
+            self.console.print(
+                f"[bold red]{breach.rule}[/] {escape(book[breach.rule].sentence)}", highlight=False, soft_wrap=True
+            )
+            self._say(f"  expected  {breach.expected}\n  seen      {breach.seen}")
+        self._say(f"\nagain: {again}")
+        if self.report is not None:
+            finish(judge_history(drawn.events, self.choice, lambda _: again, self.contract), self.report, self.console)
+        return 1
+
+    def _say(self, text: str) -> None:
+        self.console.print(escape(text), highlight=False, soft_wrap=True)

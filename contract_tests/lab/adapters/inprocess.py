@@ -13,7 +13,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -141,26 +141,8 @@ class Surroundings:
             raise OutOfTime
 
     def _keep(self, method: str, url: str, sent: Headers, body: bytes, served: Served, began: float) -> None:
-        times: dict[str, Any] = {
-            "mono": began,
-            "at": _WALL + began,
-            "ended_mono": self._now,
-            "ended_at": self.wall(),
-            "case": CASE,
-        }
-        if url.startswith(FILES) or url == LINK:
-            named = {name.lower(): value for name, value in sent}
-            kept = self.recorder.answer(served.status, served.headers, served.body)
-            carried = KEY in str(sent)
-            self.events.append(Download(
-                url=url, status=served.status, headers=kept.headers, size=served.part or len(served.body), lost=served.lost,
-                sha256=kept.body.sha256, asked_range=named.get("range", ""), who=KEY if carried else "", **times,
-            ))  # fmt: skip
-            return
-        nothing = served.lost and not served.body
-        answer = None if nothing else self.recorder.answer(served.status, served.headers, served.body)
-        request = self.recorder.message(sent, body)
-        self.events.append(Exchange(method=method, url=url, request=request, answer=answer, lost=served.lost, **times))
+        times = {"mono": began, "at": _WALL + began, "ended_mono": self._now, "ended_at": self.wall()}
+        self.events.append(event_of(self.recorder, (method, url, sent, body), served, times))
 
     def _tell(self, owed: Iterable[Telling]) -> None:
         hear = self._hear
@@ -176,6 +158,23 @@ class Surroundings:
                 answer=self.recorder.answer(status, (), b""), who=KEY if telling.genuine else "", case=CASE, mono=began, at=_WALL + began,
                 ended_mono=self._now, ended_at=self.wall(),
             ))  # fmt: skip
+
+
+def event_of(
+    recorder: Recorder, asked: tuple[str, str, Headers, bytes], served: Served, times: Mapping[str, float]
+) -> Exchange | Download:
+    """A request (method, URL, headers, body) and its answer as the history has them."""
+    method, url, sent, body = asked
+    about: dict[str, Any] = {**times, "case": CASE, "url": url, "lost": served.lost}
+    kept = recorder.answer(served.status, served.headers, served.body)
+    if url.startswith(FILES):
+        named = {name.lower(): value for name, value in sent}
+        return Download(
+            status=served.status, headers=kept.headers, size=served.part or len(served.body), sha256=kept.body.sha256,
+            asked_range=named.get("range", ""), who=KEY if KEY in str(sent) else "", **about,
+        )  # fmt: skip
+    answer = None if served.lost and not served.body else kept
+    return Exchange(method=method, request=recorder.message(sent, body), answer=answer, **about)
 
 
 InProcess = Callable[[Surroundings], Any]
@@ -206,7 +205,8 @@ def play(
         told = _carry_out(client, around)
         look_around(order, told)
         told.leaks += ["stdout or stderr"] if KEY in told.stdout + told.stderr else []
-    return Played(_written(around, behaviour, told, server, grace), len(server.tasks), told.ended == "itself")
+    history = written(around.recorder, behaviour, server, order, min_poll, told, around.events)
+    return Played(history, len(server.tasks), told.ended == "itself")
 
 
 def _carry_out(client: InProcess, around: Surroundings) -> Told:
@@ -230,26 +230,33 @@ def _carry_out(client: InProcess, around: Surroundings) -> Told:
     return told
 
 
-def _written(
-    around: Surroundings, behaviour: Behaviour, told: Told, server: Scripted, grace: float
+def written(
+    recorder: Recorder,
+    behaviour: Behaviour,
+    server: Scripted,
+    order: Order,
+    min_poll: float,
+    told: Told,
+    events: Iterable[AnyEvent],
 ) -> tuple[AnyEvent, ...]:
-    """The history of the case, as the lab writes it."""
+    """The history of the case, as the lab writes it: what is right, what was seen, what was said."""
     data = {
         "story": CASE, "summary": "a drawn story", "rules": behaviour.rules, "scenario": "", "params": {},
         "right": behaviour.right.model_dump(mode="json"), "request": {}, "flow": "once", "jobs": 1, "forge": [], "base": "fake",
-        "base_url": API, "api": API, "links": FILES, "elsewhere": "", "callback_url": HOOK, "deadline": around.deadline,
-        "grace": grace, "min_poll": around.min_poll,
+        "base_url": API, "api": API, "links": FILES, "elsewhere": "", "callback_url": HOOK, "deadline": order.deadline,
+        "grace": order.grace, "min_poll": min_poll,
     }  # fmt: skip
-    add = around.recorder.add
-    add(Note(topic=Topic.CASE, who=KEY, case=CASE, data=data, mono=0.5))
-    for event in sorted(around.events, key=lambda event: event.mono):
-        add(replace(event))
-    served = around.recorder.answer(200, (), VIDEO).body
+    ordered = sorted(events, key=lambda event: event.mono)
+    over = max((event.mono for event in ordered), default=1.0)
+    recorder.add(Note(topic=Topic.CASE, who=KEY, case=CASE, data=data, mono=1e-6))
+    for event in ordered:
+        recorder.add(event)
+    served = recorder.answer(200, (), VIDEO).body
     for task in server.tasks.values():
         about = {"task_id": task.id, "url": LINK, "size": served.size, "sha256": served.sha256}
-        add(Note(topic=Topic.SERVED, who=KEY, case=CASE, data=about, mono=around.clock()))
-    add(Note(topic=Topic.TOLD, who=KEY, case=CASE, data=told.data(), mono=around.clock()))
-    return around.recorder.events
+        recorder.add(Note(topic=Topic.SERVED, who=KEY, case=CASE, data=about, mono=over))
+    recorder.add(Note(topic=Topic.TOLD, who=KEY, case=CASE, data=told.data(), mono=over))
+    return recorder.events
 
 
 def load(name: str) -> InProcess:
