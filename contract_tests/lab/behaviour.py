@@ -26,9 +26,9 @@ TROUBLE = frozenset({"limit", "fail-server", "cut", "silence", "not-json"})
 LOSSES = frozenset({"cut", "silence", "not-json"})
 _RULES = {
     "fail": "CD-10", "unknown-status": "CP-09", "extra": "CP-10", "bare": "CP-11", "not-json": "CP-15", "not-found": "CP-16",
-    "revoke": "CP-17",
+    "revoke": "CP-17", "processing": "CP-12", "stall": "CP-12",
 }  # fmt: skip
-_EVERY = ("CD-01", "CD-03", "CP-08", "CP-12")
+_EVERY = ("CD-01", "CD-03", "CP-08")
 
 
 class Event(BaseModel):

@@ -21,6 +21,8 @@ from contract_tests.rules.registry import judge_all
 from contract_tests.rules.rulebook import Level, Rule, rules
 
 MOST_EVENTS = 8
+_GENERAL = ("CD-01", "CP-08", "CP-12")
+"""Rules about the end of any story: what says more of the cause is named before them."""
 _STATUSES = (500, 502, 503, 504)
 
 
@@ -174,7 +176,7 @@ def breaches(played: Played, contract: Contract, book: Sequence[Rule]) -> tuple[
     found = [breach for breach in _invariants(played) if breach.rule in allowed]
     for judgement in judge_all(played.events, contract, book):
         found += _findings(judgement)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(sorted(found, key=lambda breach: breach.rule in _GENERAL)))
 
 
 def _findings(judgement: Judgement) -> list[Breach]:

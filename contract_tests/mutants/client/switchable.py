@@ -298,7 +298,7 @@ class Client(Hearing):
             raise End("failed", "result", f"{self.task_id} is completed, but without a link")
         refreshed = False
         while not self._save(links[0]):
-            if refreshed or self.does("dies-of-an-expired-link"):
+            if refreshed:
                 raise End("failed", "download", "the link has expired")
             if self.does("creates-for-an-expired-link"):
                 self.task_id = self._create()
