@@ -27,6 +27,8 @@ EVERYDAY = frozenset({
     "billing-failed", "billing-cancelled", "callback", "callback-failed", "callback-cancelled", "callback-yes",
 })  # fmt: skip
 """Short cases that see a little of everything, run beside those that serve the mutant's own rule."""
+WIDE = EVERYDAY | {"refusals", "reading", "rated", "links", "unknown-fields", "callback-no"}
+"""What rules are looked at in that no case is made for."""
 _NAMED = (Verdict.FAIL, Verdict.WARN, Verdict.INFO)
 
 
@@ -57,16 +59,14 @@ def every_usual_case() -> list[Case]:
 
 
 def cases_of(mutant: Mutant, *, full: bool = False) -> frozenset[str]:
-    """The cases that a mutant is tried with: its own, else those of its rule and the everyday ones, or all (*full*).
-
-    A rule that no case is made for is looked at in all of them.
-    """
+    """The cases that a mutant is tried with: its own, else those of its rule and the everyday ones, or all (*full*)."""
     if mutant.cases:
         return frozenset(mutant.cases)
     usual = every_usual_case()
     serving = [case.name for case in usual if mutant.rule in case.rules]
-    everything = full or not serving
-    return frozenset(case.name for case in usual) if everything else frozenset(serving) | EVERYDAY
+    if full:
+        return frozenset(case.name for case in usual)
+    return frozenset(serving) | EVERYDAY if serving else WIDE
 
 
 def drive(url: str, cases: frozenset[str], seed: int) -> Run:

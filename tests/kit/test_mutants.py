@@ -14,7 +14,7 @@ from contract_tests.mutants.selftest import Row, bare, server_rules
 from contract_tests.mutants.servers import BY_NAME, SERVERS
 from contract_tests.mutants.serving import fake, patched, served
 from contract_tests.mutants.table import listed, page
-from contract_tests.mutants.trial import COSTLY, EVERYDAY, cases_of, every_usual_case, try_mutant
+from contract_tests.mutants.trial import COSTLY, EVERYDAY, WIDE, cases_of, every_usual_case, try_mutant
 from contract_tests.rules.rulebook import rules
 from contract_tests.wire import Wire
 
@@ -77,7 +77,7 @@ def test_everyday_cases_exist() -> None:
     """
     Whatever runs beside a mutant's own cases is a case of the scripted run.
     """
-    assert {case.name for case in every_usual_case()} > EVERYDAY
+    assert {case.name for case in every_usual_case()} > WIDE > EVERYDAY
 
 
 @pytest.mark.parametrize(
