@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import hypothesis
-from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 from contract_tests.contract import Contract
+from contract_tests.drivers.drawn import bounds, no_traces
 from contract_tests.history import AnyEvent, Exchange
 from contract_tests.lab.adapters.inprocess import InProcess, Played, play
 from contract_tests.lab.behaviour import Behaviour, Event
@@ -142,15 +142,12 @@ def search(
     one = _Search(client, contract, [rule for rule in book if not only or rule.id in only])
 
     @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=stories, database=None, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False,
-        phases=(Phase.generate, Phase.shrink), report_multiple_bugs=False, verbosity=hypothesis.Verbosity.quiet,
-    )  # fmt: skip
+    @bounds(stories, report_multiple_bugs=False, print_blob=False)
     @hypothesis.given(behaviours(contract))
     def every_story(behaviour: Behaviour) -> None:
         one.try_one(behaviour)
 
-    with contextlib.suppress(_Found, hypothesis.errors.Flaky):
+    with no_traces(), contextlib.suppress(_Found, hypothesis.errors.Flaky):
         every_story()
     if one.smallest is None:
         return Drawn(one.played)
