@@ -14,7 +14,7 @@ from contract_tests.lab.lab import Pace
 from contract_tests.lab.stories import Story, serving
 from contract_tests.rules.rulebook import rules
 
-PAUSE, DEADLINE = 0.2, 4.0
+PAUSE, DEADLINE = 0.2, 6.0
 """Seconds that the client is told to wait between reads and to give up after, unless a mutant needs others to be seen."""
 TIMEOUT = 1.0
 """Seconds of one call."""
@@ -26,8 +26,8 @@ class ClientMutant:
 
     rule: the one that must be named for it. switch: its name. story: one sentence, what is wrong with it. callbacks:
     whether it must register one to be seen. pause: seconds that it really waits between reads, if not what it was told.
-    stories: those that show it; empty for all that serve the rule. alone: its calls carry nobody's key, so that only a fake
-    of its own can tell whose they are.
+    limit: seconds that it has at least. stories: those that show it; empty for all that serve the rule. alone: its calls carry
+    nobody's key, so that only a fake of its own can tell whose they are.
     """
 
     rule: str
@@ -37,6 +37,7 @@ class ClientMutant:
     pause: float = PAUSE
     stories: tuple[str, ...] = ()
     alone: bool = False
+    limit: float = 0.0
 
     @property
     def name(self) -> str:
@@ -46,7 +47,7 @@ class ClientMutant:
     @property
     def deadline(self) -> float:
         """Seconds after which it is to give up; more where it waits longer."""
-        return DEADLINE * max(1.0, self.pause / (2 * PAUSE))
+        return max(self.limit, DEADLINE * max(1.0, self.pause / (2 * PAUSE)))
 
     @property
     def pace(self) -> Pace:
@@ -94,7 +95,7 @@ MUTANTS: tuple[ClientMutant, ...] = (
     ClientMutant("CM-11", "hides-the-balance", "reports a 402 like any other refusal"),
     ClientMutant("CM-12", "hides-the-charge", "says nothing of the charge"),
     ClientMutant("CP-01", "polls-without-pause", "reads without a pause", stories=("long",)),
-    ClientMutant("CP-02", "hurries-later", "reads faster as time goes by"),
+    ClientMutant("CP-02", "hurries-later", "reads faster as time goes by", limit=14.0),
     ClientMutant("CP-03", "ignores-retry-after", "reads on after a 429 as if nothing were asked", stories=("read-429",)),
     ClientMutant("CP-04", "knows-no-dates", "understands Retry-After in seconds only"),
     ClientMutant("CP-05", "dies-of-a-5xx", "gives up at the first 5xx", stories=("read-500", "read-504")),

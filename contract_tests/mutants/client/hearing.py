@@ -12,13 +12,13 @@ class Hearing(Calls):
 
     def heard(self, method: str, body: bytes) -> int:
         """Take a callback; answers the status to give. A callback is a hint to read the task, and nothing more."""
-        if method != "POST" and not self.does("takes-any-method"):
-            return 405
+        if method != "POST":
+            return 200 if self.does("takes-any-method") else 405
         if len(body) > self.setup.limits["callback_bytes"] and not self.does("breaks-on-rubbish"):
             return 413
         told = parsed(body)
         if not isinstance(told, dict) or not isinstance(told.get("id"), str):
-            return 500 if self.does("breaks-on-rubbish") else 200 if self.does("takes-any-method") else 400
+            return 500 if self.does("breaks-on-rubbish") else 400
         return self._take(told)
 
     def _take(self, told: dict[str, Any]) -> int:

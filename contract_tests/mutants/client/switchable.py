@@ -17,6 +17,8 @@ from contract_tests.mutants.client.world import Lost, Reply, TooLong, retry_afte
 EXITS = {"completed": 0, "failed": 3, "refused": 4, "gave_up": 5, "unknown": 6}
 WORDS = {400: "invalid", 401: "auth", 402: "balance", 403: "permission", 404: "not_found", 429: "rate"}
 GONE = (403, 404, 410)
+_LEISURE, _STAYS = 1.2, 2.0
+"""Seconds that two broken clients take: for the first waits, and for late callbacks."""
 TASK_ENDS = ("failed", "cancelled")
 
 
@@ -194,11 +196,11 @@ class Client(Hearing):
             wait = self._after_trouble(reply, errors)
 
     def _first_wait(self) -> float:
-        return 0.8 if self.does("hurries-later") else self._pause
+        return _LEISURE if self.does("hurries-later") else self._pause
 
     def _next_wait(self, reads: int) -> float:
         if self.does("hurries-later"):
-            return 0.8 if reads < 5 else self.setup.pause
+            return _LEISURE if reads < 5 else self.setup.pause
         return 0.0 if self.does("polls-without-pause") else self._pause
 
     def _rest(self, wait: float) -> None:
@@ -351,7 +353,7 @@ class Client(Hearing):
         """Stay for late callbacks, and act once more on each: what the careful client never does."""
         if not any(map(self.does, ("acts-on-every-callback", "acts-on-poll-and-callback", "answers-500"))):
             return
-        self.world.sleep(1.2, threading.Event())
+        self.world.sleep(_STAYS, threading.Event())
         if self.does("answers-500"):
             return
         again = self._again[1:] if self.does("acts-on-every-callback") else self._again[:1]
