@@ -182,8 +182,24 @@ def test_endless_client_is_stopped() -> None:
     assert "CP-13" in named(played)
 
 
-@pytest.mark.parametrize(("error", "code"), [(KeyError("results"), 70), (RuntimeError("it failed"), 1)])
-def test_exceptions_are_endings(error: Exception, code: int) -> None:
+def test_client_that_turns_in_circles_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A client that never comes back, and never asks what time it is, is ended in real time.
+    """
+    monkeypatch.setattr("contract_tests.lab.adapters.inprocess._REAL_SECONDS", 0.05)
+
+    def client(_: Surroundings) -> None:
+        while True:
+            pass
+
+    assert not play(client, story(), shipped()).ended
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyError("results"), 70), (RuntimeError("it failed"), 1), (SystemExit(3), 3), (SystemExit("no"), 1)],
+)
+def test_exceptions_are_endings(error: BaseException, code: int) -> None:
     """
     What a client raises is a failure, or a breakdown when it is of the kind that nobody raises on purpose.
     """

@@ -9,10 +9,12 @@ import importlib
 import importlib.util
 import io
 import json
+import signal
 import sys
 import tempfile
+import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -34,6 +36,7 @@ CASE = "drawn"
 _WALL = 1_757_169_743.0
 _LATENCY = 0.05
 _MOST_CALLS = 1000
+_REAL_SECONDS = 10.0
 _CRASHES = (
     LookupError,
     TypeError,
@@ -209,22 +212,47 @@ def play(
     return Played(history, len(server.tasks), told.ended == "itself")
 
 
+@contextlib.contextmanager
+def _alarm() -> Iterator[None]:
+    """Ends a client that does not come back in real seconds: one that waits by itself, or turns in circles.
+
+    Only the main thread can be interrupted; elsewhere, and on systems without alarms, there is no such end.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, _REAL_SECONDS, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def _carry_out(client: InProcess, around: Surroundings) -> Told:
     """Call the client and take down what it says."""
     out, err = io.StringIO(), io.StringIO()
     told = Told()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.suppress(OutOfTime):
+        told.ended = "deadline"
         try:
-            answer = client(around)
+            with _alarm():
+                answer = client(around)
             told.exit = 0
             if isinstance(answer, Mapping):
                 told.said = known(dict(answer))
                 told.exit = 0 if answer.get("outcome", "completed") == "completed" else 1
-        except OutOfTime:
-            told.ended = "deadline"
+        except SystemExit as error:
+            told.exit = error.code if isinstance(error.code, int) else int(error.code is not None)
         except Exception as error:
             told.exit = _CRASHED if isinstance(error, _CRASHES) else 1
             traceback.print_exc() if told.exit == _CRASHED else print(f"{type(error).__name__}: {error}", file=err)
+        told.ended = "itself"
     told.seconds = around.clock()
     told.stdout, told.stderr = last(out.getvalue().encode()), last(err.getvalue().encode())
     return told
@@ -271,8 +299,8 @@ def load(name: str) -> InProcess:
     try:
         module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         found = getattr(module, attribute)
-    except (ImportError, OSError, AttributeError) as error:
-        raise SetupError(f"{name}: cannot be imported: {error}") from error
+    except Exception as error:  # whatever a stranger's module does while it is imported
+        raise SetupError(f"{name}: cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise SetupError(f"{name}: is no callable")
     client: InProcess = found
