@@ -78,4 +78,6 @@ class Calls:
             raise Lost("an answer without end") from None
         if reply.status in REDIRECTS and method == "POST" and self.does("follows-redirects"):
             return self.world.send(method, reply.headers.get("location", ""), headers, body, seconds, 1 << 22)
+        if reply.status in REDIRECTS and method == "GET" and self.does("carries-the-key-along"):
+            return self.world.send(method, reply.headers.get("location", ""), headers, None, seconds, 1 << 22)
         return reply

@@ -30,9 +30,10 @@ class Client(Hearing):
         error = None
         try:
             self._carry_out()
-            outcome = "completed"
+            outcome = "failed" if self.does("fails-with-the-video") else "completed"
         except End as end:
             outcome, error = end.outcome, {"class": end.kind, "message": end.message}
+            outcome = "completed" if self.does("always-says-completed") else outcome
             self.world.say(f"{outcome}: {end.message}")
         told = "task-unified-1000000000-madeupid" if self.does("tells-another-id") else self.task_id
         return {"outcome": outcome, "task_id": told or None, "effects": self.effects, "error": error}
@@ -93,6 +94,8 @@ class Client(Hearing):
             body["callback_url"] = self.setup.callback_url
         if self.does("sends-duration-as-text"):
             body["duration"] = str(body.get("duration", self.setup.limits["duration"][0]))
+        if self.does("adds-an-aspect-ratio"):
+            body["aspect_ratio"] = "16:9"
         if self.does("sends-what-nobody-asked"):
             body["quality"] = self.setup.limits["qualities"][-1]
         return body
@@ -148,6 +151,8 @@ class Client(Hearing):
         if 400 <= status < 500 and self.does("repeats-a-refused-create"):
             self.nap(self._pause)
             return key
+        if status >= 500 and self.does("calls-a-5xx-failed"):
+            raise End("failed", "server", f"answered {status}")
         if status >= 500 or status == 200:
             raise End("unknown", "server", f"answered {status}; it may have been accepted")
         kind = WORDS.get(status, "refused")
@@ -210,6 +215,8 @@ class Client(Hearing):
             End: there is no time left.
         """
         if wait >= self.left() and not self.does("never-gives-up"):
+            if self.does("calls-giving-up-failed"):
+                raise End("failed", "deadline", f"{self.task_id} failed")
             raise End("gave_up", "deadline", f"{self.task_id} did not end in time; it may still be running")
         self.nap(wait)
 
@@ -264,7 +271,7 @@ class Client(Hearing):
 
     def _after_trouble(self, reply: Reply | None, errors: int) -> float:
         """Seconds to wait after a read that told nothing. Raises End when there is no sense in another."""
-        wait = self._pause * min(1 << errors, 12)
+        wait = self._pause * (1 if self.does("never-slows-down") else min(1 << errors, 12))
         if reply is None:
             return wait
         if reply.status == 429:
@@ -277,6 +284,8 @@ class Client(Hearing):
             return wait
         if reply.status == 401 and self.does("reads-on-after-401"):
             return wait
+        if self.does("hides-the-refusal"):
+            raise End("failed", "unreadable", f"{self.task_id} did not work out")
         kind = WORDS.get(reply.status, "refused")
         raise End("failed", kind, f"{self.task_id} cannot be read: {reply.status} {kind}")
 
@@ -300,7 +309,7 @@ class Client(Hearing):
             raise End("failed", "result", f"{self.task_id} is completed, but without a link")
         refreshed = False
         while not self._save(links[0]):
-            if refreshed:
+            if refreshed or self.does("dies-of-an-expired-link"):
                 raise End("failed", "download", "the link has expired")
             if self.does("creates-for-an-expired-link"):
                 self.task_id = self._create()
