@@ -170,7 +170,7 @@ _SERVE_OPTIONS = (
         help="Certificates to trust when callbacks are sent, beside the system's.",
     ),
     option(
-        "--journal", type=click.IntRange(1, 1_000_000), default=2000, metavar="N", help="Entries the journal keeps."
+        "--journal", type=click.IntRange(1, 1_000_000), default=1000, metavar="N", help="Entries the journal keeps."
     ),
 )
 
@@ -210,7 +210,9 @@ def serve(stop_with_stdin: bool, **given: Any) -> None:
         try:
             port = held.enter_context(taken_port(given["host"], given["port"]))
         except BadSetting:
-            create_app(read_settings({**given, "host": "127.0.0.1", "port": 1}))  # a mistake in the other options is said before that the port is taken
+            create_app(
+                read_settings({**given, "host": "127.0.0.1", "port": 1})
+            )  # a mistake in the other options is said before that the port is taken
             raise
         settings = read_settings({**given, "port": port})
         app = create_app(settings)

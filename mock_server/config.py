@@ -46,7 +46,7 @@ class Settings(BaseModel):
     profile: str = "current"
     choices: dict[str, Any] = {}
     callback_ca: Path | None = None
-    journal: int = Field(2_000, ge=1)
+    journal: int = Field(1_000, ge=1)
     tls: bool = False
     impersonate: bool = False
     proxy_port: int = Field(0, ge=0, le=65535)

@@ -134,7 +134,7 @@ class Shape:
     """A compiled schema that can say what is wrong in words of the API."""
 
     def __init__(self, schema: dict[str, Any], components: dict[str, Any]) -> None:
-        self._root = {**schema, "components": components}
+        self._root = {**schema, "components": {"schemas": components["schemas"]}}
         self._validator = jsonschema_rs.Draft202012Validator(self._root)
 
     def fits(self, value: Any) -> bool:

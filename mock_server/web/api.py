@@ -20,7 +20,7 @@ from mock_server.frames import WouldBlock
 from mock_server.ids import fingerprint
 from mock_server.store.memory import Account
 from mock_server.web.acts import Acts
-from mock_server.web.http import Reply, Request, json_reply
+from mock_server.web.http import Reply, Request, json_reply, kept
 from mock_server.web.incoming import Incoming, json_body
 from mock_server.world import CreateCall, World
 
@@ -100,7 +100,7 @@ class Api:
             "exchange",
             method=request.method,
             url=request.url,
-            request_headers=request.headers,
+            request_headers=kept(request.headers),
             request_body=request.body,
             status=reply.status,
             headers=reply.headers,

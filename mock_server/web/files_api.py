@@ -14,7 +14,7 @@ from mock_server.net import FetchFailed, TooLarge
 from mock_server.store.memory import Account, StoredFile
 from mock_server.web.accounts import page
 from mock_server.web.api import Api, Handler
-from mock_server.web.http import Reply, Request, json_reply
+from mock_server.web.http import Reply, Request, json_reply, kept
 from mock_server.web.media import page as missing
 
 _DATA_URL = re.compile(r"data:[^,]{0,300};base64,", re.IGNORECASE)
@@ -100,7 +100,7 @@ class FilesApi:
             "download",
             method=request.method,
             url=request.url,
-            request_headers=dict(request.headers.items()),
+            request_headers=kept(request.headers),
             status=reply.status,
             headers=reply.headers,
             seconds=clocks.monotonic() - started,

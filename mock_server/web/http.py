@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, Protocol
 
 import orjson
@@ -59,6 +60,11 @@ class Reply:
     fault: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
     after: "list[Future[Any]]" = field(default_factory=list)
+
+
+def kept(headers: Headers) -> dict[str, str]:
+    """Headers to keep: the server's own object would keep the whole buffer that they were read into."""
+    return {intern(name): value for name, value in headers.items()}
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:

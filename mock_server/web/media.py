@@ -9,7 +9,7 @@ from mock_server.frames import UNSEEN
 from mock_server.store.memory import Account
 from mock_server.videos import Videos, VideoSpec
 from mock_server.web.acts import headers_of, on_the_wire, phrase
-from mock_server.web.http import Reply, Request
+from mock_server.web.http import Reply, Request, kept
 from mock_server.world import World
 
 _KEPT_BYTES = 256 * 1024 * 1024
@@ -47,7 +47,7 @@ class Media:
             "download",
             method=request.method,
             url=request.url,
-            request_headers=request.headers,
+            request_headers=kept(request.headers),
             status=reply.status,
             headers=reply.headers,
             seconds=clocks.monotonic() - started,
