@@ -23,7 +23,6 @@ from contract_tests.lab.surroundings import bare
 from contract_tests.lab.told import Adapter
 from contract_tests.labels import Topic
 from contract_tests.options import chosen, common, variable
-from contract_tests.rules.rulebook import rules
 from contract_tests.verdicts import CLIENT, Choice, SetupError, book_of
 
 
@@ -155,7 +154,7 @@ def _adapter(
 
 
 def _pace(given: dict[str, Any], contract: Contract) -> Pace:
-    least = given["min_poll"] or float(rules(contract)["CP-01"].params["real"])
+    least = given["min_poll"] or contract.min_poll
     return Pace(least, given["deadline"] or (deadline(given["min_poll"]) if given["min_poll"] else None))
 
 

@@ -56,7 +56,7 @@ def judge_aloud(
     Raises:
         SetupError: there is no such file, or the command cannot be started.
     """
-    pause = given["min_poll"] or float(rules(contract)["CP-01"].params["real"])
+    pause = given["min_poll"] or contract.min_poll
     limit = given["deadline"] or deadline(pause)
     story = behaviour.read(given["replay"])
     again = _Again(["--min-poll", f"{pause:g}"], ["--", *words], choice, contract, console, given["report"])

@@ -30,7 +30,7 @@ def right(case: Case) -> Check:
 def keeps_floor(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the median wait of each task that was read three times or more, where no callback hurried anybody."""
     for case in cases(view):
-        least = floor(view, case, real=rule.params["real"], lab=rule.params["lab"])
+        least = floor(view, case, lab=rule.params["lab"])
         for calls in by_task(case).values() if not case.attempts and case.flow in ("once", "many") else ():
             waits = gaps(calls)
             if len(waits) >= 2:

@@ -50,10 +50,10 @@ def middle(values: list[float]) -> float:
     return median(values)
 
 
-def floor(view: View, case: Case, *, real: float, lab: float) -> float:
-    """The least pause between reads: what the client was told, else the profile's."""
+def floor(view: View, case: Case, *, lab: float) -> float:
+    """The least pause between reads: what the client was told, else the contract's for the service and *lab* elsewhere."""
     told = case.data.get("min_poll")
     if told is not None:
         return float(told)
     servers = tuple(str(server["url"]) for server in view.contract.document["servers"])
-    return real if any(call.event.url.startswith(servers) for call in case.calls) else lab
+    return view.contract.min_poll if any(call.event.url.startswith(servers) for call in case.calls) else lab
