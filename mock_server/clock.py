@@ -51,7 +51,9 @@ class Clock:
         if self._steady:
             run = self._run
             now = _shown(run)
-            if self._steady and self._run is run:  # else it was set meanwhile, and this may lie ahead of what it shows now
+            if (
+                self._steady and self._run is run
+            ):  # else it was set meanwhile, and this may lie ahead of what it shows now
                 return now
         with self._lock:
             return _shown(self._run)

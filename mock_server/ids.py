@@ -11,7 +11,9 @@ class Draw:
     __slots__ = ("_words",)
 
     def __init__(self, *names: object) -> None:
-        self._words: Iterator[int] = iter(unpack("<8Q", blake2b("\n".join(map(str, names)).encode(), digest_size=64).digest()))
+        self._words: Iterator[int] = iter(
+            unpack("<8Q", blake2b("\n".join(map(str, names)).encode(), digest_size=64).digest())
+        )
 
     def below(self, bound: int) -> int:
         """A whole number from 0 up to, not including, *bound*, which is far below 2**64; a thing has eight such draws."""

@@ -119,7 +119,10 @@ async def _serve(server: Any, settings: Settings, ready: Ready, proxy: Proxy | N
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, loop, server, settings.port)
     if stop_with_stdin:
-        loop.add_reader(sys.stdin.fileno(), _stop_at_the_end, loop, server, settings.port)
+        try:
+            loop.add_reader(sys.stdin.fileno(), _stop_at_the_end, loop, server, settings.port)
+        except PermissionError as error:  # a file, or /dev/null: nobody can say of it when it ends
+            raise BadSetting("--stop-with-stdin: standard input is no pipe and no terminal") from error
     port = None
     if proxy is not None:
         try:

@@ -52,7 +52,9 @@ def test_callbacks_reach_a_sender_in_the_process() -> None:
     posted: list[Any] = []
 
     class Sender:
-        def post(self, url: str, body: bytes, headers: Any, timeout: float, relay: str | None = None, names: Any = None) -> Outcome:
+        def post(
+            self, url: str, body: bytes, headers: Any, timeout: float, relay: str | None = None, names: Any = None
+        ) -> Outcome:
             posted.append((url, json.loads(body)["status"]))
             return Outcome("status", 500, "answered 500", 0.0) if len(posted) < 3 else Outcome("2xx", 204, "", 0.0)
 

@@ -193,7 +193,13 @@ class Receiver:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def post(
-        self, url: str, body: bytes, headers: dict[str, str], timeout: float, relay: str | None = None, names: Any = None
+        self,
+        url: str,
+        body: bytes,
+        headers: dict[str, str],
+        timeout: float,
+        relay: str | None = None,
+        names: Any = None,
     ) -> Outcome:
         """The transport's part: never raises; what the judge finds is kept."""
         call = Call(url, orjson.loads(body), dict(headers), timeout, relay)

@@ -83,7 +83,10 @@ def _echoes(ask: Ask, answer: Answer, _: Memory) -> Answer:
 
 
 _odd_bearer = asks(
-    lambda ask: ask.header("authorization").lower().startswith("bearer ") and not ask.header("authorization").startswith("Bearer "),
+    lambda ask: (
+        ask.header("authorization").lower().startswith("bearer ")
+        and not ask.header("authorization").startswith("Bearer ")
+    ),
     lambda ask: ask.headed("Authorization", "Odd " + ask.key),
 )
 _anything_goes = asks(

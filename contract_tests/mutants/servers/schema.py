@@ -7,7 +7,11 @@ from contract_tests.mutants.switches import CALLBACK, CREATE, READ, answers, ok,
 
 def _lacks(ask: Ask, _: Memory) -> Ask | Answer:
     missing = ask.path == "/__mock/wait"
-    return Answer(404, body=b'{"error": {"code": "not_found", "message": "no such call", "type": "x"}}') if missing else ask
+    return (
+        Answer(404, body=b'{"error": {"code": "not_found", "message": "no such call", "type": "x"}}')
+        if missing
+        else ask
+    )
 
 
 MUTANTS = (

@@ -92,7 +92,9 @@ def _as_object(ask: Ask) -> Ask:
 
 
 _no_object = asks(
-    lambda ask: ask.name == "createVideo" and bool(ask.body) and ask.json is not None and not ask.sent and ask.json != {},
+    lambda ask: (
+        ask.name == "createVideo" and bool(ask.body) and ask.json is not None and not ask.sent and ask.json != {}
+    ),
     _as_object,
 )
 _empty = asks(lambda ask: ask.name == "createVideo" and not ask.body, _as_object)

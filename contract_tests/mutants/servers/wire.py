@@ -39,7 +39,9 @@ def _shouting() -> Switch:
     """Ids in capitals, outside; inside they are what they were."""
 
     def on_ask(ask: Ask, _: Memory) -> Ask:
-        return replace(ask, target=_whispered(ask.target), body=_whispered(ask.body.decode("latin-1")).encode("latin-1"))
+        return replace(
+            ask, target=_whispered(ask.target), body=_whispered(ask.body.decode("latin-1")).encode("latin-1")
+        )
 
     def on_answer(_: Ask, answer: Answer, __: Memory) -> Answer:
         return answer if answer.json is None else replace(answer, body=_shouted(answer.body))
