@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import orjson
 
+from mock_server.core.notation import parse_choice
+
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-mock-token"}
 )
@@ -122,10 +124,14 @@ def as_json(entry: Entry) -> dict[str, Any]:
             "body": _text(entry.body),
         }  # fmt: skip
         shown["seconds"] = round(entry.seconds, 6)
-    for name in ("task_id", "scenario", "fault"):
-        if getattr(entry, name) is not None:
-            shown[name] = getattr(entry, name)
-    return {**shown, **entry.more}
+    return {**shown, **_circumstances(entry)}
+
+
+def _circumstances(entry: Entry) -> dict[str, Any]:
+    """Which task it was about, what scenario that follows and with which params, and the fault that acted."""
+    name, params = parse_choice(entry.scenario) if entry.scenario else (None, {})
+    said = {"task_id": entry.task_id, "scenario": name, "params": params or None, "fault": entry.fault}
+    return {**{key: value for key, value in said.items() if value is not None}, **entry.more}
 
 
 def as_har(entries: list[Entry], *, creator: str, version: str) -> dict[str, Any]:
@@ -178,12 +184,7 @@ def _har_entry(entry: Entry) -> dict[str, Any]:
         "_at": entry.at,
         "_kind": entry.kind,
         "_account": entry.account,
-        **{
-            f"_{name}": getattr(entry, name)
-            for name in ("task_id", "scenario", "fault")
-            if getattr(entry, name) is not None
-        },
-        **{f"_{name}": value for name, value in entry.more.items()},
+        **{f"_{name}": value for name, value in _circumstances(entry).items()},
     }
 
 

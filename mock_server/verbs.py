@@ -189,7 +189,7 @@ def _list_verbs(group: click.Group) -> None:
         """List the tasks."""
         answer = remote.call("GET", "/tasks")
         rows = [
-            [one["id"], one["status"], f"{one['progress']} %", one.get("code") or "", f"scenario: {one['scenario']}"]
+            [one["id"], one["status"], f"{one['progress']} %", one.get("code") or "", f"scenario: {_told(one)}"]
             for one in answer["tasks"]
         ]
         return answer, _lines("tasks", rows)
@@ -246,7 +246,13 @@ def _exchange(entry: dict[str, Any]) -> list[str]:
     request, response = entry.get("request"), entry.get("response")
     what = f"{request['method']} {request['url'].partition('?')[0]}" if request else ""
     answer = str(response["status"]) if response else "-"
-    return [what, answer, entry.get("scenario") or "", entry.get("fault") or ""]
+    return [what, answer, _told(entry), entry.get("fault") or ""]
+
+
+def _told(one: dict[str, Any]) -> str:
+    """A scenario and its params, as they are written."""
+    params = [f"{name}={value}" for name, value in one.get("params", {}).items()]
+    return " ".join([one.get("scenario") or "", *params])
 
 
 def _task_verbs(group: click.Group) -> None:

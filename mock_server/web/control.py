@@ -18,6 +18,7 @@ from mock_server.config import origin
 from mock_server.contract import Problem, Shape
 from mock_server.core import tasks
 from mock_server.core.errors import ApiError
+from mock_server.core.notation import parse_choice
 from mock_server.core.tasks import Status, Task
 from mock_server.courier import Courier, delivery_json
 from mock_server.store.memory import Account, Queued
@@ -347,12 +348,14 @@ class Control:
 
     def _task(self, account: Account, task: Task) -> dict[str, Any]:
         stage = tasks.stage(task, account.clock.now())
+        scenario, params = parse_choice(task.scenario)
         shown: dict[str, Any] = {
             "id": task.id,
             "status": stage.status.value,
             "progress": stage.progress,
             "created": int(task.created_at),
-            "scenario": task.scenario,
+            "scenario": scenario,
+            "params": params,
             "plan": _plan(task),
             "reads": task.reads,
             "credits_reserved": task.reserved,

@@ -144,7 +144,11 @@ def test_chaos_happens_on_the_wire(account: Any) -> None:
     client = account("chaos pending=0 processing=0")
     ends = {(answer.end, answer.status) for answer in (client.create() for _ in range(40))}
     assert {("whole", 200), ("whole", 429)} <= ends
-    scenarios = {one["scenario"] for one in client.control("GET", "/journal")["entries"] if one["kind"] == "exchange"}
+    scenarios = {
+        (one["scenario"], str(one["params"]))
+        for one in client.control("GET", "/journal")["entries"]
+        if one["kind"] == "exchange"
+    }
     assert len(scenarios) > 8
 
 
