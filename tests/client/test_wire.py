@@ -27,9 +27,9 @@ def raw_server(answer, tls=None):
                     connection, _peer = listener.accept()
                     with contextlib.suppress(OSError), connection:
                         connection.settimeout(5)
-                        speaking = tls.wrap_socket(connection, server_side=True) if tls else connection
-                        heard.append(speaking.recv(65536))
-                        answer(speaking)
+                        with tls.wrap_socket(connection, server_side=True) if tls else connection as speaking:
+                            heard.append(speaking.recv(65536))
+                            answer(speaking)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

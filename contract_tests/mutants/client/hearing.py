@@ -25,7 +25,8 @@ class Hearing(Calls):
         early, strange = not self.task_id, bool(self.task_id) and told["id"] != self.task_id
         if early and self.does("forgets-early-callbacks"):
             return 404
-        if (strange and self.does("breaks-on-unknown-ids")) or self.does("answers-500"):
+        unknown = told["id"] != self.task_id  # also while the create's own reply is on its way
+        if (unknown and self.does("breaks-on-unknown-ids")) or self.does("answers-500"):
             return 500
         self.heard_of[told["id"]] = told
         if not strange:
