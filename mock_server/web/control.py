@@ -18,7 +18,7 @@ from mock_server.config import origin
 from mock_server.contract import Problem, Shape
 from mock_server.core import tasks
 from mock_server.core.errors import ApiError
-from mock_server.core.notation import parse_choice
+from mock_server.core.notation import parse_choice, typed
 from mock_server.core.tasks import Status, Task
 from mock_server.courier import Courier, delivery_json
 from mock_server.store.memory import Account, Queued
@@ -143,7 +143,7 @@ class Control:
     def _parameter(self, operation: str, name: str, schema: dict[str, Any], text: str) -> Any:
         value: Any = text
         if schema.get("type") in ("integer", "number"):
-            value = _number(text)
+            value = typed(text, 0.0)  # whole numbers stay whole
         problem: Problem | None = self._shape(f"{operation} {name}", schema).problem(value)
         if problem is not None:
             raise _bad(f"{name}: {problem.message.removeprefix('the body: ')}", name)
@@ -387,16 +387,6 @@ def _plan(task: Task) -> dict[str, Any]:
 
 def _finite(seconds: float) -> float | None:
     return seconds if seconds != float("inf") else None
-
-
-def _number(text: str) -> Any:
-    try:
-        return int(text)
-    except ValueError:
-        try:
-            return float(text)
-        except ValueError:
-            return text
 
 
 def _snake(name: str) -> str:
