@@ -16,8 +16,9 @@ from contract_tests.judging import finish, judge_history
 from contract_tests.lab import stories as catalogue
 from contract_tests.lab.adapters.command import CommandAdapter
 from contract_tests.lab.adapters.jsonl import JsonlAdapter
-from contract_tests.lab.lab import Ended, Pace
-from contract_tests.lab.run import deadline, run
+from contract_tests.lab.lab import Ended
+from contract_tests.lab.pace import Pace, told
+from contract_tests.lab.run import run
 from contract_tests.lab.stories import Story
 from contract_tests.lab.surroundings import bare
 from contract_tests.lab.told import Adapter
@@ -142,20 +143,16 @@ def _chosen(every: dict[str, Story], names: tuple[str, ...], choice: Choice, con
 def _adapter(
     words: tuple[str, ...], given: dict[str, Any], contract: Contract
 ) -> tuple[Callable[[Path], Adapter], Pace]:
-    """How the adapter is made, and the pace that it was told."""
+    """How the adapter is made, and the pace that the user told."""
+    pace = told(contract, given["min_poll"], given["deadline"])
     if given["adapter"] == "command":
         adapter = CommandAdapter(words, contract)
-        return (lambda _folder: adapter), _pace(given, contract)
+        return (lambda _folder: adapter), pace
 
     def make(folder: Path) -> Adapter:
         return JsonlAdapter(words, folder, bare(folder), kit=version("klingkit"))
 
-    return make, _pace(given, contract)
-
-
-def _pace(given: dict[str, Any], contract: Contract) -> Pace:
-    least = given["min_poll"] or contract.min_poll
-    return Pace(least, given["deadline"] or (deadline(given["min_poll"]) if given["min_poll"] else None))
+    return make, pace
 
 
 def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str], str]:

@@ -15,7 +15,7 @@ from contract_tests.lab import behaviour
 from contract_tests.lab.adapters import aloud
 from contract_tests.lab.adapters.inprocess import load, play
 from contract_tests.lab.drawn import Drawn, replay, search
-from contract_tests.lab.run import deadline
+from contract_tests.lab.pace import deadline
 from contract_tests.lab.told import Adapter
 from contract_tests.rules.rulebook import rules
 from contract_tests.verdicts import Choice, book_of

@@ -15,6 +15,7 @@ from typing import Any, Self
 from contract_tests.history import Exchange, Recorder
 
 _MOST = 1 << 20
+_IDLE = 0.4
 PLAIN_HTTP = "http://kling.test"
 """A base URL that is not encrypted and not on this machine; nobody can own the name (RFC 2606)."""
 FORGED_VIDEO = "/forged-video.mp4"
@@ -35,7 +36,8 @@ class Elsewhere:
         self._server = _Server(self, _untrusted() if tls else None)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        # Rarely awake for nothing: there is one for each of many cases, whose end waits for it this long at most.
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": _IDLE}, daemon=True).start()
         return self
 
     def __exit__(

@@ -18,12 +18,13 @@ import yaml
 from contract_tests.contract import Contract
 from contract_tests.control import Control
 from contract_tests.lab.elsewhere import free_port
+from contract_tests.lab.watch import Watch
 from contract_tests.verdicts import SetupError
 from contract_tests.wire import Wire
 
 _PATIENCE = 30.0
 _ENTRIES = 200_000
-_SHORT_SIDE = 96
+_SHORT_SIDE = 32
 """Pixels of a video's shorter side in the lab: its bytes matter there, not its looks."""
 _LISTENING = re.compile(r"listening on (\S+)")
 _READY = "control: /__mock/"
@@ -36,7 +37,7 @@ class Fake:
     """`with Fake(contract, folder) as fake`: a fake of the service that ends with the block.
 
     impersonate: HTTPS under the service's own host names; `variables` then lead a client with those built in to it.
-    origin is where clients find it; its result links are on another host, as the service's are.
+    origin is where clients find it; its result links are on another host, as the service's are. watch follows its journal.
 
     Raises:
         SetupError: it does not start; the message is what it said.
@@ -48,6 +49,7 @@ class Fake:
         self.link_origin = ""
         self.variables: dict[str, str] = {}
         self.control: Control
+        self.watch: Watch
         self._drains: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -60,11 +62,13 @@ class Fake:
             raise SetupError(f"the fake does not start: {complaint}")
         bundle = self.variables.get("SSL_CERT_FILE", "")
         self.control = Control(self.origin, Wire(verify=bundle))
+        self.watch = Watch(self.control).__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.watch.__exit__(kind, error, trace)
         self._stop()
 
     def _start(self) -> str:

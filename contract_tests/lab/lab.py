@@ -6,12 +6,12 @@ lines, or a function in this process.
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from contract_tests.contract import Contract
 from contract_tests.control import ControlFailed
@@ -20,9 +20,11 @@ from contract_tests.lab.elsewhere import FORGED_VIDEO, PLAIN_HTTP, Elsewhere, fr
 from contract_tests.lab.fake import Fake
 from contract_tests.lab.forging import Forger, listens, wait_for
 from contract_tests.lab.journal import Reader
+from contract_tests.lab.pace import PATIENCE, Pace
 from contract_tests.lab.stories import Story, filled
 from contract_tests.lab.surroundings import environment
 from contract_tests.lab.told import Adapter, Order, Told, found_in, small_texts
+from contract_tests.lab.watch import Seen
 from contract_tests.labels import Topic
 from contract_tests.wire import Limits, Wire
 
@@ -30,29 +32,23 @@ IMAGE = "https://image.test/300x300.png"
 """A first frame that the fake draws itself."""
 GRACE = 2.5
 """Seconds after its deadline in which a client may still end by itself: start-up, a last read and tidying up, on a busy machine."""
-PATIENCE = 60.0
-"""Seconds for the first story of a client whose pace nobody has told."""
 _LAST_BYTE = 8 << 20
 NOBODY = "nobody's"
 """The case of calls that carried no case's key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What the client was told: seconds between reads, and until it gives up; None where nobody said it, so that the lab
-    goes by how fast the client reads."""
-
-    min_poll: float
-    deadline: float | None = None
+Short = Literal["", "gave up", "cut short"]
+"""How a client runs out of time: it says so itself, or the lab ends it."""
 
 
 @dataclass(slots=True)
 class Case:
-    """What a run of one story gathers."""
+    """What a run of one story gathers. seen: what the fake has seen of it so far."""
 
     story: Story
     key: str
     folder: Path
+    seen: Seen
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[AnyEvent] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
@@ -68,8 +64,8 @@ class Case:
 class Ended:
     """A case that is over.
 
-    called: whether the client ever called the fake. hooked: whether a create named a callback. hurried: the client gave up
-    where it should complete, so that nothing was recorded.
+    called: whether the client ever called the fake. hooked: whether a create named a callback. short: how it ran out of time
+    where it should complete; then its events are not recorded yet, see `Lab.keep`.
     """
 
     story: Story
@@ -77,7 +73,7 @@ class Ended:
     events: tuple[AnyEvent, ...]
     called: bool
     hooked: bool
-    hurried: bool = False
+    short: Short = ""
 
     @property
     def unable(self) -> str:
@@ -104,25 +100,26 @@ class Lab:
         self._accounts: set[str] = set()
         self._gathering = threading.Lock()
 
-    def run_story(self, story: Story, adapter: Adapter, *, final: bool = True) -> Ended:
+    def run_story(self, story: Story, adapter: Adapter, seen: Seen | None = None, *, final: bool = True) -> Ended:
         """Put the client of *adapter* through *story*; the events are in the recorder when it returns.
 
-        final: False for a run that may be repeated; of one that the client itself gave up for want of time nothing is
-        recorded (`Ended.hurried`).
+        seen: told meanwhile of what the fake sees. final: False for a run that may be repeated; of one that was too short
+        for its client nothing is recorded.
         """
         key = f"sk-lab-{secrets.token_hex(12)}"
         self.recorder.mask.learn(key)
         folder = self.folder / f"{story.name}-{key[-6:]}"
         folder.mkdir(parents=True)
-        case = Case(story, key, folder)
+        case = Case(story, key, folder, seen or Seen())
         with ExitStack() as stack:
             beside = stack.enter_context(Elsewhere(self.recorder, case.keep, story.name))
             hidden = None
             if story.base == "untrusted":
                 hidden = stack.enter_context(Elsewhere(self.recorder, case.keep, story.name, tls=True))
             order = replace(self._order(case, beside, hidden), speaks=adapter.speaks and "webhook" in story.needs)
-            order = replace(order, late=self._lateness(case, self.recorder.mono()))
             self._prepare(case, order, beside)
+            case.seen.called = order.up.set
+            self.fake.watch.follow(key, case.seen)
             self._drive(case, order, adapter, beside)
             if hidden is not None:
                 case.keep(self._touched(case, hidden))
@@ -151,8 +148,9 @@ class Lab:
         url = str(request.pop("callback_url", f"https://{host}/callback/{case.key[-8:]}"))
         order = Order(
             case=story.name, job=1, base_url=bases[story.base], api_key=case.key, request=request, folder=work,
-            out=work / "video.mp4", deadline=round((self.pace.deadline or PATIENCE) * story.share, 2), grace=GRACE, callback_url=url,
-            callback_port=port,
+            out=work / "video.mp4", min_poll=self.pace.for_story(story),
+            deadline=round((self.pace.deadline or PATIENCE) * story.share, 2), grace=GRACE, callback_url=url, callback_port=port,
+            first_call=lambda: case.seen.first, early=story.first,
         )  # fmt: skip
         return self._dressed(order, beside)
 
@@ -174,29 +172,37 @@ class Lab:
         control.relays({_origin(order.callback_url): f"http://127.0.0.1:{order.callback_port}"})
         data = {
             "story": story.name, "summary": story.summary, "rules": list(story.rules), "scenario": story.scenario,
-            "params": params, "right": story.right.model_dump(mode="json"), "request": _short(story.request),
+            "params": params, "right": story.right.model_dump(mode="json"), "request": _cut(story.request),
             "flow": story.flow, "jobs": story.jobs, "forge": list(story.forge), "base": story.base,
             "base_url": order.base_url, "api": self.fake.origin, "links": self.fake.link_origin,
             "elsewhere": beside.origin, "callback_url": order.callback_url[:200], "deadline": order.deadline,
-            "grace": order.grace, "min_poll": self.pace.min_poll,
+            "grace": order.grace, "min_poll": order.min_poll,
         }  # fmt: skip
         case.keep(Note(topic=Topic.CASE, who=case.key, case=story.name, data=data, mono=self.recorder.mono()))
 
     def _drive(self, case: Case, order: Order, adapter: Adapter, beside: Elsewhere) -> None:
         """Run the client as the story's flow has it, forging callbacks beside it."""
-        over = threading.Event()
-        forging = threading.Thread(target=self._forge, args=(case, order, beside, over), daemon=True)
-        forging.start()
-        try:
+        with self._forging(case, order, beside):
             for batch in self._batches(case, order, beside):
                 with ThreadPoolExecutor(len(batch)) as pool:
                     told = list(pool.map(adapter.run, batch))
                 case.stop.set()
                 self._look_for_ids(case, batch, told)
                 case.told += told
+
+    @contextmanager
+    def _forging(self, case: Case, order: Order, beside: Elsewhere) -> Iterator[None]:
+        """Forge callbacks while the block runs, and hear where the client listens, where either is to be done."""
+        over = threading.Event()
+        work = threading.Thread(target=self._forge, args=(case, order, beside, over), daemon=True)
+        if case.story.forge or order.speaks:
+            work.start()
+        try:
+            yield
         finally:
             over.set()
-            forging.join(self.contract.timeout)
+            if work.is_alive():
+                work.join(self.contract.timeout)
 
     def _look_for_ids(self, case: Case, batch: list[Order], told: list[Told]) -> None:
         """Note where the ids of the case's tasks can be read now: the next batch may write more."""
@@ -222,36 +228,15 @@ class Lab:
 
     def _again(self, order: Order, beside: Elsewhere, job: int, folder: Path) -> Order:
         fresh = replace(
-            order, job=job, folder=folder, out=folder / order.out.name, stop=threading.Event(), heard=threading.Event(),
-            listening=[], callback_port=order.callback_port if folder == order.folder else free_port(),
+            order, job=job, folder=folder, out=folder / order.out.name, stop=threading.Event(), up=threading.Event(),
+            heard=threading.Event(), listening=[], callback_port=order.callback_port if folder == order.folder else free_port(),
         )  # fmt: skip
         return self._dressed(fresh, beside)
 
     def _kill(self, case: Case, order: Order) -> None:
         """Stop the client as soon as its first read arrives, which is never answered: what it kept, it has kept by then."""
-        if wait_for(lambda: self._is_read(case), case.stop):
+        if self.fake.watch.until(lambda: bool(case.seen.reads) or case.stop.is_set(), order.deadline + order.grace):
             order.stop.set()
-
-    def _lateness(self, case: Case, began: float) -> Callable[[], float]:
-        """A giver of the seconds from *began* to the case's first call; as long as the grace where there was none."""
-
-        def late() -> float:
-            seen = self._reader.events(self._journal(case), case=case.story.name, key=case.key)
-            calls = [event.mono for event in seen]
-            return min(calls) - began if calls else GRACE
-
-        return late
-
-    def _is_read(self, case: Case) -> bool:
-        """Whether the client has read its task."""
-        return any(entry["kind"] == "exchange" and entry["request"]["method"] == "GET" for entry in self._journal(case))
-
-    def _journal(self, case: Case) -> list[dict[str, Any]]:
-        """What the fake has seen of the case so far; nothing when it is gone."""
-        try:
-            return list(self.fake.control.of(case.key).call("GET", "/journal")["entries"])
-        except ControlFailed:
-            return []
 
     def _tasks(self, case: Case) -> list[dict[str, Any]]:
         """The case's tasks as the control protocol shows them."""
@@ -298,12 +283,15 @@ class Lab:
         with case.lock:
             live = list(case.events)
         ordered = sorted([*live, *seen], key=lambda event: event.mono)
-        if not final and _hurried(case):
-            return Ended(case.story, tuple(case.told), (), called=True, hooked=True, hurried=True)
+        called = any(isinstance(event, Exchange) and event.url.startswith(self.fake.origin) for event in ordered)
+        short: Short = "" if final else _short_of_time(case)
+        ended = Ended(case.story, tuple(case.told), (*ordered, *served, *notes), called, _hooked(ordered), short)
+        return ended if short else self.keep(ended)
+
+    def keep(self, ended: Ended) -> Ended:
+        """Record the events of a case that is not to be repeated."""
         with self._gathering:
-            kept = [self.recorder.add(event) for event in (*ordered, *served, *notes)]
-        called = any(isinstance(event, Exchange) and event.url.startswith(self.fake.origin) for event in kept)
-        return Ended(case.story, tuple(case.told), tuple(kept), called, _hooked(kept))
+            return replace(ended, events=tuple(self.recorder.add(event) for event in ended.events), short="")
 
     def _served(self, case: Case) -> list[Note]:
         """What the links of the case's tasks serve when nothing is wrong with them."""
@@ -318,10 +306,13 @@ class Lab:
         return found
 
 
-def _hurried(case: Case) -> bool:
-    """Whether a client gave up for want of time where it should have completed: so may a good one on a busy machine."""
-    gave_up = any((told.said or {}).get("outcome") == "gave_up" for told in case.told)
-    return gave_up and case.story.right.completes is True
+def _short_of_time(case: Case) -> Short:
+    """How a client ran out of time where it should have completed: so may a good one on a busy machine."""
+    if case.story.right.completes is not True:
+        return ""
+    if any((told.said or {}).get("outcome") == "gave_up" for told in case.told):
+        return "gave up"
+    return "cut short" if any(told.ended == "deadline" for told in case.told) else ""
 
 
 def _origin(url: str) -> str:
@@ -329,7 +320,7 @@ def _origin(url: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}"
 
 
-def _short(request: dict[str, Any]) -> dict[str, Any]:
+def _cut(request: dict[str, Any]) -> dict[str, Any]:
     """A request with its long texts cut, for the history."""
     return {name: f"{value[:40]}… ({len(value)} characters)" if isinstance(value, str) and len(value) > 200 else value
             for name, value in request.items()}  # fmt: skip

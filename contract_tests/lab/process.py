@@ -20,6 +20,8 @@ _KEPT = 64 << 10
 _LAST_WORDS = 0.5
 """Seconds between the polite signal and the other one."""
 _TICK = 0.02
+_GLANCE = 0.2
+"""Seconds in which a client that is to be stopped is stopped."""
 _JOIN = 2.0
 
 
@@ -29,6 +31,7 @@ class Tap:
 
     needles: Sequence[bytes]
     flooded: threading.Event
+    news: threading.Event
     kept: bytearray = field(default_factory=bytearray)
     size: int = 0
     found: bool = False
@@ -45,6 +48,7 @@ class Tap:
                 del self.kept[:-_KEPT]
                 if self.size > FLOOD:
                     self.flooded.set()
+                    self.news.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,14 @@ def run(
     """
     began = time.perf_counter()
     process = start(command, folder=folder, environment=environment)
-    flooded = threading.Event()
-    taps = Tap(needles, flooded), Tap(needles, flooded)
+    news, flooded = threading.Event(), threading.Event()
+    taps = Tap(needles, flooded, news), Tap(needles, flooded, news)
     readers = _read(process, taps)
+    _reap(process, news)
     try:
-        ended = _wait(process, began + patience, stop, flooded)
+        ended = _wait(process, began + patience, stop, flooded, news)
         if ended == "deadline" and (more := late()) > 0:
-            ended = _wait(process, began + patience + more, stop, flooded)
+            ended = _wait(process, began + patience + more, stop, flooded, news)
     finally:
         children = end(process, gently=not stop.is_set(), mark=mark)
     for reader in readers:
@@ -127,15 +132,32 @@ def _read(process: subprocess.Popen[bytes], taps: Iterable[Tap]) -> list[threadi
     return readers
 
 
-def _wait(process: subprocess.Popen[bytes], until: float, stop: threading.Event, flooded: threading.Event) -> End:
+def _reap(process: subprocess.Popen[bytes], news: threading.Event) -> None:
+    """Set *news* when *process* ends. Many clients run at once, so nobody asks each of them again and again."""
+
+    def wait() -> None:
+        process.wait()
+        news.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    until: float,
+    stop: threading.Event,
+    flooded: threading.Event,
+    news: threading.Event,
+) -> End:
     while process.poll() is None:
         if flooded.is_set():
             return "flood"
         if stop.is_set():
             return "on purpose"
-        if time.perf_counter() >= until:
+        left = until - time.perf_counter()
+        if left <= 0:
             return "deadline"
-        stop.wait(_TICK)
+        news.wait(min(left, _GLANCE))
     return "itself"
 
 

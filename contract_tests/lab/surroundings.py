@@ -27,7 +27,7 @@ def environment(order: Order, *, control_url: str, proxy: str, variables: Mappin
         "KLING_BASE_URL": order.base_url, "KLING_API_KEY": order.api_key, "KLING_CONTROL_URL": control_url,
         "KLING_OUT": str(order.out), "KLING_CASE": order.case, "KLING_IMAGE": order.image,
         "KLING_CALLBACK_PORT": str(order.callback_port), "KLING_CALLBACK_URL": order.callback_url,
-        "KLING_DEADLINE": f"{order.deadline:g}",
+        "KLING_DEADLINE": f"{order.deadline:g}", "KLING_MIN_POLL": f"{order.min_poll:g}",
         "EVOLINK_BASE_URL": order.base_url, "EVOLINK_API_KEY": order.api_key,
     }  # fmt: skip
     for member in ("prompt", "quality", "duration"):

@@ -26,8 +26,9 @@ class Order:
 
     case: the story's name; job: 1, or which of several that run at once or after each other. request: members of the
     create beside model and image, and `image_start`. folder: the client's working folder, its own. out: the file for the
-    video. environment: all that the client finds in its environment, its key and addresses included. deadline: seconds
-    that it was told; grace: seconds more until it is ended by force. stop: set when it is to be killed at once.
+    video. environment: all that the client finds in its environment, its key and addresses included. min_poll and deadline:
+    seconds that it is told, between reads and until it gives up; grace: seconds more until it is ended by force. stop: set
+    when it is to be killed at once. up: set once it has called or ended, so that it needs no processor to start any more.
     """
 
     case: str
@@ -37,15 +38,19 @@ class Order:
     request: Mapping[str, Any]
     folder: Path
     out: Path
+    min_poll: float
     deadline: float
     grace: float
     callback_url: str = ""
     callback_port: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
-    late: Callable[[], float] = lambda: 0.0
-    """Seconds until the client's first call, asked at its deadline: on a busy machine a start may take long, and no client
-    can count what was before it."""
+    first_call: Callable[[], float | None] = lambda: None
+    """When the client first called, in Unix seconds: on a busy machine a start may take long, and no client can count what
+    was before it."""
     stop: threading.Event = field(default_factory=threading.Event)
+    up: threading.Event = field(default_factory=threading.Event)
+    early: bool = False
+    """Whether it starts before others, since it may take all its time."""
     speaks: bool = False
     """Whether the adapter says where its client listens."""
     heard: threading.Event = field(default_factory=threading.Event)
@@ -95,6 +100,8 @@ class Adapter(Protocol):
     parallel: int
     speaks: bool
     """Whether it tells, through the order, where its client listens for callbacks."""
+    min_poll: float | None
+    """Seconds between reads that its client keeps by its own word; None where it does not say."""
 
     def unable(self, story: Story) -> str:
         """Why the client cannot be put through *story*; empty when it can."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contract_tests.contract import Contract
-from contract_tests.lab.lab import Pace
+from contract_tests.lab.pace import Pace
 from contract_tests.lab.stories import Story, serving
 from contract_tests.rules.rulebook import rules
 
@@ -52,7 +52,7 @@ class ClientMutant:
     @property
     def pace(self) -> Pace:
         """What it is told: to wait as long as it does, so that only a switch makes it hurry."""
-        return Pace(self.pause, self.deadline)
+        return Pace(self.pause, self.pause, self.deadline)
 
     def plays(self, stories: Iterable[Story]) -> list[Story]:
         """Those of *stories* that show it."""
@@ -97,7 +97,7 @@ MUTANTS: tuple[ClientMutant, ...] = (
     ClientMutant("CM-10", "ignores-the-lock", "does not look whether another run is at work for the same file"),
     ClientMutant("CM-11", "hides-the-balance", "reports a 402 like any other refusal"),
     ClientMutant("CM-12", "hides-the-charge", "says nothing of the charge"),
-    ClientMutant("CP-01", "polls-without-pause", "reads without a pause", stories=("long",)),
+    ClientMutant("CP-01", "polls-without-pause", "reads without a pause", stories=("happy",)),
     ClientMutant("CP-02", "hurries-later", "reads faster as time goes by", limit=14.0),
     ClientMutant("CP-03", "ignores-retry-after", "reads on after a 429 as if nothing were asked", stories=("read-429",)),
     ClientMutant("CP-04", "knows-no-dates", "understands Retry-After in seconds only"),

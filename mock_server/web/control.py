@@ -252,6 +252,13 @@ class Control:
                     setattr(one, name, value)
         return _OK
 
+    def list_accounts(self, account: Account | None) -> Any:
+        """`GET /__mock/accounts`"""
+        found = self._chosen(account)
+        for one in found:
+            self.courier.settle(one)
+        return {"accounts": [_account_json(one) for one in found]}
+
     def set_relays(self, account: Account | None, body: dict[str, str]) -> Any:
         """`PUT /__mock/relays`"""
         try:
@@ -373,6 +380,17 @@ def _near(client: str) -> bool:
     """Whether *client* is this machine: an address of either family, as servers write it."""
     address = ip_address(client.strip("[]") or "127.0.0.1")
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _account_json(account: Account) -> dict[str, Any]:
+    with account.lock:
+        return {
+            "account": account.name,
+            "credits": account.credits,
+            "used": account.used,
+            "models": None if account.models is None else sorted(account.models),
+            "rate_limit": account.rate_limit,
+        }
 
 
 def _plan(task: Task) -> dict[str, Any]:

@@ -22,6 +22,9 @@ Headers = Sequence[tuple[str, str]]
 _DRIPS = 20
 _CHUNK = b"\0" * 65536
 _ENDLESS_BYTES = 16 << 30
+_BURST_BYTES, _TRICKLE = 512 << 20, 8 << 20
+"""An endless body comes as fast as it is read until it is larger than any video; from then on so many bytes a second, so that a
+client that bounds nothing leaves a processor to others."""
 _SILENT_SECONDS = 600.0
 _STALLED_SECONDS = 60.0
 
@@ -84,7 +87,7 @@ async def _endless(scope: Any, proto: Any, status: int, headers: Headers, body: 
 
 
 async def _fill(reading: IO[bytes], writing: int, body: bytes) -> None:
-    """Write *body* and then zeros into a pipe, as fast as they are read.
+    """Write *body* and then zeros into a pipe, as fast as they are read, and slowly once that is enough for anybody.
 
     Raises:
         BrokenPipeError: nobody will read on.
@@ -100,7 +103,7 @@ async def _fill(reading: IO[bytes], writing: int, body: bytes) -> None:
             continue
         left -= sent
         chunk = chunk[sent:] or memoryview(_CHUNK)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0 if _ENDLESS_BYTES - left < _BURST_BYTES else sent / _TRICKLE)
 
 
 async def _writable(end: int) -> None:

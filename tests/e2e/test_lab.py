@@ -11,7 +11,7 @@ import pytest
 
 from contract_tests.contract import shipped
 from contract_tests.history import Recorder
-from contract_tests.lab.lab import Pace
+from contract_tests.lab.pace import Pace
 from contract_tests.lab.run import run
 from contract_tests.lab.stories import load
 from contract_tests.lab.told import Order, Told
@@ -138,6 +138,7 @@ class InProcess:
 
     parallel = 4
     speaks = False
+    min_poll = None
 
     def unable(self, story: Any) -> str:
         """It can do anything."""
@@ -166,7 +167,7 @@ def test_function_as_client() -> None:
 
     every, recorder = load(shipped()), Recorder()
 
-    ended = run([every["happy"]], shipped(), recorder, lambda _: InProcess(), Pace(0.2, 5.0))
+    ended = run([every["happy"]], shipped(), recorder, lambda _: InProcess(), Pace(0.2, 0.2, 5.0))
     outcome = judge_history(recorder.events, Choice(only=frozenset({"CD-11"})), str).outcomes[0]
 
     assert ended[0].called

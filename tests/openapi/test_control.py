@@ -33,6 +33,7 @@ def test_control_protocol_is_complete(operations: Callable[..., Any]) -> None:
         "listScenarios": "get /__mock/scenarios",
         "queueScenario": "post /__mock/scenarios/next",
         "setAccount": "put /__mock/account",
+        "listAccounts": "get /__mock/accounts",
         "setRelays": "put /__mock/relays",
         "setNames": "put /__mock/names",
         "listTasks": "get /__mock/tasks",

@@ -95,6 +95,7 @@ REFUSED: dict[str, list[tuple[dict[str, Any], int]]] = {
         ({"json": {"rebound.example.com": []}}, 400),
         ({"json": {"https://rebound.example.com": ["127.0.0.1"]}}, 400),
     ],
+    "listAccounts": [({"query_string": "account=1"}, 400)],
     "setRelays": [
         ({"json": body}, 400)
         for body in (
@@ -386,6 +387,22 @@ class TestSetUp:
 
         assert [rig.account(key).credits for key in (A, B, "sk-later")] == [77, 5, 77]
         assert rig.create(key="sk-later").status_code == 403
+
+    def test_what_an_account_has(self, rig: Any) -> None:
+        """With a key one's own, under the name that the journal gives it; without one all, and never the key."""
+        rig.control("PUT", "/account", {"credits": 500, "models": ["b", "a"], "rate_limit": 7}, key=A)
+        rig.create(key=B)
+        rig.advance(200)
+
+        (own,) = rig.control("GET", "/accounts", key=A)["accounts"]
+        every = rig.control("GET", "/accounts")["accounts"]
+        assert {**own, "account": ""} == {
+            "account": "", "credits": 500, "used": 0, "models": ["a", "b"], "rate_limit": 7,
+        }  # fmt: skip
+        assert every[0] == own
+        assert (every[1]["used"] > 0, every[1]["models"], every[1]["rate_limit"]) == (True, None, None)
+        called = {one["account"] for one in rig.control("GET", "/journal", key=B)["entries"]}
+        assert called == {every[1]["account"]}
 
 
 class TestFacts:

@@ -137,10 +137,10 @@ def play(adapter: Adapter, behaviour: Behaviour, contract: Contract, *, min_poll
             threading.Thread(target=work, daemon=True).start()
         plain = Order(
             case=CASE, job=1, base_url=stage.origin, api_key=KEY, request={"image_start": IMAGE}, folder=folder,
-            out=folder / "video.mp4", deadline=deadline, grace=_GRACE, callback_url=HOOK, callback_port=port,
+            out=folder / "video.mp4", min_poll=min_poll, deadline=deadline, grace=_GRACE, callback_url=HOOK, callback_port=port,
         )  # fmt: skip
         proxy = beside.origin.partition("://")[2]
         order = replace(plain, environment=environment(plain, control_url="", proxy=proxy, variables={}))
         told = adapter.run(order)
-    history = written(recorder, behaviour, stage.server, order, min_poll, told, list(stage.events))
+    history = written(recorder, behaviour, stage.server, order, told, list(stage.events))
     return Played(history, len(stage.server.tasks), told.ended == "itself")

@@ -1,9 +1,7 @@
 """The default adapter: a command line with placeholders and variables."""
 
-import os
 import re
 import shutil
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,20 +9,21 @@ from typing import Any
 import orjson
 
 from contract_tests.contract import Contract
+from contract_tests.history import wall
 from contract_tests.lab import process
 from contract_tests.lab.stories import Story
 from contract_tests.lab.told import CANNOT, Order, Told, described, found_in, last, small_texts
+from contract_tests.lab.turns import STARTS
 from contract_tests.masking import Mask
 from contract_tests.verdicts import SetupError
 
 PLACEHOLDERS = (
     "base_url", "api_key", "image", "prompt", "quality", "duration", "out", "callback_url", "callback_port", "deadline",
+    "min_poll",
 )  # fmt: skip
 _HOLE = re.compile(r"\{([a-z_]+)\}")
 RESULT = "result.json"
 """Name of the result file, outside the client's own folder."""
-_START = 0.2
-"""Seconds that a start has a processor to itself."""
 _RESULT_CAP = 1 << 20
 
 
@@ -39,11 +38,11 @@ class CommandAdapter:
 
     parallel = 1000
     speaks = False
+    min_poll: float | None = None
 
     def __init__(self, command: Sequence[str], contract: Contract, here: Path | None = None) -> None:
         self.command = rooted(command, here or Path.cwd())
         self._contract = contract
-        self._gate = threading.Semaphore(os.cpu_count() or 1)
         unknown = sorted({hole for word in command for hole in _HOLE.findall(word)} - set(PLACEHOLDERS))
         if unknown:
             raise SetupError(f"no such placeholder: {{{unknown[0]}}}; there are {', '.join(PLACEHOLDERS)}")
@@ -64,11 +63,15 @@ class CommandAdapter:
         mark = f"KLING_CASE_TOKEN={order.api_key[-12:]}-{order.job}"
         environment = {**order.environment, "KLING_RESULT": str(result), **dict([mark.split("=", 1)])}
         needles = spellings(order.api_key)
-        self._take_turn()
-        ran = process.run(
-            self._words(order), folder=order.folder, environment=environment, patience=order.deadline + order.grace,
-            stop=order.stop, late=order.late, needles=needles, mark=mark,
-        )  # fmt: skip
+        STARTS.take(order)
+        began = wall().at
+        try:
+            ran = process.run(
+                self._words(order), folder=order.folder, environment=environment, patience=order.deadline + order.grace,
+                stop=order.stop, late=lambda: _late(order, began), needles=needles, mark=mark,
+            )  # fmt: skip
+        finally:
+            order.up.set()
         told = Told(
             job=order.job, exit=ran.exit, signal=ran.signal, ended=ran.ended, seconds=ran.seconds, children=ran.children,
             stdout=last(bytes(ran.stdout.kept)), stderr=last(bytes(ran.stderr.kept)),
@@ -82,13 +85,6 @@ class CommandAdapter:
 
     def close(self) -> None:
         """Nothing outlives a case."""
-
-    def _take_turn(self) -> None:
-        """Start as many at a time as there are processors: a start costs more than all that follows."""
-        self._gate.acquire()
-        turn = threading.Timer(_START, self._gate.release)
-        turn.daemon = True
-        turn.start()
 
     def _words(self, order: Order) -> list[str]:
         values = self._values(order)
@@ -107,7 +103,14 @@ class CommandAdapter:
             "callback_url": order.callback_url,
             "callback_port": str(order.callback_port),
             "deadline": f"{order.deadline:g}",
+            "min_poll": f"{order.min_poll:g}",
         }
+
+
+def _late(order: Order, began: float) -> float:
+    """Seconds from *began* to the client's first call; as long as the grace where there was none."""
+    first = order.first_call()
+    return order.grace if first is None else first - began
 
 
 def rooted(command: Sequence[str], here: Path) -> list[str]:

@@ -202,13 +202,13 @@ def play(
         folder = Path(name)
         around = Surroundings(server, folder / "video.mp4", min_poll=min_poll, deadline=deadline, grace=grace)
         order = Order(
-            case=CASE, job=1, base_url=API, api_key=KEY, request=around.request, folder=folder, out=around.out, deadline=deadline,
-            grace=grace,
+            case=CASE, job=1, base_url=API, api_key=KEY, request=around.request, folder=folder, out=around.out,
+            min_poll=min_poll, deadline=deadline, grace=grace,
         )  # fmt: skip
         told = _carry_out(client, around)
         look_around(order, told)
         told.leaks += ["stdout or stderr"] if KEY in told.stdout + told.stderr else []
-    history = written(around.recorder, behaviour, server, order, min_poll, told, around.events)
+    history = written(around.recorder, behaviour, server, order, told, around.events)
     return Played(history, len(server.tasks), told.ended == "itself")
 
 
@@ -263,7 +263,6 @@ def written(
     behaviour: Behaviour,
     server: Scripted,
     order: Order,
-    min_poll: float,
     told: Told,
     events: Iterable[AnyEvent],
 ) -> tuple[AnyEvent, ...]:
@@ -272,7 +271,7 @@ def written(
         "story": CASE, "summary": "a drawn story", "rules": behaviour.rules, "scenario": "", "params": {},
         "right": behaviour.right.model_dump(mode="json"), "request": {}, "flow": "once", "jobs": 1, "forge": [], "base": "fake",
         "base_url": API, "api": API, "links": FILES, "elsewhere": "", "callback_url": HOOK, "deadline": order.deadline,
-        "grace": order.grace, "min_poll": min_poll,
+        "grace": order.grace, "min_poll": order.min_poll,
     }  # fmt: skip
     ordered = sorted(events, key=lambda event: event.mono)
     over = max((event.mono for event in ordered), default=1.0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import orjson
+from pydantic import BaseModel, Field, ValidationError
 
 from contract_tests.lab import process
 from contract_tests.lab.adapters.command import known, look_around, rooted, spellings
@@ -23,6 +24,15 @@ _LONGEST_LINE = 1 << 20
 _STOPS = 1.0
 _LAST_LINES = 0.1
 """Seconds for what an adapter has written on stderr to be read as well."""
+
+
+class Hello(BaseModel):
+    """What an adapter says of itself; whatever else it says is its own affair."""
+
+    client: dict[str, Any] = {}
+    can: frozenset[str] = frozenset()
+    parallel: int = Field(1, ge=1)
+    min_poll_s: float | None = Field(None, gt=0, allow_inf_nan=False)
 
 
 class Broken(Exception):
@@ -49,7 +59,7 @@ class _Voice:
     """One process of an adapter: what it is told and what it says."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], kit: str) -> None:
-        self.hello: dict[str, Any] = {}
+        self.hello: dict[str, Any] | None = None
         self.over = threading.Event()
         self.stderr: deque[bytes] = deque(maxlen=200)
         self.leaked: set[str] = set()
@@ -66,7 +76,7 @@ class _Voice:
             self._readers.append(threading.Thread(target=target, args=(stream,), daemon=True))
             self._readers[-1].start()
 
-    def greet(self) -> None:
+    def greet(self) -> Hello:
         """Exchange hellos.
 
         Raises:
@@ -75,10 +85,16 @@ class _Voice:
         with suppress(Broken):
             self.say({"op": "hello", "protocol": PROTOCOL, "kit": self._kit})
         self._greeted.wait(_HELLO)
-        if not self.hello:
+        try:
+            if self.hello is not None:
+                return Hello.model_validate(self.hello)
             heard = last(b"".join(self.stderr)).strip()[-300:]
-            self.end()
-            raise SetupError(f"the adapter did not say hello{f': {heard}' if heard else ''}")
+            problem = f"the adapter did not say hello{f': {heard}' if heard else ''}"
+        except ValidationError as error:
+            told = error.errors()[0]
+            problem = f"the adapter's hello: {'.'.join(map(str, told['loc']))}: {told['msg']}"
+        self.end()
+        raise SetupError(problem)
 
     def say(self, message: Mapping[str, Any]) -> None:
         """Send one line.
@@ -216,13 +232,13 @@ class JsonlAdapter:
         self._folder, self._environment, self._kit = folder, dict(environment), kit
         self._lock = threading.Lock()
         self._restarts = 1
-        self._voice = self._new()
-        hello = self._voice.hello
-        self.can = frozenset(str(word) for word in hello.get("can") or ())
-        self.name = str((hello.get("client") or {}).get("name") or "")
-        self.min_poll = hello.get("min_poll_s")
+        self._voice = _Voice(self._command, self._folder, self._environment, self._kit)
+        hello = self._voice.greet()
+        self.can = hello.can
+        self.name = str(hello.client.get("name") or "")
+        self.min_poll = hello.min_poll_s
         self.speaks = "webhook" in self.can
-        self.parallel = max(1, int(hello.get("parallel") or 1))
+        self.parallel = hello.parallel
         self._turns = threading.Semaphore(self.parallel)
 
     def _new(self) -> _Voice:
@@ -324,6 +340,6 @@ def _message(name: str, order: Order, *, webhook: bool) -> dict[str, Any]:
         request["callback_url"] = order.callback_url
     message = {
         "op": "run", "case": name, "base_url": order.base_url, "api_key": order.api_key, "request": request,
-        "save_to": str(order.out), "deadline_s": order.deadline,
+        "save_to": str(order.out), "deadline_s": order.deadline, "min_poll_s": order.min_poll,
     }  # fmt: skip
     return {**message, "webhook": {"listen": f"127.0.0.1:{order.callback_port}"}} if webhook else message
