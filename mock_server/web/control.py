@@ -22,6 +22,7 @@ from mock_server.core.notation import parse_choice, typed
 from mock_server.core.tasks import Status, Task
 from mock_server.courier import Courier, delivery_json
 from mock_server.store.memory import Account, Queued
+from mock_server.web.facts import account_json, plan_json
 from mock_server.web.http import Reply, Request, json_reply
 from mock_server.web.waiting import Waiting
 from mock_server.world import World
@@ -257,7 +258,7 @@ class Control:
         found = self._chosen(account)
         for one in found:
             self.courier.settle(one)
-        return {"accounts": [_account_json(one) for one in found]}
+        return {"accounts": [account_json(one) for one in found]}
 
     def set_relays(self, account: Account | None, body: dict[str, str]) -> Any:
         """`PUT /__mock/relays`"""
@@ -363,7 +364,7 @@ class Control:
             "created": int(task.created_at),
             "scenario": scenario,
             "params": params,
-            "plan": _plan(task),
+            "plan": plan_json(task),
             "reads": task.reads,
             "credits_reserved": task.reserved,
             "callback_url": task.callback_url,
@@ -380,31 +381,6 @@ def _near(client: str) -> bool:
     """Whether *client* is this machine: an address of either family, as servers write it."""
     address = ip_address(client.strip("[]") or "127.0.0.1")
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
-
-
-def _account_json(account: Account) -> dict[str, Any]:
-    with account.lock:
-        return {
-            "account": account.name,
-            "credits": account.credits,
-            "used": account.used,
-            "models": None if account.models is None else sorted(account.models),
-            "rate_limit": account.rate_limit,
-        }
-
-
-def _plan(task: Task) -> dict[str, Any]:
-    plan = task.plan
-    outcome: dict[str, Any] = {"status": plan.outcome.value}
-    if plan.code is not None:
-        outcome |= {"code": plan.code, "progress": plan.stops_at}
-    if plan.polls is not None:
-        return {"by": "polls", "pending": plan.polls[0], "processing": plan.polls[1], "outcome": outcome}
-    return {"by": "time", "queued": _finite(plan.queued_for), "runs": _finite(plan.runs_for), "outcome": outcome}
-
-
-def _finite(seconds: float) -> float | None:
-    return seconds if seconds != float("inf") else None
 
 
 def _snake(name: str) -> str:

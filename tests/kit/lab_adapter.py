@@ -49,16 +49,20 @@ def work(order, how):
             return say(
                 op="done", case=order["case"], outcome="refused", error={"class": "other", "message": str(error)}
             )
+    if how == "tells-pause":
+        return say(op="done", case=order["case"], outcome="completed", error={"message": str(order["min_poll_s"])})
     return say(op="done", case=order["case"], outcome="completed", task_id="task-unified-1-aaaaaaaa", more="ignored")
 
 
 how = sys.argv[1]
+odd = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
 if how == "mute":
     sys.exit("no words")
 for line in sys.stdin:
     message = json.loads(line)
     if message["op"] == "hello":
-        say(op="hello", protocol=1, client={"name": "small"}, can=["poll", "download"], parallel=4, min_poll_s=0.2)
+        mine = {"client": {"name": "small"}, "can": ["poll", "download"], "parallel": 4, "min_poll_s": 0.2}
+        say(op="hello", protocol=1, **{**mine, **odd})
     elif message["op"] == "stop":
         break
     elif how == "crash":

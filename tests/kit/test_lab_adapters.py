@@ -1,23 +1,29 @@
 """Adapters: commands that behave and commands that do not, and the protocol of JSON lines."""
 
+import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contract_tests.contract import shipped
+from contract_tests.history import wall
 from contract_tests.lab.adapters.command import CommandAdapter
 from contract_tests.lab.adapters.jsonl import JsonlAdapter
 from contract_tests.lab.run import NEED_A_WORD
 from contract_tests.lab.stories import load
+from contract_tests.lab.surroundings import environment
 from contract_tests.lab.told import Order, Told
 from contract_tests.verdicts import SetupError
 
-KEY = "sk-lab-0123456789abcdef"
+KEY = f"sk-lab-0123456789ab{os.getpid():08}"
+"""One for each process of the tests: what a client leaves behind is found by its key."""
 ADAPTER = Path(__file__).with_name("lab_adapter.py")
 Run = Callable[..., Told]
 
@@ -31,7 +37,7 @@ def order(tmp_path: Path) -> Callable[..., Order]:
         folder.mkdir(exist_ok=True)
         given: dict[str, Any] = {
             "case": "happy", "job": 1, "base_url": "http://127.0.0.1:9", "api_key": KEY, "folder": folder,
-            "request": {"image_start": "https://image.test/300x300.png"}, "out": folder / "video.mp4", "deadline": 5.0,
+            "request": {"image_start": "https://image.test/300x300.png"}, "out": folder / "video.mp4", "min_poll": 0.2, "deadline": 5.0,
             "grace": 1.0, "environment": {"PATH": os.environ["PATH"], "KLING_API_KEY": KEY},
         }  # fmt: skip
         return Order(**{**given, **more})
@@ -125,8 +131,9 @@ def test_late_start_is_no_overrun(order: Callable[..., Order]) -> None:
     A machine that took its time to start the client gives it that time back.
     """
     code = "import time; time.sleep(0.8)"
+    soon = wall().at + 5.0
 
-    assert python(code).run(order(deadline=0.1, grace=0.1, late=lambda: 5.0)).ended == "itself"
+    assert python(code).run(order(deadline=0.1, grace=0.1, first_call=lambda: soon)).ended == "itself"
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes that left the session are found through /proc")
@@ -249,6 +256,41 @@ def test_jsonl_must_greet(jsonl: Callable[[str], JsonlAdapter]) -> None:
     """
     with pytest.raises(SetupError, match="did not say hello: no words"):
         jsonl("mute")
+
+
+@pytest.mark.parametrize(
+    ("hello", "complaint"),
+    [
+        ({"parallel": "four"}, "parallel: Input should be a valid integer"),
+        ({"parallel": 0}, "parallel: Input should be greater than or equal to 1"),
+        ({"min_poll_s": -1}, "min_poll_s: Input should be greater than 0"),
+        ({"can": 5}, "can: Input should be"),
+        ({"client": "acme"}, "client: Input should be"),
+    ],
+)
+def test_jsonl_hello_must_make_sense(hello: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+    """
+    A hello that cannot be used is refused in one line that names the member.
+    """
+    command = [sys.executable, str(ADAPTER), "good", json.dumps(hello)]
+
+    with pytest.raises(SetupError, match=re.escape(f"the adapter's hello: {complaint}")):
+        JsonlAdapter(command, tmp_path, {"PATH": os.environ["PATH"]}, kit="0")
+
+
+def test_the_pause_is_told(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order]) -> None:
+    """
+    Every kind of client learns how long it is to wait between reads: in its command, its environment, or its message.
+    """
+    asked = order(min_poll=0.25)
+    code = "import os, sys; print(sys.argv[1], os.environ['KLING_MIN_POLL'])"
+    surroundings = environment(asked, control_url="", proxy="127.0.0.1:1", variables={})
+
+    shown = python(code, "{min_poll}").run(replace(asked, environment={**surroundings, "PYTHONPATH": ""})).stdout
+    said = jsonl("tells-pause").run(asked).said
+
+    assert shown.split() == ["0.25", "0.25"]
+    assert said == {"outcome": "completed", "error": {"message": "0.25"}}
 
 
 def test_jsonl_leak_is_found(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order]) -> None:

@@ -1,0 +1,271 @@
+"""How the lab finds a client's pace, starts clients in turn, and follows the fake's journal."""
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from contract_tests.contract import shipped
+from contract_tests.control import ControlFailed
+from contract_tests.lab.lab import Ended
+from contract_tests.lab.pace import Pace, deadline, told
+from contract_tests.lab.party import CANARY, Party, turn
+from contract_tests.lab.stories import Story, load
+from contract_tests.lab.told import Order, Told
+from contract_tests.lab.turns import Turnstile
+from contract_tests.lab.watch import Seen, Watch
+from contract_tests.verdicts import SetupError
+
+STORIES = load(shipped())
+
+
+def read(at: float, status: int = 200, method: str = "GET", account: str = "a", body: Any = None) -> dict[str, Any]:
+    """An exchange of the journal."""
+    request = {"method": method, "url": "/v1/tasks/x", "headers": {}, "body": body}
+    return {"kind": "exchange", "account": account, "at": at, "request": request, "response": {"status": status}}
+
+
+def test_what_nobody_told_is_the_contracts() -> None:
+    """
+    Untold, a client keeps the contract's pause in the stories about it and may hurry in the rest; told, it keeps what it was told.
+    """
+    pace = told(shipped(), None, None)
+
+    assert (pace.for_story(STORIES["happy"]), pace.for_story(STORIES["read-500"])) == (shipped().min_poll, 0.2)
+    assert (pace.told, pace.deadline) == (False, None)
+    assert told(shipped(), 3.0, None) == Pace(3.0, 3.0, deadline(3.0))
+    assert told(shipped(), 3.0, 9.0).deadline == 9.0
+    assert told(shipped(), None, 9.0) == Pace(shipped().min_poll, 0.2, 9.0)
+
+
+def test_a_pause_is_the_wait_after_a_good_read() -> None:
+    """
+    Waits that an error may have stretched tell nothing of a client's own pace.
+    """
+    seen = Seen()
+    for entry in (read(1.0, method="POST"), read(3.0, 503), read(9.0)):
+        seen.take(entry)
+    before = seen.pause
+    seen.take(read(9.5, 500))
+
+    assert (before, seen.pause, seen.first) == (None, 0.5, 1.0)
+    assert (len(seen.creates), len(seen.reads)) == (1, 3)
+
+
+class Control:
+    """A fake's control protocol: accounts by key, and a journal that grows."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self.gone = False
+        self.key = ""
+
+    def of(self, key: str) -> "Control":
+        """The same for a key."""
+        found = Control()
+        found.key = key
+        return found
+
+    def call(self, method: str, path: str) -> Any:
+        """An answer, or none any more."""
+        assert method == "GET"
+        if path == "/accounts":
+            return {"accounts": [{"account": f"account of {self.key}"}]}
+        if self.gone:
+            raise ControlFailed("gone")
+        since = int(path.partition("since=")[2].partition("&")[0])
+        return {"entries": self.entries[since:], "next": len(self.entries)}
+
+
+def test_watch_tells_cases_apart() -> None:
+    """
+    Each case hears of its own account's exchanges, once each, and of the first as soon as it is seen; the fake may go away.
+    """
+    control = Control()
+    mine, other, called = Seen(), Seen(), threading.Event()
+    mine.called = called.set
+    with Watch(control) as watch:  # type: ignore[arg-type]
+        watch.follow("mine", mine)
+        watch.follow("other", other)
+        control.entries += [read(1.0, account="account of mine"), {"kind": "clock", "account": "account of mine"}]
+        assert called.wait(5.0)
+        control.entries += [read(2.0, account="account of mine"), read(2.0, account="nobody's")]
+        assert watch.until(lambda: len(mine.calls) == 2, 5.0)
+        assert not watch.until(lambda: bool(other.calls), 0.0)
+        control.gone = True
+
+    assert [call["at"] for call in mine.calls] == [1.0, 2.0]
+    assert not watch.until(lambda: False, 5.0)
+
+
+def order(**more: Any) -> Order:
+    """An order that nobody carries out."""
+    given: dict[str, Any] = {
+        "case": "x", "job": 1, "base_url": "", "api_key": "", "request": {}, "folder": None, "out": None, "min_poll": 1.0,
+        "deadline": 1.0, "grace": 1.0,
+    }  # fmt: skip
+    return Order(**{**given, **more})
+
+
+def test_those_that_take_long_start_first() -> None:
+    """
+    So many start at a time; the next one does when one is up, and one whose story takes long goes before those that waited longer.
+    """
+    stile, entered, lock = Turnstile(1), list[str](), threading.Condition()
+    first, orders = order(), {"short": order(), "long": order(early=True)}
+
+    def enter(name: str) -> None:
+        stile.take(orders[name])
+        with lock:
+            entered.append(name)
+            lock.notify_all()
+
+    stile.take(first)
+    threads = []
+    for waiting, name in enumerate(orders, 1):
+        threads.append(threading.Thread(target=enter, args=(name,)))
+        threads[-1].start()
+        with stile._news:
+            assert stile._news.wait_for(lambda waiting=waiting: len(stile._waiting) == waiting, 5.0)  # type: ignore[misc]
+    before = list(entered)
+    for one, count in ((first, 1), (orders["long"], 2)):
+        one.up.set()
+        with lock:
+            assert lock.wait_for(lambda count=count: len(entered) == count, 5.0)  # type: ignore[misc]
+    orders["short"].up.set()
+    for thread in threads:
+        thread.join()
+
+    assert (before, entered) == ([], ["long", "short"])
+
+
+class Lab:
+    """A lab whose client waits *pause* between reads, or *hurried* where it is told that it may, and has a deadline of its own or not."""
+
+    def __init__(self, pause: float, *, hurries: bool = True, says: bool = True, dies: bool = False) -> None:
+        self.pace = told(shipped(), None, None)
+        self.pause, self.hurries, self.says, self.dies = pause, hurries, says, dies
+        self.fake = self.watch = self
+        self.runs: list[tuple[str, float, bool]] = []
+        self.kept: list[str] = []
+        self.lock = threading.Lock()
+
+    def until(self, found: Any, seconds: float) -> bool:
+        """As the watch has it: only what is so within a few real milliseconds is seen."""
+        for _ in range(500):
+            if found():
+                return True
+            threading.Event().wait(0.001)
+        return False
+
+    def run_story(self, story: Story, adapter: Any, seen: Seen | None = None, *, final: bool = True) -> Ended:
+        """One story: five reads, at the client's pace; one that takes longer than a few seconds shows its reads late."""
+        del adapter
+        limit = self.pace.deadline or 60.0
+        wait = max(self.pause, self.pace.for_story(story)) if self.hurries else self.pause
+        with self.lock:
+            self.runs.append((story.name, limit, final))
+        if self.dies:
+            return Ended(story, (Told(exit=1, stderr="I am broken"),), (), called=False, hooked=False)
+        seen = seen or Seen()
+        seen.take(read(0.0, method="POST", body={"model": "m"}))
+        if wait > 3.0:
+            threading.Event().wait(0.6)
+        for number in range(5):
+            seen.take(read(number * wait))
+        short = 5 * wait > limit and story.right.completes is True and not final
+        how = "gave up" if self.says else "cut short"
+        return Ended(story, (Told(exit=0),), (), called=True, hooked=False, short=how if short else "")  # type: ignore[arg-type]
+
+    def keep(self, ended: Ended) -> Ended:
+        """Keep what is not repeated."""
+        self.kept.append(ended.story.name)
+        return replace(ended, short="")
+
+
+class Adapter:
+    """Drives nobody."""
+
+    parallel = 1000
+
+
+def gone_through(lab: Lab, names: list[str]) -> tuple[str, list[Ended], list[str]]:
+    """What a party of these stories comes to: why no webhooks, the cases, and whose end was told."""
+    heard: list[str] = []
+    chosen = sorted((STORIES[name] for name in names), key=turn)
+    with Party(lab, Adapter(), lambda over: heard.append(over.story.name)) as party:  # type: ignore[arg-type]
+        silent = party.begin(chosen)
+        party.start(chosen)
+    return silent, party.repeat(), heard
+
+
+NAMES = ["happy", "long", "read-500", "stuck", "create-400"]
+
+
+def test_a_client_that_hurries_shows_its_pace_at_once() -> None:
+    """
+    The second story shows how fast the client is where it may hurry; the others get the deadline that goes with it.
+    """
+    lab = Lab(0.2)
+
+    silent, ended, heard = gone_through(lab, NAMES)
+
+    assert silent == "the client registered no callback: its command names none"
+    assert sorted(over.story.name for over in ended) == sorted(heard) == sorted(NAMES)
+    assert {name: limit for name, limit, _ in lab.runs} == {
+        "happy": 60.0, "long": 60.0, "read-500": deadline(0.2), "stuck": deadline(0.2), "create-400": deadline(0.2),
+    }  # fmt: skip
+    assert all(not final for _, _, final in lab.runs)
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_slow_client_has_its_time(says: bool) -> None:
+    """
+    One that neither hurries nor keeps to the contract's pause is judged all the same: what was too short is repeated with more time.
+    """
+    lab = Lab(12.0, hurries=False, says=says)
+
+    _, ended, heard = gone_through(lab, NAMES)
+
+    assert {over.short for over in ended} == {""}
+    assert sorted(heard) == sorted(NAMES)
+    assert [run for run in lab.runs if run[1] == deadline(12.0)] == [("read-500", deadline(12.0), False)]
+    assert not lab.kept
+
+
+def test_a_busy_machine_is_no_fault() -> None:
+    """
+    Where the pace was told, a client that gave up for want of time runs once more, alone; one that was ended by force does not.
+    """
+    for says, again in ((True, [("read-500", 4.0, True)]), (False, [])):
+        lab = Lab(1.0, says=says)
+        lab.pace = told(shipped(), 1.0, 4.0)
+
+        _, ended, _ = gone_through(lab, ["happy", "read-500"])
+
+        assert len(ended) == 2
+        assert [run for run in lab.runs if run[2]][1:] == again
+        assert sorted(lab.kept) == ([] if says else ["happy", "read-500"])
+
+
+def test_a_client_that_never_calls_is_not_tried_further() -> None:
+    """
+    The first story tells that there is no client, and what it said instead.
+    """
+    lab = Lab(0.2, dies=True)
+
+    with pytest.raises(SetupError, match=r"never called the lab \(exit code 1\); it said: I am broken"):
+        gone_through(lab, NAMES)
+
+    assert len(lab.runs) <= 2
+
+
+def test_what_comes_first() -> None:
+    """
+    The story that shows whether there is a client, then what takes long, webhooks before the rest.
+    """
+    names = [story.name for story in sorted(STORIES.values(), key=turn)]
+
+    assert names[0] == CANARY
+    assert names.index("stuck") < names.index("webhook") < names.index("link-cut")
