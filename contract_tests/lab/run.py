@@ -119,7 +119,7 @@ def _note(recorder: Recorder, stories: Sequence[Story], ended: Sequence[Ended], 
     for rule in sorted({rule for story in stories for rule in story.rules}):
         mine = [story.name for story in stories if rule in story.rules]
         if all(name in reasons for name in mine):
-            recorder.note(Topic.NOT_RUN, rule=rule, reason=f"{mine[0]}: {reasons[mine[0]]}")
+            recorder.note(Topic.NOT_RUN, rule=rule, reason=reasons[mine[0]])
         elif all(name in reasons or name in spoiled for name in mine):
             name = next(name for name in mine if name in spoiled)
             recorder.note(Topic.UNTESTABLE, rule=rule, reason=f"{name}: {spoiled[name]}")

@@ -3,24 +3,18 @@
 Inline SVG whose colours come from the page's style sheet, so that it follows light and dark.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
 from markupsafe import Markup
 
-from contract_tests.addresses import parts_of
-from contract_tests.history import AnyEvent, Balance, Body, Callback, ClockMove, Download, Exchange, Note
-from contract_tests.masking import TOKEN
+from contract_tests.history import AnyEvent, Callback, ClockMove, Download, Exchange
+from contract_tests.reports.words import answered, duration, sent, short, status
 
 KIT, SERVER, RECEIVER, WIDTH = 186, 540, 890, 960
 TOP, ROW = 34, 34
 MOST = 16
 """Rows drawn; a longer story is told by its first events."""
-
-
-_TASK = re.compile(r"task-unified-[A-Za-z0-9]+-([A-Za-z0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,9 @@ def _draw(event: AnyEvent, y: int, start: float, *, marked: bool) -> Markup:
         if marked
         else ""
     )
-    time = Markup('<text x="6" y="{}" class="time">{}</text>').format(y + 4, f"#{event.seq} {_clock(event.at - start)}")
+    time = Markup('<text x="6" y="{}" class="time">{}</text>').format(
+        y + 4, f"#{event.seq} {duration(event.at - start)}"
+    )
     if isinstance(event, ClockMove):
         line = Markup('<line x1="{}" y1="{y}" x2="{}" y2="{y}" class="clock"/>').format(KIT, RECEIVER, y=y)
         words = Markup('<text x="{}" y="{}" class="word tone-clock middle">{}</text>')
@@ -94,64 +90,20 @@ def _arrow(row: _Row, y: int) -> Markup:
 
 
 def _row(event: AnyEvent) -> _Row:
+    words = sent(event)
     match event:
         case Exchange():
-            status = event.answer.status if event.answer else 0
-            words = _short(f"{event.method} {_path(event.url)}", 32)
-            told = _told(event.answer.body) if event.answer else ""
-            return _Row(KIT, SERVER, words, tone(status), f"{status or event.lost or 'lost'}{told}")
+            return _Row(KIT, SERVER, short(words, 32), tone(status(event)), answered(event))
         case Callback():
-            status = event.answer.status if event.answer else 0
-            words = _short(f"{event.method} {_path(event.url)}{_told(event.request.body)}", 44)
-            return _Row(SERVER, RECEIVER, words, tone(status), str(status or event.ended))
+            return _Row(SERVER, RECEIVER, short(words, 44), tone(status(event)), answered(event))
         case Download():
-            words = _short(f"GET {_path(event.url)}", 44)
-            return _Row(KIT, SERVER, words, tone(event.status or 0), str(event.status or event.lost))
+            return _Row(KIT, SERVER, short(words, 44), tone(status(event)), answered(event))
         case ClockMove():
-            moved = event.after - event.before
-            words = f"clock +{_clock(moved)}" if moved else f"clock is {event.mode}"
             return _Row(KIT, KIT, words, "clock")
-        case Balance():
-            return _Row(KIT, KIT, f"credits {event.remaining:g} ({event.when})", "note")
-        case Note():
-            said = ", ".join(f"{name} {value}" for name, value in event.data.items())
-            return _Row(KIT, KIT, _short(f"{event.topic}: {said}", 90), "note")
+        case _:
+            return _Row(KIT, KIT, short(words, 90), "note")
 
 
-def tone(status: int) -> str:
+def tone(code: int) -> str:
     """The colour class of an HTTP status; 0 is none at all."""
-    return {2: "good", 3: "odd", 4: "refused", 5: "bad"}.get(status // 100, "bad")
-
-
-def _path(url: str) -> str:
-    """The path, with the ids of tasks cut to their ends."""
-    parts = parts_of(url)
-    return _TASK.sub(r"…\1", parts.path or "/") + ("?…" if parts.query else "")
-
-
-def _told(body: Body) -> str:
-    """What a body says of its task, or of what went wrong, in a word or two."""
-    try:
-        document = orjson.loads(body.content)
-    except orjson.JSONDecodeError:
-        return ""
-    if not isinstance(document, dict):
-        return ""
-    if "status" in document:
-        return f" {str(document['status'])[:12]} {str(document.get('progress', ''))[:4]}%"
-    error = document.get("error")
-    return f" {str(error.get('param') or error.get('code'))[:20]}" if isinstance(error, dict) else ""
-
-
-def _short(text: str, length: int) -> str:
-    text = TOKEN.sub("key", text)
-    return text if len(text) <= length else text[: length // 2] + "…" + text[-(length - length // 2 - 1) :]
-
-
-def _clock(seconds: float) -> str:
-    """Seconds as people read them: 1.25 s, 2 min 5 s, 24 h."""
-    sign, seconds = ("-" if seconds < -0.0005 else ""), abs(round(seconds, 3))
-    if seconds < 120:
-        return f"{sign}{seconds:g} s"
-    units = [(int(seconds // 3600), "h"), (int(seconds % 3600 // 60), "min"), (round(seconds % 60, 2), "s")]
-    return sign + " ".join(f"{amount:g} {unit}" for amount, unit in units if amount)
+    return {2: "good", 3: "odd", 4: "refused", 5: "bad"}.get(code // 100, "bad")

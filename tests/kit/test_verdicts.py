@@ -1,5 +1,7 @@
 """Verdicts, exit codes, reports and the command line."""
 
+import io
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +12,7 @@ import histories
 import orjson
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 from tape import BASE, BODY, CONTRACT, CREATE, KEY, OTHER, STRANGE, Tape, error
 
 import contract_tests
@@ -17,6 +20,7 @@ from contract_tests.cli import cli
 from contract_tests.history import write_jsonl
 from contract_tests.judging import again, judge_history
 from contract_tests.labels import Topic
+from contract_tests.reports import terminal
 from contract_tests.reports.documents import badge, junit, report
 from contract_tests.reports.page import page
 from contract_tests.reports.summary import markdown
@@ -116,6 +120,30 @@ def test_exit_codes() -> None:
     assert judged(broken(), only=frozenset({"SW-14"})).exit == 0
     assert judged(broken(), only=frozenset({"SW-14"}), strict=True).exit == 1
     assert judge_history([], Choice(), again("check", [])).exit == 2
+
+
+def test_terminal_shows_the_calls_that_show_it() -> None:
+    """
+    A breach comes with its calls, what came back and when, and the command that repeats it; rules that were not run, by reason.
+    """
+    tape = broken()
+    for rule in ("SC-06", "SC-07"):
+        tape.note(Topic.NOT_RUN, rule=rule, reason="nobody listened")
+    run = judge_history(
+        tape.events, Choice(only=frozenset({"SL-05", "SC-06", "SC-07", "SK-04"})), again("check", ["a b"])
+    )
+    heard = io.StringIO()
+    terminal.show(run, Console(file=heard, width=200))
+    text = [line.rstrip() for line in heard.getvalue().splitlines()]
+
+    assert text[0].startswith("FAIL       SL-05  A terminal status never changes again.")
+    shown = next(index for index, line in enumerate(text) if "shown by" in line)
+    assert re.fullmatch(r" +shown by #\d+ +GET /v1/tasks/…\w+ -> 200 completed 100%", text[shown])
+    assert re.fullmatch(r" +#\d+ +GET /v1/tasks/…\w+ -> 200 failed 100%  \+\d\.\d\d s", text[shown + 1])
+    assert text[shown + 2].split() == ["again", "kling-contract", "check", "'a", "b'", "--only", "SL-05"]
+    assert "NOT-RUN    2 rules: nobody listened  SC-06 SC-07" in text
+    assert "NOT-RUN    1 rule: nothing in this history shows it  SK-04" in text
+    assert text[-1] == "1 rule is broken (exit 1)"
 
 
 def test_badge_is_green_only_without_doubt() -> None:

@@ -1,6 +1,7 @@
 """The default adapter: a command line with placeholders and variables."""
 
 import re
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ class CommandAdapter:
             SetupError: it cannot be started.
         """
         result = order.folder.parent / f"{order.job}-{RESULT}"
-        mark = f"KLING_CASE_TOKEN={order.api_key[-12:]}-{order.job}"
+        mark = f"KLING_CASE_TOKEN={secrets.token_hex(8)}"
         environment = {**order.environment, "KLING_RESULT": str(result), **dict([mark.split("=", 1)])}
         needles = spellings(order.api_key)
         STARTS.take(order)
