@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contract_tests.rules.cases import Case, about, cases, crashed, ending, got, outcome
 from contract_tests.rules.judging import Check, check, judge
 from contract_tests.rules.rulebook import Rule
-from contract_tests.rules.waiting import asked_until, by_task, early, floor, gaps, is_date, middle
+from contract_tests.rules.waiting import asked_until, by_task, early, floor, gaps, is_date, middle, unhurried
 from contract_tests.view import Call, View, links_of
 
 
@@ -28,10 +28,10 @@ def right(case: Case) -> Check:
 
 @judge("CP-01")
 def keeps_floor(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at the median wait of each task that was read three times or more, where no callback hurried anybody."""
+    """Looks at the median wait of each task that was read three times or more, as far as no callback hurried anybody."""
     for case in cases(view):
         least = floor(view, case, lab=rule.params["lab"])
-        for calls in by_task(case).values() if not case.attempts and case.flow in ("once", "many") else ():
+        for calls in unhurried(case) if case.flow in ("once", "many") else ():
             waits = gaps(calls)
             if len(waits) >= 2:
                 fine = middle(waits) >= least * (1 - rule.params["tolerance"])
@@ -42,7 +42,7 @@ def keeps_floor(view: View, rule: Rule) -> Iterator[Check]:
 def does_not_hurry(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at long tasks of which every read went well: the later half's median wait against the earlier half's."""
     for case in cases(view):
-        for calls in by_task(case).values() if case.flow == "once" and not case.attempts else ():
+        for calls in unhurried(case) if case.flow == "once" else ():
             waits = gaps(calls)
             if len(waits) < rule.params["waits"] or any(got(call) != 200 for call in calls):
                 continue

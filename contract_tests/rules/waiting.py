@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
+from math import inf
 from statistics import median
 
 from contract_tests.rules.cases import Case
@@ -37,6 +38,12 @@ def by_task(case: Case) -> dict[str, list[Call]]:
     for call in case.polls:
         found.setdefault(call.path, []).append(call)
     return found
+
+
+def unhurried(case: Case) -> list[list[Call]]:
+    """The reads of each task that no callback can have hurried: those that began before the first one came."""
+    first = min((attempt.event.mono for attempt in case.attempts), default=inf)
+    return [[call for call in calls if call.event.mono <= first] for calls in by_task(case).values()]
 
 
 def gaps(calls: Iterable[Call]) -> list[float]:

@@ -466,3 +466,25 @@ def test_cannot_is_not_judged() -> None:
     A case that the client cannot do shows nothing of the rule that it is about.
     """
     assert not judged("CP-09", Scene("CP-09").create().poll().told(77, cannot="not here").recorder.events).looked
+
+
+@pytest.mark.parametrize("rule", ["CP-01", "CP-02"])
+def test_a_callback_may_hurry_a_read(rule: str) -> None:
+    """
+    Waits are judged up to the first callback: what comes at its word may come early, and what came before it may not.
+    """
+
+    def story(before: float, after: float) -> Scene:
+        scene = Scene(rule).create()
+        for wait in [1.0] * 4 + [before] * 4:
+            scene.poll(after=wait)
+        scene.back()
+        for _ in range(9):
+            scene.poll(after=after)
+        return scene.done()
+
+    patient = judged(rule, story(1.0, 0.01).recorder.events)
+    hasty = judged(rule, story(0.01, 0.01).recorder.events)
+
+    assert (bool(patient.looked), bool(patient.findings)) == (True, False)
+    assert bool(hasty.findings) == (rule == "CP-02")
