@@ -487,4 +487,4 @@ def test_a_callback_may_hurry_a_read(rule: str) -> None:
     hasty = judged(rule, story(0.01, 0.01).recorder.events)
 
     assert (bool(patient.looked), bool(patient.findings)) == (True, False)
-    assert bool(hasty.findings) == (rule == "CP-02")
+    assert hasty.findings
