@@ -1,7 +1,7 @@
 #!/bin/sh
-# Image in, video out, with curl and jq-free sh: sh examples/kling.sh IMAGE_URL OUT DEADLINE [MIN_POLL]
+# Image in, video out, with curl and jq-free sh: sh examples/kling.sh IMAGE_URL OUT DEADLINE [PAUSE]
 # What it does not do stands in kling.sh.report.md, as `kling-contract client` found it.
-image=$1 out=$2 deadline=$3 pause=${4:-5} base=${KLING_BASE_URL:-https://api.evolink.ai}
+image=$1 out=$2 deadline=$3 pause=${4:-${KLING_MIN_POLL:-5}} base=${KLING_BASE_URL:-https://api.evolink.ai}
 member() { sed -n "s/.*\"$1\":[ ]*\"\([^\"]*\)\".*/\1/p"; }
 call() { curl -sS --max-time "$deadline" -A kling-sh/1 -w '\n%{http_code}' -H @- "$@" <<HEADERS
 Authorization: Bearer $KLING_API_KEY

@@ -36,6 +36,8 @@ def command(recordings: tuple[Path, ...], report: Path | None, **options: Any) -
         files.write_page(
             [replace(run, target=_title(run, path)) for path, run in zip(recordings, runs, strict=True)], report
         )
+        console.rule()
+        console.print(f"side by side: {report / 'report.html'}", style="dim", highlight=False, soft_wrap=True)
     return _worst(codes)
 
 

@@ -88,7 +88,7 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
         return drawn_stories.judge_aloud(words, adapter, {**given, "report": report}, choice, contract, console)
     chosen_stories = _chosen(every, given["names"], choice, contract)
     recorder = Recorder()
-    name = given["name"] or Path(words[0]).name
+    name = given["name"] or _name(words)
     make, pace = _adapter(words, given, contract)
     about = {"min_poll": pace.min_poll, "deadline": pace.deadline, "features": [given["adapter"]]}
     recorder.add(Note(topic=Topic.RUN, data={"target": name, "mode": CLIENT, "contract": contract.version, **about}))
@@ -98,9 +98,15 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
         def tell(over: Ended) -> None:
             progress.update(bar, advance=1, description=over.story.name)
 
-        run(chosen_stories, contract, recorder, make, pace, impersonate=given["impersonate"], tell=tell)
-    again = _again(words, given)
+        _, pace = run(chosen_stories, contract, recorder, make, pace, impersonate=given["impersonate"], tell=tell)
+    again = _again(words, {**given, "deadline": given["deadline"] or (None if given["min_poll"] else pace.deadline)})
     return finish(judge_history(recorder.events, choice, again, contract), report, console)
+
+
+def _name(words: tuple[str, ...]) -> str:
+    """What a client is called where nobody says it: its program, and the file that this runs."""
+    script = next((Path(word).name for word in words[1:] if Path(word).is_file()), "")
+    return f"{Path(words[0]).name} {script}".strip()
 
 
 def _list(every: dict[str, Story], console: Console) -> int:
@@ -156,7 +162,7 @@ def _adapter(
 
 
 def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str], str]:
-    """A giver of rerun commands: the stories that show one rule."""
+    """A giver of rerun commands: the stories that show one rule, in the time that they had."""
     shown = ("adapter", "min_poll", "deadline", "impersonate")
     options: list[str] = []
     for name in shown:

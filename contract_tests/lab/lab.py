@@ -20,7 +20,7 @@ from contract_tests.lab.elsewhere import FORGED_VIDEO, PLAIN_HTTP, Elsewhere, fr
 from contract_tests.lab.fake import Fake
 from contract_tests.lab.forging import Forger, listens, wait_for
 from contract_tests.lab.journal import Reader
-from contract_tests.lab.pace import PATIENCE, Pace
+from contract_tests.lab.pace import Pace
 from contract_tests.lab.stories import Story, filled
 from contract_tests.lab.surroundings import environment
 from contract_tests.lab.told import Adapter, Order, Told, found_in, small_texts
@@ -149,7 +149,7 @@ class Lab:
         order = Order(
             case=story.name, job=1, base_url=bases[story.base], api_key=case.key, request=request, folder=work,
             out=work / "video.mp4", min_poll=self.pace.for_story(story),
-            deadline=round((self.pace.deadline or PATIENCE) * story.share, 2), grace=GRACE, callback_url=url, callback_port=port,
+            deadline=self.pace.limit_for(story), grace=GRACE, callback_url=url, callback_port=port,
             first_call=lambda: case.seen.first, early=story.first,
         )  # fmt: skip
         return self._dressed(order, beside)

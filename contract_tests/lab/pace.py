@@ -9,7 +9,7 @@ from contract_tests.rules.rulebook import rules
 RULE = "CP-01"
 """The rule about the pause between reads: a story that shows it keeps the whole pause."""
 PATIENCE = 60.0
-"""Seconds that the first stories have, while nobody knows how fast the client is."""
+"""Seconds that a story has while nobody knows how fast the client is."""
 _STARTS, _READS = 4.0, 8.0
 """The deadline where nobody gave one: seconds to start and end, and so many pauses between reads."""
 
@@ -39,6 +39,12 @@ class Pace:
     def for_story(self, story: Story) -> float:
         """Seconds between reads that *story* asks for."""
         return self.min_poll if RULE in story.rules else self.hurried
+
+    def limit_for(self, story: Story) -> float:
+        """Seconds until a client gives up in *story*; where it keeps a pause that others need not keep, it has its time."""
+        whole = not self.told and self.for_story(story) == self.min_poll
+        limit = max(self.deadline or 0.0, PATIENCE) if whole else self.deadline or PATIENCE
+        return round(limit * story.share, 2)
 
     def with_pause(self, pause: float) -> "Pace":
         """The same, with the deadline of a client that waits *pause* between its reads."""

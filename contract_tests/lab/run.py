@@ -35,8 +35,8 @@ def run(
     *,
     impersonate: bool = False,
     tell: Tell = lambda _: None,
-) -> list[Ended]:
-    """Put one client through *stories*, writing everything into *recorder*.
+) -> tuple[list[Ended], Pace]:
+    """Put one client through *stories*, writing everything into *recorder*; answers the cases, and the pace that was found.
 
     make: makes the adapter, given a folder to work in. tell: told of each case that is over.
 
@@ -57,7 +57,7 @@ def run(
             finally:
                 adapter.close()
     _note(recorder, stories, ended, unable)
-    return ended
+    return ended, lab.pace
 
 
 @contextmanager

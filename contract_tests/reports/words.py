@@ -34,7 +34,9 @@ def answered(event: AnyEvent) -> str:
     match event:
         case Exchange():
             told = _told(event.answer.body) if event.answer else ""
-            return f"{status(event) or event.lost or 'lost'}{told}" + (f" ({event.lost})" if told and event.lost else "")
+            return f"{status(event) or event.lost or 'lost'}{told}" + (
+                f" ({event.lost})" if told and event.lost else ""
+            )
         case Callback():
             return str(status(event) or event.ended)
         case Download():

@@ -167,7 +167,7 @@ def test_function_as_client() -> None:
 
     every, recorder = load(shipped()), Recorder()
 
-    ended = run([every["happy"]], shipped(), recorder, lambda _: InProcess(), Pace(0.2, 0.2, 5.0))
+    ended, _ = run([every["happy"]], shipped(), recorder, lambda _: InProcess(), Pace(0.2, 0.2, 5.0))
     outcome = judge_history(recorder.events, Choice(only=frozenset({"CD-11"})), str).outcomes[0]
 
     assert ended[0].called

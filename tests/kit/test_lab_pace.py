@@ -36,7 +36,11 @@ def test_what_nobody_told_is_the_contracts() -> None:
     assert (pace.told, pace.deadline) == (False, None)
     assert told(shipped(), 3.0, None) == Pace(3.0, 3.0, deadline(3.0))
     assert told(shipped(), 3.0, 9.0).deadline == 9.0
-    assert told(shipped(), None, 9.0) == Pace(shipped().min_poll, 0.2, 9.0)
+    short = told(shipped(), None, 9.0)
+    assert short == Pace(shipped().min_poll, 0.2, 9.0)
+    assert (short.limit_for(STORIES["read-500"]), short.limit_for(STORIES["stuck"])) == (9.0, 5.4)
+    assert short.limit_for(STORIES["happy"]) == told(shipped(), None, None).limit_for(STORIES["read-500"]) == 60.0
+    assert told(shipped(), 3.0, 9.0).limit_for(STORIES["happy"]) == 9.0
 
 
 def test_a_pause_is_the_wait_after_a_good_read() -> None:
@@ -162,7 +166,7 @@ class Lab:
     def run_story(self, story: Story, adapter: Any, seen: Seen | None = None, *, final: bool = True) -> Ended:
         """One story: five reads, at the client's pace; one that takes longer than a few seconds shows its reads late."""
         del adapter
-        limit = self.pace.deadline or 60.0
+        limit = self.pace.limit_for(story)
         wait = max(self.pause, self.pace.for_story(story)) if self.hurries else self.pause
         with self.lock:
             self.runs.append((story.name, limit, final))
@@ -213,7 +217,7 @@ def test_a_client_that_hurries_shows_its_pace_at_once() -> None:
 
     assert silent == "the client registered no callback: its command names none"
     assert sorted(over.story.name for over in ended) == sorted(heard) == sorted(NAMES)
-    assert {name: limit for name, limit, _ in lab.runs} == {
+    assert {name: limit / STORIES[name].share for name, limit, _ in lab.runs} == {
         "happy": 60.0, "long": 60.0, "read-500": deadline(0.2), "stuck": deadline(0.2), "create-400": deadline(0.2),
     }  # fmt: skip
     assert all(not final for _, _, final in lab.runs)
