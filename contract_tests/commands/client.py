@@ -45,7 +45,8 @@ _OPTIONS = (
                  help="For clients with the service's addresses built in: HTTPS under its own host names."),
     click.option("--in-process", metavar="MODULE:CALLABLE",
                  help="No command: a Python function, put through drawn stories in this process. A file.py:CALLABLE will do."),
-    click.option("--drawn", type=click.IntRange(1), metavar="N", help="How many stories are drawn. Default: 200."),
+    click.option("--drawn", type=click.IntRange(1), metavar="N",
+                 help="Stories that are drawn, in place of the lab's own: for a command, or with --in-process (there 200 by default)."),
     click.option("--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
                  help="Play a drawn story that was saved."),
 )  # fmt: skip
@@ -64,33 +65,63 @@ def _options(command: Any) -> Any:
 def command(words: tuple[str, ...], report: Path | None, listing: bool, **given: Any) -> int:
     """Judge a client: run COMMAND in every story, against a fake that misbehaves.
 
-    {base_url} {api_key} {image} {prompt} {quality} {duration} {out} {callback_url} {callback_port} {deadline} in COMMAND are
-    filled in; KLING_BASE_URL, KLING_API_KEY, KLING_IMAGE, KLING_OUT and their kin say the same. The client exits 0 when it has the
-    video, 1 to 63 when it failed and said so, 77 when it cannot do the case. It reaches nothing but this machine.
+    {base_url} {api_key} {image} {prompt} {quality} {duration} {out} {callback_url} {callback_port} {deadline} {min_poll} in
+    COMMAND are filled in; KLING_BASE_URL, KLING_API_KEY, KLING_IMAGE, KLING_OUT and their kin say the same. The client exits 0 when
+    it has the video, 1 to 63 when it failed and said so, 77 when it cannot do the case. It reaches nothing but this machine.
     """
     contract, console = shipped(), Console()
-    every = catalogue.load(contract)
     if listing:
-        return _list(every, console)
-    if not words and not given["in_process"]:
-        raise click.UsageError("name the client's command after --")
+        return _list(catalogue.load(contract), console)
+    _check_usage(words, given)
     choice = _for_clients(chosen(**given), contract)
-    if given["in_process"]:
+    if _is_drawn(given):
         from contract_tests.commands import drawn_stories  # Hypothesis is slow to import
 
-        return drawn_stories.judge(given["in_process"], {**given, "report": report}, choice, contract, console)
-    if given["replay"] is not None:
-        from contract_tests.commands import drawn_stories
-
-        if given["adapter"] != "command":
-            raise SetupError("--replay plays to a command, or to the function of --in-process")
+        if given["in_process"]:
+            return drawn_stories.judge(given["in_process"], {**given, "report": report}, choice, contract, console)
         adapter = CommandAdapter(words, contract)
         return drawn_stories.judge_aloud(words, adapter, {**given, "report": report}, choice, contract, console)
-    chosen_stories = _chosen(every, given["names"], choice, contract)
     recorder = Recorder()
-    name = given["name"] or _name(words)
+    pace = _put_through(words, given, choice, contract, recorder, console)
+    again = _again(words, {**given, "deadline": given["deadline"] or (None if given["min_poll"] else pace.deadline)})
+    return finish(judge_history(recorder.events, choice, again, contract), report, console)
+
+
+def _is_drawn(given: dict[str, Any]) -> bool:
+    """Whether the stories are not the lab's own."""
+    return given["in_process"] is not None or given["replay"] is not None or given["drawn"] is not None
+
+
+def _check_usage(words: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Refuse options that would be of no effect.
+
+    Raises:
+        UsageError: two of them exclude each other, or there is no client.
+    """
+    if not words and not given["in_process"]:
+        raise click.UsageError("name the client's command after --")
+    if words and given["in_process"]:
+        raise click.UsageError("--in-process names a function, so there is no command")
+    if given["drawn"] is not None and given["replay"] is not None:
+        raise click.UsageError("--replay plays one story, so none is drawn")
+    own = {
+        "--story": given["names"],
+        "--impersonate": given["impersonate"],
+        "--adapter jsonl": given["adapter"] == "jsonl",
+    }
+    unfit = next((option for option, value in own.items() if value), "")
+    if unfit and _is_drawn(given):
+        raise click.UsageError(f"{unfit} goes with the lab's own stories, not with --in-process, --drawn or --replay")
+
+
+def _put_through(
+    words: tuple[str, ...], given: dict[str, Any], choice: Choice, contract: Contract, recorder: Recorder, console: Console
+) -> Pace:  # fmt: skip
+    """Put the client through the lab's stories; answers the pace that was found."""
+    chosen_stories = _chosen(catalogue.load(contract), given["names"], choice, contract)
     make, pace = _adapter(words, given, contract)
     about = {"min_poll": pace.min_poll, "deadline": pace.deadline, "features": [given["adapter"]]}
+    name = given["name"] or _name(words)
     recorder.add(Note(topic=Topic.RUN, data={"target": name, "mode": CLIENT, "contract": contract.version, **about}))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("stories", total=len(chosen_stories))
@@ -98,9 +129,7 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
         def tell(over: Ended) -> None:
             progress.update(bar, advance=1, description=over.story.name)
 
-        _, pace = run(chosen_stories, contract, recorder, make, pace, impersonate=given["impersonate"], tell=tell)
-    again = _again(words, {**given, "deadline": given["deadline"] or (None if given["min_poll"] else pace.deadline)})
-    return finish(judge_history(recorder.events, choice, again, contract), report, console)
+        return run(chosen_stories, contract, recorder, make, pace, impersonate=given["impersonate"], tell=tell)[1]
 
 
 def _name(words: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""`kling-contract client --in-process`: drawn stories for a Python client, and `--replay` of one that failed."""
+"""`kling-contract client --in-process`, `--drawn` and `--replay`: drawn stories, for a Python function or for any command."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,20 +8,23 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 
 from contract_tests.contract import Contract
 from contract_tests.judging import finish, judge_history
-from contract_tests.lab import behaviour
+from contract_tests.lab import behaviour, crowd
 from contract_tests.lab.adapters import aloud
-from contract_tests.lab.adapters.inprocess import load, play
+from contract_tests.lab.adapters.inprocess import Played, load, play
 from contract_tests.lab.drawn import Drawn, replay, search
-from contract_tests.lab.pace import deadline
+from contract_tests.lab.pace import deadline, told
 from contract_tests.lab.told import Adapter
 from contract_tests.rules.rulebook import rules
 from contract_tests.verdicts import Choice, book_of
 
 STORIES = 200
 """How many are drawn, unless the user says."""
+_LIMIT = 15.0
+"""Seconds that a command is given at least: a drawn story may have it wait for several errors one after the other."""
 
 
 def judge(name: str, given: dict[str, Any], choice: Choice, contract: Contract, console: Console) -> int:
@@ -35,35 +38,44 @@ def judge(name: str, given: dict[str, Any], choice: Choice, contract: Contract, 
     if given["replay"] is not None:
         story = behaviour.read(given["replay"])
         return again.told(replay(story, contract, lambda one: play(client, one, contract)), given["replay"])
-    only = frozenset(rule.id for rule in book_of(contract, choice) if rule.for_clients)
     seed = given["seed"] or 0
-    drawn = search(client, contract, stories=given["drawn"] or STORIES, seed=seed, only=only)
-    if drawn.failure is None:
-        console.print(f"{drawn.stories} drawn stories (seed {seed}): nothing is wrong", highlight=False)
-        return 0
-    path = _saved(drawn.failure.model_copy(update={"client": name}), given["report"])
-    console.print(
-        f"story {drawn.stories} of seed {seed} fails; the smallest that does, saved as {path}:\n", highlight=False
-    )
-    return again.told(drawn, path)
+    drawn = search(client, contract, stories=given["drawn"] or STORIES, seed=seed, only=_counting(choice, contract))
+    return again.found(drawn, seed, name)
+
+
+def _counting(choice: Choice, contract: Contract) -> frozenset[str]:
+    """The rules for clients that the user wants judged."""
+    return frozenset(rule.id for rule in book_of(contract, choice) if rule.for_clients)
 
 
 def judge_aloud(
     words: Sequence[str], adapter: Adapter, given: dict[str, Any], choice: Choice, contract: Contract, console: Console
 ) -> int:
-    """Play the story of `--replay` to a command, in real time; answers the exit code.
+    """Play the story of `--replay`, or `--drawn` ones, to a command in real time; answers the exit code.
 
     Raises:
         SetupError: there is no such file, or the command cannot be started.
     """
-    pause = given["min_poll"] or contract.min_poll
-    limit = given["deadline"] or deadline(pause)
-    story = behaviour.read(given["replay"])
-    again = _Again(["--min-poll", f"{pause:g}"], ["--", *words], choice, contract, console, given["report"])
-    return again.told(
-        replay(story, contract, lambda one: aloud.play(adapter, one, contract, min_poll=pause, deadline=limit)),
-        given["replay"],
-    )
+    pause = told(contract, given["min_poll"], None).hurried
+    limit = given["deadline"] or max(_LIMIT, deadline(pause))
+
+    def play_it(one: behaviour.Behaviour) -> Played:
+        return aloud.play(adapter, one, contract, min_poll=pause, deadline=limit)
+
+    options = ["--min-poll", f"{given['min_poll']:g}"] if given["min_poll"] else []
+    again = _Again(options, ["--", *words], choice, contract, console, given["report"])
+    if given["replay"] is not None:
+        drawn = replay(behaviour.read(given["replay"]), contract, play_it)
+        crowd.check_that_it_calls([drawn.events])
+        return again.told(drawn, given["replay"])
+    seed, stories = given["seed"] or 0, given["drawn"]
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("drawn stories", total=stories)
+        drawn = crowd.search(
+            play_it, contract, stories=stories, seed=seed, only=_counting(choice, contract),
+            tell=lambda: progress.advance(bar),
+        )  # fmt: skip
+    return again.found(drawn, seed, shlex.join(words))
 
 
 def _saved(failure: behaviour.Behaviour, folder: Path | None) -> Path:
@@ -85,6 +97,15 @@ class _Again:
     contract: Contract
     console: Console
     report: Path | None
+
+    def found(self, drawn: Drawn, seed: int, client: str) -> int:
+        """Tell what drawing with *seed* came to, and save the story that fails; answers the exit code."""
+        if drawn.failure is None:
+            self.console.print(f"{drawn.stories} drawn stories (seed {seed}): nothing is wrong", highlight=False)
+            return 0
+        path = _saved(drawn.failure.model_copy(update={"client": client}), self.report)
+        self._say(f"story {drawn.stories} of seed {seed} fails; the smallest that does, saved as {path}:\n")
+        return self.told(drawn, path)
 
     def told(self, drawn: Drawn, path: Path) -> int:
         """Print the story, what is wrong with it, and the command that plays it; answers the exit code."""

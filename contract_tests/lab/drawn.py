@@ -6,6 +6,7 @@ A failure is shrunk to the smallest story that still shows the same broken rule,
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import hypothesis
 from hypothesis import strategies as st
@@ -20,7 +21,6 @@ from contract_tests.rules.judging import Judgement
 from contract_tests.rules.registry import judge_all
 from contract_tests.rules.rulebook import Level, Rule, rules
 
-MOST_EVENTS = 8
 _GENERAL = ("CD-01", "CP-08", "CP-12")
 """Rules about the end of any story: what says more of the cause is named before them."""
 _STATUSES = (500, 502, 503, 504)
@@ -45,38 +45,53 @@ class Drawn:
     events: tuple[AnyEvent, ...] = ()
 
 
-def behaviours(contract: Contract) -> st.SearchStrategy[Behaviour]:
-    """Everything that the contract lets a server do to one request, as a list of events."""
-    event = st.one_of(*_reads(contract), *_creates(), *_links(), *_callbacks())
-    return st.lists(event, max_size=MOST_EVENTS).map(lambda events: Behaviour(events=tuple(events)))
+def behaviours(contract: Contract, *, aloud: bool = False) -> st.SearchStrategy[Behaviour]:
+    """Everything that the contract lets a server do to one request, as a list of events.
+
+    aloud: only what can be waited for in real seconds: a read is not met with silence, for nobody has told the client how long
+    to bear it, and no wait that the server asks for is long.
+    """
+    longest = 1 if aloud else 20
+    silence = [] if aloud else [_one("read", "silence")]
+    places: tuple[st.SearchStrategy[list[Event]], ...] = (
+        st.just([]) | _some(_creates(longest), 2),  # what goes wrong at a create hides all that could come after it
+        _some([*_reads(contract, longest), *silence], 5),
+        _some(_links(), 2),
+        _some(_callbacks(), 2),
+    )
+    return st.tuples(*places).map(lambda lists: Behaviour(events=tuple(chain.from_iterable(lists))))
 
 
 Draws = list[st.SearchStrategy[Event]]
+
+
+def _some(draws: Draws, most: int) -> st.SearchStrategy[list[Event]]:
+    return st.lists(st.one_of(*draws), max_size=most)
 
 
 def _one(place: str, deed: str, **more: st.SearchStrategy[object]) -> st.SearchStrategy[Event]:
     return st.builds(Event, at=st.just(place), does=st.just(deed), **more)
 
 
-def _reads(contract: Contract) -> Draws:
+def _reads(contract: Contract, longest: int) -> Draws:
     """What a read may meet; each deed is as likely as any other."""
     deeds = (
-        "pending", "unknown-status", "bare", "extra", "cut", "silence", "not-json", "not-found", "revoke", "stall",
+        "pending", "unknown-status", "bare", "extra", "cut", "not-json", "not-found", "revoke", "stall",
     )  # fmt: skip
     return [
         _one("read", "processing", progress=st.integers(0, 99)),
         *(_one("read", deed) for deed in deeds),
         _one("read", "fail", code=st.sampled_from(contract.task_errors)),
         _one("read", "fail-server", status=st.sampled_from(_STATUSES)),
-        _limits("read"),
+        _limits("read", longest),
     ]
 
 
-def _limits(place: str) -> st.SearchStrategy[Event]:
-    return _one(place, "limit", wait=st.integers(1, 20), form=st.sampled_from(("seconds", "date")))
+def _limits(place: str, longest: int) -> st.SearchStrategy[Event]:
+    return _one(place, "limit", wait=st.integers(1, longest), form=st.sampled_from(("seconds", "date")))
 
 
-def _creates() -> Draws:
+def _creates(longest: int) -> Draws:
     either = st.booleans()
     return [
         *(_one("create", deed) for deed in ("bare", "extra")),
@@ -84,7 +99,7 @@ def _creates() -> Draws:
         _one("create", "not-json", accepted=st.just(True)),
         _one("create", "fail-server", status=st.sampled_from(_STATUSES), accepted=either),
         _one("create", "refuse", status=st.sampled_from((400, 401, 402, 403, 404))),
-        _limits("create"),
+        _limits("create", longest),
     ]
 
 
@@ -138,8 +153,7 @@ def search(
 
     only: the rules that count; all MUST and SHOULD rules for clients, if none are named. One seed draws the same stories.
     """
-    book = [rule for rule in rules(contract).values() if rule.for_clients and rule.level is not Level.MAY]
-    one = _Search(client, contract, [rule for rule in book if not only or rule.id in only])
+    one = _Search(client, contract, book_for(contract, only))
 
     @hypothesis.seed(seed)
     @bounds(stories, report_multiple_bugs=False, print_blob=False)
@@ -152,18 +166,24 @@ def search(
     if one.smallest is None:
         return Drawn(one.played)
     failure = one.smallest.model_copy(update={"rule": one.rule})
-    return Drawn(one.played, failure, _first(one.rule, one.breaches), one.events)
+    return Drawn(one.played, failure, first(one.rule, one.breaches), one.events)
 
 
-def _first(rule: str, found: Sequence[Breach]) -> tuple[Breach, ...]:
+def book_for(contract: Contract, only: frozenset[str] = frozenset()) -> list[Rule]:
+    """The rules that count in drawn stories: those for clients that weigh something, of *only* where any are named."""
+    book = [rule for rule in rules(contract).values() if rule.for_clients and rule.level is not Level.MAY]
+    return [rule for rule in book if not only or rule.id in only]
+
+
+def first(rule: str, found: Sequence[Breach]) -> tuple[Breach, ...]:
+    """*found*, the breach of *rule* before the others."""
     return tuple(sorted(found, key=lambda breach: breach.rule != rule))
 
 
 def replay(behaviour: Behaviour, contract: Contract, play_it: Callable[[Behaviour], Played]) -> Drawn:
     """Play one story once more, the way *play_it* does."""
-    book = [rule for rule in rules(contract).values() if rule.for_clients and rule.level is not Level.MAY]
     played = play_it(behaviour)
-    found = _first(behaviour.rule, breaches(played, contract, book))
+    found = first(behaviour.rule, breaches(played, contract, book_for(contract)))
     return Drawn(1, behaviour if found else None, found, played.events)
 
 

@@ -7,7 +7,7 @@ from contract_tests.rules.cases import Case, about, cases, crashed, ending, got,
 from contract_tests.rules.judging import Check, check, judge
 from contract_tests.rules.rulebook import Rule
 from contract_tests.rules.waiting import asked_until, by_task, early, floor, gaps, is_date, middle, unhurried
-from contract_tests.view import Call, View, links_of
+from contract_tests.view import Call, View, is_task, links_of
 
 
 def as_right(view: View, rule: Rule) -> Iterator[Check]:
@@ -110,7 +110,7 @@ def _in_a_row(case: Case, failed: list[Call]) -> list[Call]:
     well = True
     for poll in case.polls:
         row = [*row, poll] if poll in failed and (row or well) else []
-        well = got(poll) == 200
+        well = got(poll) == 200 and is_task(poll.got)
         longest = row if len(row) > len(longest) else longest
     return [*longest, *case.after(longest[-1].event, case.polls)[:1]] if longest else []
 

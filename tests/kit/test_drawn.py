@@ -1,8 +1,11 @@
 """Drawn stories: what is found is made small, saved and played again; careful clients pass them all, quickly."""
 
+import shlex
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -10,12 +13,14 @@ from click.testing import CliRunner
 
 from contract_tests.commands.client import command
 from contract_tests.contract import shipped
+from contract_tests.lab import crowd
 from contract_tests.lab.adapters.inprocess import load, play
-from contract_tests.lab.behaviour import read
-from contract_tests.lab.drawn import replay, search
+from contract_tests.lab.behaviour import Behaviour, Event, read
+from contract_tests.lab.drawn import Drawn, book_for, replay, search
 from contract_tests.mutants.client.inprocess import correct, with_switch
 from contract_tests.mutants.clients import ClientMutant
 from contract_tests.mutants.clients import command as words_of
+from contract_tests.verdicts import SetupError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "in_process_client.py"
 PLANTED = {
@@ -38,6 +43,11 @@ def run(*arguments: str) -> tuple[int, str]:
     if isinstance(result.exception, Exception) and not isinstance(result.exception, click.ClickException):
         raise result.exception
     return int(result.return_value or 0), result.output
+
+
+def run_raising(*arguments: str) -> None:
+    """The same, for what is refused."""
+    command.main(list(arguments), standalone_mode=False)
 
 
 def test_reference_client_passes_two_hundred() -> None:
@@ -118,6 +128,131 @@ def test_command_says_when_nothing_is_wrong() -> None:
     said = run("--in-process", "contract_tests.mutants.client.inprocess:correct", "--drawn", "20", "--seed", "3")
 
     assert said == (0, "20 drawn stories (seed 3): nothing is wrong\n")
+
+
+@pytest.mark.parametrize(
+    "switch", ["knows-no-dates", "repeats-a-lost-create", "dies-of-a-5xx", "acts-on-every-callback"]
+)
+def test_a_crowd_finds_what_one_after_the_other_finds(switch: str) -> None:
+    """
+    Stories side by side find a planted bug, make it as small as it gets, and give what shows it; a careful client passes.
+    """
+    broken, over = with_switch(switch), list[int]()
+    play_it = partial(play, contract=shipped(), min_poll=0.2, deadline=30.0)
+    found = crowd.search(partial(play_it, broken), shipped(), stories=80, tell=lambda: over.append(1), at_once=1)
+    fine = crowd.search(partial(play_it, correct), shipped(), stories=40, at_once=1)
+
+    assert found.failure is not None
+    assert len(found.failure.events) <= 2
+    assert found.breaches[0].rule == found.failure.rule
+    assert found.breaches == replay(found.failure, shipped(), partial(play_it, broken)).breaches
+    assert fine == Drawn(40)
+    assert len(over) == 80
+
+
+def test_a_crowd_draws_by_seed() -> None:
+    """
+    One seed draws the same stories, none twice, another one others; none has a silent read or a long wait.
+    """
+    first, second = crowd.drawn(shipped(), 30, 1), crowd.drawn(shipped(), 30, 2)
+
+    assert first == crowd.drawn(shipped(), 30, 1) != second
+    assert len(set(first)) == 30
+    events = [event for story in (*first, *second) for event in story.events]
+    assert {event.wait for event in events if event.does == "limit"} == {1}
+    assert not [event for event in events if (event.at, event.does) == ("read", "silence")]
+
+
+def test_a_failure_that_does_not_come_again_is_none() -> None:
+    """
+    A story that fails once and then no more says something of the machine, not of the client.
+    """
+    late = iter([with_switch("dies-of-a-5xx")] * 5)
+    found = crowd.search(lambda one: play(next(late, correct), one, shipped()), shipped(), stories=5, at_once=1)
+
+    assert found == Drawn(5)
+
+
+def test_a_pair_of_events_is_kept() -> None:
+    """
+    Where no event alone does it, events are left out one at a time.
+    """
+
+    def twice_unlucky(around: Any) -> Any:
+        """Gives up at the second trouble."""
+        troubles, send = [0], around.send
+
+        def watched(*call: Any, **more: Any) -> Any:
+            answer = send(*call, **more)
+            troubles[0] += answer.status == 503
+            if troubles[0] > 1:
+                raise RuntimeError("too much")
+            return answer
+
+        around.send = watched
+        return correct(around)
+
+    failing = Event(at="read", does="fail-server", status=503)
+    story = Behaviour(events=(Event(at="read", does="pending"), failing, Event(at="read", does="extra"), failing))
+    lot = crowd._Crowd(lambda one: play(twice_unlucky, one, shipped()), shipped(), book_for(shipped()), 1)
+    (shown,) = lot.play([story])
+
+    smallest, again = lot.smallest(story, shown, "CP-05")
+
+    assert smallest.events == (failing, failing)
+    assert "CP-05" in {breach.rule for breach in again.breaches}
+
+
+@pytest.mark.e2e
+def test_drawn_stories_for_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Any command is put through drawn stories: a planted bug is made small, saved, and found again by the printed command.
+    """
+    monkeypatch.chdir(tmp_path)
+    words = words_of(ClientMutant("", "ignores-retry-after", ""), shipped())
+    options = ("--min-poll", "0.2", "--drawn", "30", "--seed", "3", "--only", "CP-03,CP-04")
+
+    code, said = run(*options, "--", *words)
+    again = shlex.split(said.partition("again: kling-contract client ")[2])
+
+    assert code == 1, said
+    assert len(read(tmp_path / "drawn-CP-03.yaml").events) <= 2
+    assert again[:4] == ["--min-poll", "0.2", "--replay", "drawn-CP-03.yaml"]
+    assert run(*again)[0] == 1
+    assert run("--drawn", "3", "--", *words_of(ClientMutant("", "", ""), shipped()))[0] == 0
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("how", [("--drawn", "2"), ("--replay", "story.yaml")])
+def test_a_command_that_calls_nobody_is_no_client(
+    how: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Nothing is wrong with what never happened, so that is said instead.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "story.yaml").write_text("events: []\n")
+
+    with pytest.raises(SetupError, match="never called the lab: exit code 3, last line: I am broken"):
+        run(*how, "--", sys.executable, "-c", "import sys; print('I am broken'); sys.exit(3)")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--drawn", "2", "--story", "happy", "--", "true"), "--story goes with the lab's own stories"),
+        (("--in-process", "a:b", "--impersonate"), "--impersonate goes with the lab's own stories"),
+        (("--drawn", "2", "--adapter", "jsonl", "--", "true"), "--adapter jsonl goes with the lab's own stories"),
+        (("--drawn", "2", "--replay", "x.yaml", "--", "true"), "--replay plays one story"),
+        (("--in-process", "a:b", "--", "true"), "--in-process names a function"),
+    ],
+)
+def test_options_of_no_effect_are_refused(words: tuple[str, ...], said: str) -> None:
+    """
+    An option that would do nothing is an error, not a surprise.
+    """
+    with pytest.raises(click.UsageError, match=said):
+        run_raising(*words)
 
 
 @pytest.mark.e2e

@@ -488,3 +488,18 @@ def test_a_callback_may_hurry_a_read(rule: str) -> None:
 
     assert (bool(patient.looked), bool(patient.findings)) == (True, False)
     assert hasty.findings
+
+
+def test_waits_grow_from_the_first_trouble() -> None:
+    """
+    A row of failed reads that other trouble led up to says nothing of waits: they may be as long as they get already.
+    """
+
+    def story(*before: Any) -> Scene:
+        scene = Scene("CP-05").create()
+        for body in before:
+            scene.poll(body=body)
+        return scene.poll(status=500, after=4.0).poll(status=500, after=8.0).poll("completed", after=8.0).done()
+
+    assert judged("CP-05", story().recorder.events).findings
+    assert not judged("CP-05", story(b"<html>").recorder.events).findings

@@ -20,6 +20,7 @@ from contract_tests.wire import Limits, Wire
 
 _GRACE = 4.0
 _TICK = 0.05
+_IDLE = 0.4
 _MOST = 1 << 20
 
 
@@ -30,6 +31,8 @@ class _Stage:
         self.server, self.recorder, self._receiver = server, recorder, receiver
         self.events: list[AnyEvent] = []
         self.over = threading.Event()
+        self.called = threading.Event()
+        self.first_call: float | None = None
         self.origin = ""
         self._wire, self._lock = Wire(), threading.Lock()
 
@@ -37,6 +40,8 @@ class _Stage:
         """What the story has for a request; early callbacks go out before."""
         recorder = self.recorder
         began = {"mono": recorder.mono(), "at": recorder.clock().at}
+        self.first_call = self.first_call or began["at"]
+        self.called.set()
         with self._lock:
             served = self.server.answer(handler.command, url, sent, body, recorder.clock().at)
             early = self.server.due(early=True)
@@ -133,11 +138,12 @@ def play(adapter: Adapter, behaviour: Behaviour, contract: Contract, *, min_poll
         stack.callback(server.shutdown)
         stack.callback(stage.over.set)
         beside = stack.enter_context(Elsewhere(recorder, stage.events.append, CASE))
-        for work in (lambda: server.serve_forever(poll_interval=_TICK), stage.courier):
+        for work in (lambda: server.serve_forever(poll_interval=_IDLE), stage.courier):
             threading.Thread(target=work, daemon=True).start()
         plain = Order(
             case=CASE, job=1, base_url=stage.origin, api_key=KEY, request={"image_start": IMAGE}, folder=folder,
             out=folder / "video.mp4", min_poll=min_poll, deadline=deadline, grace=_GRACE, callback_url=HOOK, callback_port=port,
+            first_call=lambda: stage.first_call, up=stage.called,
         )  # fmt: skip
         proxy = beside.origin.partition("://")[2]
         order = replace(plain, environment=environment(plain, control_url="", proxy=proxy, variables={}))
