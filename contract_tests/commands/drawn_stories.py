@@ -1,6 +1,7 @@
 """`kling-contract client --in-process`, `--drawn` and `--replay`: drawn stories, for a Python function or for any command."""
 
 import shlex
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,24 +59,33 @@ def judge_aloud(
     """
     pause = told(contract, given["min_poll"], None).hurried
     limit = given["deadline"] or max(_LIMIT, deadline(pause))
+    stop = threading.Event()
 
     def play_it(one: behaviour.Behaviour) -> Played:
-        return aloud.play(adapter, one, contract, min_poll=pause, deadline=limit)
+        return aloud.play(adapter, one, contract, stop, min_poll=pause, deadline=limit)
 
     options = ["--min-poll", f"{given['min_poll']:g}"] if given["min_poll"] else []
     again = _Again(options, ["--", *words], choice, contract, console, given["report"])
-    if given["replay"] is not None:
-        drawn = replay(behaviour.read(given["replay"]), contract, play_it)
-        crowd.check_that_it_calls([drawn.events])
-        return again.told(drawn, given["replay"])
-    seed, stories = given["seed"] or 0, given["drawn"]
+    try:
+        if given["replay"] is not None:
+            drawn = replay(behaviour.read(given["replay"]), contract, play_it)
+            crowd.check_that_it_calls([drawn.events])
+            return again.told(drawn, given["replay"])
+        drawn = _drawn(play_it, given, choice, contract, console)
+        return again.found(drawn, given["seed"] or 0, shlex.join(words))
+    except BaseException:
+        stop.set()
+        raise
+
+
+def _drawn(play_it: crowd.Play, given: dict[str, Any], choice: Choice, contract: Contract, console: Console) -> Drawn:
+    """Draw stories, with a bar on a terminal."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("drawn stories", total=stories)
-        drawn = crowd.search(
-            play_it, contract, stories=stories, seed=seed, only=_counting(choice, contract),
+        bar = progress.add_task("drawn stories", total=given["drawn"])
+        return crowd.search(
+            play_it, contract, stories=given["drawn"], seed=given["seed"] or 0, only=_counting(choice, contract),
             tell=lambda: progress.advance(bar),
         )  # fmt: skip
-    return again.found(drawn, seed, shlex.join(words))
 
 
 def _saved(failure: behaviour.Behaviour, folder: Path | None) -> Path:

@@ -107,8 +107,11 @@ class _Crowd:
             tell()
             return _Shown(played, breaches(played, self.contract, self.book))
 
-        with ThreadPoolExecutor(self.at_once) as pool:
+        pool = ThreadPoolExecutor(self.at_once)
+        try:
             return list(pool.map(one, stories))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # whoever is interrupted stops those that still run
 
     def smallest(self, story: Behaviour, shown: _Shown, rule: str) -> tuple[Behaviour, _Shown]:
         """The smallest part of *story* that still breaks *rule*: no event, or one, if that does; else ever one less."""

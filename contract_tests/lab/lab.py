@@ -99,6 +99,8 @@ class Lab:
         self._reader = Reader(recorder, origin=fake.origin, links=fake.link_origin, began=began)
         self._accounts: set[str] = set()
         self._gathering = threading.Lock()
+        self._stops: list[threading.Event] = []
+        self._aborted = False
 
     def run_story(self, story: Story, adapter: Adapter, seen: Seen | None = None, *, final: bool = True) -> Ended:
         """Put the client of *adapter* through *story*; the events are in the recorder when it returns.
@@ -124,6 +126,12 @@ class Lab:
             if hidden is not None:
                 case.keep(self._touched(case, hidden))
         return self._close(case, final=final)
+
+    def abort(self) -> None:
+        """Have every client stopped at once, and none started any more."""
+        self._aborted = True
+        for stop in self._stops:
+            stop.set()
 
     def strays(self) -> list[AnyEvent]:
         """Write down the calls that no case's key was sent with, and answer them; once, at the end."""
@@ -155,6 +163,9 @@ class Lab:
         return self._dressed(order, beside)
 
     def _dressed(self, order: Order, beside: Elsewhere) -> Order:
+        self._stops.append(order.stop)
+        if self._aborted:
+            order.stop.set()
         proxy = beside.origin.partition("://")[2]
         variables = self.fake.variables
         control = f"{self.fake.origin}/__mock"

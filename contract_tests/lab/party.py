@@ -58,6 +58,8 @@ class Party:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._lab.abort()
         self._pool.shutdown(cancel_futures=error is not None)
 
     def start(self, stories: Iterable[Story]) -> None:
@@ -143,7 +145,8 @@ class Party:
                 raise SetupError(never_called(over))
             hooked = over.hooked
         else:
-            hooked = any((create["request"]["body"] or {}).get("callback_url") for create in canary.seen.creates)
+            bodies = [create["request"]["body"] for create in canary.seen.creates]
+            hooked = any(isinstance(body, dict) and body.get("callback_url") for body in bodies)
         return "" if hooked else "the client registered no callback: its command names none"
 
 

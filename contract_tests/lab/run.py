@@ -54,6 +54,9 @@ def run(
                 with _noise(recorder):
                     ended, unable = _all(stories, lab, adapter, tell, impersonate=impersonate)
                 lab.strays()
+            except BaseException:
+                lab.abort()
+                raise
             finally:
                 adapter.close()
     _note(recorder, stories, ended, unable)

@@ -80,8 +80,6 @@ class Watch:
     ) -> None:
         self._over.set()
         self._thread.join()
-        with self._news:
-            self._news.notify_all()
 
     def follow(self, key: str, seen: Seen) -> None:
         """Have *seen* told of the calls of *key*."""
@@ -98,6 +96,9 @@ class Watch:
         with suppress(ControlFailed):
             while not self._over.wait(_TICK):
                 self._read()
+        self._over.set()
+        with self._news:
+            self._news.notify_all()
 
     def _read(self) -> None:
         """Take in what is new."""

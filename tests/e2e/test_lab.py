@@ -1,7 +1,10 @@
 """The lab with real processes: a fake, the reference client, an adapter over JSON lines, and clients that misbehave."""
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +134,38 @@ def test_unusable_command_is_one_line(lab: Lab, words: tuple[str, ...], said: st
     assert code == 2
     assert said in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("options", [("--min-poll", "0.2", "--deadline", "60"), ("--drawn", "10")])
+def test_interrupted_by_hand(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """
+    Ctrl-C ends the kit at once, with its clients, whatever time they still have.
+    """
+    note = tmp_path / "pids"
+    code = f"import os, time; open({str(note)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(100)"
+    words = [sys.executable, "-c", "from contract_tests.cli import main; main()", "client", *options, "--"]
+    kit = subprocess.Popen(
+        [*words, sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path
+    )
+    for _ in range(300):
+        if kit.poll() is not None or note.is_file():
+            break
+        threading.Event().wait(0.1)
+
+    kit.send_signal(signal.SIGINT)
+    said, _ = kit.communicate(timeout=20)
+
+    assert (kit.returncode, said.strip()) == (2, "kling-contract: stopped by hand")
+    assert not [pid for pid in note.read_text().split() if lives(int(pid))]
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class InProcess:

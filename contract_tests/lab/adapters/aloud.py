@@ -122,8 +122,10 @@ class _Server(ThreadingHTTPServer):
         """A client that goes away is no news."""
 
 
-def play(adapter: Adapter, behaviour: Behaviour, contract: Contract, *, min_poll: float, deadline: float) -> Played:
-    """Put the client of *adapter* through *behaviour*; it takes as long as the client takes.
+def play(
+    adapter: Adapter, behaviour: Behaviour, contract: Contract, stop: threading.Event, *, min_poll: float, deadline: float
+) -> Played:  # fmt: skip
+    """Put the client of *adapter* through *behaviour*; it takes as long as the client takes, or until *stop* is set.
 
     Raises:
         SetupError: the client cannot be started.
@@ -143,7 +145,7 @@ def play(adapter: Adapter, behaviour: Behaviour, contract: Contract, *, min_poll
         plain = Order(
             case=CASE, job=1, base_url=stage.origin, api_key=KEY, request={"image_start": IMAGE}, folder=folder,
             out=folder / "video.mp4", min_poll=min_poll, deadline=deadline, grace=_GRACE, callback_url=HOOK, callback_port=port,
-            first_call=lambda: stage.first_call, up=stage.called,
+            first_call=lambda: stage.first_call, up=stage.called, stop=stop,
         )  # fmt: skip
         proxy = beside.origin.partition("://")[2]
         order = replace(plain, environment=environment(plain, control_url="", proxy=proxy, variables={}))

@@ -65,6 +65,9 @@ class CommandAdapter:
         environment = {**order.environment, "KLING_RESULT": str(result), **dict([mark.split("=", 1)])}
         needles = spellings(order.api_key)
         STARTS.take(order)
+        if order.stop.is_set():
+            order.up.set()
+            return Told(job=order.job, ended="on purpose")
         began = wall().at
         try:
             ran = process.run(
