@@ -1,7 +1,7 @@
 """`kling-contract client -- COMMAND`: put a client through the lab's stories, judge what it did."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from contract_tests.lab.adapters.command import CommandAdapter
 from contract_tests.lab.adapters.jsonl import JsonlAdapter
 from contract_tests.lab.lab import Ended
 from contract_tests.lab.pace import Pace, told
-from contract_tests.lab.run import run
+from contract_tests.lab.run import MakeAdapter, run
 from contract_tests.lab.stories import Story
-from contract_tests.lab.surroundings import bare
 from contract_tests.lab.told import Adapter
 from contract_tests.labels import Topic
 from contract_tests.options import chosen, common, variable
@@ -175,17 +174,15 @@ def _chosen(every: dict[str, Story], names: tuple[str, ...], choice: Choice, con
     return catalogue.serving(every.values(), wanted)
 
 
-def _adapter(
-    words: tuple[str, ...], given: dict[str, Any], contract: Contract
-) -> tuple[Callable[[Path], Adapter], Pace]:
+def _adapter(words: tuple[str, ...], given: dict[str, Any], contract: Contract) -> tuple[MakeAdapter, Pace]:
     """How the adapter is made, and the pace that the user told."""
     pace = told(contract, given["min_poll"], given["deadline"])
     if given["adapter"] == "command":
         adapter = CommandAdapter(words, contract)
-        return (lambda _folder: adapter), pace
+        return (lambda _folder, _environment: adapter), pace
 
-    def make(folder: Path) -> Adapter:
-        return JsonlAdapter(words, folder, bare(folder), kit=version("klingkit"))
+    def make(folder: Path, environment: Mapping[str, str]) -> Adapter:
+        return JsonlAdapter(words, folder, environment, kit=version("klingkit"))
 
     return make, pace
 

@@ -265,7 +265,8 @@ class Lab:
             place = _origin(order.listening[0]) if order.listening else own
             return place if listens(place) else ""
 
-        if self._is_told(order, over):
+        wait_for(lambda: order.heard.is_set() or (case.story.forge and listens(own)), over)
+        if order.listening:
             control.relays({_origin(order.callback_url): _origin(order.listening[0])})
         tasks: Any = wait_for(lambda: self._tasks(case), over) if case.story.forge else None
         origin = wait_for(target, over) if tasks else None
@@ -278,11 +279,6 @@ class Lab:
                  "created": int(tasks[0].get("created") or 0)}  # fmt: skip
         for event in forger.send(case.story.forge, origin, shown, beside.origin + FORGED_VIDEO):
             case.keep(event)
-
-    @staticmethod
-    def _is_told(order: Order, over: threading.Event) -> bool:
-        """Wait for the client's word on where it listens, where it is one that says it."""
-        return order.speaks and bool(wait_for(order.heard.is_set, over))
 
     def _close(self, case: Case, *, final: bool) -> Ended:
         """Gather what the server saw and what was left, and write it all down in order."""

@@ -14,6 +14,7 @@ from contract_tests.lab.lab import Ended, Lab
 from contract_tests.lab.pace import Pace, told
 from contract_tests.lab.party import Party, Tell, never_called, turn
 from contract_tests.lab.stories import Story
+from contract_tests.lab.surroundings import lasting
 from contract_tests.lab.told import Adapter
 from contract_tests.labels import Topic
 from contract_tests.verdicts import SetupError
@@ -23,7 +24,8 @@ NEED_A_WORD = ("CM-07", "CQ-06")
 _WAIT = 0.02
 _IMPERSONATED = "a client with built-in addresses cannot be led to another base URL"
 
-MakeAdapter = Callable[[Path], Adapter]
+MakeAdapter = Callable[[Path, Mapping[str, str]], Adapter]
+"""Makes an adapter, given a folder to work in and the environment of a program that is there for all cases."""
 
 
 def run(
@@ -38,7 +40,7 @@ def run(
 ) -> tuple[list[Ended], Pace]:
     """Put one client through *stories*, writing everything into *recorder*; answers the cases, and the pace that was found.
 
-    make: makes the adapter, given a folder to work in. tell: told of each case that is over.
+    tell: told of each case that is over.
 
     Raises:
         SetupError: the fake or the client cannot be started, or the client never called the lab.
@@ -46,7 +48,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="kling-lab-") as name:
         folder = Path(name)
         with Fake(contract, folder, impersonate=impersonate) as fake:
-            adapter = make(folder)
+            adapter = make(folder, lasting(folder, fake.variables))
             if adapter.min_poll is not None and not pace.told:
                 pace = told(contract, adapter.min_poll, pace.deadline)
             lab = Lab(fake, contract, recorder, folder, pace)

@@ -33,9 +33,20 @@ def environment(order: Order, *, control_url: str, proxy: str, variables: Mappin
     for member in ("prompt", "quality", "duration"):
         if member in asked:
             found[f"KLING_{member.upper()}"] = str(asked[member])
-    closed = {**_fenced(proxy), **variables}
-    addresses = ("KLING_BASE_URL", "EVOLINK_BASE_URL") if order.base_url not in closed.get("KLING_BASE_URL", "") else ()
-    return {**found, **{name: value for name, value in closed.items() if name not in _OWN and name not in addresses}}
+    closed = _closed(proxy, variables)
+    addresses = _ADDRESSES if order.base_url not in closed.get("KLING_BASE_URL", "") else ()
+    return {**found, **{name: value for name, value in closed.items() if name not in addresses}}
+
+
+def lasting(folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that is there for all cases, and is told of each what is its own."""
+    closed = _closed(_NOWHERE, variables)
+    return {**bare(folder), **{name: value for name, value in closed.items() if name not in _ADDRESSES}}
+
+
+def _closed(proxy: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """What keeps a client in: the fence, and in its place what leads one with built-in hosts to the fake."""
+    return {name: value for name, value in {**_fenced(proxy), **variables}.items() if name not in _OWN}
 
 
 def bare(folder: Path) -> dict[str, str]:
@@ -44,6 +55,9 @@ def bare(folder: Path) -> dict[str, str]:
     return {**kept, "HOME": str(folder), "TMPDIR": str(folder.parent)}
 
 
+_ADDRESSES = ("KLING_BASE_URL", "EVOLINK_BASE_URL")
+_NOWHERE = "127.0.0.1:1"
+"""A proxy that is none."""
 _OWN = ("KLING_API_KEY", "EVOLINK_API_KEY", "KLING_CONTROL_URL", "PATH", "HOME", "TMPDIR")
 
 

@@ -113,6 +113,33 @@ def test_adapter_over_json_lines(lab: Lab) -> None:
     ]  # fmt: skip
 
 
+def test_example_adapter_passes_all(lab: Lab) -> None:
+    """
+    The reference client in a single process passes every rule, webhooks and resuming included.
+    """
+    adapter = ROOT / "examples" / "jsonl_adapter.py"
+
+    code, said, verdicts = lab("--adapter", "jsonl", "--min-poll", "0.1", "--", sys.executable, str(adapter))
+
+    assert code == 0, said
+    assert {rule for rule, verdict in verdicts.items() if verdict != "pass"} == {
+        "CM-12"
+    }  # its messages have no place for it
+
+
+def test_adapter_with_built_in_hosts(lab: Lab) -> None:
+    """
+    An adapter is led to the fake as a command is: over HTTPS that it trusts, under the service's own name.
+    """
+    adapter = ROOT / "examples" / "jsonl_adapter.py"
+    words = ("--adapter", "jsonl", "--impersonate", "--min-poll", "0.1", *stories("happy", "webhook", "plain-http"))
+
+    code, said, verdicts = lab(*words, "--", sys.executable, str(adapter))
+
+    assert code == 0, said
+    assert [verdicts[rule] for rule in ("CQ-01", "CD-03", "CW-01", "CQ-06")] == ["pass", "pass", "pass", "not-run"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -202,7 +229,7 @@ def test_function_as_client() -> None:
 
     every, recorder = load(shipped()), Recorder()
 
-    ended, _ = run([every["happy"]], shipped(), recorder, lambda _: InProcess(), Pace(0.2, 0.2, 5.0))
+    ended, _ = run([every["happy"]], shipped(), recorder, lambda *_: InProcess(), Pace(0.2, 0.2, 5.0))
     outcome = judge_history(recorder.events, Choice(only=frozenset({"CD-11"})), str).outcomes[0]
 
     assert ended[0].called
