@@ -22,8 +22,19 @@ def variable(name: str) -> str:
     return "KLING_CONTRACT_" + name.upper().replace("-", "_")
 
 
+def folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """A folder to write into, made at once: after a long run is too late to learn that it cannot be."""
+    try:
+        if value is not None:
+            value.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.BadParameter(f"{value}: {error.strerror}") from error
+    return value
+
+
 _COMMON = (
-    click.option("--report", type=click.Path(path_type=Path, file_okay=False), envvar=variable("report"), metavar="DIR",
+    click.option("--report", type=click.Path(path_type=Path, file_okay=False, writable=True), callback=folder,
+                 envvar=variable("report"), metavar="DIR",
                  help="Write report.json, junit.xml, report.html, summary.md, badge.json and history.jsonl there."),
     click.option("--only", callback=ids, multiple=True, envvar=variable("only"), metavar="ID,...",
                  help="Judge these rules alone."),

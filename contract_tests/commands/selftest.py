@@ -13,7 +13,7 @@ from contract_tests.mutants.selftest import Half, Row, Wish, bare, server_rules,
 from contract_tests.mutants.servers import BY_NAME
 from contract_tests.mutants.serving import fake, served
 from contract_tests.mutants.table import page, shown, write
-from contract_tests.options import ids, variable
+from contract_tests.options import folder, ids, variable
 from contract_tests.rules.rulebook import Rule
 from contract_tests.verdicts import SetupError
 
@@ -31,7 +31,8 @@ from contract_tests.verdicts import SetupError
 @click.option("--clients/--no-clients", default=True, show_default=True, help="Broken clients.")
 @click.option(
     "--report",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, writable=True),
+    callback=folder,
     envvar=variable("report"),
     metavar="DIR",
     help="Write selftest.json and mutants.md there.",

@@ -22,6 +22,8 @@ _FIRST = 3
 """Cases that begin while nobody knows yet whether there is a client at all."""
 _GLIMPSE = 3.0
 """Seconds from its first call in which a client that hurries has read twice."""
+_SAID = 400
+"""Characters of a client's last words that are passed on."""
 _SLOWER = 1.3
 """How much slower a client is than was guessed, when its cases are worth repeating with more time."""
 
@@ -159,8 +161,10 @@ def _is_scout(story: Story, pace: Pace) -> bool:
 def never_called(over: Ended) -> str:
     """What to say of a client that made no call."""
     told = over.told[0]
+    if told.ended == "flood":
+        return "the client never called the lab: it flooded its output and was stopped"
     how = f"exit code {told.exit}" if told.exit is not None else f"signal {told.signal}" if told.signal else told.broken
     if told.ended == "deadline":
         how = "stopped at its deadline"
-    said = (told.stderr.strip() or told.stdout.strip())[-400:]
+    said = (told.stderr.strip() or told.stdout.strip())[-_SAID:]
     return f"the client never called the lab ({how}){f'; it said: {said}' if said else ''}"

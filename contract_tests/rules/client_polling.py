@@ -177,13 +177,16 @@ for _rule in ("CP-10", "CP-11"):
 
 
 @judge("CP-13")
-def gives_up(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at a task that never ends: whether the client does, and what it says then."""
-    for case in about(view, "CP-13"):
-        last = case.told[-1]
-        limit = case.data["deadline"]
+def gives_up(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at whoever had to be ended by force, and at a task that never ends: whether the client does, and what it says."""
+    stuck = list(about(view, rule.id))
+    for case in cases(view):
+        last = case.told[-1] if case.told else None
+        if last is None or (case not in stuck and last.data["ended"] != "deadline"):
+            continue
+        limit, shown = case.data["deadline"], case.polls[-1:] or case.creates[-1:]
         ended = last.data["ended"] == "itself"
-        yield check(ended, f"an end at the limit of {limit:g} s that it was told", ending(last), *case.polls[-1:], last)
+        yield check(ended, f"an end at the limit of {limit:g} s that it was told", ending(last), *shown, last)
         if not ended or not case.accepted:
             continue
         task_id = str(case.accepted[0].got["id"])

@@ -149,6 +149,8 @@ def test_adapter_with_built_in_hosts(lab: Lab) -> None:
             "never called the lab (exit code 1); it said: I am broken",
         ),
         ((sys.executable, "-c", "{imgae}"), "no such placeholder"),
+        (("--report", "/dev/null/report", "--", "true"), "Invalid value for '--report'"),
+        ((sys.executable, "-c", "while True: print('x' * 65536)"), "it flooded its output and was stopped"),
         ((), "name the client's command"),
     ],
 )
@@ -156,7 +158,7 @@ def test_unusable_command_is_one_line(lab: Lab, words: tuple[str, ...], said: st
     """
     A command that cannot be judged at all ends the run with exit code 2 and one line.
     """
-    code, output, _ = lab("--min-poll", "0.2", "--", *words)
+    code, output, _ = lab("--min-poll", "0.2", *(() if "--" in words else ("--",)), *words)
 
     assert code == 2
     assert said in output

@@ -503,3 +503,15 @@ def test_waits_grow_from_the_first_trouble() -> None:
 
     assert judged("CP-05", story().recorder.events).findings
     assert not judged("CP-05", story(b"<html>").recorder.events).findings
+
+
+def test_whoever_is_ended_by_force_has_no_limit() -> None:
+    """
+    A client that hangs breaks CP-13 in whatever story it does so; what shows it is its last call.
+    """
+    hung = Scene("CD-01").create().told(None, ended="deadline", signal=15)
+
+    (finding,) = judged("CP-13", hung.recorder.events).findings
+    assert finding.expected == "an end at the limit of 8 s that it was told"
+    assert len(finding.events) == 2
+    assert not judged("CP-13", Scene("CD-01").create().poll("completed").done().recorder.events).looked
