@@ -17,6 +17,9 @@ from contract_tests.options import folder, ids, variable
 from contract_tests.rules.rulebook import Rule
 from contract_tests.verdicts import SetupError
 
+_WIDTH = 140
+"""Characters of a line where no terminal says how many there are: a CI's log has room for the table."""
+
 
 @click.command()
 @click.option(
@@ -59,6 +62,8 @@ def command(
     A rule that no mutant breaks fails the self-test, and so does a mutant that is not named, or a correct one that is.
     """
     console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
     if serve is not None:
         return _serve(serve, console)
     if published is not None and only:
