@@ -154,6 +154,7 @@ class Lab:
         self.runs: list[tuple[str, float, bool]] = []
         self.kept: list[str] = []
         self.lock = threading.Lock()
+        self.aborted = False
         self.slow, self.glimpsed = threading.Event(), threading.Event()
 
     def until(self, found: Any, seconds: float) -> bool:
@@ -186,6 +187,10 @@ class Lab:
         short = 5 * wait > limit and story.right.completes is True and not final
         how = "gave up" if self.says else "cut short"
         return Ended(story, (Told(exit=0),), (), called=True, hooked=False, short=how if short else "")  # type: ignore[arg-type]
+
+    def abort(self) -> None:
+        """Remember that everything was stopped."""
+        self.aborted = True
 
     def keep(self, ended: Ended) -> Ended:
         """Keep what is not repeated."""
@@ -268,6 +273,7 @@ def test_a_client_that_never_calls_is_not_tried_further() -> None:
         gone_through(lab, NAMES)
 
     assert len(lab.runs) <= 2
+    assert lab.aborted
 
 
 def test_what_comes_first() -> None:
