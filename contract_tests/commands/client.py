@@ -36,7 +36,8 @@ _OPTIONS = (
     click.option("--story", "names", multiple=True, metavar="NAME", help="Only this story; repeatable. `--stories` lists them."),
     click.option("--stories", "listing", is_flag=True, help="List the stories and stop."),
     _option("--min-poll", type=click.FloatRange(min=0, min_open=True), metavar="S",
-            help="The pause between reads that the client was told to keep. Default: the profile's, or what an adapter declares."),
+            help="The pause between reads that the client was told to keep in every story. Default: what an adapter declares, else the "
+                 "contract's where a story is about it and what KLING_MIN_POLL says in all others."),
     _option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="S",
             help="When the client gives up, told as {deadline} and KLING_DEADLINE. Default: by --min-poll or the client's own pace."),
     _option("--name", default="", metavar="NAME", help="What the report calls the client."),
