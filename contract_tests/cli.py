@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 
 import click
@@ -49,6 +50,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line. Whatever goes wrong is one line on stderr and exit code 2, never a traceback."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # not every system has both
+            signal.signal(getattr(signal, name), _interrupt)
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -65,6 +69,11 @@ def main() -> None:
     except Exception as error:  # the last resort: a user gets a line and not our insides
         code = _say(_in_a_line(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(*_: object) -> None:
+    """Whoever ends the kit, a CI that is cancelled for one, ends it as a hand at the keyboard does: with all that it started."""
+    raise KeyboardInterrupt
 
 
 def _say(message: str) -> int:

@@ -120,7 +120,8 @@ class Contract:
         link = schemas["CompletedTask"]["properties"]["results"]["x-link"]
         self.link_lifetime = float(link["lifetime_seconds"])
         self.link_type: str = link["content_type"]
-        self.min_poll = float(self.document["paths"]["/v1/tasks/{task_id}"]["get"]["x-polling"]["min_poll_seconds"])
+        polling = self.document["paths"]["/v1/tasks/{task_id}"]["get"]["x-polling"]
+        self.min_poll, self.give_up = float(polling["min_poll_seconds"]), float(polling["give_up_seconds"])
         self.task_members: tuple[str, ...] = tuple(common["required"])
         self.created_members: tuple[str, ...] = (*common["required"], *schemas["CreatedTask"]["required"])
         self.task_documented: tuple[str, ...] = (*common["properties"], "results", "result_data", "error")

@@ -99,6 +99,13 @@ class Run:
         found = [outcome for outcome in self.outcomes if outcome.verdict in verdicts]
         return sorted(found, key=lambda outcome: (ORDER.index(outcome.verdict), outcome.rule.order))
 
+    def story(self, outcome: Outcome) -> str:
+        """The story of the client lab that first broke a rule; empty where there is none, or none of the lab's."""
+        seqs = outcome.findings[0].events if outcome.findings else ()
+        cases = {event.case for event in self.events if event.seq in seqs}
+        lab = {event.case for event in self.events if isinstance(event, Note) and event.topic == Topic.CASE}
+        return next(iter(cases & lab), "") if len(cases) == 1 else ""
+
     @property
     def exit(self) -> int:
         """0 good; 1 newly broken or stale; 2 nothing judged, or the kit broke; 3 stopped by a cap."""

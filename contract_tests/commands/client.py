@@ -2,7 +2,9 @@
 
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +32,27 @@ def _option(name: str, **more: Any) -> Callable[[Any], Any]:
     return click.option(name, envvar=variable(name.removeprefix("--")), **more)
 
 
+class _Seconds(click.FloatRange):
+    """Seconds, more than none; nan and inf are none."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what is no length of time."""
+        found = super().convert(value, param, ctx)
+        return found if isfinite(found) else self.fail(f"{value} is no number of seconds.", param, ctx)
+
+
 _OPTIONS = (
     _option("--adapter", type=click.Choice(["command", "jsonl"]), default="command", show_default=True,
             help="command: a process a story. jsonl: one program that speaks JSON lines."),
     click.option("--story", "names", multiple=True, metavar="NAME", help="Only this story; repeatable. `--stories` lists them."),
     click.option("--stories", "listing", is_flag=True, help="List the stories and stop."),
-    _option("--min-poll", type=click.FloatRange(min=0, min_open=True), metavar="S",
+    _option("--min-poll", type=_Seconds(), metavar="S",
             help="The pause between reads that the client was told to keep in every story. Default: what an adapter declares, else the "
                  "contract's where a story is about it and what KLING_MIN_POLL says in all others."),
-    _option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="S",
+    _option("--deadline", type=_Seconds(), metavar="S",
             help="When the client gives up, told as {deadline} and KLING_DEADLINE. Default: by --min-poll or the client's own pace."),
     _option("--name", default="", metavar="NAME", help="What the report calls the client."),
     click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
@@ -73,6 +87,7 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
     if listing:
         return _list(catalogue.load(contract), console)
     _check_usage(words, given)
+    _check_pace(given["min_poll"], given["deadline"], contract)
     choice = _for_clients(chosen(**given), contract)
     if _is_drawn(given):
         from contract_tests.commands import drawn_stories  # Hypothesis is slow to import
@@ -84,7 +99,9 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
     recorder = Recorder()
     pace = _put_through(words, given, choice, contract, recorder, console)
     again = _again(words, {**given, "deadline": given["deadline"] or (None if given["min_poll"] else pace.deadline)})
-    return finish(judge_history(recorder.events, choice, again, contract), report, console)
+    run = judge_history(recorder.events, choice, lambda rule_id: again(rule_id, ""), contract)
+    outcomes = [replace(one, rerun=again(one.rule.id, run.story(one))) for one in run.outcomes]
+    return finish(replace(run, outcomes=tuple(outcomes)), report, console)
 
 
 def _is_drawn(given: dict[str, Any]) -> bool:
@@ -112,6 +129,17 @@ def _check_usage(words: tuple[str, ...], given: dict[str, Any]) -> None:
     unfit = next((option for option, value in own.items() if value), "")
     if unfit and _is_drawn(given):
         raise click.UsageError(f"{unfit} goes with the lab's own stories, not with --in-process, --drawn or --replay")
+
+
+def _check_pace(min_poll: float | None, limit: float | None, contract: Contract) -> None:
+    """Refuse a pace that leaves no time for a single read: no client could be right.
+
+    Raises:
+        UsageError: it is one.
+    """
+    longest = min(limit or contract.give_up, contract.give_up)
+    if min_poll is not None and min_poll >= longest:
+        raise click.UsageError(f"--min-poll {min_poll:g} leaves no time for a read before {longest:g} s are over")
 
 
 def _put_through(
@@ -188,8 +216,8 @@ def _adapter(words: tuple[str, ...], given: dict[str, Any], contract: Contract) 
     return make, pace
 
 
-def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str], str]:
-    """A giver of rerun commands: the stories that show one rule, in the time that they had."""
+def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str, str], str]:
+    """A giver of rerun commands, by rule and story: of the story that broke the rule, else of all that can, in the time they had."""
     shown = ("adapter", "min_poll", "deadline", "impersonate")
     options: list[str] = []
     for name in shown:
@@ -199,7 +227,8 @@ def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str], str
         elif value and value != "command":
             options += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
 
-    def again(rule_id: str) -> str:
-        return shlex.join(["kling-contract", "client", *options, "--only", rule_id, "--", *words])
+    def again(rule_id: str, story: str) -> str:
+        named = ["--story", story] if story else []
+        return shlex.join(["kling-contract", "client", *options, *named, "--only", rule_id, "--", *words])
 
     return again

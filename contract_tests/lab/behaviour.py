@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from contract_tests.lab.stories import Right
 from contract_tests.verdicts import SetupError
@@ -21,6 +21,16 @@ Deed = Literal[
     "pending", "processing", "unknown-status", "fail", "not-found", "revoke",
     "stall", "expire", "early", "once", "twice", "forge",
 ]  # fmt: skip
+DEEDS: dict[Place, tuple[Deed, ...]] = {
+    "create": ("refuse", "limit", "fail-server", "cut", "silence", "not-json", "bare", "extra"),
+    "read": (
+        "pending", "processing", "unknown-status", "bare", "extra", "fail", "stall", "limit", "fail-server", "cut", "silence",
+        "not-json", "not-found", "revoke",
+    ),
+    "link": ("cut", "expire", "fail-server"),
+    "callback": ("once", "twice", "early", "forge"),
+}  # fmt: skip
+"""What may happen where."""
 TROUBLE = frozenset({"limit", "fail-server", "cut", "silence", "not-json"})
 """What a read or a download may meet and must outlive, once."""
 LOSSES = frozenset({"cut", "silence", "not-json"})
@@ -49,6 +59,12 @@ class Event(BaseModel):
     progress: int = Field(0, ge=0, le=100)
     code: str = ""
     after: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Event":
+        if self.does not in DEEDS[self.at]:
+            raise ValueError(f"a {self.at} does not {self.does}; there are {', '.join(DEEDS[self.at])}")
+        return self
 
 
 class Behaviour(BaseModel):

@@ -209,8 +209,6 @@ def _invariants(played: Played) -> list[Breach]:
         found.append(
             Breach("CM-01", "at most one task for one request", f"{played.tasks} tasks were made and are charged")
         )
-    if not played.ended:
-        found.append(Breach("CP-13", "an end within the time that the client was told", "it was still at it"))
     strange = [event.url for event in played.events if isinstance(event, Exchange) and not event.url.startswith(API)]
     if strange:
         found.append(Breach("CQ-04", "nothing sent to another host", strange[0]))

@@ -240,7 +240,7 @@ class Lab:
     def _again(self, order: Order, beside: Elsewhere, job: int, folder: Path) -> Order:
         fresh = replace(
             order, job=job, folder=folder, out=folder / order.out.name, stop=threading.Event(), up=threading.Event(),
-            heard=threading.Event(), listening=[], callback_port=order.callback_port if folder == order.folder else free_port(),
+            heard=threading.Event(), early=True, listening=[], callback_port=order.callback_port if folder == order.folder else free_port(),
         )  # fmt: skip
         return self._dressed(fresh, beside)
 
@@ -336,7 +336,7 @@ def _cut(request: dict[str, Any]) -> dict[str, Any]:
 def _places(order: Order, told: Told, task_id: str) -> list[str]:
     """Where the id of a task can still be read."""
     texts = {"stdout": told.stdout.encode(), "stderr": told.stderr.encode()}
-    texts |= small_texts(order.folder, found_in(order.folder))
+    texts |= small_texts(order.folder, found_in(order.folder, order.out))
     return [name for name, text in texts.items() if task_id.encode() in text]
 
 

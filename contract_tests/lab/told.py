@@ -116,10 +116,9 @@ class Adapter(Protocol):
         ...
 
 
-def found_in(folder: Path, skip: Iterable[Path] = ()) -> list[Path]:
-    """The files below *folder*, in order, at most so many, without those in *skip*."""
-    left = {path.resolve() for path in skip}
-    every = sorted(path for path in folder.rglob("*") if path.is_file() and path.resolve() not in left)
+def found_in(folder: Path, first: Path | None = None) -> list[Path]:
+    """The files below *folder*, in order, at most so many: *first* before all others, since a client's home may be full."""
+    every = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: (path != first, path))
     return every[:MOST_FILES]
 
 

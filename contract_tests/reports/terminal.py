@@ -26,7 +26,7 @@ def show(run: Run, console: Console, *, everything: bool = False) -> None:
     """Print *run*: the loud verdicts in full, the quiet ones in a line; *everything* also lists what was not run."""
     by_seq = {event.seq: event for event in run.events}
     for outcome in run.having(*_LOUD):
-        _in_full(outcome, by_seq, console)
+        _in_full(outcome, run.story(outcome), by_seq, console)
     for outcome in run.having(*_QUIET, *((Verdict.NOT_RUN,) if everything else ())):
         console.print(_line(outcome), Text(f"  {outcome.seen}", style="dim"), sep="", soft_wrap=True)
     if not everything:
@@ -57,9 +57,9 @@ def _line(outcome: Outcome) -> Text:
     )
 
 
-def _in_full(outcome: Outcome, by_seq: Mapping[int, AnyEvent], console: Console) -> None:
+def _in_full(outcome: Outcome, story: str, by_seq: Mapping[int, AnyEvent], console: Console) -> None:
     console.print(_line(outcome), soft_wrap=True)
-    rows = [("expected", outcome.expected), ("seen", outcome.seen)]
+    rows = [("expected", outcome.expected), ("seen", outcome.seen), ("story", story)]
     rows += zip(("shown by", *[""] * _EVENTS), _evidence(outcome, by_seq), strict=False)
     if outcome.findings and outcome.reason:
         rows.append(("note", outcome.reason))

@@ -111,7 +111,10 @@ def lost_is_unknown(view: View, _: Rule) -> Iterator[Check]:
         ours = [create for create in case.creates if create.event.lost or got(create) == 504]
         mended = any(got(create) == 200 and is_task(create.got) for create in case.creates)
         if ours and not mended and outcome(case.told[-1]):
-            fine = outcome(case.told[-1]) == "unknown"
+            found = case.completes and bool(
+                case.downloads
+            )  # it looked for its task and found it, which is better still
+            fine = outcome(case.told[-1]) == "unknown" or found
             yield check(fine, "outcome unknown", ending(case.told[-1]), ours[-1], case.told[-1])
 
 
@@ -146,7 +149,10 @@ def one_for_two(view: View, _: Rule) -> Iterator[Check]:
     """Looks at two commands for one file at once."""
     for case in about(view, "CM-10"):
         made = case.accepted
-        if made:
+        saved = [one.ended_mono for one in case.downloads if one.status == 200 and not one.lost]
+        if made and not any(
+            end <= create.event.mono for end in saved for create in made[1:]
+        ):  # else one came after the other
             yield check(len(made) == 1, "one create for one file", f"{len(made)} accepted creates", *made)
 
 

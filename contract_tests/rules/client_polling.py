@@ -28,11 +28,14 @@ def right(case: Case) -> Check:
 
 @judge("CP-01")
 def keeps_floor(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at the median wait of each task that was read three times or more, as far as no callback hurried anybody."""
+    """Looks at the median wait after good reads of each task, as far as no callback hurried anybody.
+
+    How long to wait after trouble is for other rules to say.
+    """
     for case in cases(view):
         least = floor(view, case, lab=rule.params["lab"])
         for calls in unhurried(case) if case.flow in ("once", "many") else ():
-            waits = gaps(calls)
+            waits = [wait for call, wait in zip(calls, gaps(calls), strict=False) if got(call) == 200]
             if len(waits) >= 2:
                 fine = middle(waits) >= least * (1 - rule.params["tolerance"])
                 yield check(fine, f"a median wait of {least:g} s or more", f"{middle(waits):.2f} s", *calls[:3])
@@ -192,7 +195,8 @@ def gives_up(view: View, rule: Rule) -> Iterator[Check]:
         task_id = str(case.accepted[0].got["id"])
         says = outcome(last) == "gave_up" if outcome(last) else task_id in case.words
         fine = says and not case.completes
-        yield check(fine, "says that it gave up on a task that may still run", ending(last), *case.polls[-1:], last)
+        wanted = "the outcome gave_up" if outcome(last) else "the task's id, with which it can be asked for later"
+        yield check(fine, f"{wanted}, for a task that may still run", ending(last), *case.polls[-1:], last)
 
 
 @judge("CP-14")
@@ -200,8 +204,8 @@ def silence_ends(view: View, _: Rule) -> Iterator[Check]:
     """Looks at calls that are never answered."""
     for case in about(view, "CP-14"):
         silent = [call for call in case.calls if call.event.lost == "timeout"]
-        if silent:
-            fine = case.told[-1].data["ended"] == "itself"
+        if silent:  # whoever calls again has ended the call that was not answered
+            fine = case.told[-1].data["ended"] == "itself" or bool(case.after(silent[0].event, case.calls))
             yield check(
                 fine, f"an end by {case.data['deadline']:g} s", ending(case.told[-1]), silent[-1], case.told[-1]
             )

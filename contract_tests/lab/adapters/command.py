@@ -3,11 +3,12 @@
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contract_tests.contract import Contract
 from contract_tests.history import wall
@@ -76,14 +77,16 @@ class CommandAdapter:
             )  # fmt: skip
         finally:
             order.up.set()
+        said, broken = result_of(result)
         told = Told(
             job=order.job, exit=ran.exit, signal=ran.signal, ended=ran.ended, seconds=ran.seconds, children=ran.children,
             stdout=last(bytes(ran.stdout.kept)), stderr=last(bytes(ran.stderr.kept)),
-            output_bytes=ran.stdout.size + ran.stderr.size, said=result_of(result),
+            output_bytes=ran.stdout.size + ran.stderr.size, said=said, broken=broken,
         )  # fmt: skip
         told.leaks += [name for name, tap in (("stdout", ran.stdout), ("stderr", ran.stderr)) if tap.found]
         if ran.exit == CANNOT:
-            told.cannot = (told.stderr or told.stdout).strip()[-200:] or f"exit code {CANNOT}"
+            words = (told.stderr or told.stdout).strip().splitlines()
+            told.cannot = words[-1][-200:] if words else f"exit code {CANNOT}"
         look_around(order, told)
         return told
 
@@ -120,6 +123,8 @@ def _late(order: Order, began: float) -> float:
 def rooted(command: Sequence[str], here: Path) -> list[str]:
     """*command* with its program, and words that are files, as absolute paths: it runs in a folder of its own.
 
+    Words without a slash are taken for files only right after the program, where an interpreter's script stands.
+
     Raises:
         SetupError: there is no such program.
     """
@@ -132,8 +137,8 @@ def rooted(command: Sequence[str], here: Path) -> list[str]:
     if found is None:
         raise SetupError(f"{program}: there is no such command")
     rest = [
-        str(here / word) if "{" not in word and "/" in word and (here / word).is_file() else word
-        for word in command[1:]
+        str(here / word) if "{" not in word and ("/" in word or place == 1) and (here / word).is_file() else word
+        for place, word in enumerate(command[1:], 1)
     ]
     return [found, *rest]
 
@@ -145,7 +150,7 @@ def spellings(key: str) -> list[bytes]:
 
 def look_around(order: Order, told: Told) -> None:
     """Note the files that were left, and the key in them."""
-    files = found_in(order.folder)
+    files = found_in(order.folder, order.out)
     told.files = described(order.folder, files)
     needles = spellings(order.api_key)
     for name, text in small_texts(order.folder, files).items():
@@ -153,16 +158,38 @@ def look_around(order: Order, told: Told) -> None:
             told.leaks.append(name)
 
 
-def result_of(path: Path) -> dict[str, Any] | None:
-    """The result file; None where there is none or it is no JSON object."""
+class Result(BaseModel):
+    """What a client says of its request, in KLING_RESULT or as `done`; whatever else it says is its own affair."""
+
+    model_config = ConfigDict(strict=True)
+    outcome: str | None = None
+    task_id: str | None = None
+    effects: int | None = None
+    error: dict[str, Any] | str | None = None
+    files: list[dict[str, Any]] = []
+
+
+def result_of(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """What the result file says, None where there is none; and what is wrong with it."""
     try:
         with path.open("rb") as file:
-            found: Any = orjson.loads(file.read(_RESULT_CAP))
-    except (OSError, orjson.JSONDecodeError):
-        return None
-    return known(found) if isinstance(found, dict) else None
+            text = file.read(_RESULT_CAP)
+    except OSError:
+        return None, ""
+    try:
+        return known(orjson.loads(text)), ""
+    except ValueError as error:  # not JSON, or not a result
+        return None, f"KLING_RESULT: {error}"
 
 
-def known(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a result that mean something."""
-    return {name: found[name] for name in ("outcome", "task_id", "effects", "error", "files") if name in found}
+def known(found: Any) -> dict[str, Any]:
+    """The members of a result that mean something.
+
+    Raises:
+        ValueError: one of them is not what it should be; the message names it.
+    """
+    try:
+        return Result.model_validate(found).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        told = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, told['loc'])) or 'the result'}: {told['msg']}") from None

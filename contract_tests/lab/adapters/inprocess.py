@@ -27,7 +27,7 @@ from contract_tests.lab.behaviour import Behaviour
 from contract_tests.lab.scripted import API, FILES, LINK, VIDEO, Headers, Scripted, Served, Telling
 from contract_tests.lab.told import Order, Told, last
 from contract_tests.labels import Topic
-from contract_tests.verdicts import SetupError
+from contract_tests.verdicts import CLIENT, SetupError
 
 KEY = "sk-drawn-0123456789abcdef"
 HOOK = "https://hooks.example.com/callback/7f3a"
@@ -245,7 +245,7 @@ def _carry_out(client: InProcess, around: Surroundings) -> Told:
                 answer = client(around)
             told.exit = 0
             if isinstance(answer, Mapping):
-                told.said = known(dict(answer))
+                told.said, told.broken = _understood(answer)
                 told.exit = 0 if answer.get("outcome", "completed") == "completed" else 1
         except SystemExit as error:
             told.exit = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -256,6 +256,14 @@ def _carry_out(client: InProcess, around: Surroundings) -> Told:
     told.seconds = around.clock()
     told.stdout, told.stderr = last(out.getvalue().encode()), last(err.getvalue().encode())
     return told
+
+
+def _understood(answer: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """What a client returned, and what is wrong with it."""
+    try:
+        return known(dict(answer)), ""
+    except ValueError as error:
+        return None, f"it returned {error}"
 
 
 def written(
@@ -275,6 +283,7 @@ def written(
     }  # fmt: skip
     ordered = sorted(events, key=lambda event: event.mono)
     over = max((event.mono for event in ordered), default=1.0)
+    recorder.add(Note(topic=Topic.RUN, data={"target": behaviour.client, "mode": CLIENT}, mono=1e-6))
     recorder.add(Note(topic=Topic.CASE, who=KEY, case=CASE, data=data, mono=1e-6))
     for event in ordered:
         recorder.add(event)

@@ -61,6 +61,7 @@ class _Voice:
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], kit: str) -> None:
         self.hello: dict[str, Any] | None = None
         self.over = threading.Event()
+        self.broken = ""
         self.stderr: deque[bytes] = deque(maxlen=200)
         self.leaked: set[str] = set()
         self._kit = kit
@@ -88,7 +89,7 @@ class _Voice:
         try:
             if self.hello is not None:
                 return Hello.model_validate(self.hello)
-            heard = last(b"".join(self.stderr)).strip()[-300:]
+            heard = last(b"".join(self.stderr)).strip()[-300:] or self.broken
             problem = f"the adapter did not say hello{f': {heard}' if heard else ''}"
         except ValidationError as error:
             told = error.errors()[0]
@@ -160,7 +161,7 @@ class _Voice:
         except (OSError, ValueError):
             pass
         except Broken as error:
-            why = str(error)
+            why = self.broken = str(error)
         with self._lock:
             self.over.set()
             left = list(self._cases.values())
@@ -182,6 +183,8 @@ class _Voice:
         if not isinstance(message, dict) or not isinstance(message.get("op"), str):
             raise Broken(f"the adapter wrote a line that is no message: {line[:80]!r}")
         operation = message["op"]
+        if operation in ("run", "stop") or (operation == "hello" and "client" not in message and "kit" in message):
+            raise Broken("it sends back what it is sent, so it is no adapter")
         if operation == "hello":
             self.hello = message
             self._greeted.set()
@@ -206,7 +209,10 @@ class _Voice:
         elif message.get("outcome") not in OUTCOMES:
             waiting.broken = f"done with the outcome {message.get('outcome')!r}; there are {', '.join(OUTCOMES)}"
         else:
-            waiting.said = known(message)
+            try:
+                waiting.said = known(message)
+            except ValueError as error:
+                waiting.broken = f"done with {error}"
         with self._lock:
             self._cases.pop(str(message.get("case")), None)
         waiting.done.set()
