@@ -99,10 +99,9 @@ class Run:
         found = [outcome for outcome in self.outcomes if outcome.verdict in verdicts]
         return sorted(found, key=lambda outcome: (ORDER.index(outcome.verdict), outcome.rule.order))
 
-    def story(self, outcome: Outcome) -> str:
-        """The story of the client lab that first broke a rule; empty where there is none, or none of the lab's."""
-        seqs = outcome.findings[0].events if outcome.findings else ()
-        cases = {event.case for event in self.events if event.seq in seqs}
+    def story(self, finding: Finding) -> str:
+        """The story of the client lab in which something was found; empty where it was in none, or in several."""
+        cases = {event.case for event in self.events if event.seq in finding.events}
         lab = {event.case for event in self.events if isinstance(event, Note) and event.topic == Topic.CASE}
         return next(iter(cases & lab), "") if len(cases) == 1 else ""
 

@@ -1,6 +1,6 @@
 """`kling-contract check FILE...`: judge what was recorded earlier, or elsewhere."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,8 @@ def command(recordings: tuple[Path, ...], report: Path | None, **options: Any) -
             console.rule(str(path))
         codes.append(finish(run, _folder(report, path, recordings), console))
     if report is not None and len(runs) > 1:
-        files.write_page(
-            [replace(run, target=_title(run, path)) for path, run in zip(recordings, runs, strict=True)], report
-        )
+        names = _titles(recordings, runs)
+        files.write_page([replace(run, target=name) for run, name in zip(runs, names, strict=True)], report)
         console.rule()
         console.print(f"side by side: {report / 'report.html'}", style="dim", highlight=False, soft_wrap=True)
     return _worst(codes)
@@ -52,9 +51,10 @@ def _judge(path: Path, choice: Choice) -> Run:
     return run if run.target else replace(run, target=path.name)
 
 
-def _title(run: Run, path: Path) -> str:
-    """A client by its name; other recordings by their file's."""
-    return run.target if run.mode == CLIENT else path.name
+def _titles(recordings: Sequence[Path], runs: Sequence[Run]) -> list[str]:
+    """A client by its name, other recordings by their file's; what has the same name by its path as well."""
+    names = [run.target if run.mode == CLIENT else path.name for path, run in zip(recordings, runs, strict=True)]
+    return [f"{name} ({path})" if names.count(name) > 1 else name for path, name in zip(recordings, names, strict=True)]
 
 
 def _folder(report: Path | None, path: Path, every: tuple[Path, ...]) -> Path | None:

@@ -100,8 +100,11 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
     pace = _put_through(words, given, choice, contract, recorder, console)
     again = _again(words, {**given, "deadline": given["deadline"] or (None if given["min_poll"] else pace.deadline)})
     run = judge_history(recorder.events, choice, lambda rule_id: again(rule_id, ""), contract)
-    outcomes = [replace(one, rerun=again(one.rule.id, run.story(one))) for one in run.outcomes]
-    return finish(replace(run, outcomes=tuple(outcomes)), report, console)
+    broken = [
+        replace(one, rerun=again(one.rule.id, run.story(one.findings[0]))) if one.findings else one
+        for one in run.outcomes
+    ]
+    return finish(replace(run, outcomes=tuple(broken)), report, console)
 
 
 def _is_drawn(given: dict[str, Any]) -> bool:

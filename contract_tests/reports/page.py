@@ -58,6 +58,11 @@ class Section:
         return min((cell.outcome.verdict for cell in self.cells), key=ORDER.index)
 
     @property
+    def blamed(self) -> list[int]:
+        """The runs in which it needs doing."""
+        return [cell.run for cell in self.cells if cell.outcome.verdict in LOUD]
+
+    @property
     def rank(self) -> int:
         """The place of its worst verdict."""
         return ORDER.index(self.worst)

@@ -26,7 +26,8 @@ def show(run: Run, console: Console, *, everything: bool = False) -> None:
     """Print *run*: the loud verdicts in full, the quiet ones in a line; *everything* also lists what was not run."""
     by_seq = {event.seq: event for event in run.events}
     for outcome in run.having(*_LOUD):
-        _in_full(outcome, run.story(outcome), by_seq, console)
+        story = run.story(outcome.findings[0]) if outcome.findings else ""
+        _in_full(outcome, story, by_seq, console)
     for outcome in run.having(*_QUIET, *((Verdict.NOT_RUN,) if everything else ())):
         console.print(_line(outcome), Text(f"  {outcome.seen}", style="dim"), sep="", soft_wrap=True)
     if not everything:

@@ -6,7 +6,9 @@ import orjson
 
 from contract_tests.addresses import parts_of
 from contract_tests.history import AnyEvent, Balance, Body, Callback, ClockMove, Download, Exchange
+from contract_tests.labels import Topic
 from contract_tests.masking import TOKEN
+from contract_tests.rules.cases import ending
 
 _TASK = re.compile(r"task-unified-[A-Za-z0-9]+-([A-Za-z0-9]+)")
 
@@ -25,6 +27,8 @@ def sent(event: AnyEvent) -> str:
             return f"clock +{duration(moved)}" if moved else f"clock is {event.mode}"
         case Balance():
             return f"credits {event.remaining:g} ({event.when})"
+        case _ if event.topic == Topic.TOLD:
+            return f"the client ended: {ending(event)}"
         case _:
             return f"{event.topic}: {', '.join(f'{name} {value}' for name, value in event.data.items())}"
 
