@@ -225,22 +225,26 @@ class Lab:
         """The orders of a flow: those of a batch run at once, batches one after the other."""
         match case.story.flow:
             case "twice":
-                return [[order, self._again(order, beside, 2, order.folder)]]
+                return [[order, self._again(order, beside, 2, order.folder, order.begun)]]
             case "many":
                 folders = [case.folder / f"work{job}" for job in range(2, case.story.jobs + 1)]
                 for folder in folders:
                     folder.mkdir()
-                more = [self._again(order, beside, job, folder) for job, folder in enumerate(folders, 2)]
+                more = [self._again(order, beside, job, folder, order.begun) for job, folder in enumerate(folders, 2)]
                 return [[order, *more]]
             case "killed":
                 threading.Thread(target=self._kill, args=(case, order), daemon=True).start()
                 return [[order], [self._again(order, beside, 2, order.folder)]]
         return [[order]]
 
-    def _again(self, order: Order, beside: Elsewhere, job: int, folder: Path) -> Order:
+    def _again(
+        self, order: Order, beside: Elsewhere, job: int, folder: Path, together: threading.Event | None = None
+    ) -> Order:
+        """The same order once more, started with another, or by itself."""
+        port = order.callback_port if folder == order.folder else free_port()
         fresh = replace(
             order, job=job, folder=folder, out=folder / order.out.name, stop=threading.Event(), up=threading.Event(),
-            heard=threading.Event(), early=True, listening=[], callback_port=order.callback_port if folder == order.folder else free_port(),
+            heard=threading.Event(), begun=threading.Event(), beside=together, early=True, listening=[], callback_port=port,
         )  # fmt: skip
         return self._dressed(fresh, beside)
 

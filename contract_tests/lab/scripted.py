@@ -94,6 +94,8 @@ class Scripted:
             return self._create(headers, body, now)
         if operation is not None and operation.id == "getTask":
             return self._read(url.rpartition("/")[2].partition("?")[0], now)
+        if operation is not None and operation.id == "batchTasks":
+            return self._batch(body, now)
         return self._refusal(404)
 
     def due(self, *, early: bool = False) -> list[Telling]:
@@ -187,6 +189,19 @@ class Scripted:
             self._move(task, event)
         task.reads, task.told = task.reads + 1, task.told + 1
         return Served(200, body=self._shown(task, dress=event))
+
+    def _batch(self, body: bytes, now: float) -> Served:
+        """A read of several tasks at once: each is read, and what goes wrong with one goes wrong with all."""
+        try:
+            ids = json.loads(body)["task_ids"]
+        except (ValueError, KeyError, TypeError):
+            return self._refusal(400)
+        read = [self._read(one, now) for one in ids]
+        bad = next((one for one in read if one.lost or one.status not in (200, 404) or one.headers != _JSON), None)
+        if bad is not None:
+            return bad
+        tasks = b",".join(one.body for one in read if one.status == 200)
+        return Served(200, body=b'{"data":[' + tasks + b"]}")
 
     def _senseless(self, event: Event, task: Task) -> bool:
         """Whether the contract rules *event* out by now: what is over stays so, and what was seen is found."""

@@ -49,6 +49,10 @@ class Order:
     was before it."""
     stop: threading.Event = field(default_factory=threading.Event)
     up: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+    """Set when the client is started."""
+    beside: threading.Event | None = None
+    """The `begun` of another that it starts together with, in place of a turn of its own."""
     early: bool = False
     """Whether it starts before others, since it may take all its time."""
     speaks: bool = False

@@ -22,6 +22,9 @@ class Turnstile:
 
     def take(self, order: Order) -> None:
         """Wait until *order* may start; the next one may once this one is up."""
+        if order.beside is not None:
+            order.beside.wait()
+            return
         with self._news:
             mine = (not order.early, next(self._numbers))
             heapq.heappush(self._waiting, mine)

@@ -5,7 +5,7 @@ one key did, and only what traffic shows can be judged.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -59,8 +59,8 @@ class Case:
 
     @property
     def polls(self) -> list[Call]:
-        """The reads of tasks, in order."""
-        return [call for call in self.calls if call.name == "getTask"]
+        """The reads of tasks, in order, those of several at once among them."""
+        return [read for call in self.calls for read in _reads(call)]
 
     @property
     def accepted(self) -> list[Call]:
@@ -120,6 +120,17 @@ class Case:
         """The links that the client was shown."""
         found = (call.got.get("results") for call in self.polls if isinstance(call.got, dict) and not call.event.lost)
         return [link for links in found if isinstance(links, list) for link in links if isinstance(link, str)]
+
+
+def _reads(call: Call) -> list[Call]:
+    """A call as reads of tasks, one for each that it asks for; none where it asks for something else."""
+    if call.name == "getTask":
+        return [call]
+    asked = call.asked("task_ids") if call.name == "batchTasks" else None
+    ids = [one for one in asked if isinstance(one, str)] if isinstance(asked, list) else []
+    data = call.got.get("data") if isinstance(call.got, dict) else None
+    found = {one["id"]: one for one in data if is_task(one)} if isinstance(data, list) else {}
+    return [replace(call, path=f"/v1/tasks/{one}", got=found.get(one, call.got)) for one in ids]
 
 
 def outcome(note: Note) -> str:

@@ -111,10 +111,11 @@ def lost_is_unknown(view: View, _: Rule) -> Iterator[Check]:
         ours = [create for create in case.creates if create.event.lost or got(create) == 504]
         mended = any(got(create) == 200 and is_task(create.got) for create in case.creates)
         if ours and not mended and outcome(case.told[-1]):
-            found = case.completes and bool(
-                case.downloads
-            )  # it looked for its task and found it, which is better still
-            fine = outcome(case.told[-1]) == "unknown" or found
+            # Whoever looked for the task and names it knows more than that, which is better still.
+            named = (case.told[-1].data.get("said") or {}).get("task_id") in {
+                create.got["id"] for create in case.accepted
+            }
+            fine = outcome(case.told[-1]) == "unknown" or named
             yield check(fine, "outcome unknown", ending(case.told[-1]), ours[-1], case.told[-1])
 
 

@@ -66,6 +66,7 @@ class CommandAdapter:
         environment = {**order.environment, "KLING_RESULT": str(result), **dict([mark.split("=", 1)])}
         needles = spellings(order.api_key)
         STARTS.take(order)
+        order.begun.set()
         if order.stop.is_set():
             order.up.set()
             return Told(job=order.job, ended="on purpose")
