@@ -165,10 +165,17 @@ def test_unusable_command_is_one_line(lab: Lab, words: tuple[str, ...], said: st
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("options", [("--min-poll", "0.2", "--deadline", "60"), ("--drawn", "10")])
-def test_interrupted_by_hand(tmp_path: Path, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("how", "options"),
+    [
+        (signal.SIGINT, ("--min-poll", "0.2", "--deadline", "60")),
+        (signal.SIGTERM, ("--min-poll", "0.2", "--deadline", "60")),
+        (signal.SIGTERM, ("--drawn", "10")),
+    ],
+)
+def test_stopped_by_hand(tmp_path: Path, how: signal.Signals, options: tuple[str, ...]) -> None:
     """
-    Ctrl-C ends the kit at once, with its clients, whatever time they still have.
+    Ctrl-C, and a CI that is cancelled, end the kit at once, with its clients, whatever time they still have.
     """
     note = tmp_path / "pids"
     code = f"import os, time; open({str(note)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(100)"
@@ -181,7 +188,7 @@ def test_interrupted_by_hand(tmp_path: Path, options: tuple[str, ...]) -> None:
             break
         threading.Event().wait(0.1)
 
-    kit.send_signal(signal.SIGINT)
+    kit.send_signal(how)
     said, _ = kit.communicate(timeout=20)
 
     assert (kit.returncode, said.strip()) == (2, "kling-contract: stopped by hand")

@@ -65,6 +65,8 @@ for line in sys.stdin:
         say(op="hello", protocol=1, **{**mine, **odd})
     elif message["op"] == "stop":
         break
+    elif how == "echo":
+        print(line, end="", flush=True)
     elif how == "crash":
         sys.exit(3)
     elif how == "garbage":

@@ -1,5 +1,6 @@
 """Drawn stories: what is found is made small, saved and played again; careful clients pass them all, quickly."""
 
+import re
 import shlex
 import sys
 import time
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from contract_tests.commands.client import command
 from contract_tests.contract import shipped
+from contract_tests.judging import judge_history
 from contract_tests.lab import crowd
 from contract_tests.lab.adapters.inprocess import load, play
 from contract_tests.lab.behaviour import Behaviour, Event, read
@@ -20,7 +22,7 @@ from contract_tests.lab.drawn import Drawn, book_for, replay, search
 from contract_tests.mutants.client.inprocess import correct, with_switch
 from contract_tests.mutants.clients import ClientMutant
 from contract_tests.mutants.clients import command as words_of
-from contract_tests.verdicts import SetupError
+from contract_tests.verdicts import Choice, SetupError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "in_process_client.py"
 PLANTED = {
@@ -60,6 +62,27 @@ def test_reference_client_passes_two_hundred() -> None:
     assert drawn.breaches == ()
     assert drawn.stories == 200
     assert time.perf_counter() - began < 30
+
+
+def test_a_story_keeps_to_what_its_place_can_do(tmp_path: Path) -> None:
+    """
+    A saved story that asks for what cannot be is refused, with what there is.
+    """
+    story = tmp_path / "story.yaml"
+    story.write_text("events: [{at: link, does: refuse, status: 200}]")
+
+    with pytest.raises(SetupError, match="a link does not refuse; there are cut, expire, fail-server"):
+        read(story)
+
+
+def test_a_drawn_report_is_about_a_client() -> None:
+    """
+    What a drawn story shows is judged by the rules for clients alone.
+    """
+    run = judge_history(play(correct, Behaviour(), shipped()).events, Choice(), str)
+
+    assert run.mode == "client"
+    assert all(outcome.rule.for_clients for outcome in run.outcomes)
 
 
 def test_own_client_passes() -> None:
@@ -245,13 +268,17 @@ def test_a_command_that_calls_nobody_is_no_client(
         (("--drawn", "2", "--adapter", "jsonl", "--", "true"), "--adapter jsonl goes with the lab's own stories"),
         (("--drawn", "2", "--replay", "x.yaml", "--", "true"), "--replay plays one story"),
         (("--in-process", "a:b", "--", "true"), "--in-process names a function"),
+        (("--min-poll", "nan", "--", "true"), "nan is no number of seconds"),
+        (("--deadline", "inf", "--", "true"), "inf is no number of seconds"),
+        (("--min-poll", "5", "--deadline", "1", "--", "true"), "--min-poll 5 leaves no time for a read before 1 s"),
+        (("--min-poll", "1e9", "--", "true"), "leaves no time for a read before 600 s"),
     ],
 )
-def test_options_of_no_effect_are_refused(words: tuple[str, ...], said: str) -> None:
+def test_options_that_make_no_sense_are_refused(words: tuple[str, ...], said: str) -> None:
     """
-    An option that would do nothing is an error, not a surprise.
+    An option that would do nothing, or that leaves a client no way to be right, is an error and not a surprise.
     """
-    with pytest.raises(click.UsageError, match=said):
+    with pytest.raises(click.UsageError, match=re.escape(said)):
         run_raising(*words)
 
 

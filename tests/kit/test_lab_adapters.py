@@ -14,7 +14,7 @@ import pytest
 
 from contract_tests.contract import shipped
 from contract_tests.history import wall
-from contract_tests.lab.adapters.command import CommandAdapter
+from contract_tests.lab.adapters.command import CommandAdapter, rooted
 from contract_tests.lab.adapters.jsonl import JsonlAdapter
 from contract_tests.lab.run import NEED_A_WORD
 from contract_tests.lab.stories import load
@@ -178,6 +178,49 @@ def test_files_are_told(order: Callable[..., Order]) -> None:
     assert [(file["name"], file["size"], file["sha256"][:8]) for file in told.files] == [("video.mp4", 3, "ba7816bf")]
 
 
+def test_a_full_home_hides_no_video(order: Callable[..., Order]) -> None:
+    """
+    However many files a client leaves at home, the one that was asked for is looked at.
+    """
+    code = "import os\nfor n in range(99): open(f'.cache{n:02}', 'w')\nopen('video.mp4', 'wb').write(b'abc')"
+    told = python(code).run(order())
+
+    assert told.files[0]["name"] == "video.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{'outcome': 'completed'}", "KLING_RESULT: unexpected"),
+        ('["completed"]', "KLING_RESULT: the result: Input should be"),
+        ('{"outcome": ["completed"]}', "KLING_RESULT: outcome: Input should be a valid string"),
+        ('{"task_id": {"a": 1}}', "KLING_RESULT: task_id: Input should be a valid string"),
+        ('{"effects": "many"}', "KLING_RESULT: effects: Input should be a valid integer"),
+    ],
+)
+def test_a_result_that_says_nothing_is_told(
+    order: Callable[..., Order], tmp_path: Path, text: str, complaint: str
+) -> None:
+    """
+    A result file that cannot be understood fails the case, with the member at fault.
+    """
+    code = f"import os; open(os.environ['KLING_RESULT'], 'w').write({text!r})"
+    told = python(code).run(order())
+
+    assert told.said is None
+    assert told.broken.startswith(complaint)
+
+
+def test_a_script_beside_the_user_is_found(tmp_path: Path) -> None:
+    """
+    An interpreter's script needs no slash; other words that happen to be files are left alone.
+    """
+    for name in ("client.py", "generate"):
+        (tmp_path / name).write_text("")
+
+    assert rooted(["sh", "client.py", "generate"], tmp_path)[1:] == [str(tmp_path / "client.py"), "generate"]
+
+
 def test_stop_is_a_kill(order: Callable[..., Order]) -> None:
     """
     An order that is stopped ends the client at once and by force.
@@ -225,7 +268,8 @@ def test_jsonl_says_what_it_can(jsonl: Callable[[str], JsonlAdapter], order: Cal
     ("how", "why"),
     [
         ("garbage", "no message"), ("crash", "ended in the middle"), ("stranger", "not under way"),
-        ("odd-outcome", "splendid"), ("skip", "skipped what it declares"), ("never", "silence past the deadline"),
+        ("odd-outcome", "splendid"),
+        ("echo", "sends back what it is sent"), ("skip", "skipped what it declares"), ("never", "silence past the deadline"),
     ],
 )  # fmt: skip
 def test_jsonl_breach_is_told(

@@ -515,3 +515,69 @@ def test_whoever_is_ended_by_force_has_no_limit() -> None:
     assert finding.expected == "an end at the limit of 8 s that it was told"
     assert len(finding.events) == 2
     assert not judged("CP-13", Scene("CD-01").create().poll("completed").done().recorder.events).looked
+
+
+def test_reads_of_several_at_once_are_reads() -> None:
+    """
+    A client may read its task through the batch endpoint: what that shows counts, and how often it asks as well.
+    """
+    scene = Scene("CD-11").create()
+    for state, wait in (("processing", 1.0), ("processing", 0.01), ("processing", 0.01), ("completed", 0.01)):
+        task = {"id": TASK, "status": state, "progress": 50}
+        task |= {"progress": 100, "results": [LINK]} if state == "completed" else {}
+        scene.call("POST", "/v1/tasks/batch", 200, {"data": [task]}, sent={"task_ids": [TASK]}, after=wait)
+    events = scene.served().fetch().told(0, "completed", said={"task_id": TASK}).recorder.events
+
+    assert judged("CD-11", events).looked
+    assert not judged("CD-11", events).findings
+    assert judged("CP-01", events).findings
+
+
+def test_a_lost_task_that_was_found_is_not_unknown() -> None:
+    """
+    Who names the task that a lost create made knows more than that it is unknown; who names another does not.
+    """
+
+    def story(task_id: str) -> Scene:
+        scene = Scene("CM-07", completes=None).create(lost="cut").poll("completed").served().fetch()
+        return scene.told(0, "completed", said={"task_id": task_id})
+
+    assert not judged("CM-07", story(TASK).recorder.events).findings
+    assert judged("CM-07", story("task-unified-1-somebody").recorder.events).findings
+
+
+def test_two_runs_that_did_not_meet_show_nothing() -> None:
+    """
+    Two creates for one file are two too many only where the first run was not over.
+    """
+    apart = Scene("CM-10", flow="twice", completes=None).create().poll("completed").served().fetch()
+    apart.create(task=TASK[:-1] + "x").done()
+    together = Scene("CM-10", flow="twice", completes=None).create().create(task=TASK[:-1] + "x").done()
+
+    assert not judged("CM-10", apart.recorder.events).looked
+    assert judged("CM-10", together.recorder.events).findings
+
+
+def test_a_call_that_is_made_again_had_a_timeout() -> None:
+    """
+    CP-14 is about calls: a client that ends a silent one and asks again has a timeout, whatever becomes of it.
+    """
+
+    def story(*, again: bool) -> Scene:
+        scene = Scene("CP-14").create().poll(lost="timeout")
+        return (scene.poll() if again else scene).told(None, ended="deadline", signal=15)
+
+    assert not judged("CP-14", story(again=True).recorder.events).findings
+    assert judged("CP-14", story(again=False).recorder.events).findings
+
+
+def test_waits_after_trouble_are_not_the_floor_of_polling() -> None:
+    """
+    An HTTP stack may ask again at once when an answer was cut; how long to wait between good reads is another matter.
+    """
+    scene, after = Scene("CP-01").create(), 0.3
+    for lost in ("", "", "cut", "", "cut", ""):
+        scene.poll(lost=lost, after=after)
+        after = 0.01 if lost else 0.3
+
+    assert not judged("CP-01", scene.done().recorder.events).findings
