@@ -177,5 +177,5 @@ def charge_is_shown(view: View, _: Rule) -> Iterator[Check]:
             usage = create.got.get("usage")
             reserved = usage.get("credits_reserved") if isinstance(usage, dict) else None
             if reserved is not None:
-                shown = re.search(rf"(?<![\d.]){re.escape(f'{reserved:g}')}(?![\d])", case.words)
+                shown = re.search(rf"(?<![\w.]){re.escape(f'{reserved:g}')}(?!\w)", case.words)
                 yield check(shown, f"{reserved:g} credits shown", "no charge shown", create, case.told[-1])

@@ -581,3 +581,16 @@ def test_waits_after_trouble_are_not_the_floor_of_polling() -> None:
         after = 0.01 if lost else 0.3
 
     assert not judged("CP-01", scene.done().recorder.events).findings
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("50 credits", True), ("credits_reserved=50.0", True), ("sha256 a50b", False), ("id 7-50c", False), ("1.50 s", False)],
+)
+def test_a_charge_is_a_number_of_its_own(said: str, shown: bool) -> None:
+    """
+    A hash or an id that happens to hold the digits shows no charge.
+    """
+    scene = Scene("CM-12").create().poll("completed").served().fetch().told(0, stdout=said)
+
+    assert bool(judged("CM-12", scene.recorder.events).findings) != shown
