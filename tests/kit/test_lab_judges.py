@@ -585,7 +585,13 @@ def test_waits_after_trouble_are_not_the_floor_of_polling() -> None:
 
 @pytest.mark.parametrize(
     ("said", "shown"),
-    [("50 credits", True), ("credits_reserved=50.0", True), ("sha256 a50b", False), ("id 7-50c", False), ("1.50 s", False)],
+    [
+        ("50 credits", True),
+        ("credits_reserved=50.0", True),
+        ("sha256 a50b", False),
+        ("id 7-50c", False),
+        ("1.50 s", False),
+    ],
 )
 def test_a_charge_is_a_number_of_its_own(said: str, shown: bool) -> None:
     """
