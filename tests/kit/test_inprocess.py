@@ -96,6 +96,27 @@ def test_refusals_are_those_of_the_contract(server: Callable[..., Scripted]) -> 
     assert server().answer("GET", f"{API}/v1/tasks/x", (), b"", 0.0).status == 401
 
 
+def test_a_batch_is_read_as_each_of_its_tasks_is(server: Callable[..., Scripted]) -> None:
+    """
+    Through the batch endpoint a task moves on as well; unknown ids are absent, trouble with one is trouble, rubbish is refused.
+    """
+    scripted = server({"at": "read", "does": "processing", "progress": 40}, {"at": "read", "does": "cut"})
+    task_id = json.loads(create(scripted).body)["id"]
+    headers = (("Authorization", f"Bearer {KEY}"), ("Content-Type", "application/json"))
+
+    def batch(body: Any) -> Any:
+        return scripted.answer("POST", f"{API}/v1/tasks/batch", headers, json.dumps(body).encode(), 1.0)
+
+    first, cut, last = (batch({"task_ids": [task_id, "task-unified-1-unknown0"]}) for _ in range(3))
+
+    assert [(one["id"], one["status"], one["progress"]) for one in json.loads(first.body)["data"]] == [
+        (task_id, "processing", 40)
+    ]
+    assert cut.lost == "cut"
+    assert [one["status"] for one in json.loads(last.body)["data"]] == ["completed"]
+    assert batch(["no", "ids"]).status == 400
+
+
 def test_time_never_goes_back(server: Callable[..., Scripted]) -> None:
     """
     Whatever the order of its events, a task moves forward: part of a story is a story.
