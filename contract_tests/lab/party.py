@@ -140,14 +140,15 @@ class Party:
         canary = self._running.get(CANARY)
         if canary is None:
             return ""
-        self._lab.fake.watch.until(lambda: bool(canary.seen.creates) or canary.future.done(), PATIENCE + GRACE)
+        path = self._lab.contract.named("createVideo").template
+        self._lab.fake.watch.until(lambda: bool(canary.seen.posted(path)) or canary.future.done(), PATIENCE + GRACE)
         if canary.future.done():
             over = canary.future.result()
             if not over.called and not any(one.cannot for one in over.told):
                 raise SetupError(never_called(over))
             hooked = over.hooked
         else:
-            bodies = [create["request"]["body"] for create in canary.seen.creates]
+            bodies = [create["request"]["body"] for create in canary.seen.posted(path)]
             hooked = any(isinstance(body, dict) and body.get("callback_url") for body in bodies)
         return "" if hooked else "the client registered no callback: its command names none"
 

@@ -41,10 +41,10 @@ class Seen:
         """When the first call came, in Unix seconds; None before that."""
         return float(self.calls[0]["at"]) if self.calls else None
 
-    @property
-    def creates(self) -> list[Entry]:
-        """The calls that ask for something to be made."""
-        return [call for call in self.calls if call["request"]["method"] == "POST"]
+    def posted(self, path: str) -> list[Entry]:
+        """The calls that post to *path*."""
+        posts = (call for call in self.calls if call["request"]["method"] == "POST")
+        return [call for call in posts if call["request"]["url"].partition("?")[0] == path]
 
     @property
     def reads(self) -> list[Entry]:

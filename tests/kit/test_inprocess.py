@@ -199,7 +199,7 @@ def test_endless_client_is_stopped() -> None:
 
     played = play(client, story(), shipped())
 
-    assert not played.ended
+    assert told(played)["ended"] == "deadline"
     assert "CP-13" in named(played)
 
 
@@ -213,7 +213,7 @@ def test_client_that_turns_in_circles_is_stopped(monkeypatch: pytest.MonkeyPatch
         while True:
             pass
 
-    assert not play(client, story(), shipped()).ended
+    assert told(play(client, story(), shipped()))["ended"] == "deadline"
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,18 @@ from contract_tests.lab.watch import Seen, Watch
 from contract_tests.verdicts import SetupError
 
 STORIES = load(shipped())
+CREATE, UPLOAD = (shipped().named(name).template for name in ("createVideo", "uploadBase64"))
 
 
-def read(at: float, status: int = 200, method: str = "GET", account: str = "a", body: Any = None) -> dict[str, Any]:
-    """An exchange of the journal."""
-    request = {"method": method, "url": "/v1/tasks/x", "headers": {}, "body": body}
+def read(at: float, status: int = 200, account: str = "a") -> dict[str, Any]:
+    """A read in the journal."""
+    request = {"method": "GET", "url": "/v1/tasks/x", "headers": {}, "body": None}
     return {"kind": "exchange", "account": account, "at": at, "request": request, "response": {"status": status}}
+
+
+def post(path: str, **body: str) -> dict[str, Any]:
+    """A call in the journal that posts something, at the first second."""
+    return {**read(1.0), "request": {"method": "POST", "url": path, "headers": {}, "body": body}}
 
 
 def test_what_nobody_told_is_the_contracts() -> None:
@@ -48,13 +54,13 @@ def test_a_pause_is_the_wait_after_a_good_read() -> None:
     Waits that an error may have stretched tell nothing of a client's own pace.
     """
     seen = Seen()
-    for entry in (read(1.0, method="POST"), read(3.0, 503), read(9.0)):
+    for entry in (post(UPLOAD), post(CREATE), read(3.0, 503), read(9.0)):
         seen.take(entry)
     before = seen.pause
     seen.take(read(9.5, 500))
 
     assert (before, seen.pause, seen.first) == (None, 0.5, 1.0)
-    assert (len(seen.creates), len(seen.reads)) == (1, 3)
+    assert (len(seen.posted(CREATE)), len(seen.reads)) == (1, 3)
 
 
 class Control:
@@ -153,6 +159,7 @@ class Lab:
         self.fake = self.watch = self
         self.runs: list[tuple[str, float, bool]] = []
         self.kept: list[str] = []
+        self.contract, self.asks = shipped(), {"model": "m"}
         self.lock = threading.Lock()
         self.aborted = False
         self.slow, self.glimpsed = threading.Event(), threading.Event()
@@ -178,7 +185,9 @@ class Lab:
         if self.dies:
             return Ended(story, (Told(exit=1, stderr="I am broken"),), (), called=False, hooked=False)
         seen = seen or Seen()
-        seen.take(read(0.0, method="POST", body={"model": "m"}))
+        seen.take(post(UPLOAD))
+        threading.Event().wait(0.1)
+        seen.take(post(CREATE, **self.asks))
         if wait > 3.0 and story.name == "long":
             self.slow.set()
             self.glimpsed.wait(5.0)
@@ -186,7 +195,9 @@ class Lab:
             seen.take(read(number * wait))
         short = 5 * wait > limit and story.right.completes is True and not final
         how = "gave up" if self.says else "cut short"
-        return Ended(story, (Told(exit=0),), (), called=True, hooked=False, short=how if short else "")  # type: ignore[arg-type]
+        return Ended(
+            story, (Told(exit=0),), (), called=True, hooked="callback_url" in self.asks, short=how if short else ""
+        )  # type: ignore[arg-type]
 
     def abort(self) -> None:
         """Remember that everything was stopped."""
@@ -231,6 +242,18 @@ def test_a_client_that_hurries_shows_its_pace_at_once() -> None:
         "happy": 60.0, "long": 60.0, "read-500": deadline(0.2), "stuck": deadline(0.2), "create-400": deadline(0.2),
     }  # fmt: skip
     assert all(not final for _, _, final in lab.runs)
+
+
+def test_a_client_that_uploads_first_may_register_a_callback() -> None:
+    """
+    Whether callbacks are asked for shows in the create, not in whatever else is posted before it.
+    """
+    lab = Lab(0.2)
+    lab.asks = {"callback_url": "https://hooks.example.com/x"}
+
+    silent, _, _ = gone_through(lab, NAMES)
+
+    assert silent == ""
 
 
 @pytest.mark.parametrize("says", [True, False])

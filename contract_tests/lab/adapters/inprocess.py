@@ -189,7 +189,6 @@ class Played:
 
     events: tuple[AnyEvent, ...]
     tasks: int
-    ended: bool
 
 
 def play(
@@ -209,7 +208,7 @@ def play(
         look_around(order, told)
         told.leaks += ["stdout or stderr"] if KEY in told.stdout + told.stderr else []
     history = written(around.recorder, behaviour, server, order, told, around.events)
-    return Played(history, len(server.tasks), told.ended == "itself")
+    return Played(history, len(server.tasks))
 
 
 @contextlib.contextmanager
