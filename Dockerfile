@@ -2,6 +2,7 @@
 FROM python:3.12-slim AS wheel
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md ./
+COPY common common
 COPY openapi openapi
 COPY mock_server mock_server
 COPY contract_tests contract_tests
@@ -28,7 +29,7 @@ ENV KLING_MOCK_HOST=0.0.0.0 KLING_MOCK_PORT=4010
 EXPOSE 4010 443
 # Plain HTTP or HTTPS with the local authority, whichever the options chose; the loopback needs no token.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --start-interval=200ms --retries=3 \
-  CMD ["python", "-m", "mock_server.healthcheck"]
+  CMD ["python", "-m", "kling_mock.serving.healthcheck"]
 # The server itself is process 1: it takes SIGTERM and starts no children.
 ENTRYPOINT ["kling-mock"]
 CMD ["serve"]

@@ -16,7 +16,7 @@ from load import LoadError, call, connect, create_tasks, request_body
 from processes import Server, Watched, all_cores
 from target_options import target_options, the_fake
 
-import openapi
+import kling_openapi
 
 HERE = Path(__file__).parent
 DAY = timedelta(days=1).total_seconds()  # longer than any task and all attempts of its callback
@@ -123,12 +123,14 @@ def received(url: str) -> int:
 @target_options
 @click.option("--events", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000), help="Due at once.")
 @click.option("--callbacks/--no-callbacks", default=True, show_default=True, help="Also with callbacks.")
-@click.option("--contract", type=click.Path(path_type=Path), default=openapi.SERVICE, help="Contract of the bodies.")
+@click.option(
+    "--contract", type=click.Path(path_type=Path), default=kling_openapi.SERVICE, help="Contract of the bodies."
+)
 def main(
     command: str, url: str | None, pid: int | None, pin: bool, events: int, callbacks: bool, contract: Path
 ) -> None:
     """Advance a manual clock by a day; exit 1 when the fake's own time is too long."""
-    body = request_body(openapi.read(contract))
+    body = request_body(kling_openapi.read(contract))
     with the_fake(command, url, pid, pin) as (base, fake):
         try:
             kept = [Bench(base, fake, None, body).cost(events).report("without callbacks")]

@@ -8,7 +8,7 @@ from load import LoadError, create_tasks, request_body
 from report import MB
 from target_options import target_options, the_fake
 
-import openapi
+import kling_openapi
 
 
 @click.command()
@@ -17,10 +17,12 @@ import openapi
     "--tasks", default=100_000, show_default=True, type=click.IntRange(1, 10_000_000), help="Tasks to create."
 )
 @click.option("--limit", default=150.0, show_default=True, help="MB with all tasks that count as too much; issue 2.")
-@click.option("--contract", type=click.Path(path_type=Path), default=openapi.SERVICE, help="Contract of the bodies.")
+@click.option(
+    "--contract", type=click.Path(path_type=Path), default=kling_openapi.SERVICE, help="Contract of the bodies."
+)
 def main(command: str, url: str | None, pid: int | None, pin: bool, tasks: int, limit: float, contract: Path) -> None:
     """Create tasks over HTTP and print what they cost; exit 1 above the limit."""
-    body = request_body(openapi.read(contract))
+    body = request_body(kling_openapi.read(contract))
     with the_fake(command, url, pid, pin) as (base, process):
         try:
             create_tasks(base, body, 1)  # what the first request of all loads is not the tasks' cost

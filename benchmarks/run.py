@@ -17,7 +17,7 @@ from report import CLEAN, Row, as_json, markdown, show
 from rich.console import Console
 from targets import FAKE, PEERS, Launch, Target, TargetError, fake
 
-import openapi
+import kling_openapi
 
 HERE = Path(__file__).parent
 READY_GOAL = 0.5  # s; issue 2
@@ -157,7 +157,10 @@ def cores_for(pin: bool) -> Cores:
 @click.option("--starts", default=5, show_default=True, type=click.IntRange(1, 20), help="Cold starts.")
 @click.option("--pin/--no-pin", default=True, show_default=True, help="Server on one core, wrk on another.")
 @click.option(
-    "--contract", type=click.Path(path_type=Path), default=openapi.SERVICE, help="Contract that the bodies come from."
+    "--contract",
+    type=click.Path(path_type=Path),
+    default=kling_openapi.SERVICE,
+    help="Contract that the bodies come from.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), default=HERE / "results.json", help="Every sample."
@@ -182,8 +185,8 @@ def main(
         raise click.BadParameter(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(PEERS)}")
     targets = ([fake(command)] if command else []) + [PEERS[name] for name in names]
     try:
-        plan = Plan(openapi.read(contract), cores_for(pin), seconds, warmup, jvm_warmup, rounds, starts)
-    except openapi.ContractError as error:
+        plan = Plan(kling_openapi.read(contract), cores_for(pin), seconds, warmup, jvm_warmup, rounds, starts)
+    except kling_openapi.ContractError as error:
         raise click.ClickException(str(error)) from error
     rows = measure(targets, plan)
     good, verdicts = judge(rows) if command else (True, [])

@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-import openapi
+import kling_openapi
 from kling_client import Client, ConfigError, RequestInvalid, ServerError
 from kling_client.contract import Contract
 
@@ -94,7 +94,7 @@ def test_the_edges_are_sent(client, service, kit):
 
 def test_another_contract_makes_another_client(make_client, service, kit):
     """One contract: change a number there, and nothing here."""
-    document = copy.deepcopy(openapi.service())
+    document = copy.deepcopy(kling_openapi.service())
     schemas = document["components"]["schemas"]
     schemas["Duration"]["maximum"] = 20
     schemas["CreateVideo"]["properties"]["prompt"]["maxLength"] = 5
@@ -155,7 +155,7 @@ def test_keys_that_no_header_can_carry_are_refused(key):
 def test_the_environment_names_service_and_key(monkeypatch):
     """KLING_ first, then EVOLINK_, then the contract's server."""
     monkeypatch.setenv("EVOLINK_API_KEY", "sk-evolink")
-    assert Client().base_url == openapi.service()["servers"][0]["url"]
+    assert Client().base_url == kling_openapi.service()["servers"][0]["url"]
     monkeypatch.setenv("EVOLINK_BASE_URL", "https://evolink.test")
     assert Client().base_url == "https://evolink.test"
     monkeypatch.setenv("KLING_BASE_URL", "https://kling.test")

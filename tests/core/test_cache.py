@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_server.cache import ByteCache
+from kling_mock.media.cache import ByteCache
 
 
 @given(limit=st.integers(0, 60), asked=st.lists(st.integers(0, 8), max_size=60))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_server.core.callbacks import AddressRules, BadAddress, check, is_internal, parse
+from kling_common.targets import BadAddress, parse
+from kling_mock.core.callbacks import AddressRules, check, is_internal
 
 NAMED = tuple(
     ip_network(text)

@@ -12,12 +12,12 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mock_server import scenario_page
-from mock_server.catalogue import SHIPPED, Catalogue, NoScenario
-from mock_server.config import BadSetting
-from mock_server.contract import Contract
-from mock_server.core.notation import TAG, parse_choice
-from mock_server.documents import BadYaml, parse
+from kling_common.documents import BadYaml, parse
+from kling_mock.cli import scenario_page
+from kling_mock.config import BadSetting
+from kling_mock.contract import Contract
+from kling_mock.core.notation import TAG, parse_choice
+from kling_mock.service.catalogue import SHIPPED, Catalogue, NoScenario
 
 CONTRACT = Contract()
 Told = Callable[..., Catalogue]
@@ -52,7 +52,7 @@ def told(tmp_path: Path) -> Told:
 @pytest.fixture
 def told_alone(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     """As `told`, without the shipped scenarios."""
-    monkeypatch.setattr("mock_server.catalogue.SHIPPED", tmp_path / "none")
+    monkeypatch.setattr("kling_mock.service.catalogue.SHIPPED", tmp_path / "none")
     return told
 
 

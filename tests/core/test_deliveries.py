@@ -5,8 +5,8 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_server.core.deliveries import Attempt, Delivery, RetryPolicy, State, next_due, scheduled, state
-from mock_server.core.tasks import Frame, Plan, Status, Task
+from kling_mock.core.deliveries import Attempt, Delivery, RetryPolicy, State, next_due, scheduled, state
+from kling_mock.core.tasks import Frame, Plan, Status, Task
 
 DUE = 1_757_169_808.0
 POLICY = RetryPolicy(timeout=10.0, delays=(1.0, 2.0, 4.0))

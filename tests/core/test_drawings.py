@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mock_server import pictures
-from mock_server.images import Drawing, Drawn, draw, parse_drawing
+from kling_mock.media import pictures
+from kling_mock.media.images import Drawing, Drawn, draw, parse_drawing
 
 
 def answer_to(path: str, query: str = "") -> Drawn:

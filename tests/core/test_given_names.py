@@ -8,8 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from mock_server.core.callbacks import IPAddress
-from mock_server.net import Transport
+from kling_common.targets import IPAddress
+from kling_common.transport import Transport
 
 HOST = "rebound.example.com"
 LOOPBACK = ip_address("127.0.0.1")

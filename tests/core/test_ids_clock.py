@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mock_server import clock as clocks
-from mock_server.clock import Clock, NotManual
-from mock_server.ids import Draw, digest, fingerprint
+from kling_mock import clock as clocks
+from kling_mock.clock import Clock, NotManual
+from kling_mock.ids import Draw, digest, fingerprint
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 

@@ -15,8 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
-from mock_server import images, pictures
-from mock_server.images import BadImage, ImageRules, draw, inspect, parse_drawing, read_capped
+from kling_mock.media import images, pictures
+from kling_mock.media.images import BadImage, ImageRules, draw, inspect, parse_drawing, read_capped
 
 RULES = ImageRules(("jpeg", "png"), 52_428_800, 300, Fraction(2, 5), Fraction(5, 2))
 ANY_SHAPE = ImageRules(("jpeg", "png"), 52_428_800, 1, Fraction(1, 1000), Fraction(1000))
@@ -331,7 +331,9 @@ def test_capped_reading_stops_at_once_and_holds_little():
 
 def test_importing_the_modules_loads_neither_pillow_nor_pyav():
     """A server that only starts pays for neither."""
-    code = "import sys, mock_server.images, mock_server.videos; print(sorted({'PIL', 'av'} & set(sys.modules)))"
+    code = (
+        "import sys, kling_mock.media.images, kling_mock.media.videos; print(sorted({'PIL', 'av'} & set(sys.modules)))"
+    )
 
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mock_server.core.links import BadLink, Link, check, issue
+from kling_mock.core.links import BadLink, Link, check, issue
 
 ORIGIN = "http://127.0.0.1:4010"
 TASK = "task-unified-1757169743-7cvnl5zw"

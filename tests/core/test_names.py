@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_server.core.names import shown_name
+from kling_mock.core.names import shown_name
 
 
 @pytest.mark.parametrize(

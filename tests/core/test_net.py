@@ -17,8 +17,9 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mock_server.core.callbacks import AddressRules, IPAddress, check, is_internal, parse
-from mock_server.net import FetchFailed, Outcome, TooLarge, Transport, resolve_system
+from kling_common.targets import IPAddress, parse
+from kling_common.transport import FetchFailed, Outcome, TooLarge, Transport, resolve_system
+from kling_mock.core.callbacks import AddressRules, check, is_internal
 
 HOST = "hooks.example.com"
 SHORT = 0.2  # seconds: a deadline that a test waits for

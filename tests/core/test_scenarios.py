@@ -8,21 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mock_server.core.errors import ApiError, TaskNotFound, documented
-from mock_server.core.notation import TAG, parse_choice, seconds, typed, write_choice
-from mock_server.core.scenarios import (
-    Act,
-    Answer,
-    Callback,
-    Edit,
-    Outcome,
-    Pace,
-    Scenario,
-    Story,
-    Wire,
-    plan,
-)
-from mock_server.core.tasks import CANCELLED, Status
+from kling_mock.core.errors import ApiError, TaskNotFound, documented
+from kling_mock.core.notation import TAG, parse_choice, seconds, typed, write_choice
+from kling_mock.core.scenarios import Act, Answer, Callback, Edit, Outcome, Pace, Scenario, Story, Wire, plan
+from kling_mock.core.tasks import CANCELLED, Status
 
 FAILED: dict[str, Any] = {
     "name": "failed",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import openapi
-from mock_server.core import tasks
-from mock_server.core.tasks import CANCELLED, Frame, Plan, Status, Task, ends_at, progress, read, stage, starts_at
+import kling_openapi
+from kling_mock.core import tasks
+from kling_mock.core.tasks import CANCELLED, Frame, Plan, Status, Task, ends_at, progress, read, stage, starts_at
 
 CREATED = 1_757_169_743.25
 ORDER = {Status.PENDING: 0, Status.PROCESSING: 1, Status.COMPLETED: 2, Status.FAILED: 2}
@@ -68,7 +68,7 @@ looks = st.lists(st.floats(0.0, 300_000.0), min_size=2, max_size=30).map(sorted)
 
 def test_status_is_the_contracts_enum() -> None:
     """The words of the code are those of the contract, no more and no less."""
-    assert [status.value for status in Status] == openapi.service()["components"]["schemas"]["Status"]["enum"]
+    assert [status.value for status in Status] == kling_openapi.service()["components"]["schemas"]["Status"]["enum"]
 
 
 @pytest.mark.parametrize(

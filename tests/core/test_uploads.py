@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mock_server.core.names import shown_name
-from mock_server.signatures import media_type
-from mock_server.store.disk import Disk, NoRoom
+from kling_mock.core.names import shown_name
+from kling_mock.media.signatures import media_type
+from kling_mock.store.disk import Disk, NoRoom
 
 
 def picture(kind: str) -> bytes:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
-from mock_server import pictures, videos
-from mock_server.videos import Videos, VideoSpec, render, size_of
+from kling_mock.media import pictures, videos
+from kling_mock.media.videos import Videos, VideoSpec, render, size_of
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def test_colours_survive():
 def test_the_same_spec_gives_the_same_bytes_in_every_process():
     """Two other processes, with other hash seeds, render what this one renders."""
     code = (
-        "import hashlib, sys; from mock_server import images, videos;"
+        "import hashlib, sys; from kling_mock.media import images, videos;"
         "frame = images.draw(images.parse_drawing('/320x180.png', '')).data;"
         "data = videos.render(videos.VideoSpec(2, 90, frame, 320, 180, 5));"
         "print(hashlib.sha256(frame).hexdigest(), hashlib.sha256(data).hexdigest())"
@@ -227,7 +227,7 @@ def test_the_same_spec_gives_the_same_bytes_in_every_process():
     said = [run.communicate(timeout=60)[0].split() for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
 
-    from mock_server.images import draw, parse_drawing
+    from kling_mock.media.images import draw, parse_drawing
 
     drawing = parse_drawing("/320x180.png", "")
     assert drawing is not None

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-import openapi
-from mock_server.cli import cli
-from mock_server.running import Running
-from mock_server.serving import service_hosts
+import kling_openapi
+from kling_mock.cli.main import cli
+from kling_mock.serving.process import Running
+from kling_mock.serving.server import service_hosts
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_the_engine_accepts_it() -> None:
 def test_the_mock_answers_to_every_name_of_the_service(compose: dict[str, Any]) -> None:
     """The aliases are the contract's hosts; the others find it there and nothing besides."""
     mock = compose["services"]["mock"]
-    assert tuple(mock["networks"]["service"]["aliases"]) == service_hosts(openapi.service())
+    assert tuple(mock["networks"]["service"]["aliases"]) == service_hosts(kling_openapi.service())
     assert compose["networks"]["service"] == {"internal": True}
     for name in ("contract", "client"):
         assert compose["services"][name]["networks"] == ["service"]
@@ -88,7 +88,7 @@ def test_the_image_runs_as_nobody_special_and_says_how_it_is(stages: list[list[t
     assert final["USER"].isdigit()
     assert int(final["USER"]) > 0
     assert final["EXPOSE"].split() == ["4010", "443"]
-    assert final["HEALTHCHECK"].endswith('CMD ["python", "-m", "mock_server.healthcheck"]')
+    assert final["HEALTHCHECK"].endswith('CMD ["python", "-m", "kling_mock.serving.healthcheck"]')
     for stage in stages:
         assert not any(name == "ADD" for name, _ in stage)
         for name, rest in stage:
@@ -110,7 +110,7 @@ def test_what_the_image_copies_is_there(stages: list[list[tuple[str, str]]]) -> 
     for source in sources:
         assert (ROOT / source).exists(), source
         assert any(fnmatch(source, pattern) for pattern in allowed), source
-    assert {"pyproject.toml", "openapi", "mock_server", "contract_tests", "clients/python"} <= sources
+    assert {"pyproject.toml", "openapi", "kling_mock", "kling_contract", "clients/python"} <= sources
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_webhook_retries(tmp_path: Path) -> None:
                 "-p",
                 "no:cacheprovider",
                 "-p",
-                "mock_server.pytest_plugin",
+                "kling_mock.testing.pytest_plugin",
                 f"--basetemp={tmp_path / 'base'}",
                 str(tmp_path),
             ],

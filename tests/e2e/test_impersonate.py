@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from mock_server.authority import Authority
-from mock_server.running import Running
+from kling_common.authority import Authority
+from kling_mock.serving.process import Running
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ELSEWHERE = "https://example.com/v1/videos/generations"
@@ -77,10 +77,10 @@ def test_a_client_with_built_in_hosts_runs_untouched_and_reaches_nothing_else(
     har = tmp_path / "journal.json"
     # The shell asks for the journal before the fake stops; --noproxy because curl would ask the proxy for the loopback, too.
     command = (
-        f'"{program}" "{FIXTURES / script}" {ELSEWHERE} && "{sys.executable}" -m mock_server journal --json > "{har}"'
+        f'"{program}" "{FIXTURES / script}" {ELSEWHERE} && "{sys.executable}" -m kling_mock journal --json > "{har}"'
     )
     done = subprocess.run(
-        [sys.executable, "-m", "mock_server", "exec", "--impersonate", "--clock", "x3600", "--", "sh", "-c", command],
+        [sys.executable, "-m", "kling_mock", "exec", "--impersonate", "--clock", "x3600", "--", "sh", "-c", command],
         capture_output=True,
         text=True,
         timeout=50,
@@ -222,7 +222,7 @@ for attempt in (lambda: socket.create_connection(("example.com", 443), 10),
         print("refused" if "kling-mock refused" in str(error) else error)
 """
     done = subprocess.run(
-        [sys.executable, "-m", "mock_server", "exec", "--impersonate", "--", sys.executable, "-c", script],
+        [sys.executable, "-m", "kling_mock", "exec", "--impersonate", "--", sys.executable, "-c", script],
         capture_output=True,
         text=True,
         timeout=50,

@@ -11,8 +11,8 @@ from wsgiref.validate import validator
 
 import requests
 
-from mock_server.app import create_app
-from mock_server.net import Outcome
+from kling_common.transport import Outcome
+from kling_mock.app import create_app
 
 PAGE = Path(__file__).parents[2] / "docs" / "in-process.md"
 WANTED = {"model": "kling-v3-turbo-image-to-video", "image_start": "https://image.test/640x360.png", "duration": 3}
@@ -28,8 +28,8 @@ def test_the_pages_example_runs() -> None:
 
 def test_the_page_names_every_fixtures_members() -> None:
     """What the table lists is there, and what is there is listed."""
-    from mock_server.receiver import HttpsReceiver
-    from mock_server.testing import KlingMock, ManualClock
+    from kling_mock.testing.fixtures import KlingMock, ManualClock
+    from kling_mock.testing.receiver import HttpsReceiver
 
     for row, kind, unlisted in (
         ("kling_mock", KlingMock, set()),

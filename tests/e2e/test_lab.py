@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 import pytest
 
-from contract_tests.contract import shipped
-from contract_tests.history import Recorder
-from contract_tests.lab.pace import Pace
-from contract_tests.lab.run import run
-from contract_tests.lab.stories import load
-from contract_tests.lab.told import Order, Told
+from kling_contract.history.events import Recorder
+from kling_contract.lab.pace import Pace
+from kling_contract.lab.results import Order, Told
+from kling_contract.lab.run import run
+from kling_contract.lab.stories import load
+from kling_contract.reading.contract import shipped
 
 pytestmark = pytest.mark.e2e
 
@@ -48,7 +48,7 @@ def lab(tmp_path: Path) -> Lab:
         command = [
             sys.executable,
             "-c",
-            "from contract_tests.cli import main; main()",
+            "from kling_contract.cli.main import main; main()",
             "client",
             "--report",
             str(tmp_path / "report"),
@@ -180,7 +180,7 @@ def test_stopped_by_hand(tmp_path: Path, how: signal.Signals, options: tuple[str
     """
     note = tmp_path / "pids"
     code = f"import os, time; open({str(note)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(100)"
-    words = [sys.executable, "-c", "from contract_tests.cli import main; main()", "client", *options, "--"]
+    words = [sys.executable, "-c", "from kling_contract.cli.main import main; main()", "client", *options, "--"]
     kit = subprocess.Popen(
         [*words, sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path
     )
@@ -234,8 +234,8 @@ def test_function_as_client() -> None:
     """
     The seam for clients in this process: a function runs a story, and a lie is found out.
     """
-    from contract_tests.judging import judge_history
-    from contract_tests.verdicts import Choice
+    from kling_contract.judging import judge_history
+    from kling_contract.rules.verdicts import Choice
 
     every, recorder = load(shipped()), Recorder()
 

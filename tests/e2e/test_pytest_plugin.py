@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> Run:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "KLING_"))}
         if not plugins:  # the other plugins of this environment take a second to load
             environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-            options = ("-p", "mock_server.pytest_plugin", "-p", "xdist", *options)
+            options = ("-p", "kling_mock.testing.pytest_plugin", "-p", "xdist", *options)
         return subprocess.run(
             [
                 sys.executable,
@@ -227,7 +227,7 @@ def test_mistakes_of_a_test_are_said(run: Run) -> None:
     """An unknown scenario, task or span raises, with the fake's sentence."""
     done = run("""
     import pytest
-    from mock_server.testing import MockError
+    from kling_mock.testing.fixtures import MockError
     def test_mistakes(kling_mock, kling_clock, kling_receiver):
         with pytest.raises(MockError, match="no scenario"):
             kling_mock.scenario("no-such-story")
@@ -246,8 +246,8 @@ def test_a_run_that_does_not_ask_pays_nothing(run: Run) -> None:
     done = run("""
     import sys
     def test_light():
-        heavy = {"flask", "granian", "requests", "yaml", "pydantic", "trustme", "mock_server.testing"}
-        assert "mock_server.pytest_plugin" in sys.modules
+        heavy = {"flask", "granian", "requests", "yaml", "pydantic", "trustme", "kling_mock.testing.fixtures"}
+        assert "kling_mock.testing.pytest_plugin" in sys.modules
         assert not heavy & sys.modules.keys() - {"requests"}
     """)
     assert done.returncode == 0, done.stdout

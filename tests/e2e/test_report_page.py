@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mock_server.running import Running
+from kling_mock.serving.process import Running
 
 pytestmark = pytest.mark.e2e
 

@@ -21,13 +21,13 @@ import requests
 import trustme
 from PIL import Image
 
-import openapi
-from mock_server.app import create_app
-from mock_server.running import Running
+import kling_openapi
+from kling_mock.app import create_app
+from kling_mock.serving.process import Running
 
 pytestmark = pytest.mark.e2e
 
-MODEL = openapi.service()["components"]["schemas"]["Model"]["const"]
+MODEL = kling_openapi.service()["components"]["schemas"]["Model"]["const"]
 KEY = {"Authorization": "Bearer sk-test"}
 
 
@@ -56,7 +56,7 @@ class User:
 
     def verb(self, *arguments: str) -> Said:
         """`kling-mock VERB ...` against this fake."""
-        return command("mock_server", *arguments, "--url", self.url)
+        return command("kling_mock", *arguments, "--url", self.url)
 
     def create(self, **body: Any) -> requests.Response:
         """As `curl` would."""
@@ -245,7 +245,7 @@ def test_a_receiver_that_nobody_vouches_for(start: Callable[..., User], receiver
 
 def test_the_contract_can_be_changed(start: Callable[..., User], receiver: Receiver, tmp_path: Path) -> None:
     """Another maximum, another list of retries: 20 seconds are taken and five attempts are made, no code touched."""
-    text = openapi.SERVICE.read_text(encoding="utf-8")
+    text = kling_openapi.SERVICE.read_text(encoding="utf-8")
     for old, new in (
         ("maximum: 15", "maximum: 20"),
         ("retry_delays_seconds: [1, 2, 4]", "retry_delays_seconds: [1, 2, 4, 8]"),
@@ -341,7 +341,7 @@ def running_fixture() -> Iterator[User]:
 
 def test_nobody_there(tmp_path: Path) -> None:
     """A verb without a fake says how to start one."""
-    said = command("mock_server", "tasks", "--url", "http://127.0.0.1:9")
+    said = command("kling_mock", "tasks", "--url", "http://127.0.0.1:9")
 
     assert (said.code, len(said.err.splitlines())) == (2, 1)
     assert "kling-mock serve" in said.err
@@ -356,7 +356,7 @@ def test_exec_gives_a_command_all_it_needs() -> None:
         "print(os.environ['KLING_API_KEY']); sys.exit(7)"
     )
     said = command(
-        "mock_server", "exec", "--clock", "manual", "--api-key", "sk-mine", "--", sys.executable, "-c", script
+        "kling_mock", "exec", "--clock", "manual", "--api-key", "sk-mine", "--", sys.executable, "-c", script
     )
 
     assert (said.code, said.out) == (7, "sk-mine"), said.err
@@ -437,7 +437,7 @@ def flask_fixture() -> Any:
 
 def refused_start(*options: str) -> str:
     """What `kling-mock serve` says when it will not start: one line, exit code 2."""
-    said = command("mock_server", "serve", "--port", "0", *options)
+    said = command("kling_mock", "serve", "--port", "0", *options)
     assert said.code == 2, said
     assert not said.out
     assert "Traceback" not in said.err

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from mock_server import clock as clocks
-from mock_server.authority import Authority, NoAuthority, home
-from mock_server.config import BadSetting
-from mock_server.running import Running
-from mock_server.serving import taken_port
+from kling_common.authority import Authority, NoAuthority, home
+from kling_mock import clock as clocks
+from kling_mock.config import BadSetting
+from kling_mock.serving.process import Running
+from kling_mock.serving.server import taken_port
 
 pytestmark = pytest.mark.e2e
 A_CENTURY = 100 * 365 * 86400.0
@@ -142,7 +142,9 @@ def test_what_is_damaged_or_old_is_made_again(tmp_path: Path, monkeypatch: pytes
 
 def test_starts_at_the_same_moment_agree(tmp_path: Path) -> None:
     """Three processes in an empty folder end up with one authority and one certificate."""
-    code = "import sys, pathlib; from mock_server.authority import Authority; a = Authority(pathlib.Path(sys.argv[1]));"
+    code = (
+        "import sys, pathlib; from kling_common.authority import Authority; a = Authority(pathlib.Path(sys.argv[1]));"
+    )
     code += "print(hash(a.certificate(['localhost']).read_bytes()), hash(a.ca_file.read_bytes()))"
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     started = [

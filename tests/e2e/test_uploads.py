@@ -8,10 +8,10 @@ import pytest
 import requests
 from PIL import Image, ImageChops, ImageStat
 
-import openapi
-from mock_server.running import Running
+import kling_openapi
+from kling_mock.serving.process import Running
 
-LIMITS = openapi.service()["components"]["schemas"]["UploadedFile"]["x-files"]
+LIMITS = kling_openapi.service()["components"]["schemas"]["UploadedFile"]["x-files"]
 STREAM, BASE64 = (f"/api/v1/files/upload/{kind}" for kind in ("stream", "base64"))
 
 

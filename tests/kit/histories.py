@@ -5,8 +5,8 @@ from typing import Any
 
 from tape import BODY, CONTRACT, CREATE, GOOD_IMAGE, KEY, OTHER, START, STRANGE, Tape, error
 
-from contract_tests.history import Balance
-from contract_tests.labels import Expect, Receiver, Topic, When
+from kling_contract.history.events import Balance
+from kling_contract.history.labels import Expect, Receiver, Topic, When
 
 
 def good() -> list[Any]:

@@ -5,12 +5,12 @@ from typing import Any
 
 import orjson
 
-from contract_tests.contract import shipped
-from contract_tests.history import AnyEvent, Callback, Download, Exchange, Moment, Note, Recorder
-from contract_tests.labels import Topic
-from contract_tests.rules.registry import judge_all
-from contract_tests.rules.rulebook import rules
-from contract_tests.verdicts import CLIENT
+from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Moment, Note, Recorder
+from kling_contract.history.labels import Topic
+from kling_contract.reading.contract import shipped
+from kling_contract.rules.registry import judge_all
+from kling_contract.rules.rulebook import rules
+from kling_contract.rules.verdicts import CLIENT
 
 KEY = "sk-lab-judges-0001"
 API, LINKS, AWAY = "http://127.0.0.1:4010", "http://localhost:4010", "http://127.0.0.1:9"

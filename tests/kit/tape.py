@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from contract_tests.contract import shipped
-from contract_tests.history import Callback, ClockMove, Download, Exchange, Moment, Note, Recorder, VideoFacts
-from contract_tests.labels import ImageFacts, Probe, Topic
+from kling_contract.history.events import Callback, ClockMove, Download, Exchange, Moment, Note, Recorder, VideoFacts
+from kling_contract.history.labels import ImageFacts, Probe, Topic
+from kling_contract.reading.contract import shipped
 
 CONTRACT = shipped()
 KEY, OTHER, STRANGE = "sk-test-first-0001", "sk-test-second-0002", "nobody-knows-this-key"

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 from standin import StandIn
 
-from contract_tests.commands.server import command
-from contract_tests.verdicts import SetupError
-from contract_tests.wire import Limits, Wire
+from kling_contract.cli.commands.server import command
+from kling_contract.driving.wire import Limits, Wire
+from kling_contract.rules.verdicts import SetupError
 
 FAST = ["--quick", "--seed", "1", "--timeout", "1"]
 

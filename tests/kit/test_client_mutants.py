@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from contract_tests.contract import shipped
-from contract_tests.lab.stories import load
-from contract_tests.mutants.client_trials import client_rules, tried
-from contract_tests.mutants.clients import CORRECT, MUTANTS, ClientMutant
-from contract_tests.mutants.selftest import bare
-from contract_tests.mutants.table import listed
-from contract_tests.rules.rulebook import rules
+from kling_contract.lab.stories import load
+from kling_contract.mutants.client_trials import client_rules, tried
+from kling_contract.mutants.clients import CORRECT, MUTANTS, ClientMutant
+from kling_contract.mutants.selftest import bare
+from kling_contract.mutants.table import listed
+from kling_contract.reading.contract import shipped
+from kling_contract.rules.rulebook import rules
 
 ROOT = Path(__file__).parents[2]
-CLIENT = ROOT / "contract_tests" / "mutants" / "client"
+CLIENT = ROOT / "kling_contract" / "mutants" / "client"
 PAGE = ROOT / "docs" / "mutants.md"
 QUICK = ("CQ-03", "CQ-09", "CM-02", "CM-11", "CP-10", "CP-16", "CD-03", "CW-07", "CW-10")
 """A handful of every group, of each level."""

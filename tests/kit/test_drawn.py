@@ -12,17 +12,17 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from contract_tests.commands.client import command
-from contract_tests.contract import shipped
-from contract_tests.judging import judge_history
-from contract_tests.lab import crowd
-from contract_tests.lab.adapters.inprocess import load, play
-from contract_tests.lab.behaviour import Behaviour, Event, read
-from contract_tests.lab.drawn import Drawn, book_for, replay, search
-from contract_tests.mutants.client.inprocess import correct, with_switch
-from contract_tests.mutants.clients import ClientMutant
-from contract_tests.mutants.clients import command as words_of
-from contract_tests.verdicts import Choice, SetupError
+from kling_contract.cli.commands.client import command
+from kling_contract.judging import judge_history
+from kling_contract.lab import shrinker as crowd
+from kling_contract.lab.adapters.inprocess import load, play
+from kling_contract.lab.behaviour import Behaviour, Event, read
+from kling_contract.lab.drawn import Drawn, book_for, replay, search
+from kling_contract.mutants.client.inprocess import correct, with_switch
+from kling_contract.mutants.clients import ClientMutant
+from kling_contract.mutants.clients import command as words_of
+from kling_contract.reading.contract import shipped
+from kling_contract.rules.verdicts import Choice, SetupError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "in_process_client.py"
 PLANTED = {
@@ -130,7 +130,7 @@ def test_command_saves_and_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     The command line prints the story, saves it, and prints the command that plays it, which finds the same.
     """
     monkeypatch.chdir(tmp_path)
-    name = "contract_tests.mutants.client.inprocess:knows_no_dates"
+    name = "kling_contract.mutants.client.inprocess:knows_no_dates"
     code, said = run("--in-process", name, "--drawn", "300", "--report", "report")
     kept = tmp_path / "report" / "drawn-CP-03.yaml"
 
@@ -140,7 +140,7 @@ def test_command_saves_and_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     again = f"--in-process {name} --replay report/drawn-CP-03.yaml"
     assert f"again: kling-contract client {again}" in said
     assert run(*again.split())[0] == 1
-    fine = "contract_tests.mutants.client.inprocess:correct"
+    fine = "kling_contract.mutants.client.inprocess:correct"
     assert run("--in-process", fine, "--replay", str(kept)) == (0, f"{kept}: nothing is wrong any more\n")
 
 
@@ -148,7 +148,7 @@ def test_command_says_when_nothing_is_wrong() -> None:
     """
     Without a finding there is one line, and exit code 0.
     """
-    said = run("--in-process", "contract_tests.mutants.client.inprocess:correct", "--drawn", "20", "--seed", "3")
+    said = run("--in-process", "kling_contract.mutants.client.inprocess:correct", "--drawn", "20", "--seed", "3")
 
     assert said == (0, "20 drawn stories (seed 3): nothing is wrong\n")
 

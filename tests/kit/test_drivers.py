@@ -10,21 +10,21 @@ import pytest
 import standin_checks
 from standin import StandIn
 
-from contract_tests.contract import Contract, shipped
-from contract_tests.drivers import machine, plan, schema
-from contract_tests.drivers.probes import long_url, near_misses, public_neighbours
-from contract_tests.drivers.room import Options, Room
-from contract_tests.drivers.running import Made, Wanted, for_servers, make_history
-from contract_tests.drivers.story import load, save
-from contract_tests.guard import Guard
-from contract_tests.history import Recorder
-from contract_tests.judging import judge_history
-from contract_tests.rules.rulebook import rules
-from contract_tests.session import Line
-from contract_tests.target import Asked, discover
-from contract_tests.verdicts import Choice, Run, SetupError, Verdict
-from contract_tests.wire import Wire
-from mock_server.running import Running
+from kling_contract.driving.drivers import machine, plan, schema
+from kling_contract.driving.drivers.probes import long_url, near_misses, public_neighbours
+from kling_contract.driving.drivers.room import Options, Room
+from kling_contract.driving.drivers.running import Made, Wanted, for_servers, make_history
+from kling_contract.driving.drivers.story import load, save
+from kling_contract.driving.guard import Guard
+from kling_contract.driving.session import Line
+from kling_contract.driving.target import Asked, discover
+from kling_contract.driving.wire import Wire
+from kling_contract.history.events import Recorder
+from kling_contract.judging import judge_history
+from kling_contract.reading.contract import Contract, shipped
+from kling_contract.rules.rulebook import rules
+from kling_contract.rules.verdicts import Choice, Run, SetupError, Verdict
+from kling_mock.serving.process import Running
 
 CONTRACT = shipped()
 BASE = {"model": CONTRACT.model, "image_start": "https://image.test/1280x720.jpg", "duration": 3, "quality": "720p"}

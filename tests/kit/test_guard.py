@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract_tests.contract import shipped
-from contract_tests.guard import Guard, Price, Stopped
+from kling_contract.driving.guard import Guard, Price, Stopped
+from kling_contract.reading.contract import shipped
 
 CONTRACT = shipped()
 PRICE = Price.of(CONTRACT, 0.1)

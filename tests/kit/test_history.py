@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tape import BODY, CONTRACT, CREATE, KEY, OTHER
 
-from contract_tests import har, recordings
-from contract_tests.history import (
+from kling_contract.history import har
+from kling_contract.history.events import (
     BODY_CAP,
     Answer,
     Balance,
@@ -31,9 +31,10 @@ from contract_tests.history import (
     to_json,
     write_jsonl,
 )
-from contract_tests.labels import Expect, ImageFacts, Probe, Receiver, When
-from contract_tests.masking import Mask
-from contract_tests.view import View
+from kling_contract.history.labels import Expect, ImageFacts, Probe, Receiver, When
+from kling_contract.history.masking import Mask
+from kling_contract.reading import recordings
+from kling_contract.reading.view import View
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 seconds = st.floats(0, 4e9, allow_nan=False)

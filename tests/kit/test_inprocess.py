@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from contract_tests.contract import shipped
-from contract_tests.history import Callback, Download, Exchange, Note
-from contract_tests.lab.adapters.inprocess import KEY, Cut, Played, Silence, Surroundings, load, play
-from contract_tests.lab.behaviour import Behaviour, Event, read
-from contract_tests.lab.drawn import breaches
-from contract_tests.lab.scripted import API, LINK, Scripted
-from contract_tests.labels import Topic
-from contract_tests.mutants.client.inprocess import correct, with_switch
-from contract_tests.rules.rulebook import rules
-from contract_tests.verdicts import SetupError
+from kling_contract.history.events import Callback, Download, Exchange, Note
+from kling_contract.history.labels import Topic
+from kling_contract.lab.adapters.inprocess import KEY, Cut, Played, Silence, Surroundings, load, play
+from kling_contract.lab.behaviour import Behaviour, Event, read
+from kling_contract.lab.drawn import breaches
+from kling_contract.lab.scripted import API, LINK, Scripted
+from kling_contract.mutants.client.inprocess import correct, with_switch
+from kling_contract.reading.contract import shipped
+from kling_contract.rules.rulebook import rules
+from kling_contract.rules.verdicts import SetupError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "in_process_client.py"
 AUTH = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
@@ -207,7 +207,7 @@ def test_client_that_turns_in_circles_is_stopped(monkeypatch: pytest.MonkeyPatch
     """
     A client that never comes back, and never asks what time it is, is ended in real time.
     """
-    monkeypatch.setattr("contract_tests.lab.adapters.inprocess._REAL_SECONDS", 0.05)
+    monkeypatch.setattr("kling_contract.lab.adapters.inprocess._REAL_SECONDS", 0.05)
 
     def client(_: Surroundings) -> None:
         while True:

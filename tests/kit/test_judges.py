@@ -8,10 +8,10 @@ import pytest
 from faults import BAD, GOOD, mutated
 from tape import CONTRACT
 
-from contract_tests.history import Note, to_json
-from contract_tests.labels import Topic
-from contract_tests.rules.registry import judge_all, judges
-from contract_tests.rules.rulebook import rules
+from kling_contract.history.events import Note, to_json
+from kling_contract.history.labels import Topic
+from kling_contract.rules.registry import judge_all, judges
+from kling_contract.rules.rulebook import rules
 
 BOOK = [rule for rule in rules(CONTRACT).values() if not rule.for_clients]
 

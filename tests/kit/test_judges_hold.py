@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tape import CONTRACT
 
-from contract_tests.history import Callback, Download, Exchange
-from contract_tests.judging import again, judge_history
-from contract_tests.reports.documents import junit, report
-from contract_tests.reports.page import page
-from contract_tests.reports.summary import markdown
-from contract_tests.rules.registry import judge_all
-from contract_tests.rules.rulebook import rules
-from contract_tests.verdicts import Choice
+from kling_contract.history.events import Callback, Download, Exchange
+from kling_contract.judging import again, judge_history
+from kling_contract.reports.documents import junit, report
+from kling_contract.reports.page import page
+from kling_contract.reports.summary import markdown
+from kling_contract.rules.registry import judge_all
+from kling_contract.rules.rulebook import rules
+from kling_contract.rules.verdicts import Choice
 
 BOOK = [rule for rule in rules(CONTRACT).values() if not rule.for_clients]
 GOOD = histories.good()

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from contract_tests.contract import shipped
-from contract_tests.history import wall
-from contract_tests.lab.adapters.command import CommandAdapter, rooted
-from contract_tests.lab.adapters.jsonl import JsonlAdapter
-from contract_tests.lab.run import NEED_A_WORD
-from contract_tests.lab.stories import load
-from contract_tests.lab.surroundings import environment
-from contract_tests.lab.told import Order, Told
-from contract_tests.verdicts import SetupError
+from kling_contract.history.events import wall
+from kling_contract.lab.adapters.command import CommandAdapter, rooted
+from kling_contract.lab.adapters.jsonl import JsonlAdapter
+from kling_contract.lab.environment import environment
+from kling_contract.lab.results import Order, Told
+from kling_contract.lab.run import NEED_A_WORD
+from kling_contract.lab.stories import load
+from kling_contract.reading.contract import shipped
+from kling_contract.rules.verdicts import SetupError
 
 KEY = "sk-lab-0123456789abcdef"
 ADAPTER = Path(__file__).with_name("lab_adapter.py")
@@ -347,7 +347,7 @@ def test_every_rule_has_a_story() -> None:
     """
     Each client rule is served by a story, each story names rules that exist, and the rules that need a word are among them.
     """
-    from contract_tests.rules.rulebook import rules
+    from kling_contract.rules.rulebook import rules
 
     mine = {rule.id for rule in rules(shipped()).values() if rule.for_clients}
     served = {rule for story in load(shipped()).values() for rule in story.rules}

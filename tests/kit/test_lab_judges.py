@@ -6,11 +6,11 @@ import orjson
 import pytest
 from scene import AWAY, BODY, BOOK, CONTRACT, CREATE, FILE, HEADERS, KEY, TASK, Make, Scene, hook, judged, waits
 
-from contract_tests.history import Note, from_json, to_json
-from contract_tests.judging import judge_history
-from contract_tests.labels import Topic
-from contract_tests.rules.registry import judge_all
-from contract_tests.verdicts import Choice
+from kling_contract.history.events import Note, from_json, to_json
+from kling_contract.history.labels import Topic
+from kling_contract.judging import judge_history
+from kling_contract.rules.registry import judge_all
+from kling_contract.rules.verdicts import Choice
 
 UNTIL = {"retry-after": "2"}
 DATE = {"retry-after": "Thu, 01 Jan 1970 00:16:46 GMT"}

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from contract_tests.contract import shipped
-from contract_tests.control import ControlFailed
-from contract_tests.lab.lab import Ended
-from contract_tests.lab.pace import Pace, deadline, told
-from contract_tests.lab.party import CANARY, Party, turn
-from contract_tests.lab.stories import Story, load
-from contract_tests.lab.told import Order, Told
-from contract_tests.lab.turns import Turnstile
-from contract_tests.lab.watch import Seen, Watch
-from contract_tests.verdicts import SetupError
+from kling_contract.driving.control import ControlFailed
+from kling_contract.lab.lab import Ended
+from kling_contract.lab.pace import Pace, deadline, told
+from kling_contract.lab.results import Order, Told
+from kling_contract.lab.scheduler import CANARY, Party, turn
+from kling_contract.lab.start_limiter import Turnstile
+from kling_contract.lab.stories import Story, load
+from kling_contract.lab.watch import Seen, Watch
+from kling_contract.reading.contract import shipped
+from kling_contract.rules.verdicts import SetupError
 
 STORIES = load(shipped())
 CREATE, UPLOAD = (shipped().named(name).template for name in ("createVideo", "uploadBase64"))

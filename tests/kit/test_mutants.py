@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contract_tests.contract import Contract, shipped
-from contract_tests.mutants.messages import Answer, Ask, Reply, Telling, with_header
-from contract_tests.mutants.mutant import Mutant, Switch, broken, by_name
-from contract_tests.mutants.proxy import Proxy
-from contract_tests.mutants.selftest import Row, bare, server_rules
-from contract_tests.mutants.servers import BY_NAME, SERVERS
-from contract_tests.mutants.serving import fake, patched, served
-from contract_tests.mutants.table import listed, page
-from contract_tests.mutants.trial import COSTLY, EVERYDAY, WIDE, cases_of, every_usual_case, try_mutant
-from contract_tests.rules.rulebook import rules
-from contract_tests.wire import Wire
+from kling_contract.driving.wire import Wire
+from kling_contract.mutants.messages import Answer, Ask, Reply, Telling, with_header
+from kling_contract.mutants.mutant import Mutant, Switch, broken, by_name
+from kling_contract.mutants.proxy import Proxy
+from kling_contract.mutants.selftest import Row, bare, server_rules
+from kling_contract.mutants.servers import BY_NAME, SERVERS
+from kling_contract.mutants.serving import fake, patched, served
+from kling_contract.mutants.table import listed, page
+from kling_contract.mutants.trial import COSTLY, EVERYDAY, WIDE, cases_of, every_usual_case, try_mutant
+from kling_contract.reading.contract import Contract, shipped
+from kling_contract.rules.rulebook import rules
 
 PAGE = Path(__file__).parents[2] / "docs" / "mutants.md"
 QUICK = (

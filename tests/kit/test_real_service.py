@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 from standin import StandIn
 
-from contract_tests.commands.server import command
-from contract_tests.target import choose_mode
-from contract_tests.verdicts import SetupError
+from kling_contract.cli.commands.server import command
+from kling_contract.driving.target import choose_mode
+from kling_contract.rules.verdicts import SetupError
 
 SERVICE = "https://api.evolink.ai"
 
@@ -143,7 +143,7 @@ def test_paid_needs_a_cap(service: StandIn) -> None:
 @pytest.mark.parametrize("mode", ["readonly", "paid", "fake"])
 def test_a_plan_sends_nothing(service: StandIn, mode: str, monkeypatch) -> None:
     """Not one request, whatever the mode; every call stands there with two charges."""
-    from contract_tests.wire import Wire
+    from kling_contract.driving.wire import Wire
 
     sent: list[object] = []
     monkeypatch.setattr(Wire, "send", lambda *args, **_: sent.append(args))
@@ -167,7 +167,7 @@ def test_a_lost_reply_ends_the_run_as_unknown(service: StandIn, monkeypatch) -> 
     """The create may have been taken: it is not sent again, and the run says so."""
     from dataclasses import replace
 
-    from contract_tests.wire import Wire
+    from kling_contract.driving.wire import Wire
 
     send = Wire.send
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from contract_tests.history import Callback, Moment, Recorder
-from contract_tests.receiver import HOST, Act, Receiver, Route, write_authority
+from kling_contract.driving.receiver import HOST, Act, Receiver, Route, write_authority
+from kling_contract.history.events import Callback, Moment, Recorder
 
 BODY = json.dumps({"id": "task-unified-1-abcdefgh", "status": "completed"}).encode()
 

@@ -11,8 +11,8 @@ import standin_checks
 from click.testing import CliRunner, Result
 from standin import StandIn
 
-from contract_tests.commands.server import command
-from contract_tests.verdicts import SetupError
+from kling_contract.cli.commands.server import command
+from kling_contract.rules.verdicts import SetupError
 
 KEY = "sk-super-secret-0815"
 
@@ -113,7 +113,7 @@ def test_a_target_that_draws_nothing_needs_an_image() -> None:
 
 def test_stopped_by_hand_is_still_reported(server: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Ctrl-C ends the run, not the report."""
-    from contract_tests.drivers import plan
+    from kling_contract.driving.drivers import plan
 
     real = plan.run
 

@@ -9,10 +9,10 @@ import orjson
 import pytest
 from tape import BODY, CONTRACT, CREATE, KEY, OTHER, Tape, error
 
-from contract_tests.history import Callback, ClockMove, Download, Exchange
-from contract_tests.labels import Expect, ImageFacts, Topic
-from contract_tests.rules.registry import judge_all
-from contract_tests.rules.rulebook import rules
+from kling_contract.history.events import Callback, ClockMove, Download, Exchange
+from kling_contract.history.labels import Expect, ImageFacts, Topic
+from kling_contract.rules.registry import judge_all
+from kling_contract.rules.rulebook import rules
 
 BOOK = [rule for rule in rules(CONTRACT).values() if not rule.for_clients]
 LEGACY = {entry.code: entry for entry in CONTRACT.errors}

@@ -15,17 +15,17 @@ from click.testing import CliRunner
 from rich.console import Console
 from tape import BASE, BODY, CONTRACT, CREATE, KEY, OTHER, STRANGE, Tape, error
 
-import contract_tests
-from contract_tests.cli import cli
-from contract_tests.history import write_jsonl
-from contract_tests.judging import again, judge_history
-from contract_tests.labels import Topic
-from contract_tests.reports import terminal
-from contract_tests.reports.documents import badge, junit, report
-from contract_tests.reports.page import page
-from contract_tests.reports.summary import markdown
-from contract_tests.rules.rulebook import Level, rules
-from contract_tests.verdicts import Choice, Run, SetupError, Verdict, read_known
+import kling_contract
+from kling_contract.cli.main import cli
+from kling_contract.history.events import write_jsonl
+from kling_contract.history.labels import Topic
+from kling_contract.judging import again, judge_history
+from kling_contract.reports import terminal
+from kling_contract.reports.documents import badge, junit, report
+from kling_contract.reports.page import page
+from kling_contract.reports.summary import markdown
+from kling_contract.rules.rulebook import Level, rules
+from kling_contract.rules.verdicts import Choice, Run, SetupError, Verdict, read_known
 
 BOOK = rules(CONTRACT)
 
@@ -279,7 +279,7 @@ def test_sentences_follow_the_contract() -> None:
     """
     import copy
 
-    from contract_tests.contract import Contract
+    from kling_contract.reading.contract import Contract
 
     document = copy.deepcopy(dict(CONTRACT.document))
     document["components"]["schemas"]["Duration"]["maximum"] = 20
@@ -288,7 +288,7 @@ def test_sentences_follow_the_contract() -> None:
 
 def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own."""
-    code = "from contract_tests.cli import main; main()"
+    code = "from kling_contract.cli.main import main; main()"
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
 
 
@@ -360,10 +360,10 @@ def test_help_imports_no_judge() -> None:
     `--help` is answered without importing the rest of the kit.
     """
     code = (
-        "import sys; from contract_tests.cli import cli; cli.main(['--help'], standalone_mode=False);"
-        "print([n for n in sys.modules if n.startswith(('contract_tests.rules', 'jinja2', 'jsonschema', 'hypothesis'))])"
+        "import sys; from kling_contract.cli.main import cli; cli.main(['--help'], standalone_mode=False);"
+        "print([n for n in sys.modules if n.startswith(('kling_contract.rules', 'jinja2', 'jsonschema', 'hypothesis'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert done.stdout.strip().endswith("[]"), done.stdout
-    assert Path(contract_tests.__file__).name == "__init__.py"
+    assert Path(kling_contract.__file__).name == "__init__.py"

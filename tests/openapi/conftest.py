@@ -9,7 +9,7 @@ from urllib.parse import quote
 import jsonschema_rs
 import pytest
 
-import openapi
+import kling_openapi
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 
@@ -93,5 +93,5 @@ def operations_fixture() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def component() -> Callable[[Path, str], Any]:
     """`component(path, name)`: a schema component of the file at *path*, compiled once."""
-    read = cache(openapi.read)
+    read = cache(kling_openapi.read)
     return cache(lambda path, name: validator(read(path), "components", "schemas", name))

@@ -9,10 +9,10 @@ import jsonschema_rs
 import openapi_spec_validator
 import pytest
 
-import openapi
+import kling_openapi
 
-FILES = pytest.mark.parametrize("path", [openapi.SERVICE, openapi.CONTROL], ids=["service", "control"])
-SERVICE = openapi.read(openapi.SERVICE)
+FILES = pytest.mark.parametrize("path", [kling_openapi.SERVICE, kling_openapi.CONTROL], ids=["service", "control"])
+SERVICE = kling_openapi.read(kling_openapi.SERVICE)
 
 
 @FILES
@@ -20,7 +20,7 @@ def test_is_openapi(path: Path) -> None:
     """
     Each file is a valid OpenAPI 3.1 document.
     """
-    openapi_spec_validator.validate(openapi.read(path))
+    openapi_spec_validator.validate(kling_openapi.read(path))
 
 
 @FILES
@@ -28,7 +28,7 @@ def test_schemas_compile(path: Path, validator: Callable[..., Any]) -> None:
     """
     Every schema component is a valid schema of JSON Schema 2020-12, formats included.
     """
-    document = openapi.read(path)
+    document = kling_openapi.read(path)
     for name, schema in document["components"]["schemas"].items():
         jsonschema_rs.meta.validate({"$schema": document["jsonSchemaDialect"], **schema})
         assert validator(document, "components", "schemas", name)
@@ -39,7 +39,7 @@ def test_examples_are_valid(path: Path, validator: Callable[..., Any], examples:
     """
     Every example and every default is what its own schema allows.
     """
-    document = openapi.read(path)
+    document = kling_openapi.read(path)
     found = list(examples(document, document))
     wrong = [
         (".".join(steps), error.message)
@@ -75,7 +75,7 @@ def test_components_are_used(path: Path, resolved: Callable[..., Any]) -> None:
     """
     No example, parameter or header component is left over; every reference leads somewhere.
     """
-    document = openapi.read(path)
+    document = kling_openapi.read(path)
 
     def references(node: Any) -> Any:
         """Every reference at and below *node*."""
@@ -99,7 +99,7 @@ def test_errors_stand_under_their_status(
     """
     An error answer is listed under the status that its `x-error` names.
     """
-    document = openapi.read(path)
+    document = kling_openapi.read(path)
     for where, method, operation in operations(document):
         for status, response in operation["responses"].items():
             error = resolved(document, response).get("x-error")
@@ -112,7 +112,7 @@ def test_errors_have_true_examples(path: Path) -> None:
     """
     Every error answer has an example, and its code, type and suggestion are those of its `x-error`.
     """
-    for name, response in openapi.read(path)["components"]["responses"].items():
+    for name, response in kling_openapi.read(path)["components"]["responses"].items():
         error = response["x-error"]
         shown = [it["value"]["error"] for it in response["content"]["application/json"]["examples"].values()]
         assert shown, name
@@ -126,5 +126,5 @@ def test_operation_ids_are_unique(path: Path, operations: Callable[..., Any]) ->
     """
     Every operation has an id, and no two share one.
     """
-    ids = [operation["operationId"] for _, _, operation in operations(openapi.read(path))]
+    ids = [operation["operationId"] for _, _, operation in operations(kling_openapi.read(path))]
     assert len(ids) == len(set(ids))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import openapi
+import kling_openapi
 
-CONTROL = openapi.read(openapi.CONTROL)
+CONTROL = kling_openapi.read(kling_openapi.CONTROL)
 REQUESTS = [
     (path, method)
     for path, item in CONTROL["paths"].items()
@@ -119,7 +119,7 @@ def test_control_values(schema: str, body: Any, right: bool, component: Callable
     """
     The control protocol takes what it describes and refuses its neighbours.
     """
-    assert component(openapi.CONTROL, schema).is_valid(body) == right
+    assert component(kling_openapi.CONTROL, schema).is_valid(body) == right
 
 
 def test_control_codes_are_its_answers() -> None:
@@ -136,4 +136,4 @@ def test_control_errors_wear_the_services_envelope(component: Callable[..., Any]
     """
     for response in CONTROL["components"]["responses"].values():
         for example in response["content"]["application/json"]["examples"].values():
-            assert component(openapi.SERVICE, "Error").is_valid(example["value"])
+            assert component(kling_openapi.SERVICE, "Error").is_valid(example["value"])

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import openapi
-from openapi import provenance
+import kling_openapi
+from kling_openapi import provenance
 
-SERVICE = openapi.read(openapi.SERVICE)
+SERVICE = kling_openapi.read(kling_openapi.SERVICE)
 SENTENCES = provenance.sentences()
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -35,7 +35,7 @@ def test_sentences_are_the_document() -> None:
     """
     The sentences, one after the other, are the document letter for letter, white space and list dashes aside.
     """
-    document = re.sub(r"(?m)(^| )- ", "", (openapi.HERE / "document.txt").read_text(encoding="utf-8"))
+    document = re.sub(r"(?m)(^| )- ", "", (kling_openapi.HERE / "document.txt").read_text(encoding="utf-8"))
     assert re.sub(r"\s", "", "".join(SENTENCES.values())) == re.sub(r"\s", "", document)
     assert list(SENTENCES) == list(range(1, len(SENTENCES) + 1))
 

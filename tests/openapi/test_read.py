@@ -4,44 +4,44 @@ from pathlib import Path
 
 import pytest
 
-import openapi
+import kling_openapi
 
 
 def test_a_change_is_read(tmp_path: Path) -> None:
     """
     A number changed in the file is the number that is read; the shipped contract stays as it is.
     """
-    text = openapi.SERVICE.read_text(encoding="utf-8")
+    text = kling_openapi.SERVICE.read_text(encoding="utf-8")
     assert text.count("maximum: 15\n") == 1
     changed = tmp_path / "contract.yaml"
     changed.write_text(text.replace("maximum: 15\n", "maximum: 20\n"), encoding="utf-8")
 
-    assert openapi.read(changed)["components"]["schemas"]["Duration"]["maximum"] == 20
-    assert openapi.read()["components"]["schemas"]["Duration"]["maximum"] == 15
+    assert kling_openapi.read(changed)["components"]["schemas"]["Duration"]["maximum"] == 20
+    assert kling_openapi.read()["components"]["schemas"]["Duration"]["maximum"] == 15
 
 
 def test_service_is_read_once() -> None:
     """
     The shared document is the file's content, and one object for all who ask.
     """
-    assert openapi.service() is openapi.service()
-    assert openapi.service() == openapi.read(openapi.SERVICE)
+    assert kling_openapi.service() is kling_openapi.service()
+    assert kling_openapi.service() == kling_openapi.read(kling_openapi.SERVICE)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     """
     A file that is not there is named, with the system's own words.
     """
-    with pytest.raises(openapi.ContractError, match=r"gone\.yaml: No such file"):
-        openapi.read(tmp_path / "gone.yaml")
+    with pytest.raises(kling_openapi.ContractError, match=r"gone\.yaml: No such file"):
+        kling_openapi.read(tmp_path / "gone.yaml")
 
 
 def test_folder(tmp_path: Path) -> None:
     """
     A folder in place of a file is refused the same way.
     """
-    with pytest.raises(openapi.ContractError, match="Is a directory"):
-        openapi.read(tmp_path)
+    with pytest.raises(kling_openapi.ContractError, match="Is a directory"):
+        kling_openapi.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_not_yaml(tmp_path: Path, content: bytes) -> None:
     """
     path = tmp_path / "contract.yaml"
     path.write_bytes(content)
-    with pytest.raises(openapi.ContractError, match=r"contract\.yaml: not YAML"):
-        openapi.read(path)
+    with pytest.raises(kling_openapi.ContractError, match=r"contract\.yaml: not YAML"):
+        kling_openapi.read(path)
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_not_openapi(tmp_path: Path, content: str) -> None:
     """
     path = tmp_path / "contract.yaml"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(openapi.ContractError, match=r"contract\.yaml: not an OpenAPI 3\.1 document"):
-        openapi.read(path)
+    with pytest.raises(kling_openapi.ContractError, match=r"contract\.yaml: not an OpenAPI 3\.1 document"):
+        kling_openapi.read(path)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import openapi
+import kling_openapi
 
-SERVICE = openapi.read(openapi.SERVICE)
+SERVICE = kling_openapi.read(kling_openapi.SERVICE)
 ABSENT = "<absent>"
 
 
@@ -19,7 +19,7 @@ def test_legacy_errors_are_errors(component: Callable[..., Any]) -> None:
     """
     The older dialect, whose code is the status, is within the error schema; a body without an envelope is not.
     """
-    error = component(openapi.SERVICE, "Error")
+    error = component(kling_openapi.SERVICE, "Error")
     for response in SERVICE["components"]["responses"].values():
         about = response["x-error"]
         assert error.is_valid({"error": {"code": about["status"], "message": "m", "type": about["legacy_type"]}})
@@ -51,7 +51,7 @@ def test_members_follow_status(status: str, component: Callable[..., Any]) -> No
     """
     Of all combinations of results, result_data, error and progress, each status takes its own and refuses the rest.
     """
-    judge = component(openapi.SERVICE, "Task")
+    judge = component(kling_openapi.SERVICE, "Task")
     for results, details, error, progress in itertools.product(
         (ABSENT, RESULTS), (ABSENT, DETAILS), (ABSENT, FAILURE), (0, 40, 100)
     ):
@@ -77,7 +77,9 @@ def test_progress_is_a_whole_percentage(progress: Any, component: Callable[..., 
     Progress is an integer from 0 to 100; 42.0 is one to JSON Schema, 42.5, true and null are not.
     """
     whole = not isinstance(progress, bool) and progress is not None and progress == int(progress)
-    assert component(openapi.SERVICE, "Task").is_valid(task("processing", progress)) == (whole and 0 <= progress <= 100)
+    assert component(kling_openapi.SERVICE, "Task").is_valid(task("processing", progress)) == (
+        whole and 0 <= progress <= 100
+    )
 
 
 @pytest.mark.parametrize("progress", [101, -1, 42.5, "42"])
@@ -85,7 +87,7 @@ def test_progress_refused(progress: Any, component: Callable[..., Any]) -> None:
     """
     Past each bound, between two integers, and the right number in the wrong type.
     """
-    assert not component(openapi.SERVICE, "Task").is_valid(task("processing", progress))
+    assert not component(kling_openapi.SERVICE, "Task").is_valid(task("processing", progress))
 
 
 @pytest.mark.parametrize("name", SERVICE["components"]["schemas"]["TaskCommon"]["required"])
@@ -95,14 +97,14 @@ def test_common_members_are_required(name: str, component: Callable[..., Any]) -
     """
     for example in SERVICE["components"]["examples"].values():
         body = {key: value for key, value in example["value"].items() if key != name}
-        assert not component(openapi.SERVICE, "Task").is_valid(body)
+        assert not component(kling_openapi.SERVICE, "Task").is_valid(body)
 
 
 def test_created_task_begins_at_nothing(component: Callable[..., Any]) -> None:
     """
     A create answers pending at 0 with task_info and usage, and nothing else will do.
     """
-    judge = component(openapi.SERVICE, "CreatedTask")
+    judge = component(kling_openapi.SERVICE, "CreatedTask")
     fresh = task("pending", 0)
     assert judge.is_valid(fresh)
     assert not judge.is_valid({**fresh, "progress": 1})
@@ -115,7 +117,7 @@ def test_callback_carries_ended_tasks_only(component: Callable[..., Any]) -> Non
     """
     A callback's body is a completed or a failed task.
     """
-    judge = component(openapi.SERVICE, "TerminalTask")
+    judge = component(kling_openapi.SERVICE, "TerminalTask")
     valid = {name: judge.is_valid(it["value"]) for name, it in SERVICE["components"]["examples"].items()}
     ended = {"CompletedTask", "FailedTask", "CancelledTask"}
     assert valid == {name: name in ended for name in valid}
@@ -136,7 +138,7 @@ def test_completed_needs_a_link(wrong: dict[str, Any], component: Callable[..., 
     Completed means at least one absolute link, in a list.
     """
     body = {**SERVICE["components"]["examples"]["CompletedTask"]["value"], **wrong}
-    assert not component(openapi.SERVICE, "Task").is_valid(body)
+    assert not component(kling_openapi.SERVICE, "Task").is_valid(body)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_failed_says_why(wrong: dict[str, Any], component: Callable[..., Any]) -
     A failed task's error has a known code, a message and its own type.
     """
     error = {key: value for key, value in {**FAILURE, **wrong}.items() if value is not ABSENT}
-    assert not component(openapi.SERVICE, "Task").is_valid(task("failed", 40, error=error))
+    assert not component(kling_openapi.SERVICE, "Task").is_valid(task("failed", 40, error=error))
 
 
 @given(code=st.sampled_from([it["const"] for it in SERVICE["components"]["schemas"]["TaskErrorCode"]["oneOf"]]))
@@ -155,7 +157,7 @@ def test_failed_with_each_code(code: str, component: Callable[..., Any]) -> None
     """
     Every task error code makes a valid failed task.
     """
-    assert component(openapi.SERVICE, "Task").is_valid(task("failed", 40, error={**FAILURE, "code": code}))
+    assert component(kling_openapi.SERVICE, "Task").is_valid(task("failed", 40, error={**FAILURE, "code": code}))
 
 
 @given(extra=st.dictionaries(st.text(min_size=1).map("x_".__add__), st.none() | st.integers() | st.text(), min_size=1))
@@ -164,7 +166,7 @@ def test_answers_may_grow(extra: dict[str, Any], component: Callable[..., Any]) 
     Members that the contract does not name are no fault of an answer.
     """
     for example in SERVICE["components"]["examples"].values():
-        assert component(openapi.SERVICE, "Task").is_valid({**example["value"], **extra})
+        assert component(kling_openapi.SERVICE, "Task").is_valid({**example["value"], **extra})
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_create_refuses(wrong: dict[str, Any], component: Callable[..., Any]) ->
     """
     full = SERVICE["paths"]["/v1/videos/generations"]["post"]["requestBody"]["content"]["application/json"]
     body = {k: v for k, v in {**full["examples"]["full"]["value"], **wrong}.items() if v is not ABSENT}
-    assert not component(openapi.SERVICE, "CreateVideo").is_valid(body)
+    assert not component(kling_openapi.SERVICE, "CreateVideo").is_valid(body)
 
 
 @given(duration=st.integers(-100, 100))
@@ -209,8 +211,8 @@ def test_duration_bounds(duration: int, component: Callable[..., Any]) -> None:
     """
     schema = SERVICE["components"]["schemas"]["Duration"]
     right = schema["minimum"] <= duration <= schema["maximum"]
-    assert component(openapi.SERVICE, "Duration").is_valid(duration) == right
-    assert component(openapi.SERVICE, "Duration").is_valid(float(duration)) == right
+    assert component(kling_openapi.SERVICE, "Duration").is_valid(duration) == right
+    assert component(kling_openapi.SERVICE, "Duration").is_valid(float(duration)) == right
 
 
 def test_prompt_counts_characters(validator: Callable[..., Any]) -> None:

@@ -20,11 +20,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-import openapi
-from mock_server import app as app_module
-from mock_server.app import create_app
-from mock_server.store.memory import Account
-from mock_server.web.parts import Fake
+import kling_openapi
+from kling_mock import app as app_module
+from kling_mock.app import create_app
+from kling_mock.store.memory import Account
+from kling_mock.web.parts import Fake
 
 KEY = "sk-test"
 MODEL = "kling-v3-turbo-image-to-video"
@@ -41,7 +41,7 @@ def _validator(which: Path, *steps: str) -> Any:
     pointer = "/".join(quote(step.replace("~", "~0").replace("/", "~1"), safe="~") for step in steps)
     return jsonschema_rs.Draft202012Validator(
         {"$ref": f"urn:contract#/{pointer}"},
-        registry=jsonschema_rs.Registry([("urn:contract", openapi.read(which))]),
+        registry=jsonschema_rs.Registry([("urn:contract", kling_openapi.read(which))]),
         validate_formats=True,
     )
 
@@ -54,14 +54,14 @@ def check(which: Path, value: Any, *steps: str) -> None:
 
 @cache
 def _matchers(which: Path) -> list[tuple[re.Pattern[str], str]]:
-    paths = sorted(openapi.read(which)["paths"], key=lambda path: (path.count("{"), path))
+    paths = sorted(kling_openapi.read(which)["paths"], key=lambda path: (path.count("{"), path))
     return [(re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(path))), path) for path in paths]
 
 
 def route(which: Path, path: str, method: str) -> str | None:
     """The path of the document that *path* is an instance of; of several, one that takes *method*."""
     found = [template for matcher, template in _matchers(which) if matcher.fullmatch(path)]
-    taking = [template for template in found if method in openapi.read(which)["paths"][template]]
+    taking = [template for template in found if method in kling_openapi.read(which)["paths"][template]]
     return next(iter(taking or found), None)
 
 
@@ -69,8 +69,8 @@ class Judge:
     """Holds answers and callbacks against the contract; what it finds in other threads it keeps for the end of the test."""
 
     def __init__(self) -> None:
-        self.service = openapi.service()
-        self.control = openapi.read(openapi.CONTROL)
+        self.service = kling_openapi.service()
+        self.control = kling_openapi.read(kling_openapi.CONTROL)
         self.found: list[str] = []
         self.request_ids: set[str] = set()
         self.known: set[str] = set()
@@ -96,7 +96,7 @@ class Judge:
             "taskFinished",
             "{$request.body#/callback_url}",
         )
-        check(openapi.SERVICE, body, *steps, "post", "requestBody", "content", "application/json", "schema")
+        check(kling_openapi.SERVICE, body, *steps, "post", "requestBody", "content", "application/json", "schema")
 
     def _service(self, method: str, path: str, response: TestResponse) -> None:
         name = response.headers.get("x-request-id")
@@ -104,7 +104,7 @@ class Judge:
         assert name not in self.request_ids, "a request id was given twice"
         self.request_ids.add(name)
         asked, status = "get" if method == "HEAD" else method.lower(), str(response.status_code)
-        template = route(openapi.SERVICE, path, asked)
+        template = route(kling_openapi.SERVICE, path, asked)
         item = {} if template is None else self.service["paths"][template]
         item = {verb: operation for verb, operation in item.items() if operation["operationId"] in self.known}
         if asked in item:
@@ -123,12 +123,21 @@ class Judge:
         else:
             steps = ("paths", str(template), asked, "responses", status, "content", "application/json", "schema")
             assert response.mimetype == "application/json"
-            check(openapi.SERVICE, response.json, *steps)
+            check(kling_openapi.SERVICE, response.json, *steps)
 
     def _error(self, entry: str, response: TestResponse) -> None:
         """An error answer says what its entry in the contract says, in one dialect or the other."""
         assert response.mimetype == "application/json"
-        check(openapi.SERVICE, response.json, "components", "responses", entry, "content", "application/json", "schema")
+        check(
+            kling_openapi.SERVICE,
+            response.json,
+            "components",
+            "responses",
+            entry,
+            "content",
+            "application/json",
+            "schema",
+        )
         error, rule = response.json["error"], self.service["components"]["responses"][entry]["x-error"]
         current, legacy = (rule["code"], rule["type"]), (rule["status"], rule["legacy_type"])
         assert response.status_code == rule["status"]
@@ -139,7 +148,7 @@ class Judge:
     def _control(self, method: str, path: str, response: TestResponse) -> None:
         assert response.mimetype == "application/json"
         asked, status = "get" if method == "HEAD" else method.lower(), str(response.status_code)
-        template = route(openapi.CONTROL, path, asked)
+        template = route(kling_openapi.CONTROL, path, asked)
         item = {} if template is None else self.control["paths"][template]
         if asked not in item or asked == "parameters":
             assert status == "400", f"{method} {path}: {status}"
@@ -150,7 +159,7 @@ class Judge:
             reference = responses[status].get("$ref", "")
             steps = tuple(reference.split("/")[1:]) or ("paths", str(template), asked, "responses", status)
         if method != "HEAD":
-            check(openapi.CONTROL, response.json, *steps, "content", "application/json", "schema")
+            check(kling_openapi.CONTROL, response.json, *steps, "content", "application/json", "schema")
         if steps[1:2] == ("responses",) and method != "HEAD":
             rule = self.control["components"]["responses"][steps[2]]["x-error"]
             assert (rule["status"], rule["code"], rule["type"]) == (
@@ -288,7 +297,7 @@ class Rig:
 
 
 _compiled = cache(app_module.Contract)
-_read = cache(openapi.read)
+_read = cache(kling_openapi.read)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -296,7 +305,7 @@ def compile_once() -> Iterator[None]:
     """Read and compile the contract once for all the fakes of these tests; nobody changes it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app_module, "Contract", _compiled)
-        patch.setattr(openapi, "read", _read)
+        patch.setattr(kling_openapi, "read", _read)
         yield
 
 

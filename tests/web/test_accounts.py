@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import openapi
+import kling_openapi
 
 MODEL = "kling-v3-turbo-image-to-video"
 OTHER = "sk-other"
-PATHS = openapi.service()["paths"]
+PATHS = kling_openapi.service()["paths"]
 START = 1_000_000_000
 
 

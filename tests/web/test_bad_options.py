@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import openapi
-from mock_server import cli, serving
+import kling_openapi
+from kling_mock.cli import main as cli
+from kling_mock.serving import server as serving
 
 Start = Callable[..., str]
 
@@ -157,7 +158,7 @@ def test_a_bad_scenario_file_is_one_line(
 )
 def test_a_bad_contract_is_one_line(refused: Start, tmp_path: Path, old: str, new: str, words: str) -> None:
     """With the file, and the place or the part that is missing."""
-    text = openapi.SERVICE.read_text(encoding="utf-8")
+    text = kling_openapi.SERVICE.read_text(encoding="utf-8")
     assert old in text
     (tmp_path / "contract.yaml").write_text(text.replace(old, new), encoding="utf-8")
     said = refused("--contract", str(tmp_path / "contract.yaml"))

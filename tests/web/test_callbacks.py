@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import openapi
+import kling_openapi
 
 HOOK = "https://8.8.8.8/hook?order=7"
-POLICY = openapi.service()["paths"]["/v1/videos/generations"]["post"]["callbacks"]["taskFinished"][
+POLICY = kling_openapi.service()["paths"]["/v1/videos/generations"]["post"]["callbacks"]["taskFinished"][
     "{$request.body#/callback_url}"
 ]["post"]["x-delivery"]
 QUICK = "completed queued=1 runs=4"
@@ -349,7 +349,7 @@ class TestNames:
                 raise OSError("no such name")
             return [ip_address(text) for text in addresses]
 
-        monkeypatch.setattr("mock_server.app.resolve_system", resolve)
+        monkeypatch.setattr("kling_mock.app.resolve_system", resolve)
         rig = make()
 
         response = rig.create(callback_url="https://hooks.example.com/")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-import openapi
+import kling_openapi
 
-DOCUMENT = openapi.read(openapi.CONTROL)
+DOCUMENT = kling_openapi.read(kling_openapi.CONTROL)
 CALLS = {
     call["operationId"]: (method.upper(), path)
     for path, item in DOCUMENT["paths"].items()
@@ -247,7 +247,11 @@ class TestServer:
 
         assert rig.control("GET", "/health") == rig.control("GET", "/ready") == {"status": "ok"}
         info = rig.control("GET", "/info")
-        assert (info["name"], info["seed"], info["contract"]) == ("kling-mock", 7, openapi.service()["info"]["version"])
+        assert (info["name"], info["seed"], info["contract"]) == (
+            "kling-mock",
+            7,
+            kling_openapi.service()["info"]["version"],
+        )
         assert set(info["features"]) >= {"clock", "scenarios", "relays", "cancel", "credits", "journal", "wait"}
 
     def test_a_reset_forgets_one_account(self, rig: Any) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-import openapi
+import kling_openapi
 
-SCHEMAS = openapi.service()["components"]["schemas"]
+SCHEMAS = kling_openapi.service()["components"]["schemas"]
 FIELDS = SCHEMAS["CreateVideo"]["properties"]
 MODEL = SCHEMAS["Model"]["const"]
 DURATION = SCHEMAS["Duration"]
 PROMPT = FIELDS["prompt"]["maxLength"]
 QUALITIES = [choice["const"] for choice in SCHEMAS["Quality"]["oneOf"]]
-CREATE = openapi.service()["paths"]["/v1/videos/generations"]["post"]
+CREATE = kling_openapi.service()["paths"]["/v1/videos/generations"]["post"]
 FULL = CREATE["requestBody"]["content"]["application/json"]["examples"]["full"]["value"]
 
 
@@ -216,7 +216,9 @@ class TestIdempotency:
 
     def test_is_forgotten_in_time(self, rig: Any) -> None:
         """Up to the end of its life, not at it."""
-        lifetime = openapi.service()["components"]["parameters"]["IdempotencyKey"]["x-idempotency"]["lifetime_seconds"]
+        lifetime = kling_openapi.service()["components"]["parameters"]["IdempotencyKey"]["x-idempotency"][
+            "lifetime_seconds"
+        ]
         first = rig.create(headers=self.HEADERS).json["id"]
         rig.advance(lifetime - 1)
         assert rig.create(headers=self.HEADERS).json["id"] == first

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mock_server import clock as clocks
+from kling_mock import clock as clocks
 
 NOW = 1_757_169_743.0
 HOOK = "https://8.8.8.8/hook"

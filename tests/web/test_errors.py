@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-import openapi
-from mock_server.core.errors import documented
+import kling_openapi
+from kling_mock.core.errors import documented
 
-ENTRIES = openapi.service()["components"]["responses"]
+ENTRIES = kling_openapi.service()["components"]["responses"]
 CREATE = "/v1/videos/generations"
 ANYTHING = "/v1/tasks/task-unified-1-aaaaaaaa"
 OWN_TESTS = {"FileNotFound", "FileQuotaExceeded"}

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import openapi
+import kling_openapi
 
-LIMITS = openapi.service()["components"]["schemas"]["UploadedFile"]["x-files"]
+LIMITS = kling_openapi.service()["components"]["schemas"]["UploadedFile"]["x-files"]
 STREAM, BASE64, URL = (f"/api/v1/files/upload/{kind}" for kind in ("stream", "base64", "url"))
 OTHER = "sk-other"
 
@@ -65,7 +65,7 @@ def refused(response: Any, status: int, param: str | None = None) -> bool:
 @pytest.fixture
 def small(make: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """A fake under a contract of small limits: 1000 bytes, 3 files, 60 seconds."""
-    document = openapi.read(openapi.SERVICE)
+    document = kling_openapi.read(kling_openapi.SERVICE)
     limits = {"max_bytes": 1000, "max_files": 3, "lifetime_seconds": 60}
     document["components"]["schemas"]["UploadedFile"]["x-files"] = limits
     path = tmp_path / "contract.yaml"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import openapi
+import kling_openapi
 
-MODEL = openapi.service()["components"]["schemas"]["Model"]["const"]
-FIELDS = list(openapi.service()["components"]["schemas"]["CreateVideo"]["properties"])
+MODEL = kling_openapi.service()["components"]["schemas"]["Model"]["const"]
+FIELDS = list(kling_openapi.service()["components"]["schemas"]["CreateVideo"]["properties"])
 QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 json_values = st.recursive(
@@ -105,7 +105,7 @@ queries = st.one_of(
 
 def templates() -> list[str]:
     """Every path of both documents, and where files lie."""
-    paths = [*openapi.service()["paths"], *openapi.read(openapi.CONTROL)["paths"]]
+    paths = [*kling_openapi.service()["paths"], *kling_openapi.read(kling_openapi.CONTROL)["paths"]]
     return [*paths, "/files/{account}/{task_id}.mp4", "/uploads/{account}/{file_id}/{name}"]
 
 

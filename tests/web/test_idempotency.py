@@ -9,15 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import openapi
-from mock_server.frames import WouldBlock
-from mock_server.idempotency import same
-from mock_server.world import CreateCall
+import kling_openapi
+from kling_mock.media.frames import WouldBlock
+from kling_mock.service.idempotency import same
+from kling_mock.service.world import CreateCall
 
 MODEL = "kling-v3-turbo-image-to-video"
 HEADER = "Idempotency-Key"
 KEY = "a-key-0123456789"
-LIFETIME = openapi.service()["components"]["parameters"]["IdempotencyKey"]["x-idempotency"]["lifetime_seconds"]
+LIFETIME = kling_openapi.service()["components"]["parameters"]["IdempotencyKey"]["x-idempotency"]["lifetime_seconds"]
 
 
 def create(rig: Any, key: str | None = KEY, *, scenario: str | None = None, **body: Any) -> Any:

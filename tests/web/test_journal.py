@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_server.journal import Journal, as_har, as_json
+from kling_mock.store.journal import Journal, as_har, as_json
 
 KEY = "sk-very-secret-0123456789"
 HOOK = "https://8.8.8.8/hook"

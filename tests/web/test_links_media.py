@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import av
 import pytest
 
-import openapi
+import kling_openapi
 
-LINK = openapi.service()["components"]["schemas"]["CompletedTask"]["properties"]["results"]["x-link"]
+LINK = kling_openapi.service()["components"]["schemas"]["CompletedTask"]["properties"]["results"]["x-link"]
 SMALL = "https://image.test/320x300.png"
 
 

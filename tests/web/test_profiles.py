@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mock_server.config import BadSetting, Choices, profiles
-from mock_server.contract import Contract
+from kling_mock.config import BadSetting, Choices, profiles
+from kling_mock.contract import Contract
 
 
 @pytest.fixture(scope="module")

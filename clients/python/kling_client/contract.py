@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import jsonschema_rs
 
-import openapi
+import kling_openapi
 from kling_client.errors import RequestInvalid
 from kling_client.tasks import Statuses
 
@@ -33,7 +33,7 @@ class Contract:
     """The parts of the OpenAPI document that a client stands on, each worked out when it is first asked for."""
 
     def __init__(self, document: Mapping[str, Any] | None = None) -> None:
-        self.document: Mapping[str, Any] = openapi.service() if document is None else document
+        self.document: Mapping[str, Any] = kling_openapi.service() if document is None else document
 
     @property
     def base_url(self) -> str:
@@ -50,7 +50,7 @@ class Contract:
         for path, item in self.document["paths"].items():
             if any(operation.get("operationId") == operation_id for operation in item.values()):
                 return str(path)
-        raise openapi.ContractError(f"the contract has no operation {operation_id}")
+        raise kling_openapi.ContractError(f"the contract has no operation {operation_id}")
 
     @cached_property
     def statuses(self) -> Statuses:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mock_server.contract import Contract
-from mock_server.running import Running
+from kling_mock.contract import Contract
+from kling_mock.serving.process import Running
 
 CREATE = "/v1/videos/generations"
 BODY = {"model": Contract().model, "image_start": "https://image.test/320x320.png", "duration": 3}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mock_server.app import create_app
-from mock_server.catalogue import Catalogue
-from mock_server.contract import Contract
+from kling_mock.app import create_app
+from kling_mock.contract import Contract
+from kling_mock.service.catalogue import Catalogue
 
 CONTRACT = Contract()
 SCENARIOS = Catalogue(CONTRACT.task_errors, CONTRACT.errors).scenarios

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mock_server.contract import Contract
+from kling_mock.contract import Contract
 
 CONTRACT = Contract()
 AT_ONCE = "pending=0 processing=0"

@@ -1,0 +1,163 @@
+"""
+One HTTP exchange over one socket, all of it within one deadline (settled.md: "connect to last byte").
+
+Each wait on the socket gets what is left of the time, so drip-feeding receivers and slow handshakes cannot stretch it,
+and no timer or watchdog is needed: `connect`, `send`, `recv` and the TLS handshake each end at the timeout that their
+socket has when they begin.
+
+`http.client` is used bare because it reads nothing of the machine it runs on: no proxies from the environment, no
+cookies, no `.netrc`, no redirects.
+"""
+
+import io
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPConnection, HTTPResponse, IncompleteRead
+from typing import cast
+
+from kling_common.targets import IPAddress, Target
+
+CHUNK = 64 * 1024
+_SWITCHING_PROTOCOLS = 101  # the one 1xx answer that nothing follows
+
+
+class AnswerTooLong(Exception):
+    """The other side has sent as many bytes as are read of it."""
+
+
+class Deadline:
+    """A moment on *monotonic* after which nothing is waited for."""
+
+    def __init__(self, monotonic: Callable[[], float], at: float) -> None:
+        self._monotonic = monotonic
+        self._at = at
+
+    def left(self) -> float:
+        """Seconds left, more than none; raises TimeoutError when it is over."""
+        left = self._at - self._monotonic()
+        if left <= 0:
+            raise TimeoutError("the time is over")
+        return left
+
+
+class Wire:
+    """As much of a socket as `http.client` uses; every wait ends at the deadline, and reading at *budget* bytes."""
+
+    def __init__(self, sock: socket.socket, deadline: Deadline, budget: int | None) -> None:
+        self._sock = sock
+        self._deadline = deadline
+        self._reader = _Reader(_Incoming(sock, deadline, budget), CHUNK)
+
+    def sendall(self, data: bytes) -> None:
+        """Send *data*. A loop, because an SSL socket's own `sendall` starts its timeout anew with every piece."""
+        rest = memoryview(data)
+        while rest:
+            self._sock.settimeout(self._deadline.left())
+            rest = rest[self._sock.send(rest) :]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """The one stream of what comes in: an interim answer and the one after it are read from the same buffer."""
+        assert mode == "rb"
+        return self._reader
+
+    def close(self) -> None:
+        """Hang up."""
+        self._sock.close()
+
+
+class _Incoming(io.RawIOBase):
+    """The bytes that come in over a socket, up to *budget* of them and until *deadline*."""
+
+    def __init__(self, sock: socket.socket, deadline: Deadline, budget: int | None) -> None:
+        self._sock = sock
+        self._deadline = deadline
+        self._budget = budget
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # BufferedReader passes nothing else
+        """Wait for some bytes; none means the other side has hung up."""
+        if self._budget == 0:
+            raise AnswerTooLong
+        self._sock.settimeout(self._deadline.left())
+        count = self._sock.recv_into(buffer[: self._budget])
+        if self._budget is not None:
+            self._budget -= count
+        return count
+
+
+class _Reader(io.BufferedReader):
+    """A buffer that an answer read to its end does not close; the wire below it is closed by its owner."""
+
+    def close(self) -> None:
+        """Leave it open for the next answer."""
+
+
+def dial(addresses: Sequence[IPAddress], port: int, deadline: Deadline) -> socket.socket:
+    """
+    Connect to the first of *addresses* that answers; raises the last one's OSError where none does.
+
+    An address that stays silent gets an even share of the time left, so that the next one has its chance.
+    """
+    failure = OSError("no address to connect to")
+    for place, ip in enumerate(addresses):
+        try:
+            return _connect(ip, port, deadline.left() / (len(addresses) - place))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connect(ip: IPAddress, port: int, timeout: float) -> socket.socket:
+    """A connection to *ip* within *timeout* seconds; raises OSError."""
+    sock = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect((str(ip), port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def send(wire: Wire, method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> None:
+    """Write one request; raises ValueError for a header that would break out of its line."""
+    connection = HTTPConnection(target.host, target.port)
+    connection.sock = cast("socket.socket", wire)
+    connection.putrequest(method, target.resource, skip_host=True, skip_accept_encoding=True)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    try:
+        connection.endheaders(body)
+    except (BrokenPipeError, ConnectionResetError):
+        # The receiver has stopped listening, which it may after an early answer: that one is still there to be read.
+        return
+
+
+def head(wire: Wire, method: str) -> HTTPResponse:
+    """The final answer, its body unread; interim answers (1xx, early hints among them) are passed over."""
+    while True:
+        response = HTTPResponse(cast("socket.socket", wire), method=method)
+        response.begin()
+        if response.status >= 200 or response.status == _SWITCHING_PROTOCOLS:
+            return response
+
+
+def drain(response: HTTPResponse) -> bool:
+    """Read *response* to its end (True) or as far as its budget goes (False); raises IncompleteRead if it is cut."""
+    try:
+        while response.read(CHUNK):
+            pass
+    except AnswerTooLong:
+        return False
+    check_complete(response)
+    return True
+
+
+def check_complete(response: HTTPResponse) -> None:
+    """Raise IncompleteRead where fewer bytes came than announced, which `read` with an amount does not notice."""
+    if response.length:
+        raise IncompleteRead(b"", response.length)

@@ -1,0 +1,237 @@
+"""`kling-contract client -- COMMAND`: put a client through the lab's stories, judge what it did."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from kling_contract.cli.options import chosen, common, variable
+from kling_contract.history.events import Note, Recorder
+from kling_contract.history.labels import Topic
+from kling_contract.judging import finish, judge_history
+from kling_contract.lab import stories as catalogue
+from kling_contract.lab.adapters.command import CommandAdapter
+from kling_contract.lab.adapters.jsonl import JsonlAdapter
+from kling_contract.lab.lab import Ended
+from kling_contract.lab.pace import Pace, told
+from kling_contract.lab.results import Adapter
+from kling_contract.lab.run import MakeAdapter, run
+from kling_contract.lab.stories import Story
+from kling_contract.reading.contract import Contract, shipped
+from kling_contract.rules.verdicts import CLIENT, Choice, SetupError, book_of
+
+
+def _option(name: str, **more: Any) -> Callable[[Any], Any]:
+    return click.option(name, envvar=variable(name.removeprefix("--")), **more)
+
+
+class _Seconds(click.FloatRange):
+    """Seconds, more than none; nan and inf are none."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what is no length of time."""
+        found = super().convert(value, param, ctx)
+        return found if isfinite(found) else self.fail(f"{value} is no number of seconds.", param, ctx)
+
+
+_OPTIONS = (
+    _option("--adapter", type=click.Choice(["command", "jsonl"]), default="command", show_default=True,
+            help="command: a process a story. jsonl: one program that speaks JSON lines."),
+    click.option("--story", "names", multiple=True, metavar="NAME", help="Only this story; repeatable. `--stories` lists them."),
+    click.option("--stories", "listing", is_flag=True, help="List the stories and stop."),
+    _option("--min-poll", type=_Seconds(), metavar="S",
+            help="The pause between reads that the client was told to keep in every story. Default: what an adapter declares, else the "
+                 "contract's where a story is about it and what KLING_MIN_POLL says in all others."),
+    _option("--deadline", type=_Seconds(), metavar="S",
+            help="When the client gives up, told as {deadline} and KLING_DEADLINE. Default: by --min-poll or the client's own pace."),
+    _option("--name", default="", metavar="NAME", help="What the report calls the client."),
+    click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
+                 help="For clients with the service's addresses built in: HTTPS under its own host names."),
+    click.option("--in-process", metavar="MODULE:CALLABLE",
+                 help="No command: a Python function, put through drawn stories in this process. A file.py:CALLABLE will do."),
+    click.option("--drawn", type=click.IntRange(1), metavar="N",
+                 help="Stories that are drawn, in place of the lab's own: for a command, or with --in-process (there 200 by default)."),
+    click.option("--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                 help="Play a drawn story that was saved."),
+)  # fmt: skip
+
+
+def _options(command: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@_options
+@common
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
+def command(words: tuple[str, ...], report: Path | None, listing: bool, **given: Any) -> int:
+    """Judge a client: run COMMAND in every story, against a fake that misbehaves.
+
+    {base_url} {api_key} {image} {prompt} {quality} {duration} {out} {callback_url} {callback_port} {deadline} {min_poll} in
+    COMMAND are filled in; KLING_BASE_URL, KLING_API_KEY, KLING_IMAGE, KLING_OUT and their kin say the same. The client exits 0 when
+    it has the video, 1 to 63 when it failed and said so, 77 when it cannot do the case. It reaches nothing but this machine.
+    """
+    contract, console = shipped(), Console()
+    if listing:
+        return _list(catalogue.load(contract), console)
+    _check_usage(words, given)
+    _check_pace(given["min_poll"], given["deadline"], contract)
+    choice = _for_clients(chosen(**given), contract)
+    if _is_drawn(given):
+        from kling_contract.cli.commands import drawn_stories  # Hypothesis is slow to import
+
+        if given["in_process"]:
+            return drawn_stories.judge(given["in_process"], {**given, "report": report}, choice, contract, console)
+        adapter = CommandAdapter(words, contract)
+        return drawn_stories.judge_aloud(words, adapter, {**given, "report": report}, choice, contract, console)
+    recorder = Recorder()
+    pace = _put_through(words, given, choice, contract, recorder, console)
+    again = _again(words, {**given, "deadline": given["deadline"] or (None if given["min_poll"] else pace.deadline)})
+    run = judge_history(recorder.events, choice, lambda rule_id: again(rule_id, ""), contract)
+    broken = [
+        replace(one, rerun=again(one.rule.id, run.story(one.findings[0]))) if one.findings else one
+        for one in run.outcomes
+    ]
+    return finish(replace(run, outcomes=tuple(broken)), report, console)
+
+
+def _is_drawn(given: dict[str, Any]) -> bool:
+    """Whether the stories are not the lab's own."""
+    return given["in_process"] is not None or given["replay"] is not None or given["drawn"] is not None
+
+
+def _check_usage(words: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Refuse options that would be of no effect.
+
+    Raises:
+        UsageError: two of them exclude each other, or there is no client.
+    """
+    if not words and not given["in_process"]:
+        raise click.UsageError("name the client's command after --")
+    if words and given["in_process"]:
+        raise click.UsageError("--in-process names a function, so there is no command")
+    if given["drawn"] is not None and given["replay"] is not None:
+        raise click.UsageError("--replay plays one story, so none is drawn")
+    own = {
+        "--story": given["names"],
+        "--impersonate": given["impersonate"],
+        "--adapter jsonl": given["adapter"] == "jsonl",
+    }
+    unfit = next((option for option, value in own.items() if value), "")
+    if unfit and _is_drawn(given):
+        raise click.UsageError(f"{unfit} goes with the lab's own stories, not with --in-process, --drawn or --replay")
+
+
+def _check_pace(min_poll: float | None, limit: float | None, contract: Contract) -> None:
+    """Refuse a pace that leaves no time for a single read: no client could be right.
+
+    Raises:
+        UsageError: it is one.
+    """
+    longest = min(limit or contract.give_up, contract.give_up)
+    if min_poll is not None and min_poll >= longest:
+        raise click.UsageError(f"--min-poll {min_poll:g} leaves no time for a read before {longest:g} s are over")
+
+
+def _put_through(
+    words: tuple[str, ...], given: dict[str, Any], choice: Choice, contract: Contract, recorder: Recorder, console: Console
+) -> Pace:  # fmt: skip
+    """Put the client through the lab's stories; answers the pace that was found."""
+    chosen_stories = _chosen(catalogue.load(contract), given["names"], choice, contract)
+    make, pace = _adapter(words, given, contract)
+    about = {"min_poll": pace.min_poll, "deadline": pace.deadline, "features": [given["adapter"]]}
+    name = given["name"] or _name(words)
+    recorder.add(Note(topic=Topic.RUN, data={"target": name, "mode": CLIENT, "contract": contract.version, **about}))
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("stories", total=len(chosen_stories))
+
+        def tell(over: Ended) -> None:
+            progress.update(bar, advance=1, description=over.story.name)
+
+        return run(chosen_stories, contract, recorder, make, pace, impersonate=given["impersonate"], tell=tell)[1]
+
+
+def _name(words: tuple[str, ...]) -> str:
+    """What a client is called where nobody says it: its program, and the file that this runs."""
+    script = next((Path(word).name for word in words[1:] if Path(word).is_file()), "")
+    return f"{Path(words[0]).name} {script}".strip()
+
+
+def _list(every: dict[str, Story], console: Console) -> int:
+    width = max(map(len, every))
+    for story in every.values():
+        console.print(
+            f"{story.name:<{width}}  {story.summary}  [dim]{', '.join(story.rules)}[/dim]",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return 0
+
+
+def _for_clients(choice: Choice, contract: Contract) -> Choice:
+    """*choice*, once it is known to leave a rule for clients.
+
+    Raises:
+        SetupError: it leaves none.
+    """
+    if not any(rule.for_clients for rule in book_of(contract, choice)):
+        raise SetupError("--only and --skip leave no rule for clients")
+    return choice
+
+
+def _chosen(every: dict[str, Story], names: tuple[str, ...], choice: Choice, contract: Contract) -> list[Story]:
+    """The stories that were named, else those that the chosen rules need.
+
+    Raises:
+        SetupError: there is no such story.
+    """
+    unknown = sorted(set(names) - set(every))
+    if unknown:
+        raise SetupError(f"no such story: {', '.join(unknown)}; `kling-contract client --stories` lists them")
+    if names:
+        return [every[name] for name in dict.fromkeys(names)]
+    wanted = [rule.id for rule in book_of(contract, choice) if rule.for_clients]
+    return catalogue.serving(every.values(), wanted)
+
+
+def _adapter(words: tuple[str, ...], given: dict[str, Any], contract: Contract) -> tuple[MakeAdapter, Pace]:
+    """How the adapter is made, and the pace that the user told."""
+    pace = told(contract, given["min_poll"], given["deadline"])
+    if given["adapter"] == "command":
+        adapter = CommandAdapter(words, contract)
+        return (lambda _folder, _environment: adapter), pace
+
+    def make(folder: Path, environment: Mapping[str, str]) -> Adapter:
+        return JsonlAdapter(words, folder, environment, kit=version("klingkit"))
+
+    return make, pace
+
+
+def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str, str], str]:
+    """A giver of rerun commands, by rule and story: of the story that broke the rule, else of all that can, in the time they had."""
+    shown = ("adapter", "min_poll", "deadline", "impersonate")
+    options: list[str] = []
+    for name in shown:
+        value = given[name]
+        if value is True:
+            options.append(f"--{name.replace('_', '-')}")
+        elif value and value != "command":
+            options += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+
+    def again(rule_id: str, story: str) -> str:
+        named = ["--story", story] if story else []
+        return shlex.join(["kling-contract", "client", *options, *named, "--only", rule_id, "--", *words])
+
+    return again

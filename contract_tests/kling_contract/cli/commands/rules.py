@@ -1,0 +1,61 @@
+"""`kling-contract rules [ID]`: the rulebook, or one rule of it."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from kling_contract.reading.contract import shipped
+from kling_contract.rules.rulebook import Rule
+from kling_contract.rules.rulebook import rules as rulebook
+from kling_contract.rules.verdicts import SetupError
+
+WHERE = {
+    "F": "a fake with the control protocol",
+    "R0": "the real service, free when it behaves",
+    "R$": "the real service, billed",
+    "H": "any recorded history",
+    "C": "a client in the lab",
+}
+GRADES = {
+    "D": "the document says so",
+    "S": "a sibling page of the manual says so",
+    "C": "first-party client code relies on it",
+    "A": "assumed",
+    "I": "plain sense, HTTP or security practice",
+}
+
+
+@click.command()
+@click.argument("rule_id", required=False, metavar="[ID]")
+def command(rule_id: str | None) -> None:
+    """Show the rulebook, one group (SV) or one rule (SV-08)."""
+    book = rulebook(shipped())
+    console = Console()
+    if rule_id is None or any(rule.id.startswith(rule_id.upper() + "-") for rule in book.values()):
+        prefix = (rule_id or "").upper()
+        _list([rule for rule in book.values() if rule.id.startswith(prefix)], console)
+    elif rule_id.upper() in book:
+        _show(book[rule_id.upper()], console)
+    else:
+        raise SetupError(f"no such rule: {rule_id}; `kling-contract rules` lists them")
+
+
+def _list(found: list[Rule], console: Console) -> None:
+    for group in dict.fromkeys(rule.group for rule in found):
+        members = [rule for rule in found if rule.group == group]
+        console.print(f"\n[bold]{group}[/bold]  [dim]{len(members)} rules[/dim]")
+        table = Table.grid(padding=(0, 2))
+        for rule in members:
+            table.add_row(rule.id, rule.level, rule.grade, ",".join(rule.where), rule.sentence)
+        console.print(table)
+
+
+def _show(rule: Rule, console: Console) -> None:
+    console.print(f"[bold]{rule.id}[/bold]  {rule.group}\n{rule.sentence}\n", highlight=False)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("level", rule.level)
+    table.add_row("grade", f"{rule.grade}: {GRADES[rule.grade]}")
+    table.add_row("where", "; ".join(f"{name}: {WHERE[name]}" for name in rule.where))
+    for name, value in rule.params.items():
+        table.add_row(name, str(value))
+    console.print(table, highlight=False)

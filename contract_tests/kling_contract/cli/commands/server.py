@@ -1,0 +1,134 @@
+"""`kling-contract server URL`: drive a server, judge what it did."""
+
+import os
+import secrets
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from kling_contract.cli.options import chosen, common, variable
+from kling_contract.driving.drivers import real
+from kling_contract.driving.drivers.room import QUICK, Options
+from kling_contract.driving.drivers.running import Money, Wanted, for_servers, make_history
+from kling_contract.driving.planning import print_plan
+from kling_contract.driving.target import Asked
+from kling_contract.judging import finish, judge_history
+from kling_contract.rules.verdicts import SetupError
+
+
+def _option(name: str, **more: Any) -> Callable[[Any], Any]:
+    return click.option(name, envvar=variable(name.removeprefix("--")), **more)
+
+
+def _address(_: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
+    host, _colon, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT", param=parameter)
+    return host, int(port)
+
+
+_OPTIONS = (
+    _option("--api-key", required=True, metavar="KEY", help="The account that the run uses."),
+    _option("--second-key", default="", metavar="KEY", help="Another account, to see that the two are apart."),
+    _option("--denied-key", default="", metavar="KEY", help="A key that may not use the model."),
+    _option("--mode", type=click.Choice(["fake", "readonly", "paid"]),
+            help="fake: on this machine, or with a control protocol. readonly: only what is free when the service behaves; "
+            "the default for every other target. paid: one cheapest task."),
+    _option("--max-usd", type=click.FloatRange(min=0), metavar="X", help="Most dollars that the run may cost; paid needs it."),
+    _option("--usd-per-second", type=click.FloatRange(min=0), metavar="X",
+            help="Worst price of a second of video; the contract's assumption by default."),
+    _option("--plan", is_flag=True, help="Print every call with its expected and its worst charge; send nothing."),
+    _option("--quick", is_flag=True, help="The scripted run alone, without what takes a server long."),
+    _option("--real-time", is_flag=True, help="Without a clock to steer: wait for what needs real time."),
+    _option("--features", default="auto", metavar="auto|none|LIST", help="Parts of the control protocol to use."),
+    _option("--control-token", default="", metavar="TOKEN", help="What a fake asks of control calls from other machines."),
+    _option("--image", default="", metavar="URL", help="A first frame that the target can fetch."),
+    _option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+            help="Certificates to trust instead of the system's."),
+    _option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, metavar="S",
+            help="Seconds for a whole exchange."),
+    _option("--poll", type=click.FloatRange(min=0.01), metavar="S", help="Seconds between polls in real time."),
+    _option("--patience", type=click.FloatRange(min=0), metavar="S", help="Seconds that a task is waited for in real time."),
+    _option("--replay", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+            help="Play a saved story (story.json of a report) and nothing else."),
+    _option("--callback-base", default="", metavar="URL", help="A public https URL that leads to --callback-listen."),
+    _option("--callback-listen", default="127.0.0.1:0", callback=_address, metavar="HOST:PORT", show_default=True,
+            help="Where callbacks are received."),
+    _option("--callback-ca", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+            help="Receive callbacks over HTTPS, and write the authority to trust there."),
+)  # fmt: skip
+
+
+def _options(command: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("url")
+@_options
+@common
+def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
+    """Judge the server at URL: every departure from the contract that can be seen from outside.
+
+    A target that is not on this machine and offers no control protocol is taken for the real service: nothing is spent
+    without --mode paid and --max-usd.
+    """
+    choice = for_servers(chosen(**given))
+    console = Console()
+    # In CI nothing is left to chance: the same commit draws the same calls.
+    fresh = 0 if os.environ.get("CI") else secrets.randbelow(2**32)
+    seed = given["seed"] if given["seed"] is not None else fresh
+    wanted = _wanted(url, seed, {**given, "report": report})
+    if plan:
+        print_plan(wanted, console)
+        return 0
+    made = make_history(wanted, choice)
+    for line in made.remarks:
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
+    run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.any_key))
+    return finish(run, report, console)
+
+
+def _wanted(url: str, seed: int, given: dict[str, Any]) -> Wanted:
+    mode = given["mode"]
+    if mode == "paid" and given["max_usd"] is None:
+        raise SetupError("--mode paid needs --max-usd: the most dollars that the run may cost")
+    live = mode in ("readonly", "paid")
+    slow = live or given["real_time"]
+    options = Options(
+        seed=seed,
+        quick=given["quick"],
+        real_time=given["real_time"],
+        patience=given["patience"] if given["patience"] is not None else real.PATIENCE if slow else QUICK,
+        poll=given["poll"] or (real.POLL if live else 0.2),
+        callback_base=given["callback_base"],
+        callback_listen=given["callback_listen"],
+        callback_ca=given["callback_ca"],
+        story_out=given["report"] / "story.json" if given["report"] else None,
+        replay=given["replay"],
+        **({"image": given["image"]} if given["image"] else {}),
+    )
+    asked = Asked(
+        url=url, key=given["api_key"], second_key=given["second_key"], denied_key=given["denied_key"], mode=mode,
+        features=given["features"], token=given["control_token"],
+    )  # fmt: skip
+    money = Money(given["max_usd"], given["usd_per_second"])
+    return Wanted(asked, options, money, ca_file=given["ca_file"], timeout=given["timeout"])
+
+
+def _again(url: str, seed: int, given: dict[str, Any], any_key: bool) -> Callable[[str], str]:
+    """The command that repeats one rule. A key is never printed: where any will do, one of ours stands for it."""
+    words = ["kling-contract", "server", url, *(["--api-key", "sk-contract-rerun"] if any_key else [])]
+    for name in ("mode", "max_usd", "usd_per_second", "features", "image", "ca_file", "callback_base", "replay"):
+        if given[name] not in (None, "", "auto"):
+            words += ["--" + name.replace("_", "-"), str(given[name])]
+    words += [f"--{name.replace('_', '-')}" for name in ("quick", "real_time") if given[name]]
+    words += ["--seed", str(seed)]
+    start = shlex.join(words)
+    return lambda rule: f"{start} --only {rule}"

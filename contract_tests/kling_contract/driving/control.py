@@ -1,0 +1,108 @@
+"""The control protocol of a fake (`openapi/control.yaml`), as the kit speaks it. Nothing of it is recorded as an exchange."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from kling_contract.driving.wire import Limits, Wire
+
+ROOT = "/__mock"
+FEATURES = ("clock", "scenarios", "relays", "names", "cancel", "credits", "journal", "wait")
+"""The parts of the protocol, by the names a fake declares them with."""
+
+
+class ControlFailed(Exception):
+    """A control call did not do what it should; the message says which and what it answered."""
+
+
+class Control:
+    """Calls on one account; without a key, on all. token: what a fake asks of callers from off its own machine."""
+
+    def __init__(self, base: str, wire: Wire, *, key: str = "", token: str = "") -> None:
+        self._base, self._wire, self._key, self._token = base, wire, key, token
+
+    def of(self, key: str) -> "Control":
+        """The same for the account of *key*."""
+        return Control(self._base, self._wire, key=key, token=self._token)
+
+    def call(self, method: str, path: str, body: Any = None, *, seconds: float = 60.0) -> Any:
+        """The JSON that a control call answers.
+
+        Raises:
+            ControlFailed: it did not answer 200 with JSON.
+        """
+        headers = [("Accept", "application/json")]
+        if self._key:
+            headers.append(("Authorization", f"Bearer {self._key}"))
+        if self._token:
+            headers.append(("X-Mock-Token", self._token))
+        data = None if body is None else orjson.dumps(body)
+        if data is not None:
+            headers.append(("Content-Type", "application/json"))
+        url = self._base + ROOT + path
+        reply = self._wire.send(
+            method, url, headers, b"" if method == "POST" and data is None else data, Limits(seconds)
+        )
+        if reply.status != 200:
+            seen = (
+                reply.detail if reply.status is None else f"{reply.status} {reply.body[:200].decode(errors='replace')}"
+            )
+            raise ControlFailed(f"{method} {ROOT}{path}: {seen}")
+        try:
+            return orjson.loads(reply.body)
+        except orjson.JSONDecodeError as error:
+            raise ControlFailed(f"{method} {ROOT}{path}: not JSON") from error
+
+    def info(self) -> Mapping[str, Any] | None:
+        """Name, version and features of the fake; None where there is no control protocol."""
+        try:
+            found = self.call("GET", "/info", seconds=10.0)
+        except ControlFailed:
+            return None
+        return found if isinstance(found, dict) and isinstance(found.get("features"), list) else None
+
+    def reset(self) -> None:
+        """Forget everything of the account."""
+        self.call("POST", "/reset")
+
+    def now(self) -> float:
+        """The account's clock, in Unix seconds."""
+        return self._number(self.call("GET", "/clock"), "GET", "/clock")
+
+    def set_clock(self, mode: str, rate: float = 1.0) -> float:
+        """Set the account's clock; answers what it shows."""
+        body = {"mode": mode, "rate": rate} if mode == "scaled" else {"mode": mode}
+        return self._number(self.call("PUT", "/clock", body), "PUT", "/clock")
+
+    def advance(self, seconds: float) -> float:
+        """Move a manual clock; answers what it shows when everything on the way has happened."""
+        answer = self.call("POST", "/clock/advance", {"seconds": seconds}, seconds=120.0)
+        return self._number(answer, "POST", "/clock/advance")
+
+    @staticmethod
+    def _number(answer: Any, method: str, path: str) -> float:
+        now = answer.get("now") if isinstance(answer, dict) else None
+        if not isinstance(now, int | float):
+            raise ControlFailed(f"{method} {ROOT}{path}: no number in now")
+        return float(now)
+
+    def story(self, name: str, times: int = 1, **params: Any) -> None:
+        """Queue a scenario for the account's next creates."""
+        self.call("POST", "/scenarios/next", {"name": name, "params": params, "times": times})
+
+    def account(self, **values: Any) -> None:
+        """Set balance (credits), models or rate_limit."""
+        self.call("PUT", "/account", values)
+
+    def relays(self, relays: Mapping[str, str]) -> None:
+        """Where callbacks for an origin really go."""
+        self.call("PUT", "/relays", dict(relays))
+
+    def names(self, names: Mapping[str, Sequence[str]]) -> None:
+        """What host names lead to when a callback is sent."""
+        self.call("PUT", "/names", {host: list(addresses) for host, addresses in names.items()})
+
+    def cancel(self, task_id: str) -> None:
+        """Have the task cancelled."""
+        self.call("POST", f"/tasks/{task_id}/cancel")

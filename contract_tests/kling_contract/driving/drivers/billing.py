@@ -1,0 +1,126 @@
+"""Cases of money: what a task reserves, what it costs in the end, and what happens when there is not enough."""
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+
+from kling_contract.driving.drivers.room import Case, CaseBroken, Room
+from kling_contract.driving.session import Seen, Session
+from kling_contract.history.labels import Expect, Probe, Topic
+
+_SENT, _COVERED = 8, 3
+"""Creates of a burst, and how many of them the balance covers."""
+
+
+def prices(room: Room, session: Session) -> None:
+    """Creates of several lengths in each quality."""
+    low = room.contract.duration_min
+    for quality in room.contract.qualities:
+        for seconds in (low, 2 * low, room.contract.duration_max):
+            room.made(session, quality=quality, duration=seconds)
+
+
+def completed(room: Room, session: Session) -> None:
+    """The credits around one task that completes."""
+    session.credits()
+    task = room.made(session, prompt="billed").task_id
+    session.credits()
+    session.read(task)
+    room.until_end(session, task)
+    session.credits()
+    session.read(task)
+    session.credits()
+
+
+def failed(room: Room, session: Session) -> None:
+    """The credits around one task that fails."""
+    session.credits()
+    room.tell(session, "failed")
+    task = room.made(session, prompt="not billed", probe=Probe(scenario="failed")).task_id
+    session.credits()
+    session.read(task)
+    room.until_end(session, task)
+    session.credits()
+    session.clock.advance(3600)
+    session.read(task)
+    session.credits()
+
+
+def cancelled(room: Room, session: Session) -> None:
+    """The credits around one task that is cancelled."""
+    assert session.control is not None
+    session.credits()
+    task = room.made(session, prompt="cancelled").task_id
+    session.credits()
+    session.read(task)
+    session.clock.advance(1)
+    session.note(Topic.CANCELLED, task_id=task)
+    session.control.cancel(task)
+    session.read(task)
+    session.credits()
+    session.clock.advance(3600)
+    session.read(task)
+    session.credits()
+
+
+def _price(seen: Seen) -> float:
+    usage = seen.body.get("usage") if isinstance(seen.body, dict) else None
+    price = usage.get("credits_reserved") if isinstance(usage, dict) else None
+    if not isinstance(price, int | float) or isinstance(price, bool) or price <= 0:
+        raise CaseBroken("a create answer does not say what it reserved")
+    return float(price)
+
+
+def poor(room: Room, session: Session) -> None:
+    """A balance just too small, and one that is exactly enough."""
+    assert session.control is not None
+    first = room.made(session)
+    price = _price(first)
+    room.until_end(session, first.task_id)
+    session.control.account(credits=price - 1)
+    session.credits()
+    session.list_tasks()
+    session.create(room.body(), probe=Probe(rules=("SB-06",), expect=Expect.NO_BALANCE))
+    session.list_tasks()
+    session.credits()
+    session.control.account(credits=price)
+    session.credits()
+    room.made(session)
+    session.credits()
+    session.create(room.body(), probe=Probe(rules=("SB-06",), expect=Expect.NO_BALANCE))
+    session.credits()
+
+
+def burst(room: Room, session: Session) -> None:
+    """Creates at once with balance for some of them."""
+    assert session.control is not None
+    price = _price(room.made(session))
+    session.control.account(credits=price * _COVERED)
+    probe = Probe(rules=("SB-09",), group=f"burst-{secrets.token_hex(4)}", expected=_COVERED)
+    with ThreadPoolExecutor(_SENT) as pool:
+        list(pool.map(lambda _: session.create(room.body(prompt="burst"), probe=probe), range(_SENT)))
+    session.credits()
+
+
+def replayed(room: Room, session: Session) -> None:
+    """One Idempotency-Key: the same body again, then another one."""
+    headers = [("Idempotency-Key", f"contract-{secrets.token_hex(16)}")]
+    probe = Probe(rules=("SB-12",))
+    body = room.body(prompt="once")
+    session.credits()
+    session.create(body, probe=probe, headers=headers)
+    session.credits()
+    session.create(body, probe=probe, headers=headers)
+    session.credits()
+    session.create({**body, "prompt": "twice"}, probe=probe, headers=headers)
+    session.credits()
+
+
+CASES = (
+    Case("prices", ("SB-01",), prices),
+    Case("billing", ("SB-02", "SB-03", "SB-07", "SB-11"), completed, alone=True),
+    Case("billing-failed", ("SB-04",), failed, needs=("scenarios", "clock"), alone=True),
+    Case("billing-cancelled", ("SB-04", "SL-22"), cancelled, needs=("cancel", "clock"), alone=True),
+    Case("poor", ("SB-05", "SB-06", "SB-11"), poor, needs=("credits",), alone=True),
+    Case("burst", ("SB-09", "SB-11"), burst, needs=("credits",), alone=True),
+    Case("replayed", ("SB-12",), replayed, alone=True),
+)

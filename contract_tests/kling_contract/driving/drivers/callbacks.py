@@ -1,0 +1,252 @@
+"""Cases of callbacks: who is told, and what each way of receiving brings about.
+
+Where a task can be cancelled, its callback is owed at that very moment of a clock that stands still, so the waits
+between attempts are known exactly.
+"""
+
+import secrets
+import socket
+from collections.abc import Sequence
+
+import orjson
+
+from kling_contract.driving.drivers.room import Case, Room, pause, walk_retries
+from kling_contract.driving.receiver import HOST, YES, Act, Receiver, Route
+from kling_contract.driving.session import Session
+from kling_contract.history.events import Callback, Message
+from kling_contract.history.labels import Probe, Topic
+from kling_contract.history.labels import Receiver as Label
+
+_ARRIVES = 5.0
+"""Real seconds within which an attempt that is due has arrived and is recorded."""
+_GIVEN_UP = 0.5
+"""The same once an attempt of the same case has not arrived."""
+_RATE = 5.0
+"""The receiver's slowness is real time, so the clock runs faster and the timeout shrinks with it."""
+_REBOUND = "rebound.example.com"
+_KINDS = (201, 202, 204, 299)
+
+
+def completed(room: Room, session: Session) -> None:
+    """A task that completes, one without a callback beside it; credits and task are read on receipt."""
+    seen: list[str] = []
+
+    def on_receipt(body: bytes) -> None:
+        task = _id_of(body)
+        seen.append(task)
+        session.credits_on_receipt(task)
+        if task:
+            session.read(task)
+
+    session.credits()
+    route, url = room.route(session, query="?a=1&b=%2Fx%20y&c=", port=":8443", hook=on_receipt)
+    task = room.made(session, prompt="callback", callback_url=url).task_id
+    session.credits()
+    room.until_end(session, task)
+    route.wait(1, _ARRIVES)
+    walk_retries(room, session)
+    session.read(task)
+    session.credits()
+    quiet = room.made(session, prompt="no callback").task_id
+    room.until_end(session, quiet)
+    walk_retries(room, session)
+    room.settled(session, task, quiet)
+
+
+def _id_of(body: bytes) -> str:
+    try:
+        task = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    return str(task.get("id", "")) if isinstance(task, dict) else ""
+
+
+def failed(room: Room, session: Session) -> None:
+    """A task that fails."""
+    room.tell(session, "failed")
+    route, url = room.route(session, [Act(204)])
+    task = room.made(session, callback_url=url, probe=Probe(scenario="failed")).task_id
+    room.until_end(session, task)
+    route.wait(1, _ARRIVES)
+    walk_retries(room, session)
+    session.read(task)
+    room.settled(session, task)
+
+
+def cancelled(room: Room, session: Session) -> None:
+    """A cancelled task, and a receiver that says yes."""
+    _cancelled(room, session, [[YES]])
+
+
+def _cancelled(room: Room, session: Session, scripts: Sequence[Sequence[Act]]) -> None:
+    """A cancelled task for each script; every retry is walked through."""
+    tasks: list[tuple[str, Route]] = []
+    for acts in scripts:
+        route, url = room.route(session, acts)
+        tasks.append((room.made(session, callback_url=url, prompt="cancelled").task_id, route))
+    patience = _ARRIVES
+    for task, route in tasks:
+        _cancel(session, task)
+        # Where one did not come, the others will not either: no need to wait as long for each.
+        patience = _ARRIVES if route.wait(1, patience) else _GIVEN_UP
+        session.read(task)
+    session.credits()
+    walk_retries(room, session)
+    session.credits()
+    ids = [task for task, _ in tasks]
+    for task in ids:
+        session.read(task)
+    session.clock.advance(3600)
+    room.settled(session, *ids)
+
+
+def _cancel(session: Session, task: str) -> None:
+    assert session.control is not None
+    # The note comes first: the callback of a cancelled task may arrive before the call returns.
+    session.note(Topic.CANCELLED, task_id=task)
+    session.control.cancel(task)
+
+
+def kinds_of_yes(room: Room, session: Session) -> None:
+    """Every 2xx, at once and after a failure."""
+    _cancelled(room, session, [[Act(status)] for status in _KINDS] + [[Act(500), YES], [Act(503), Act(500), Act(201)]])
+
+
+def kinds_of_no(room: Room, session: Session) -> None:
+    """Everything that is no 2xx, to the last attempt: errors, a redirect, a cut, an interim answer alone."""
+    _, place = room.route(session)
+    acts = [
+        Act(500), Act(404), Act(304), Act(302, location=place), Act(end="cut"), Act(end="1xx"),
+    ]  # fmt: skip
+    _cancelled(room, session, [[act] for act in acts])
+
+
+def failing_completed(room: Room, session: Session) -> None:
+    """A completed task whose receiver always fails: its status and its charge stay as they are."""
+    route, url = room.route(session, [Act(500)])
+    task = room.made(session, prompt="nobody answers", callback_url=url).task_id
+    room.until_end(session, task, step=1.0)
+    route.wait(1, _ARRIVES)
+    session.credits()
+    walk_retries(room, session)
+    session.credits()
+    session.read(task)
+    session.clock.advance(3600)
+    session.read(task)
+    room.settled(session, task)
+
+
+def refused_first(room: Room, session: Session) -> None:
+    """Nothing listens at the first attempt; then the receiver is there."""
+    route, url = room.route(session)
+    origin = f"https://{HOST}"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        room.relay(session, {origin: f"http://127.0.0.1:{unused.getsockname()[1]}"})
+        probe = Probe(receiver=Label.REFUSED_FIRST)
+        task = room.made(session, callback_url=url, probe=probe).task_id
+        _cancel(session, task)
+        session.read(task)
+    room.relay(session, {origin: room.receiver.origin})
+    walk_retries(room, session)
+    route.wait(1, 1.0)
+    session.read(task)
+    room.settled(session, task)
+
+
+def rebound(room: Room, session: Session) -> None:
+    """A host whose name leads to this machine once the task is made: whoever knocks there has looked up and not judged."""
+    assert session.control is not None
+    session.control.relays({})
+    route, path = (
+        Route(f"/{session.case}-{secrets.token_hex(6)}", (YES,), session.clock.moment, session.case, session.who),
+        "",
+    )
+    with Receiver(room.recorder, names=(_REBOUND,)) as here:
+        here.add(route)
+        path = f"https://{_REBOUND}:{here.port}{route.path}"
+        probe = Probe(rules=("SC-16",), receiver=Label.REBINDS)
+        task = room.made(session, prompt="rebound", callback_url=path, probe=probe).task_id
+        session.control.names({_REBOUND: ["127.0.0.1"]})
+        _cancel(session, task)
+        session.read(task)
+        walk_retries(room, session)
+        if here.knocks and not route.arrived:
+            room.recorder.add(_knock(path, session))
+    room.settled(session, task)
+
+
+def _knock(url: str, session: Session) -> Callback:
+    """A connection on which no request came, since the certificate is nobody's: an attempt without a method."""
+    return Callback(method="", url=url, request=Message(), answer=None, ended="cut", case=session.case)
+
+
+def slow(room: Room, session: Session) -> None:
+    """One receiver that needs most of the timeout, and one that needs more."""
+    timeout = room.contract.timeout / _RATE
+    patient, url = room.route(session, [Act(delay=0.62 * timeout)])
+    impatient, late = room.route(session, [Act(delay=1.45 * timeout), YES])
+    tasks = [room.made(session, prompt="slow", callback_url=each).task_id for each in (url, late)]
+    session.clock.scale(_RATE)
+    for task in tasks:
+        _cancel(session, task)
+    patient.wait(1, _ARRIVES + timeout)
+    impatient.wait(2, _ARRIVES + 2 * timeout)
+    pause(2.5 * room.contract.retry_delays[0] / _RATE)
+    for task in tasks:
+        session.read(task)
+    room.settled(session, *tasks)
+    session.clock.stop()
+
+
+def live(room: Room, session: Session) -> None:
+    """The ways of receiving side by side in real time, for a server without a clock to steer."""
+    scripts = [
+        [YES],
+        [Act(204)],
+        [Act(500), YES],
+        [Act(404)],
+        [Act(end="cut")],
+        [Act(302, location=room.route(session)[1])],
+    ]
+    routes = [room.route(session, acts, query="?a=1") for acts in scripts]
+    tasks = [room.made(session, prompt="live", callback_url=url).task_id for _, url in routes]
+    tasks.append(room.made(session, prompt="no callback").task_id)
+    room.until_end(session, *tasks)
+    attempts = 1 + len(room.contract.retry_delays)
+    patience = 2 * sum(room.contract.retry_delays) + _ARRIVES
+    for (route, _), acts in zip(routes, scripts, strict=True):
+        wanted = len(acts) if acts[-1].end == "answer" and acts[-1].status < 300 else attempts
+        route.wait(wanted, patience)
+    pause(2 * room.contract.retry_delays[0])
+    for task in tasks:
+        session.read(task)
+    room.settled(session, *tasks)
+
+
+_STEERED = ("relays", "clock", "cancel")
+CASES = (
+    Case(
+        "callback", ("SC-01", "SC-03", "SC-04", "SC-05", "SC-06", "SC-14", "SC-15", "SC-17", "SC-19", "SS-02"), completed,
+        needs=("relays", "clock"), alone=True,
+    ),
+    Case("callback-failed", ("SC-02", "SC-21"), failed, needs=("relays", "clock", "scenarios")),
+    Case("callback-cancelled", ("SC-20",), cancelled, needs=_STEERED),
+    Case("callback-yes", ("SC-06", "SC-21", "SC-08"), kinds_of_yes, needs=_STEERED),
+    Case(
+        "callback-no", ("SC-07", "SC-08", "SC-09", "SC-12", "SC-13", "SC-18", "SC-22", "SC-23"), kinds_of_no, needs=_STEERED
+    ),
+    Case("callback-unheard", ("SC-18", "SC-23", "SB-10"), failing_completed, needs=("relays", "clock"), alone=True),
+    Case("callback-refused", ("SC-22",), refused_first, needs=_STEERED),
+    Case("callback-rebound", ("SC-16",), rebound, needs=("names", *_STEERED)),
+    Case("callback-slow", ("SC-10", "SC-11"), slow, needs=_STEERED),
+)  # fmt: skip
+LIVE = Case(
+    "callback-live",
+    (
+        "SC-01", "SC-03", "SC-04", "SC-05", "SC-06", "SC-07", "SC-08", "SC-09", "SC-12", "SC-13", "SC-14", "SC-15", "SC-17",
+        "SC-18", "SC-21", "SC-22", "SC-23",
+    ),
+    live,
+)  # fmt: skip
+"""For a server without a clock to steer, in real time; needs a public URL that leads to the kit."""

@@ -1,0 +1,284 @@
+"""Random histories: Hypothesis draws the steps, the judges are the invariants, and a failure shrinks to a short story.
+
+Each draw has a history of its own, on one account that is forgotten before the next; the history of the shortest
+failure is added to the run's. Never run against a service that bills.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from kling_contract.driving.drivers.drawn import bounds, no_traces
+from kling_contract.driving.drivers.probes import near_misses
+from kling_contract.driving.drivers.room import Room
+from kling_contract.driving.drivers.story import Player, Step, load, near_step, save, told
+from kling_contract.driving.guard import Stopped
+from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Recorder
+from kling_contract.history.labels import Topic
+from kling_contract.reading.contract import Contract
+from kling_contract.rules.judging import Finding
+from kling_contract.rules.registry import judge_all
+from kling_contract.rules.rulebook import Level, Rule
+from kling_contract.rules.verdicts import Choice, book_of
+
+EXAMPLES = 30
+STEPS = 20
+SECONDS = 15.0
+"""Real seconds after which no new story is begun."""
+SHRINKING = 6.0
+"""Real seconds for shrinking a story that failed, by Hypothesis first and then step by step."""
+_MOVES = (0.5, 1, 5, 20, 60)
+_ANSWERS = (200, 204, 500, 404, 0)
+
+
+class Broken(AssertionError):
+    """A judge found something, or the server and the story's own bookkeeping disagree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last story that failed: after shrinking, the shortest. began: the run's clock when its history began."""
+
+    why: str
+    rule: str
+    steps: list[Step]
+    events: tuple[AnyEvent, ...]
+    began: float
+
+
+class Run:
+    """What every draw of one run shares."""
+
+    def __init__(self, room: Room, choice: Choice) -> None:
+        self.room = room
+        # What the script has shown already needs no story; a drawn one looks for what it missed.
+        every = [each for each in book_of(room.contract, choice) if _watched(each, choice)]
+        shown = {each.rule.id for each in judge_all(room.recorder.events, room.contract, every) if each.findings}
+        self.book = [each for each in every if each.id not in shown]
+        self.trusted = not any(name.startswith("SB") for name in shown)
+        self.near = [near_step(near) for near in near_misses(room.contract, room.body())]
+        self.failure: Failure | None = None
+        self.stopped: Stopped | None = None
+        self.stories = 0
+        self.end = room.recorder.mono() + SECONDS
+        self.steered = "clock" in room.features
+        self.cancels = self.steered and "cancel" in room.features
+        self.receives = self.steered and "relays" in room.features and room.target.accounts
+        self.members = _members(room.contract)
+
+    def room_of_its_own(self, recorder: Recorder) -> Room:
+        """The run's room with another history."""
+        line = replace(self.room.line, recorder=recorder, clocks={})
+        return Room(line, replace(self.room.options, callback_base="", callback_ca=None))
+
+
+def _members(contract: Contract) -> st.SearchStrategy[dict[str, Any]]:
+    """Members of a right create."""
+    return st.fixed_dictionaries(
+        {"quality": st.sampled_from([*contract.qualities, None])},
+        optional={
+            "duration": st.integers(contract.duration_min, contract.duration_max),
+            "prompt": st.sampled_from(["", "A breeze", "\u6c34\u6c34\u6c34"]),
+        },
+    )
+
+
+def _watched(each: Rule, choice: Choice) -> bool:
+    return not each.for_clients and each.level is not Level.MAY and each.id not in choice.known
+
+
+def run(room: Room, choice: Choice) -> list[str]:
+    """Draw stories until one fails or there are enough; answers lines for the user.
+
+    Raises:
+        Stopped: the target is gone.
+    """
+    if room.target.control is not None and not room.target.accounts:
+        return ["machine: left out, because the target makes no accounts that a story could have to itself"]
+    shared = Run(room, choice)
+    machine = seeded(room.options.seed or 0)(type("DrawnStory", (Story,), {"shared": shared}))
+    lines: list[str] = []
+    with no_traces():
+        try:
+            run_state_machine_as_test(machine, settings=bounds(EXAMPLES, stateful_step_count=STEPS))
+        except (Broken, Flaky):
+            # Flaky: a story passed when it was tried again, because its time was up or the server draws lots.
+            lines = _told(shared)
+    if shared.stopped is not None:
+        raise shared.stopped
+    return lines or [f"machine: {shared.stories} stories drawn"]
+
+
+def _told(shared: Run) -> list[str]:
+    if shared.failure is None:
+        return []
+    found = _shorter(shared, shared.failure)
+    _add(shared.room.recorder, found)
+    if not found.rule:
+        shared.room.recorder.note(Topic.UNTESTABLE, rule="SB-02", reason=f"machine: {found.why}")
+    lines = [f"machine: {found.why}, shortest story:", *(f"  {line}" for line in told(found.steps))]
+    options = shared.room.options
+    if options.story_out is not None:
+        save(options.story_out, found.steps, options.seed, found.why)
+        lines.append(f"  saved; play it again with --replay {options.story_out}")
+    return lines
+
+
+def replay(room: Room, path: Path) -> list[str]:
+    """Play a saved story into the run's own history; answers lines for the user.
+
+    Raises:
+        SetupError: *path* is no story. Stopped: the target is gone.
+    """
+    player = Player(room, room.session("machine"))
+    for step in load(path):
+        player.play(step)
+    return [f"replayed {path}", *([f"machine: {player.wrong}"] if player.wrong else [])]
+
+
+def _shorter(shared: Run, found: Failure) -> Failure:
+    """*found* with every step left out that it fails without, as far as time allows."""
+    end = shared.room.recorder.mono() + SHRINKING
+    # From behind, so that what uses a task goes before the create that made it.
+    for index in reversed(range(len(found.steps) - 1)):
+        if shared.room.recorder.mono() > end:
+            break
+        fewer = _played(shared, [*found.steps[:index], *found.steps[index + 1 :]], found.rule)
+        found = fewer or found
+    return found
+
+
+def _played(shared: Run, steps: list[Step], rule_id: str) -> Failure | None:
+    """The failure that *steps* bring about again; None when they do not, or name a task that they no longer make."""
+    began = shared.room.recorder.mono()
+    recorder = Recorder(keys=[shared.room.target.key], salt=shared.room.salt)
+    with shared.room_of_its_own(recorder) as room:
+        player = Player(room, room.session("machine"))
+        try:
+            for step in steps:
+                player.play(step)
+        except IndexError:
+            return None
+        events = recorder.events
+    found = _first(events, shared)
+    if (found.rule if found else "") != rule_id or not (found or player.wrong):
+        return None
+    wrong = f"{found.rule}: expected {found.expected}, seen {found.seen}" if found else player.wrong
+    return Failure(wrong, rule_id, steps, events, began)
+
+
+def _add(recorder: Recorder, found: Failure) -> None:
+    """Put the failing history behind what is there, its times moved to the run's."""
+    for event in found.events:
+        moved = replace(event, mono=event.mono + found.began)
+        if isinstance(moved, Exchange | Callback | Download):
+            moved = replace(moved, ended_mono=moved.ended_mono + found.began)
+        recorder.add(moved)
+
+
+class Story(RuleBasedStateMachine):
+    """One drawn story; a subclass of it sets `shared`."""
+
+    shared: ClassVar[Run]
+
+    def __init__(self) -> None:
+        super().__init__()
+        shared = self.shared
+        shared.stories += 1
+        self.began = shared.room.recorder.mono()
+        self.over = self.began > shared.end
+        self.recorder = Recorder(keys=[shared.room.target.key], salt=shared.room.salt)
+        self.room = shared.room_of_its_own(self.recorder)
+        self.player = Player(self.room, self.room.session("machine"))
+        self.judged = 0
+
+    def teardown(self) -> None:
+        """The story's receiver stops listening."""
+        self.room.__exit__()
+
+    def play(self, **step: Any) -> None:
+        """One step, unless the time is up."""
+        if self.over or self.shared.stopped:
+            return
+        try:
+            self.player.play(step)
+        except Stopped as stop:
+            self.shared.stopped = stop
+
+    @rule(data=st.data(), callback=st.booleans())
+    def create(self, data: st.DataObject, callback: bool) -> None:
+        """A right create."""
+        self.play(do="create", members=data.draw(self.shared.members), callback=callback and self.shared.receives)
+
+    @rule(data=st.data())
+    def near_miss(self, data: st.DataObject) -> None:
+        """A create that must be refused."""
+        self.play(**data.draw(st.sampled_from(self.shared.near)))
+
+    @precondition(lambda self: self.player.tasks)
+    @rule(pick=st.integers(0, 7))
+    def read(self, pick: int) -> None:
+        """A query of one of the tasks."""
+        self.play(do="read", task=self.one(pick))
+
+    @precondition(lambda self: self.player.tasks and self.shared.steered)
+    @rule(seconds=st.sampled_from(_MOVES))
+    def advance(self, seconds: float) -> None:
+        """The clock moves."""
+        self.play(do="advance", seconds=seconds)
+
+    @precondition(lambda self: self.shared.receives)
+    @rule(status=st.sampled_from(_ANSWERS))
+    def receive(self, status: int) -> None:
+        """Callbacks are answered otherwise from now on."""
+        self.play(do="receive", status=status)
+
+    @precondition(lambda self: self.player.tasks and self.shared.cancels)
+    @rule(pick=st.integers(0, 7))
+    def cancel(self, pick: int) -> None:
+        """One of the tasks is cancelled."""
+        self.play(do="cancel", task=self.one(pick))
+
+    @precondition(lambda self: any(made.links for made in self.player.tasks))
+    @rule(pick=st.integers(0, 7))
+    def download(self, pick: int) -> None:
+        """The links that a task showed are fetched."""
+        self.play(do="download", task=self.one(pick))
+
+    @precondition(lambda self: self.shared.room.target.accounts)
+    @rule()
+    def credits(self) -> None:
+        """The balance is read and compared."""
+        self.play(do="credits")
+
+    def one(self, pick: int) -> int:
+        """The number of a task of the story."""
+        return pick % len(self.player.tasks) + 1
+
+    @invariant()
+    def judges_are_content(self) -> None:
+        """No rule is broken by what has happened so far, and the story's own bookkeeping agrees."""
+        events = self.recorder.events
+        if len(events) == self.judged:
+            return
+        self.judged = len(events)
+        found = _first(events, self.shared)
+        own = self.player.wrong if self.shared.trusted else ""
+        wrong = f"{found.rule}: expected {found.expected}, seen {found.seen}" if found else own
+        if wrong:
+            if self.shared.failure is None:
+                self.shared.end = self.shared.room.recorder.mono() + SHRINKING
+            rule_id = found.rule if found else ""
+            self.shared.failure = Failure(wrong, rule_id, list(self.player.steps), events, self.began)
+            raise Broken(wrong)
+
+
+def _first(events: tuple[AnyEvent, ...], shared: Run) -> Finding | None:
+    """The first breach of a watched rule."""
+    judgements = judge_all(events, shared.room.contract, shared.book)
+    return next((finding for judgement in judgements for finding in judgement.findings), None)

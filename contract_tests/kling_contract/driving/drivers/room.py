@@ -1,0 +1,265 @@
+"""What every case of the scripted run works with: sessions, the receiver, and the ways of bringing a task to its end."""
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+from kling_contract.driving.control import ControlFailed
+from kling_contract.driving.receiver import HOST, YES, Act, Hook, Receiver, Route
+from kling_contract.driving.session import Line, Seen, Session
+from kling_contract.history.labels import ImageFacts, Probe, Topic
+
+STEP = 5.0
+"""Account seconds between two looks at a task while a manual clock is moved."""
+_PLENTY = 10**9
+"""Credits that no run uses up."""
+_USUAL, _STRIDE = 600.0, 60.0
+"""Account seconds after which a task is looked at less often, and how often: most are over long before."""
+_LONGEST = 3600.0
+"""Account seconds after which a task that does not end is left alone: past the limit of SL-17."""
+QUICK = 6.0
+"""Real seconds that a task of a server without a clock to steer is waited for, unless the user gave more time."""
+
+
+class CaseBroken(Exception):
+    """A case cannot go on, because the server refused what the case stands on; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One story of the scripted run.
+
+    rules: whom it serves, beside those that look at everything. needs: parts of the control protocol. run: what it does.
+    alone: it watches the account's credits, so nothing else may happen on that account.
+    own: it leaves behind what must never be sent, so it needs an account of its own.
+    """
+
+    name: str
+    rules: tuple[str, ...]
+    run: "Callable[[Room, Session], None]"
+    needs: tuple[str, ...] = ()
+    alone: bool = False
+    creates: bool = True
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a run is driven.
+
+    image: a first frame that the target takes; drawn: whether it resolves the drawing host. story_out: where a failing
+    drawn story is saved; replay: a saved one, played instead of everything else.
+    """
+
+    seed: int | None = None
+    quick: bool = False
+    cases: frozenset[str] = frozenset()
+    real_time: bool = False
+    patience: float = QUICK
+    poll: float = 0.2
+    image: str = "https://image.test/1280x720.jpg"
+    drawn: bool = True
+    callback_base: str = ""
+    callback_listen: tuple[str, int] = ("127.0.0.1", 0)
+    callback_ca: Path | None = None
+    story_out: Path | None = None
+    replay: Path | None = None
+
+
+class Room:
+    """One run against one target."""
+
+    def __init__(self, line: Line, options: Options, salt: bytes = b"kling-contract") -> None:
+        """*salt*: what keys are hashed with, so that a history can be made of two."""
+        self.line, self.options, self.salt = line, options, salt
+        self.contract, self.target, self.recorder = line.contract, line.target, line.recorder
+        self.token = f"{options.seed:x}" if options.seed is not None else secrets.token_hex(4)
+        self.out_of_patience = threading.Event()
+        self._numbers = count(1)
+        self._stack = ExitStack()
+        self._receiver: Receiver | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def features(self) -> frozenset[str]:
+        """Parts of the control protocol that work."""
+        return self.target.features
+
+    def session(self, name: str, *, shared: bool = False) -> Session:
+        """An account for the case *name*: one of its own where the target makes them, else the user's."""
+        if not self.target.accounts or shared:
+            session = Session(self.line, name, self.target.key)
+            self._refresh(session)
+            return session
+        session = Session(self.line, name, f"sk-contract-{self.token}-{name}")
+        if session.control is not None:
+            session.control.reset()
+        if "clock" in self.features:
+            session.clock.stop()
+        return session
+
+    def _refresh(self, session: Session) -> None:
+        """Give the one account that there is its means back; read before and after, so that no judge takes it for a charge."""
+        if session.control is None:
+            return
+        if "credits" in self.features:
+            session.credits()
+            session.control.account(credits=_PLENTY, models=[self.contract.model], rate_limit=None)
+            session.credits()
+        if "clock" in self.features:
+            session.clock.stop()
+
+    # Creates
+
+    def body(self, **members: Any) -> dict[str, Any]:
+        """The cheapest right create, with *members* set; a member of None is left out."""
+        base = {
+            "model": self.contract.model,
+            "image_start": self.options.image,
+            "duration": self.contract.duration_min,
+            "quality": self.contract.quality_default,
+            **members,
+        }
+        return {name: value for name, value in base.items() if value is not None}
+
+    def made(self, session: Session, *, probe: Probe | None = None, **members: Any) -> Seen:
+        """A task.
+
+        Raises:
+            CaseBroken: the create was refused.
+        """
+        seen = session.create(self.body(**members), probe=probe)
+        if not seen.accepted or not seen.task_id:
+            raise CaseBroken(f"a right create was answered {seen.status or seen.reply.lost}")
+        return seen
+
+    def tell(self, session: Session, name: str, times: int = 1, **params: Any) -> None:
+        """Queue a story for the account's next creates; one with parameters of our fake falls back to its defaults."""
+        assert session.control is not None
+        try:
+            session.control.story(name, times, **params)
+        except ControlFailed:
+            if not params:
+                raise
+            session.control.story(name, times)
+
+    def picture(self, number: int) -> tuple[Probe | None, str]:
+        """A first frame of the drawing host in one of the allowed shapes, and the label that says so; else the user's."""
+        if not self.options.drawn:
+            return None, self.options.image
+        limits = self.contract.image
+        side = 2 * limits.min_side
+        width, height = ((round(side * limits.ratio_max), side), (side, round(side / limits.ratio_min)))[number % 2]
+        facts = ImageFacts(width=width, height=height, size=100_000, format=limits.formats[0])
+        return Probe(image=facts), f"https://image.test/{width}x{height}.jpg"
+
+    # Time
+
+    def until_end(self, session: Session, *ids: str, step: float = STEP) -> dict[str, Seen]:
+        """Read the tasks until all are over, moving the clock where there is one; answers the last reads.
+
+        A task that lasts longer than the run's patience is left as it is.
+        """
+        last: dict[str, Seen] = {}
+        waited = 0.0
+        began = self.recorder.mono()
+        while True:
+            for task in ids:
+                if task not in last or last[task].state not in self.contract.terminal:
+                    last[task] = session.read(task)
+            if all(seen.state in self.contract.terminal for seen in last.values()) or waited > _LONGEST:
+                return last
+            if "clock" in self.features:
+                ahead = step if waited < _USUAL else max(step, _STRIDE)
+                session.clock.advance(ahead)
+                waited += ahead
+            elif not self._wait(began):
+                return last
+
+    def _wait(self, began: float) -> bool:
+        """Let real time go on; False when there is no more of it."""
+        if self.out_of_patience.is_set():
+            return False
+        if self.recorder.mono() - began > self.options.patience:
+            if not self.options.real_time:
+                self.out_of_patience.set()
+            return False
+        pause(self.options.poll)
+        return True
+
+    # Callbacks
+
+    @property
+    def receives(self) -> bool:
+        """Whether callbacks can reach the kit."""
+        return "relays" in self.features or bool(self.options.callback_base)
+
+    @property
+    def receiver(self) -> Receiver:
+        """The receiver, listening from its first use."""
+        with self._lock:
+            if self._receiver is None:
+                names = (self._base_host(),) if self.options.callback_ca else ()
+                made = Receiver(
+                    self.recorder, listen=self.options.callback_listen, names=names, base=self.options.callback_base
+                )
+                self._receiver = self._stack.enter_context(made)
+            return self._receiver
+
+    def _base_host(self) -> str:
+        rest = self.options.callback_base.partition("://")[2]
+        return rest.partition("/")[0].partition(":")[0] or HOST
+
+    def route(
+        self,
+        session: Session,
+        acts: Sequence[Act] = (YES,),
+        *,
+        query: str = "",
+        port: str = "",
+        hook: Hook | None = None,
+    ) -> tuple[Route, str]:
+        """A fresh path of the receiver and the callback URL that leads to it."""
+        path = f"/{session.case}-{next(self._numbers)}-{secrets.token_hex(6)}"
+        route = Route(path, acts, session.clock.moment, session.case, session.who, hook)
+        self.receiver.add(route)
+        if self.options.callback_base:
+            return route, self.options.callback_base.rstrip("/") + path + query
+        origin = f"https://{HOST}{port}"
+        self.relay(session, {origin: self.receiver.origin})
+        return route, origin + path + query
+
+    def relay(self, session: Session, relays: Mapping[str, str]) -> None:
+        """Where the account's callbacks go."""
+        assert session.control is not None
+        session.control.relays(relays)
+
+    def settled(self, session: Session, *ids: str) -> None:
+        """Whatever the tasks are owed has had time to arrive."""
+        for task in ids:
+            session.note(Topic.SETTLED, task_id=task)
+
+
+def pause(seconds: float) -> None:
+    """Wait in real time."""
+    threading.Event().wait(seconds)
+
+
+def walk_retries(room: Room, session: Session) -> None:
+    """Move a manual clock to just before each documented retry, then to it, and well past the last one."""
+    before = 0.01
+    for delay in room.contract.retry_delays:
+        session.clock.advance(delay - before)
+        session.clock.advance(before)
+    session.clock.advance(4 * sum(room.contract.retry_delays))

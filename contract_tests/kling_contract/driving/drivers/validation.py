@@ -1,0 +1,93 @@
+"""Cases of what must be accepted: every bound from inside, and first frames of every kind."""
+
+from kling_contract.driving.drivers.probes import long_url, public_neighbours
+from kling_contract.driving.drivers.room import Case, Room
+from kling_contract.driving.receiver import HOST
+from kling_contract.driving.session import Session
+from kling_contract.history.labels import Expect, ImageFacts, Probe
+from kling_contract.reading.contract import Contract
+
+_DRAWN = "https://image.test"
+_OTHER_FORMATS = ("gif", "webp", "bmp", "tiff")
+_TYPICAL = 100_000
+"""Bytes that a drawing of ordinary size has, roughly: far from every limit."""
+
+
+def accepted(room: Room, session: Session) -> None:
+    """Right creates at the bounds of each field."""
+    longest = room.contract.prompt_max
+    for prompt in ("", "a" * longest, "\u6c34" * longest, "\U0001f600" * longest):
+        session.create(room.body(prompt=prompt), probe=Probe(rules=("SV-06",), expect=Expect.ACCEPTED))
+    for seconds in (room.contract.duration_min, room.contract.duration_max):
+        session.create(room.body(duration=seconds), probe=Probe(rules=("SV-10",), expect=Expect.ACCEPTED))
+    for quality in room.contract.qualities:
+        session.create(room.body(quality=quality), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
+    session.create(room.body(quality=None), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
+
+
+def unknown(room: Room, session: Session) -> None:
+    """Members that the contract does not name, more than once."""
+    for number, name in enumerate(("seed", "x_trace", "seed")):
+        session.create({**room.body(), name: number}, probe=Probe(rules=("SW-20",)))
+
+
+def addresses(room: Room, session: Session) -> None:
+    """Callback URLs that are right: the longest one, and hosts just outside the internal ranges.
+
+    The account's clock stands still, so that no task ends and nobody out there is called.
+    """
+    room.relay(session, {f"https://{HOST}": room.receiver.origin})
+    session.create(
+        room.body(callback_url=long_url(room.contract)), probe=Probe(rules=("SV-19",), expect=Expect.ACCEPTED)
+    )
+    for host in public_neighbours(room.contract):
+        session.create(
+            room.body(callback_url=f"https://{host}/done"), probe=Probe(rules=("SV-20",), expect=Expect.ACCEPTED)
+        )
+
+
+def pictures(contract: Contract) -> list[tuple[str, ImageFacts]]:
+    """First frames of the drawing host, right and wrong in one thing each: URL and what it is."""
+    limits = contract.image
+    side, wide = limits.min_side, round(limits.min_side * limits.ratio_max)
+    tall = round(limits.min_side / limits.ratio_min)
+    sizes = [
+        (side, side), (side - 1, side), (side, side - 1), (side, side + 100), (wide, side), (wide + 1, side), (side, tall),
+        (side, tall + 1), (wide * 2, side * 2), (wide * 2 + 2, side * 2),
+    ]  # fmt: skip
+    found = [(f"/{w}x{h}.jpg", ImageFacts(width=w, height=h, size=_TYPICAL, format="jpeg")) for w, h in sizes]
+    plain = ImageFacts(width=640, height=480, size=_TYPICAL, format="jpeg")
+    found += [(f"/640x480.{suffix}", _of(plain, format=name)) for suffix, name in (("png", "png"), ("jpeg", "jpeg"))]
+    found += [(f"/640x480.jpg?as={name}", _of(plain, format=name, misnamed=True)) for name in _OTHER_FORMATS]
+    found.append(("/640x480.jpg?as=png", _of(plain, format="png", misnamed=True)))
+    for size in (limits.safe_bytes, limits.max_bytes + 1):
+        found.append((f"/640x480.jpg?bytes={size}", _of(plain, size=size)))
+    found.append(("/640x480.jpg?truncated", _of(plain, fault="truncated")))
+    found.append(("/640x480.png?truncated", _of(plain, format="png", fault="truncated")))
+    found += [(f"/640x480.jpg?status={status}", ImageFacts(fault="unreachable")) for status in (404, 500)]
+    return [(_DRAWN + path, facts) for path, facts in found]
+
+
+def _of(facts: ImageFacts, **changes: object) -> ImageFacts:
+    given = {name: getattr(facts, name) for name in ("width", "height", "size", "format", "fault", "misnamed")}
+    return ImageFacts(**{**given, **changes})
+
+
+def images(room: Room, session: Session) -> None:
+    """A create for each picture; the accepted ones are followed to their end."""
+    ids = []
+    for url, facts in pictures(room.contract):
+        probe = Probe(rules=("SV-21",), field="image_start", value=url, image=facts)
+        seen = session.create(room.body(image_start=url), probe=probe)
+        if seen.task_id:
+            ids.append(seen.task_id)
+    room.until_end(session, *ids, step=30.0)
+
+
+CASES = (
+    Case("accepted", ("SV-05", "SV-06", "SV-10", "SV-15"), accepted),
+    Case("unknown-fields", ("SW-20",), unknown),
+    Case("addresses", ("SV-19", "SV-20"), addresses, needs=("relays", "clock"), own=True),
+)
+IMAGES = Case("images", ("SV-21", "SV-22", "SV-23", "SV-24", "SV-25", "SV-26"), images)
+"""Needs a target that resolves the drawing host."""

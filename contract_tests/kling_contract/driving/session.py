@@ -1,0 +1,263 @@
+"""One account in one case: sends requests past the guard and writes each into the history."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from kling_contract.driving.clocks import AccountClock
+from kling_contract.driving.control import Control
+from kling_contract.driving.guard import Guard, Stopped
+from kling_contract.driving.target import Target
+from kling_contract.driving.wire import Limits, Reply, Wire
+from kling_contract.history.events import Balance, Download, Exchange, Note, Recorder
+from kling_contract.history.labels import Expect, Probe, Topic, When
+from kling_contract.reading.contract import Contract
+from kling_contract.reading.video import decode
+from kling_contract.reading.view import links_of
+
+USER_AGENT = "kling-contract"
+DOWNLOAD_CAP = 512 * 1024 * 1024
+"""Bytes of a video that are read: several times any that the longest task can have."""
+MOST_LOST = 8
+"""Calls in a row without an answer after which the target counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An answer as a driver looks at it: `body` is its JSON, None when it is none."""
+
+    reply: Reply
+    event: Exchange
+    body: Any = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status; 0 when the answer was lost."""
+        return self.reply.status or 0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it was answered with a 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def task_id(self) -> str:
+        """The id of the task in it; empty where there is none."""
+        found = self.body.get("id") if isinstance(self.body, dict) else None
+        return found if isinstance(found, str) else ""
+
+    @property
+    def state(self) -> str:
+        """The status of the task in it."""
+        found = self.body.get("status") if isinstance(self.body, dict) else None
+        return found if isinstance(found, str) else ""
+
+    @property
+    def links(self) -> list[str]:
+        """The result links in it."""
+        return links_of(self.body) if isinstance(self.body, dict) else []
+
+
+@dataclass(slots=True)
+class Pulse:
+    """Counts lost calls in a row, over all sessions of a run."""
+
+    lost: int = 0
+    answered: int = 0
+
+    def beat(self, reply: Reply) -> None:
+        """Take note of one call.
+
+        Raises:
+            Stopped: the target is gone.
+        """
+        if reply.status is not None:
+            self.lost, self.answered = 0, self.answered + 1
+            return
+        self.lost += 1
+        if self.lost >= MOST_LOST:
+            raise Stopped(f"the target stopped answering ({reply.detail})")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What all sessions of a run share: how and where requests are sent and recorded, and who watches the money."""
+
+    target: Target
+    contract: Contract
+    recorder: Recorder
+    wire: Wire
+    guard: Guard
+    limits: Limits = field(default_factory=Limits)
+    pulse: Pulse = field(default_factory=Pulse)
+    clocks: dict[str, AccountClock] = field(default_factory=dict)
+    """One for each account, whichever cases use it."""
+
+
+class Session:
+    """One API key, the case it is used for, and the account's clock."""
+
+    def __init__(self, line: Line, case: str, key: str) -> None:
+        self.line, self.case, self.key = line, case, key
+        self.who = line.recorder.mask.learn(key)
+        self.control: Control | None = line.target.control.of(key) if line.target.control else None
+        steered = self.control if "clock" in line.target.features else None
+        if key not in line.clocks:
+            line.clocks[key] = AccountClock(line.recorder, steered, who=self.who, case=case)
+        self.clock = line.clocks[key]
+
+    @property
+    def contract(self) -> Contract:
+        """The contract of the run."""
+        return self.line.contract
+
+    def as_key(self, key: str) -> "Session":
+        """The same case with another key and its own clock."""
+        return Session(self.line, self.case, key)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        auth: str | None = "",
+        probe: Probe | None = None,
+    ) -> Seen:
+        """One recorded request. *body* is sent as JSON, *raw* as it stands; *auth* replaces the header, None leaves it out.
+
+        Raises:
+            Stopped: the guard forbids it or what came of it, or the target is gone.
+        """
+        data = raw if raw is not None or body is None else orjson.dumps(body)
+        sent = self._headers(auth, data, headers)
+        line = self.line
+        worst = line.guard.before(method, body)
+        moment, mono = self.clock.moment(), line.recorder.mono()
+        reply = line.wire.send(method, line.target.base + path, sent, data, line.limits)
+        event = self._record(method, path, (sent, data, reply), (moment.at, mono), probe)
+        expected = probe is None or probe.expect not in (Expect.REFUSED, Expect.UNAUTHORIZED, Expect.NO_SUCH_TASK)
+        line.guard.after(method, worst, reply.status, expected=expected)
+        line.pulse.beat(reply)
+        return Seen(reply, event, _json(reply.body))
+
+    def _headers(self, auth: str | None, data: bytes | None, more: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        given = {name.lower() for name, _ in more}
+        sent = [("User-Agent", USER_AGENT), ("Accept", "application/json")]
+        if auth is not None:
+            sent.append(("Authorization", auth or f"Bearer {self.key}"))
+        if data is not None and "content-type" not in given:
+            sent.append(("Content-Type", "application/json"))
+        return [*sent, *more]
+
+    def _record(
+        self,
+        method: str,
+        path: str,
+        told: tuple[Sequence[tuple[str, str]], bytes | None, Reply],
+        began: tuple[float, float],
+        probe: Probe | None,
+    ) -> Exchange:
+        sent, data, reply = told
+        recorder = self.line.recorder
+        answer = None if reply.status is None else recorder.answer(reply.status, reply.headers, reply.body)
+        return recorder.add(
+            Exchange(
+                method=method,
+                url=self.line.target.base + path,
+                request=recorder.message(sent, data or b""),
+                answer=answer,
+                lost=reply.lost,
+                at=began[0],
+                mono=began[1],
+                ended_at=self.clock.moment().at,
+                probe=probe,
+                case=self.case,
+            )
+        )
+
+    # The contract's calls
+
+    def create(
+        self, body: Any, *, probe: Probe | None = None, headers: Sequence[tuple[str, str]] = (), auth: str | None = ""
+    ) -> Seen:
+        """`POST` a create; *body* as it stands, so that it may be wrong."""
+        path = self.contract.named("createVideo").template
+        return self.call("POST", path, body, probe=probe, headers=headers, auth=auth)
+
+    def read(self, task_id: str, *, probe: Probe | None = None, auth: str | None = "") -> Seen:
+        """Query a task."""
+        path = self.contract.named("getTask").template.replace("{task_id}", task_id)
+        return self.call("GET", path, probe=probe, auth=auth)
+
+    def credits(self) -> float | None:
+        """Read the balance; None where the target has no such call."""
+        if "getCredits" not in self.line.target.beside:
+            return None
+        seen = self.call("GET", self.contract.named("getCredits").template)
+        return balance_of(seen.body)
+
+    def list_tasks(self) -> None:
+        """Read the account's list of tasks, where there is one."""
+        if "listTasks" in self.line.target.beside:
+            self.call("GET", self.contract.named("listTasks").template)
+
+    def credits_on_receipt(self, task_id: str) -> None:
+        """Read the balance while a callback of *task_id* is being received; recorded as a reading, not as a call."""
+        if "getCredits" not in self.line.target.beside:
+            return
+        url = self.line.target.base + self.contract.named("getCredits").template
+        reply = self.line.wire.send("GET", url, self._headers("", None, ()), None, self.line.limits)
+        left = balance_of(_json(reply.body))
+        if left is not None:
+            kept = Balance(
+                remaining=left,
+                when=When.ON_RECEIPT,
+                task_id=task_id,
+                who=self.who,
+                case=self.case,
+                at=self.clock.moment().at,
+            )
+            self.line.recorder.add(kept)
+
+    def download(self, url: str, *, asked_range: str = "", look: bool = False) -> Download:
+        """Fetch a link without a key; *look* has a decoder open it."""
+        line, recorder = self.line, self.line.recorder
+        headers = [("User-Agent", USER_AGENT), *([("Range", asked_range)] if asked_range else [])]
+        at, mono = self.clock.moment().at, recorder.mono()
+        reply = line.wire.send("GET", url, headers, None, Limits(line.limits.seconds * 4, DOWNLOAD_CAP))
+        whole = reply.status == 200 and not reply.lost
+        mime = next((value for name, value in reply.headers if name.lower() == "content-type"), "")
+        video = decode(reply.body) if look and whole and mime.startswith("video/") else None
+        kept = recorder.answer(reply.status or 0, reply.headers, reply.body)
+        return recorder.add(
+            Download(
+                url=url, asked_range=asked_range, status=reply.status, headers=kept.headers, size=len(reply.body),
+                sha256=kept.body.sha256, lost=reply.lost, at=at, mono=mono, ended_at=self.clock.moment().at, video=video,
+                case=self.case,
+            )
+        )  # fmt: skip
+
+    def note(self, topic: Topic, **data: Any) -> Note:
+        """Write a note of this account."""
+        return self.line.recorder.note(topic, who=self.who, case=self.case, **data)
+
+
+def balance_of(body: Any) -> float | None:
+    """The credits in an answer of the credits call; None when it has none."""
+    node: Any = body
+    for member in ("data", "token"):
+        node = node.get(member) if isinstance(node, Mapping) else None
+    left = node.get("remaining_credits") if isinstance(node, Mapping) else None
+    return float(left) if isinstance(left, int | float) and not isinstance(left, bool) else None
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,196 @@
+"""What is judged: where it is, whether it bills, which keys it knows and what it can be told to do."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
+
+from kling_contract.driving.control import FEATURES, Control, ControlFailed
+from kling_contract.driving.wire import Limits, Reply, Wire
+from kling_contract.reading.addresses import is_loopback, split
+from kling_contract.reading.contract import Contract
+from kling_contract.rules.verdicts import SetupError
+
+Mode = Literal["fake", "readonly", "paid"]
+_PATIENCE = 15.0
+"""Seconds for each of the first calls: a target that is slower cannot be judged in any useful time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One server under judgement.
+
+    features: parts of the control protocol that it offers. accounts: whether keys of our own making are accounts.
+    beside: operationIds of the documented calls beside the two endpoints that it answers.
+    """
+
+    base: str
+    key: str
+    mode: Mode
+    second_key: str = ""
+    denied_key: str = ""
+    features: frozenset[str] = frozenset()
+    declared: tuple[str, ...] = ()
+    accounts: bool = False
+    beside: frozenset[str] = frozenset()
+    control: Control | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def real(self) -> bool:
+        """Whether it is taken for a service that bills."""
+        return self.mode != "fake"
+
+
+def origin_of(url: str) -> str:
+    """*url* as scheme, host and port, with a path where the API stands below one.
+
+    Raises:
+        SetupError: it is no http(s) URL.
+    """
+    text = url if "://" in url else f"http://{url}"
+    parts = split(text)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SetupError(f"{url!r} is no URL of a server; write it like http://127.0.0.1:4010")
+    if parts.query or parts.fragment or parts.username:
+        raise SetupError(f"{url!r}: only scheme, host, port and path; the key goes into --api-key")
+    return text.rstrip("/")
+
+
+def choose_mode(base: str, asked: str | None, *, control: bool, services: Iterable[str]) -> Mode:
+    """`fake` on the loopback or where there is a control protocol, else the real service, read only.
+
+    services: origins of the real service, which no control protocol makes a fake.
+
+    Raises:
+        SetupError: *asked* is `fake` for what must be taken for the real service.
+    """
+    host = urlsplit(base).hostname or ""
+    known = {urlsplit(service).hostname for service in services}
+    harmless = host not in known and (is_loopback(host) or control)
+    if asked == "fake" and not harmless:
+        raise SetupError(
+            f"{base} is not on this machine and offers no control protocol, so it may bill: use --mode readonly or paid"
+        )
+    if asked in ("fake", "readonly", "paid"):
+        return asked  # type: ignore[return-value]
+    return "fake" if harmless else "readonly"
+
+
+def services_of(contract: Contract) -> list[str]:
+    """Origins of the real service."""
+    return [str(server["url"]) for server in contract.document["servers"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user said of a target; `features` is `auto` or the names to believe in."""
+
+    url: str
+    key: str
+    second_key: str = ""
+    denied_key: str = ""
+    mode: str | None = None
+    features: str = "auto"
+    token: str = ""
+
+
+def discover(asked: Asked, contract: Contract, wire: Wire) -> Target:
+    """Look at a target with two or three free calls.
+
+    Raises:
+        SetupError: it cannot be judged at all: unreachable, no JSON, or the key is refused.
+    """
+    base = origin_of(asked.url)
+    _must_answer(wire, base)
+    plain = Control(base, wire, token=asked.token)
+    info = plain.info() if asked.mode in (None, "fake") and asked.features != "none" else None
+    mode = choose_mode(base, asked.mode, control=info is not None, services=services_of(contract))
+    declared = _declared(asked.features, info) if mode == "fake" else ()
+    control = plain if declared else None
+    beside = _beside(wire, base, asked.key, contract)
+    accounts = control is not None and _makes_accounts(control)
+    return Target(
+        base=base,
+        key=asked.key,
+        mode=mode,
+        second_key=asked.second_key,
+        denied_key=asked.denied_key,
+        features=frozenset(declared),
+        declared=declared,
+        accounts=accounts,
+        beside=beside,
+        control=control,
+        info=dict(info or {}),
+    )
+
+
+def _declared(asked: str, info: Any) -> tuple[str, ...]:
+    if asked == "none":
+        return ()
+    if asked != "auto":
+        names = tuple(name.strip() for name in asked.split(",") if name.strip())
+        unknown = sorted(set(names) - set(FEATURES))
+        if unknown:
+            raise SetupError(f"--features: no such feature: {', '.join(unknown)}; there are {', '.join(FEATURES)}")
+        return names
+    return tuple(str(name) for name in info["features"]) if info else ()
+
+
+def _must_answer(wire: Wire, base: str) -> None:
+    """Raise SetupError with one line where nothing at all can be had from *base*."""
+    reply = wire.send(
+        "GET", f"{base}/v1/tasks/{made_up_id()}", [("Accept", "application/json")], None, Limits(_PATIENCE)
+    )
+    if reply.status is None:
+        raise SetupError(f"{base}: {reply.detail}")
+
+
+def made_up_id() -> str:
+    """A well-formed id of a task that nobody has made."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    return "task-unified-1700000000-" + "".join(secrets.choice(letters) for _ in range(8))
+
+
+def _beside(wire: Wire, base: str, key: str, contract: Contract) -> frozenset[str]:
+    """The documented reads that the target answers, the key having been taken for good.
+
+    Raises:
+        SetupError: the key is refused, or nothing that it answers is JSON.
+    """
+    headers = [("Authorization", f"Bearer {key}"), ("Accept", "application/json")]
+    query = wire.send("GET", f"{base}/v1/tasks/{made_up_id()}", headers, None, Limits(_PATIENCE))
+    found, replies = set(), [query]
+    for name in ("getCredits", "listTasks", "listModels"):
+        reply = wire.send("GET", base + contract.named(name).template, headers, None, Limits(_PATIENCE))
+        replies.append(reply)
+        if reply.status == 200 and _is_json(reply):
+            found.add(name)
+    if all(reply.status == 401 for reply in replies):
+        raise SetupError(f"{base}: the API key is refused (401)")
+    if all(reply.status is None for reply in replies):
+        raise SetupError(f"{base}: {query.detail}")
+    if not any(_is_json(reply) for reply in replies):
+        kind = next((value for name, value in query.headers if name.lower() == "content-type"), "no Content-Type")
+        said = f"{query.status or query.lost}, {kind}"
+        raise SetupError(f"{base}: what it answers ({said}) is not JSON: is this the address of the API?")
+    return frozenset(found)
+
+
+def _is_json(reply: Reply) -> bool:
+    try:
+        return isinstance(orjson.loads(reply.body), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _makes_accounts(control: Control) -> bool:
+    """Whether a key that nobody has told the fake of is an account."""
+    try:
+        control.of("sk-contract-" + secrets.token_hex(6)).now()
+    except ControlFailed:
+        return False
+    return True

@@ -1,0 +1,54 @@
+"""From a history to its reports: what every subcommand does after it has something to judge."""
+
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from kling_contract.history.events import AnyEvent
+from kling_contract.reading.contract import Contract, shipped
+from kling_contract.reports import files, terminal
+from kling_contract.rules.registry import judge_all
+from kling_contract.rules.rulebook import Rule
+from kling_contract.rules.verdicts import CLIENT, DRIVEN, Choice, Run, book_of, decide, run_facts
+
+
+def judge_history(
+    events: Iterable[AnyEvent], choice: Choice, rerun: Callable[[str], str], contract: Contract | None = None
+) -> Run:
+    """The run that *events* amount to under *choice*; *rerun* gives the command that repeats one rule.
+
+    Raises:
+        SetupError: *choice* names a rule that is none, or leaves none.
+    """
+    contract = contract or shipped()
+    kept = tuple(events)
+    book = [rule for rule in book_of(contract, choice) if fits(rule, str(run_facts(kept).get("mode", "")))]
+    return decide(kept, judge_all(kept, contract, book), contract, choice, rerun)
+
+
+def fits(rule: Rule, mode: str) -> bool:
+    """Whether *rule* is judged in a history of *mode*: a client's or a server's, or both in a recording of others."""
+    if mode == CLIENT:
+        return rule.for_clients
+    return not rule.for_clients or mode not in DRIVEN
+
+
+def finish(run: Run, folder: Path | None, console: Console) -> int:
+    """Print *run*, write its report files into *folder*, and answer the exit code.
+
+    Raises:
+        SetupError: the report cannot be written.
+    """
+    terminal.show(run, console)
+    if folder is not None:
+        files.write(run, folder)
+        console.print(f"report: {folder / 'report.html'}", style="dim", highlight=False, soft_wrap=True)
+    return run.exit
+
+
+def again(command: str, arguments: Iterable[str]) -> Callable[[str], str]:
+    """A giver of rerun commands: `kling-contract COMMAND ARGUMENTS --only RULE`."""
+    start = shlex.join(["kling-contract", command, *arguments])
+    return lambda rule_id: f"{start} --only {rule_id}"

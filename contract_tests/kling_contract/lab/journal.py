@@ -1,0 +1,91 @@
+"""The fake's journal as events of a case: what the server saw, and whether its answer got out."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Recorder
+
+_REDACTED = "[redacted]"
+_LOST = {"cut": "cut", "silent": "timeout", "short": "cut", "endless": "endless"}
+_UNSENT = ("refused", "dns", "blocked")
+"""Outcomes of an attempt that reached nobody."""
+
+Entry = Mapping[str, Any]
+
+
+class Reader:
+    """Turns entries into events. origin: where the API is; links: where downloads are; began: the wall time at which the
+    recorder's own clock began."""
+
+    def __init__(self, recorder: Recorder, *, origin: str, links: str, began: float) -> None:
+        self._recorder, self._origin, self._links, self._began = recorder, origin, links, began
+
+    def events(self, entries: Iterable[Entry], *, case: str, key: str) -> list[AnyEvent]:
+        """The calls, downloads and attempts among *entries* of the account of *key*, or of none where *key* is empty."""
+        found = (self._event(entry, case, key) for entry in entries if isinstance(entry.get("request"), dict))
+        return [event for event in found if event is not None]
+
+    def _event(self, entry: Entry, case: str, key: str) -> AnyEvent | None:
+        kind = entry.get("kind")
+        request, response = entry["request"], entry.get("response")
+        times = self._times(entry)
+        headers = [(name, self._value(value, key)) for name, value in (request.get("headers") or {}).items()]
+        sent = self._recorder.message(headers, _dumped(request.get("body")))
+        if kind == "exchange":
+            answer = (
+                self._recorder.answer(response["status"], _pairs(response), _dumped(response["body"]))
+                if response
+                else None
+            )
+            return Exchange(
+                method=request["method"], url=self._origin + request["url"], request=sent, answer=answer, lost=_lost(entry),
+                case=case, who=key, **times,
+            )  # fmt: skip
+        if kind == "download":
+            return self._download(entry, headers, case, key, times)
+        if kind == "attempt" and entry.get("outcome") not in _UNSENT:
+            answer = self._recorder.answer(response["status"], (), b"") if response else None
+            return Callback(
+                method="POST", url=request["url"], request=sent, answer=answer, ended="answered" if answer else "gone",
+                case=case, who=key, **times,
+            )  # fmt: skip
+        return None
+
+    def _times(self, entry: Entry) -> dict[str, Any]:
+        at, seconds = float(entry["at"]), float(entry.get("seconds") or 0.0)
+        mono = max(at - self._began, 1e-6)
+        return {"at": at, "mono": mono, "ended_at": at + seconds, "ended_mono": mono + seconds}
+
+    @staticmethod
+    def _value(value: str, key: str) -> str:
+        """A header's value with the credential that the journal took out: it is the account's, so it was the key."""
+        return value.replace(_REDACTED, key) if key else value
+
+    def _download(
+        self, entry: Entry, headers: list[tuple[str, str]], case: str, key: str, times: dict[str, Any]
+    ) -> Download:
+        named = {name.lower(): value for name, value in headers}
+        response = entry.get("response") or {}
+        return Download(
+            url=self._links + entry["request"]["url"], asked_range=named.get("range", ""), status=response.get("status"),
+            headers=self._recorder.mask.headers(_pairs(response)), size=int(entry.get("body_bytes") or 0), lost=_lost(entry),
+            who=key if "authorization" in named else "", case=case, **times,
+        )  # fmt: skip
+
+
+def _pairs(response: Entry | None) -> list[tuple[str, str]]:
+    return [(str(name), str(value)) for name, value in ((response or {}).get("headers") or {}).items()]
+
+
+def _lost(entry: Entry) -> str:
+    """Why the answer did not get out, or not whole."""
+    fault = str(entry.get("fault") or "").partition(" ")[0]
+    return _LOST.get(fault, "")
+
+
+def _dumped(body: Any) -> bytes:
+    if body is None:
+        return b""
+    return body.encode(errors="replace") if isinstance(body, str) else orjson.dumps(body)

@@ -1,0 +1,352 @@
+"""One story, run: the seam that everything above the lab stands on.
+
+`Lab.run_story(story, adapter)` gives the events of one case, whoever drives the client: a command, an adapter over JSON
+lines, or a function in this process.
+"""
+
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from kling_contract.driving.control import ControlFailed
+from kling_contract.driving.wire import Limits, Wire
+from kling_contract.history.events import AnyEvent, Callback, Exchange, Note, Recorder, wall
+from kling_contract.history.labels import Topic
+from kling_contract.lab.environment import environment
+from kling_contract.lab.fake import Fake
+from kling_contract.lab.forging import Forger, listens, wait_for
+from kling_contract.lab.journal import Reader
+from kling_contract.lab.other_hosts import FORGED_VIDEO, PLAIN_HTTP, Elsewhere, free_port
+from kling_contract.lab.pace import Pace
+from kling_contract.lab.results import Adapter, Order, Told, found_in, small_texts
+from kling_contract.lab.stories import Story, filled
+from kling_contract.lab.watch import Seen
+from kling_contract.reading.contract import Contract
+
+IMAGE = "https://image.test/300x300.png"
+"""A first frame that the fake draws itself."""
+GRACE = 2.5
+"""Seconds after its deadline in which a client may still end by itself: start-up, a last read and tidying up, on a busy machine."""
+_LAST_BYTE = 8 << 20
+NOBODY = "nobody's"
+"""The case of calls that carried no case's key."""
+
+
+Short = Literal["", "gave up", "cut short"]
+"""How a client runs out of time: it says so itself, or the lab ends it."""
+
+
+@dataclass(slots=True)
+class Case:
+    """What a run of one story gathers. seen: what the fake has seen of it so far."""
+
+    story: Story
+    key: str
+    folder: Path
+    seen: Seen
+    stop: threading.Event = field(default_factory=threading.Event)
+    events: list[AnyEvent] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def keep(self, event: AnyEvent) -> None:
+        """Take an event in, from any thread."""
+        with self.lock:
+            self.events.append(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A case that is over.
+
+    called: whether the client ever called the fake. hooked: whether a create named a callback. short: how it ran out of time
+    where it should complete; then its events are not recorded yet, see `Lab.keep`.
+    """
+
+    story: Story
+    told: tuple[Told, ...]
+    events: tuple[AnyEvent, ...]
+    called: bool
+    hooked: bool
+    short: Short = ""
+
+    @property
+    def unable(self) -> str:
+        """Why it shows nothing; empty when it does."""
+        reasons = [told.cannot for told in self.told if told.cannot]
+        if reasons:
+            return f"the client cannot do it: {reasons[0]}"
+        if "webhook" in self.story.needs and not self.hooked:
+            return "the client registered no callback: its command names none"
+        return ""
+
+
+class Lab:
+    """Runs stories against one fake.
+
+    recorder: masks keys and gives the clocks; `run_story` appends the case's events to it, in order and all at once.
+    """
+
+    def __init__(self, fake: Fake, contract: Contract, recorder: Recorder, folder: Path, pace: Pace) -> None:
+        self.fake, self.contract, self.recorder, self.folder, self.pace = fake, contract, recorder, folder, pace
+        self._wire = Wire(verify=fake.variables.get("SSL_CERT_FILE", ""))
+        began = wall().at - recorder.mono()
+        self._reader = Reader(recorder, origin=fake.origin, links=fake.link_origin, began=began)
+        self._accounts: set[str] = set()
+        self._gathering = threading.Lock()
+        self._stops: list[threading.Event] = []
+        self._aborted = False
+
+    def run_story(self, story: Story, adapter: Adapter, seen: Seen | None = None, *, final: bool = True) -> Ended:
+        """Put the client of *adapter* through *story*; the events are in the recorder when it returns.
+
+        seen: told meanwhile of what the fake sees. final: False for a run that may be repeated; of one that was too short
+        for its client nothing is recorded.
+        """
+        key = f"sk-lab-{secrets.token_hex(12)}"
+        self.recorder.mask.learn(key)
+        folder = self.folder / f"{story.name}-{key[-6:]}"
+        folder.mkdir(parents=True)
+        case = Case(story, key, folder, seen or Seen())
+        with ExitStack() as stack:
+            beside = stack.enter_context(Elsewhere(self.recorder, case.keep, story.name))
+            hidden = None
+            if story.base == "untrusted":
+                hidden = stack.enter_context(Elsewhere(self.recorder, case.keep, story.name, tls=True))
+            order = replace(self._order(case, beside, hidden), speaks=adapter.speaks and "webhook" in story.needs)
+            self._prepare(case, order, beside)
+            case.seen.called = order.up.set
+            self.fake.watch.follow(key, case.seen)
+            self._drive(case, order, adapter, beside)
+            if hidden is not None:
+                case.keep(self._touched(case, hidden))
+        return self._close(case, final=final)
+
+    def abort(self) -> None:
+        """Have every client stopped at once, and none started any more."""
+        self._aborted = True
+        for stop in self._stops:
+            stop.set()
+
+    def strays(self) -> list[AnyEvent]:
+        """Write down the calls that no case's key was sent with, and answer them; once, at the end."""
+        entries = self.fake.control.call("GET", "/journal")["entries"]
+        strange = [
+            entry for entry in entries if entry.get("kind") == "exchange" and entry["account"] not in self._accounts
+        ]
+        return [self.recorder.add(event) for event in self._reader.events(strange, case=NOBODY, key="")]
+
+    def _touched(self, case: Case, hidden: Elsewhere) -> Note:
+        data = {"untrusted": hidden.origin, "connections": hidden.touched}
+        return Note(topic=Topic.ELSEWHERE, data=data, case=case.story.name, mono=self.recorder.mono())
+
+    def _order(self, case: Case, beside: Elsewhere, hidden: Elsewhere | None) -> Order:
+        story = case.story
+        bases = {"fake": self.fake.origin, "plain-http": PLAIN_HTTP, "untrusted": hidden.origin if hidden else ""}
+        port = free_port()
+        host = f"{case.key[-12:]}.hooks.example.com"
+        work = case.folder / "work"
+        work.mkdir()
+        request = {"image_start": IMAGE, **story.request}
+        url = str(request.pop("callback_url", f"https://{host}/callback/{case.key[-8:]}"))
+        order = Order(
+            case=story.name, job=1, base_url=bases[story.base], api_key=case.key, request=request, folder=work,
+            out=work / "video.mp4", min_poll=self.pace.for_story(story),
+            deadline=self.pace.limit_for(story), grace=GRACE, callback_url=url, callback_port=port,
+            first_call=lambda: case.seen.first, early=story.first,
+        )  # fmt: skip
+        return self._dressed(order, beside)
+
+    def _dressed(self, order: Order, beside: Elsewhere) -> Order:
+        self._stops.append(order.stop)
+        if self._aborted:
+            order.stop.set()
+        proxy = beside.origin.partition("://")[2]
+        variables = self.fake.variables
+        control = f"{self.fake.origin}/__mock"
+        return replace(order, environment=environment(order, control_url=control, proxy=proxy, variables=variables))
+
+    def _prepare(self, case: Case, order: Order, beside: Elsewhere) -> None:
+        """Tell the fake what to do, and the history what is right."""
+        story, control = case.story, self.fake.control.of(case.key)
+        facts = {"elsewhere": beside.origin, "create_path": self.contract.named("createVideo").template}
+        params = filled(story.params, {**facts, "forged_video": beside.origin + FORGED_VIDEO})
+        if story.scenario:
+            times = story.jobs if story.flow == "many" else 2
+            queued = {"name": story.scenario, "params": params, "times": times}
+            control.call("POST", "/scenarios/next", queued)
+        control.relays({_origin(order.callback_url): f"http://127.0.0.1:{order.callback_port}"})
+        data = {
+            "story": story.name, "summary": story.summary, "rules": list(story.rules), "scenario": story.scenario,
+            "params": params, "right": story.right.model_dump(mode="json"), "request": _cut(story.request),
+            "flow": story.flow, "jobs": story.jobs, "forge": list(story.forge), "base": story.base,
+            "base_url": order.base_url, "api": self.fake.origin, "links": self.fake.link_origin,
+            "elsewhere": beside.origin, "callback_url": order.callback_url[:200], "deadline": order.deadline,
+            "grace": order.grace, "min_poll": order.min_poll,
+        }  # fmt: skip
+        case.keep(Note(topic=Topic.CASE, who=case.key, case=story.name, data=data, mono=self.recorder.mono()))
+
+    def _drive(self, case: Case, order: Order, adapter: Adapter, beside: Elsewhere) -> None:
+        """Run the client as the story's flow has it, forging callbacks beside it."""
+        with self._forging(case, order, beside):
+            for batch in self._batches(case, order, beside):
+                with ThreadPoolExecutor(len(batch)) as pool:
+                    told = list(pool.map(adapter.run, batch))
+                case.stop.set()
+                self._look_for_ids(case, batch, told)
+                case.told += told
+
+    @contextmanager
+    def _forging(self, case: Case, order: Order, beside: Elsewhere) -> Iterator[None]:
+        """Forge callbacks while the block runs, and hear where the client listens, where either is to be done."""
+        over = threading.Event()
+        work = threading.Thread(target=self._forge, args=(case, order, beside, over), daemon=True)
+        if case.story.forge or order.speaks:
+            work.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if work.is_alive():
+                work.join(self.contract.timeout)
+
+    def _look_for_ids(self, case: Case, batch: list[Order], told: list[Told]) -> None:
+        """Note where the ids of the case's tasks can be read now: the next batch may write more."""
+        tasks = [str(task["id"]) for task in self._tasks(case)]
+        for order, one in zip(batch, told, strict=True):
+            one.places = {task: _places(order, one, task) for task in tasks}
+
+    def _batches(self, case: Case, order: Order, beside: Elsewhere) -> list[list[Order]]:
+        """The orders of a flow: those of a batch run at once, batches one after the other."""
+        match case.story.flow:
+            case "twice":
+                return [[order, self._again(order, beside, 2, order.folder, order.begun)]]
+            case "many":
+                folders = [case.folder / f"work{job}" for job in range(2, case.story.jobs + 1)]
+                for folder in folders:
+                    folder.mkdir()
+                more = [self._again(order, beside, job, folder, order.begun) for job, folder in enumerate(folders, 2)]
+                return [[order, *more]]
+            case "killed":
+                threading.Thread(target=self._kill, args=(case, order), daemon=True).start()
+                return [[order], [self._again(order, beside, 2, order.folder)]]
+        return [[order]]
+
+    def _again(
+        self, order: Order, beside: Elsewhere, job: int, folder: Path, together: threading.Event | None = None
+    ) -> Order:
+        """The same order once more, started with another, or by itself."""
+        port = order.callback_port if folder == order.folder else free_port()
+        fresh = replace(
+            order, job=job, folder=folder, out=folder / order.out.name, stop=threading.Event(), up=threading.Event(),
+            heard=threading.Event(), begun=threading.Event(), beside=together, early=True, listening=[], callback_port=port,
+        )  # fmt: skip
+        return self._dressed(fresh, beside)
+
+    def _kill(self, case: Case, order: Order) -> None:
+        """Stop the client as soon as its first read arrives, which is never answered: what it kept, it has kept by then."""
+        if self.fake.watch.until(lambda: bool(case.seen.reads) or case.stop.is_set(), order.deadline + order.grace):
+            order.stop.set()
+
+    def _tasks(self, case: Case) -> list[dict[str, Any]]:
+        """The case's tasks as the control protocol shows them."""
+        try:
+            return list(self.fake.control.of(case.key).call("GET", "/tasks")["tasks"])
+        except ControlFailed:
+            return []
+
+    def _forge(self, case: Case, order: Order, beside: Elsewhere, over: threading.Event) -> None:
+        """Lead callbacks to where the client says it listens, and send the story's forged ones once there is a task."""
+        control, own = self.fake.control.of(case.key), f"http://127.0.0.1:{order.callback_port}"
+
+        def target() -> str:
+            """Where the client listens; empty while nobody does."""
+            place = _origin(order.listening[0]) if order.listening else own
+            return place if listens(place) else ""
+
+        wait_for(lambda: order.heard.is_set() or (case.story.forge and listens(own)), over)
+        if order.listening:
+            control.relays({_origin(order.callback_url): _origin(order.listening[0])})
+        tasks: Any = wait_for(lambda: self._tasks(case), over) if case.story.forge else None
+        origin = wait_for(target, over) if tasks else None
+        if not origin:
+            return
+        forger = Forger(
+            self.recorder, self._wire, case=case.story.name, url=order.callback_url, seconds=self.contract.timeout
+        )
+        shown = {"id": tasks[0]["id"], "model": self.contract.model, "object": "video.generation.task", "type": "video",
+                 "created": int(tasks[0].get("created") or 0)}  # fmt: skip
+        for event in forger.send(case.story.forge, origin, shown, beside.origin + FORGED_VIDEO):
+            case.keep(event)
+
+    def _close(self, case: Case, *, final: bool) -> Ended:
+        """Gather what the server saw and what was left, and write it all down in order."""
+        entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
+        self._accounts.update(str(entry["account"]) for entry in entries)
+        seen = self._reader.events(entries, case=case.story.name, key=case.key)
+        served = self._served(case)
+        notes = [Note(topic=Topic.TOLD, who=case.key, case=case.story.name, data=told.data()) for told in case.told]
+        with case.lock:
+            live = list(case.events)
+        ordered = sorted([*live, *seen], key=lambda event: event.mono)
+        called = any(isinstance(event, Exchange) and event.url.startswith(self.fake.origin) for event in ordered)
+        short: Short = "" if final else _short_of_time(case)
+        ended = Ended(case.story, tuple(case.told), (*ordered, *served, *notes), called, _hooked(ordered), short)
+        return ended if short else self.keep(ended)
+
+    def keep(self, ended: Ended) -> Ended:
+        """Record the events of a case that is not to be repeated."""
+        with self._gathering:
+            return replace(ended, events=tuple(self.recorder.add(event) for event in ended.events), short="")
+
+    def _served(self, case: Case) -> list[Note]:
+        """What the links of the case's tasks serve when nothing is wrong with them."""
+        found = []
+        for task in self._tasks(case):
+            for link in task.get("links") or ():
+                reply = self._wire.send("GET", link["url"], [], None, Limits(5.0, _LAST_BYTE))
+                if reply.status == 200 and not reply.lost and reply.body[4:8] == b"ftyp":
+                    whole = self.recorder.answer(200, (), reply.body).body
+                    data = {"task_id": task["id"], "url": link["url"], "size": whole.size, "sha256": whole.sha256}
+                    found.append(Note(topic=Topic.SERVED, who=case.key, case=case.story.name, data=data))
+        return found
+
+
+def _short_of_time(case: Case) -> Short:
+    """How a client ran out of time where it should have completed: so may a good one on a busy machine."""
+    if case.story.right.completes is not True:
+        return ""
+    if any((told.said or {}).get("outcome") == "gave_up" for told in case.told):
+        return "gave up"
+    return "cut short" if any(told.ended == "deadline" for told in case.told) else ""
+
+
+def _origin(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
+def _cut(request: dict[str, Any]) -> dict[str, Any]:
+    """A request with its long texts cut, for the history."""
+    return {name: f"{value[:40]}… ({len(value)} characters)" if isinstance(value, str) and len(value) > 200 else value
+            for name, value in request.items()}  # fmt: skip
+
+
+def _places(order: Order, told: Told, task_id: str) -> list[str]:
+    """Where the id of a task can still be read."""
+    texts = {"stdout": told.stdout.encode(), "stderr": told.stderr.encode()}
+    texts |= small_texts(order.folder, found_in(order.folder, order.out))
+    return [name for name, text in texts.items() if task_id.encode() in text]
+
+
+def _hooked(events: Sequence[AnyEvent]) -> bool:
+    """Whether a create named a callback, or a callback arrived."""
+    creates = (
+        event.request.body.text or "" for event in events if isinstance(event, Exchange) and event.method == "POST"
+    )
+    return any('"callback_url"' in text for text in creates) or any(isinstance(event, Callback) for event in events)

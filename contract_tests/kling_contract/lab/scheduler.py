@@ -1,0 +1,171 @@
+"""Stories side by side: which begin, how much time they have, and which are repeated with more."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+from types import TracebackType
+from typing import Self
+
+from kling_contract.lab.lab import GRACE, Ended, Lab
+from kling_contract.lab.pace import PATIENCE, Pace
+from kling_contract.lab.results import Adapter
+from kling_contract.lab.stories import Story
+from kling_contract.lab.watch import Seen
+from kling_contract.rules.verdicts import SetupError
+
+CANARY = "happy"
+"""The story that shows whether the client calls the lab at all, and whether it registers callbacks."""
+AT_ONCE = 64
+"""Cases side by side: most of their time they sleep."""
+_FIRST = 3
+"""Cases that begin while nobody knows yet whether there is a client at all."""
+_GLIMPSE = 3.0
+"""Seconds from its first call in which a client that hurries has read twice."""
+_SAID = 400
+"""Characters of a client's last words that are passed on."""
+_SLOWER = 1.3
+"""How much slower a client is than was guessed, when its cases are worth repeating with more time."""
+
+Tell = Callable[[Ended], None]
+
+
+def turn(story: Story) -> tuple[bool, ...]:
+    """What comes first: the story that shows whether there is a client at all, then what takes long."""
+    return story.name != CANARY, not story.first, "webhook" not in story.needs
+
+
+@dataclass(slots=True)
+class _Running:
+    """A story under way."""
+
+    story: Story
+    seen: Seen
+    future: Future[Ended]
+
+
+class Party:
+    """`with Party(...) as party`: stories side by side; the block ends when all of them have."""
+
+    def __init__(self, lab: Lab, adapter: Adapter, tell: Tell) -> None:
+        self._lab, self._adapter, self._tell = lab, adapter, tell
+        self._running: dict[str, _Running] = {}
+        self._pause: float | None = None
+        """Seconds between reads by which the deadline was chosen; None where somebody told it."""
+        self._pool = ThreadPoolExecutor(min(AT_ONCE, adapter.parallel))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._lab.abort()
+        self._pool.shutdown(cancel_futures=error is not None)
+
+    def start(self, stories: Iterable[Story]) -> None:
+        """Start those of *stories* that are not under way yet."""
+        for story in stories:
+            if story.name not in self._running:
+                seen = Seen()
+                self._running[story.name] = _Running(story, seen, self._pool.submit(self._run, story, seen))
+
+    def begin(self, stories: Sequence[Story]) -> str:
+        """Start the first of *stories*, and learn from them how fast the client is, where nobody told it.
+
+        Answers why webhook stories need not be tried; empty when they must be.
+
+        Raises:
+            SetupError: the client did not call the lab at all, so nothing else needs to be tried.
+        """
+        if self._lab.pace.deadline is not None:
+            self.start(stories[:_FIRST])
+            return self._check()
+        scout = next((story for story in stories if _is_scout(story, self._lab.pace)), None)
+        self.start([*(story for story in stories if story.name == CANARY), *([scout] if scout else [])])
+        silent = self._check()
+        self._pause = (self._glimpsed(scout) if scout else None) or self._lab.pace.min_poll
+        self._lab.pace = self._lab.pace.with_pause(self._pause)
+        return silent
+
+    def repeat(self) -> list[Ended]:
+        """All cases, once those are repeated whose client had too little time: alone, so that nothing else takes it.
+
+        Where the first guess at its pace was wrong, they are side by side first.
+        """
+        found = [one.future.result() for one in self._running.values()]
+        short = [over for over in found if over.short]
+        ended = [over for over in found if not over.short]
+        slower = self._slower()
+        if slower and short:
+            self._lab.pace = self._lab.pace.with_pause(slower)
+            with Party(self._lab, self._adapter, self._tell) as again:
+                again.start(over.story for over in short)
+            return [*ended, *again.repeat()]
+        for over in short:
+            gave_up = over.short == "gave up"
+            ended.append(self._lab.run_story(over.story, self._adapter) if gave_up else self._lab.keep(over))
+            self._tell(ended[-1])
+        return ended
+
+    def _run(self, story: Story, seen: Seen) -> Ended:
+        over = self._lab.run_story(story, self._adapter, seen, final=False)
+        if not over.short:
+            self._tell(over)
+        return over
+
+    def _glimpsed(self, scout: Story) -> float | None:
+        """Seconds between the first reads of *scout*; None where they are too far apart to wait for."""
+        one, watch = self._running[scout.name], self._lab.fake.watch
+        watch.until(lambda: bool(one.seen.calls) or one.future.done(), PATIENCE)
+        watch.until(lambda: one.seen.pause is not None or one.future.done(), _GLIMPSE)
+        return one.seen.pause
+
+    def _slower(self) -> float | None:
+        """Seconds between the client's reads, where the deadline was chosen for one that is faster."""
+        if self._pause is None:
+            return None
+        hurried = (one for one in self._running.values() if _is_scout(one.story, self._lab.pace))
+        pauses = [one.seen.pause for one in hurried if one.seen.pause is not None]
+        slow = median(pauses) if pauses else 0.0
+        return slow if slow > self._pause * _SLOWER else None
+
+    def _check(self) -> str:
+        """Why webhook stories need not be tried, by the first story's create; empty when they must be.
+
+        Raises:
+            SetupError: the client did not call the lab at all.
+        """
+        canary = self._running.get(CANARY)
+        if canary is None:
+            return ""
+        path = self._lab.contract.named("createVideo").template
+        self._lab.fake.watch.until(lambda: bool(canary.seen.posted(path)) or canary.future.done(), PATIENCE + GRACE)
+        if canary.future.done():
+            over = canary.future.result()
+            if not over.called and not any(one.cannot for one in over.told):
+                raise SetupError(never_called(over))
+            hooked = over.hooked
+        else:
+            bodies = [create["request"]["body"] for create in canary.seen.posted(path)]
+            hooked = any(isinstance(body, dict) and body.get("callback_url") for body in bodies)
+        return "" if hooked else "the client registered no callback: its command names none"
+
+
+def _is_scout(story: Story, pace: Pace) -> bool:
+    """Whether a client that can hurry does so in *story*, and reads its task more than once while nothing is wrong."""
+    hurries = pace.for_story(story) == pace.hurried and not story.needs and story.flow == "once"
+    return hurries and story.scenario == "poll-paced" and sum(story.params.values()) > 1
+
+
+def never_called(over: Ended) -> str:
+    """What to say of a client that made no call."""
+    told = over.told[0]
+    if told.ended == "flood":
+        return "the client never called the lab: it flooded its output and was stopped"
+    how = f"exit code {told.exit}" if told.exit is not None else f"signal {told.signal}" if told.signal else told.broken
+    if told.ended == "deadline":
+        how = "stopped at its deadline"
+    said = (told.stderr.strip() or told.stdout.strip())[-_SAID:]
+    return f"the client never called the lab ({how}){f'; it said: {said}' if said else ''}"

@@ -1,0 +1,45 @@
+"""Who starts next: a start costs more than all that follows, and in a crowd nobody gets on."""
+
+import heapq
+import os
+import threading
+from itertools import count
+
+from kling_contract.lab.results import Order
+
+_LONGEST_START = 1.5
+"""Seconds after which a client that has not called yet is no longer waited for."""
+
+
+class Turnstile:
+    """Lets so many start at a time, those first whose stories take long."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+        self._waiting: list[tuple[bool, int]] = []
+        self._numbers = count()
+        self._news = threading.Condition()
+
+    def take(self, order: Order) -> None:
+        """Wait until *order* may start; the next one may once this one is up."""
+        if order.beside is not None:
+            order.beside.wait()
+            return
+        with self._news:
+            mine = (not order.early, next(self._numbers))
+            heapq.heappush(self._waiting, mine)
+            self._news.wait_for(lambda: self._free > 0 and self._waiting[0] == mine)
+            heapq.heappop(self._waiting)
+            self._free -= 1
+            self._news.notify_all()
+        threading.Thread(target=self._give_back, args=(order,), daemon=True).start()
+
+    def _give_back(self, order: Order) -> None:
+        order.up.wait(_LONGEST_START)
+        with self._news:
+            self._free += 1
+            self._news.notify_all()
+
+
+STARTS = Turnstile((os.cpu_count() or 1) + 1)
+"""The starts of this machine."""

@@ -1,0 +1,131 @@
+"""Stories: what a client is put through and what is right at the end. Data files, filled in from the contract.
+
+A story names the scenario that the fake follows, what the client is asked for, and the rules it can show. Every task
+in it gets on each time it is read, so a story takes as long as the client makes it take.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kling_contract.reading.contract import Contract
+from kling_contract.rules.verdicts import SetupError
+
+FOLDER = Path(__file__).with_name("stories")
+
+Word = Literal["completed", "failed", "refused", "gave_up", "unknown"]
+"""What a client says of its request, in KLING_RESULT or over JSON lines."""
+Forgery = Literal["unknown-id", "huge", "not-json", "get", "early"]
+"""A callback that the kit sends itself, `early`: that the task is completed, while it still runs."""
+
+
+class Right(BaseModel):
+    """What is right at the end of a story.
+
+    completes: whether the client ends with its video; None where both are right. says: the words that fit, where the client
+    says one. creates: the most creates that may be accepted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    completes: bool | None = True
+    says: tuple[Word, ...] = ()
+    creates: int = Field(1, ge=0)
+
+
+class Story(BaseModel):
+    """One story.
+
+    rules: the ids that it can show. scenario: what the account's next creates follow; empty for nothing queued.
+    request: members of the request that the client is asked for, beside the image. flow: `once`; `twice`, the same
+    command at once for one file; `many`, *jobs* commands at once for files of their own; `killed`, ended by force after
+    its create was answered and run again. base: where the client is led, the fake or one of two places that it must not
+    talk to. share: of the deadline, where a story needs less of it or more. first: a client may take all its time, or more, so
+    it starts early.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    summary: str = Field(min_length=1)
+    rules: tuple[str, ...] = Field(min_length=1)
+    scenario: str = "poll-paced"
+    params: dict[str, Any] = {}
+    request: dict[str, Any] = {}
+    right: Right = Right()
+    needs: tuple[Literal["webhook", "base-url", "aspect-ratio"], ...] = ()
+    flow: Literal["once", "twice", "many", "killed"] = "once"
+    jobs: int = Field(1, ge=1, le=20)
+    forge: tuple[Forgery, ...] = ()
+    base: Literal["fake", "plain-http", "untrusted"] = "fake"
+    share: float = Field(1.0, gt=0, le=2)
+    first: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Story":
+        if (self.flow == "many") != (self.jobs > 1):
+            raise ValueError("jobs go with the flow many")
+        if self.forge and "webhook" not in self.needs:
+            raise ValueError("forged callbacks need a receiver: needs: [webhook]")
+        if (self.base != "fake") != ("base-url" in self.needs):
+            raise ValueError("another base needs a client that can be led: needs: [base-url]")
+        return self
+
+
+def load(contract: Contract, folder: Path = FOLDER) -> dict[str, Story]:
+    """Every story of *folder* by name, in file order.
+
+    Raises:
+        SetupError: a file is no list of stories, or a name stands twice; the message names file and story.
+    """
+    found: dict[str, Story] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        for story in read(path, contract):
+            if story.name in found:
+                raise SetupError(f"{path.name}: story {story.name} stands twice")
+            found[story.name] = story
+    return found
+
+
+def read(path: Path, contract: Contract) -> list[Story]:
+    """The stories of one file, a document each.
+
+    Raises:
+        SetupError: it cannot be read, or a document is no story.
+    """
+    try:
+        documents = [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SetupError(f"{path.name}: not YAML that can be read: {' '.join(str(error).split())}") from error
+    return [_story(path, document, contract) for document in documents]
+
+
+def _story(path: Path, document: Any, contract: Contract) -> Story:
+    try:
+        if not isinstance(document, dict):
+            raise SetupError(f"{path.name}: a story is a mapping, not {str(document)[:40]!r}")
+        facts = contract.facts()
+        return Story.model_validate({**document, "request": filled(document.get("request", {}), facts)})
+    except (ValidationError, KeyError) as error:
+        told = error.errors()[0] if isinstance(error, ValidationError) else None
+        what = f"{'.'.join(map(str, told['loc']))}: {told['msg']}" if told else f"no such fact: {error}"
+        raise SetupError(f"{path.name}: story {document.get('name')}: {what}") from error
+
+
+def filled(value: Any, facts: Mapping[str, Any]) -> Any:
+    """*value* with `{name}` replaced; a text that is nothing else keeps the fact's type. `{text: C, times: N}` repeats."""
+    if isinstance(value, dict) and set(value) == {"text", "times"}:
+        return str(value["text"]) * int(filled(value["times"], facts))
+    if isinstance(value, dict):
+        return {key: filled(item, facts) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    whole = value[1:-1] if value.startswith("{") and value.endswith("}") else ""
+    return facts[whole] if whole in facts else value.format_map(dict(facts))
+
+
+def serving(stories: Iterable[Story], rule_ids: Iterable[str]) -> list[Story]:
+    """The stories that can show one of *rule_ids*."""
+    wanted = set(rule_ids)
+    return [story for story in stories if wanted & set(story.rules)]

@@ -1,0 +1,162 @@
+"""A reverse proxy that breaks a correct server: requests, answers and callbacks pass through a mutant's switches.
+
+It listens on a free port of the loopback. Relays that the kit sets through the control protocol are led through it, so
+that callbacks pass its switches too. Without a switch it changes nothing that a caller can tell.
+"""
+
+import threading
+from collections.abc import Sequence
+from http.client import responses
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from kling_contract.driving.wire import Limits, Wire
+from kling_contract.mutants.messages import Answer, Ask, Memory, Reply, Telling, tasks_in
+from kling_contract.mutants.mutant import Switch
+from kling_contract.mutants.relays import Relay, post
+
+_LIMITS = Limits(120.0, 512 * 1024 * 1024)
+_OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
+_BODILESS = (204, 304)
+
+
+class Proxy:
+    """`with Proxy(upstream, switches) as proxy: proxy.url`: a broken server in front of the correct one at *upstream*."""
+
+    def __init__(self, upstream: str, switches: Sequence[Switch] = ()) -> None:
+        self.upstream = upstream
+        self.switches = tuple(switches)
+        self.memory = Memory(self.send, post)
+        self._wire = Wire()
+        self._relays: dict[str, Relay] = {}
+        self._server = _Server(self)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        for relay in self._relays.values():
+            relay.close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def send(self, ask: Ask) -> Answer:
+        """What the correct server answers."""
+        headers = [pair for pair in ask.headers if pair[0].lower() not in (*_OWN_HEADERS, "host")]
+        body = ask.body if ask.body or ask.header("content-length") else None
+        reply = self._wire.send(ask.method, self.upstream + ask.target, headers, body, _LIMITS)
+        return Answer(reply.status or 0, reply.headers, reply.body)
+
+    def answer(self, ask: Ask) -> Answer:
+        """What the broken server answers."""
+        first: Ask | Answer = self._led_through(ask)
+        for switch in self.switches:
+            if switch.on_ask is not None and isinstance(first, Ask):
+                first = switch.on_ask(first, self.memory)
+        answer = self._renamed(self.send(first)) if isinstance(first, Ask) else first
+        self._note(ask, answer)
+        for switch in self.switches:
+            if switch.on_answer is not None:
+                answer = switch.on_answer(ask, answer, self.memory)
+        return answer
+
+    def tell(self, telling: Telling, deliver: Any) -> Reply:
+        """What the correct server hears of one attempt: the switches stand one around the other."""
+        telling = Telling(telling.method, telling.target, telling.headers, telling.body)
+        if telling.task:
+            own = telling.body.replace(self.upstream.encode(), self.url.encode())
+            telling = telling if own == telling.body else telling.becomes(orjson.loads(own))
+        for switch in reversed(self.switches):
+            if switch.on_tell is not None:
+                deliver = _around(switch, deliver, self.memory)
+        reply = deliver(telling)
+        assert isinstance(reply, Reply)
+        return reply
+
+    def _renamed(self, answer: Answer) -> Answer:
+        """The answer with links that lead here; other bodies are left alone."""
+        if answer.json is None:
+            return answer
+        return Answer(answer.status, answer.headers, answer.body.replace(self.upstream.encode(), self.url.encode()))
+
+    def _note(self, ask: Ask, answer: Answer) -> None:
+        """Remember who made a task, and with what."""
+        if ask.name == "createVideo":
+            for task in tasks_in(ask, answer):
+                known = self.memory.task(task["id"])
+                known.key, known.sent = known.key or ask.key, known.sent or ask.sent
+
+    def _led_through(self, ask: Ask) -> Ask:
+        """A request that sets relays, set to lead through here."""
+        if ask.path != "/__mock/relays" or ask.method != "PUT" or not isinstance(ask.json, dict):
+            return ask
+        led = {}
+        with self.memory.lock:
+            for origin, place in ask.json.items():
+                self.memory.relays.pop((ask.key, origin), None)
+                self.memory.relays[ask.key, origin] = place
+                if place not in self._relays:
+                    self._relays[place] = Relay(place, self.tell)
+                led[origin] = self._relays[place].url
+        return ask.becomes(led)
+
+
+def _around(switch: Switch, deliver: Any, memory: Memory) -> Any:
+    assert switch.on_tell is not None
+    on_tell = switch.on_tell
+    return lambda telling: on_tell(telling, deliver, memory)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that went away is no error; a switch that breaks shows as a lost answer."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 120
+    server: _Server
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        """Quiet."""
+
+    def _serve(self) -> None:
+        self.close_connection = True
+        length = self.headers.get("Content-Length", "")
+        body = self.rfile.read(int(length)) if length.isdigit() else b""
+        answer = self.server.proxy.answer(Ask(self.command, self.path, tuple(self.headers.items()), body))
+        if answer.status:
+            self._give(answer)
+
+    def _give(self, answer: Answer) -> None:
+        lines = [f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Other')}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers if name.lower() not in _OWN_HEADERS]
+        if answer.status not in _BODILESS:
+            lines.append(f"Content-Length: {len(answer.body)}")
+        head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1", "replace")
+        self.connection.sendall(head + (b"" if self.command == "HEAD" else answer.body))

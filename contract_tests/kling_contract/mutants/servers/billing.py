@@ -1,0 +1,123 @@
+"""Servers that break rules of money (SB)."""
+
+from typing import Any
+
+from kling_contract.mutants.messages import DROP, Answer, Ask, Known, Memory, Reply, Telling
+from kling_contract.mutants.mutant import Deliver, Switch, broken
+from kling_contract.mutants.switches import (
+    CALLBACK,
+    READ,
+    Task,
+    asks,
+    balance,
+    chosen,
+    fee,
+    is_,
+    overdraws,
+    shows,
+    status_was,
+    to,
+)  # fmt: skip
+
+_POOR = 1000
+"""A balance below this is one that the kit has set to see its end."""
+
+
+def _dearer(task: Task, _: Known) -> None:
+    task["usage"]["credits_used"] += 7
+
+
+def _kept(task: Task, _: Known) -> None:
+    task["usage"]["credits_used"] = task["usage"]["credits_reserved"]
+
+
+def _flat(task: Task, _: Known) -> None:
+    task["usage"]["credits_reserved"] = 30
+
+
+def _no_refund() -> tuple[Switch, ...]:
+    """What a failed task reserved never comes back."""
+
+    def change(task: Task, known: Known) -> None:
+        known.kept["lost"] = task["usage"]["credits_reserved"]
+
+    noticing = shows(change, at=(READ,), when=is_("failed"))
+
+    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+        if ask.name == "getCredits" and answer.accepted:
+            with memory.lock:
+                mine = [known for known in memory.tasks.values() if known.key == ask.key]
+                lost = sum(known.kept.get("lost", 0) for known in mine)
+            document = answer.json
+            document["data"]["token"]["remaining_credits"] -= lost
+            return answer.becomes(document)
+        return answer
+
+    return noticing, Switch(on_answer=on_answer)
+
+
+def _per_retry() -> tuple[Switch, ...]:
+    """Every attempt after the first costs a credit."""
+
+    def on_tell(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
+        if telling.task:
+            known = memory.task(telling.task["id"])
+            if memory.count(known, "attempts") > 1:
+                memory.count(memory.account(known.key), "retries")
+        return deliver(telling)
+
+    return Switch(on_tell=on_tell), balance(lambda left, known: left - known.seen["retries"])
+
+
+def _deduplicates() -> Switch:
+    """A create with a body that the account has sent before gets the earlier task."""
+
+    def on_ask(ask: Ask, memory: Memory) -> Ask | Answer:
+        if ask.name != "createVideo" or ask.sent.get("prompt") != "twins":
+            return ask
+        with memory.lock:
+            kept: dict[Any, Any] = memory.account(ask.key).kept
+            if ask.body not in kept:
+                kept[ask.body] = memory.send(ask)
+            found: Answer = kept[ask.body]
+        return found.headed("x-request-id", f"same-{memory.count(memory.account(ask.key), 'same')}")
+
+    return Switch(on_ask=on_ask)
+
+
+def _twins_for_one(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    """Of creates with one body, only the first is charged."""
+    if ask.name == "createVideo" and answer.accepted and ask.sent.get("prompt") == "twins":
+        known = memory.account(ask.key)
+        if memory.count(known, "twins") > 1:
+            known.kept["gift"] = known.kept.get("gift", 0) + answer.json["usage"]["credits_reserved"]
+    return answer
+
+
+def _spares(member: str, value: Any) -> Any:
+    return lambda body: body.get(member) == value
+
+
+MUTANTS = (
+    broken("SB-01", "hd-is-cheaper", "asks less for 1080p than for 720p", chosen(credits_per_second={"720p": 10, "1080p": 5})),
+    broken("SB-01", "flat-price", "says that every task reserves the same", shows(_flat)),
+    broken("SB-02", "hidden-fee", "takes a credit beside the reservation",
+           fee(1, lambda ask, answer: ask.name == "createVideo" and answer.accepted and ask.sent.get("prompt") != "to be cancelled")),
+    broken("SB-03", "dearer-in-the-end", "uses more than it reserved", shows(_dearer, at=(READ, CALLBACK), when=is_("completed"))),
+    broken("SB-04", "failure-is-charged", "charges failed tasks", shows(_kept, at=(READ, CALLBACK), when=is_("failed"))),
+    broken("SB-04", "no-refund", "never gives back what a failed task reserved", *_no_refund()),
+    broken("SB-05", "402-has-a-price", "takes a credit for a create that the balance does not cover", fee(1, status_was(402))),
+    broken("SB-06", "overdraft", "takes one create that the balance does not cover",
+           overdraws(lambda body: body.get("prompt") != "burst")),
+    broken("SB-07", "misses-cost", "takes a credit for a query that finds nothing", fee(1, status_was(404, name="getTask"))),
+    broken("SB-08", "hidden-deduplication", "gives creates with one body one task", _deduplicates(), behind="SL-02"),
+    broken("SB-08", "twins-for-one", "charges creates with one body once", Switch(on_answer=_twins_for_one),
+           balance(lambda left, known: left + known.kept.get("gift", 0)), behind="SB-02"),
+    broken("SB-09", "burst-slips-through", "does not count creates that come at once", overdraws(_spares("prompt", "burst"))),
+    broken("SB-10", "retries-have-a-price", "takes a credit for each retry of a callback", *_per_retry()),
+    broken("SB-11", "below-zero", "shows small balances one too low", balance(lambda left, _: left - (left < _POOR))),
+    broken("SB-12", "key-ignored", "does not know Idempotency-Key",
+           asks(to("createVideo"), lambda ask: ask.headed("Idempotency-Key", DROP))),
+    broken("SB-12", "replay-unsaid", "does not say that an answer is a replay", Switch(
+        on_answer=lambda _, answer, __: answer.headed("idempotency-replayed", DROP))),
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""Correct servers to break: `kling-mock` as a process of its own, with options and with another contract where asked."""
+
+import copy
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import yaml
+
+import kling_openapi
+from kling_contract.mutants.mutant import Mutant, Patch
+from kling_contract.mutants.proxy import Proxy
+from kling_contract.rules.verdicts import SetupError
+
+_SAYS = re.compile(r"listening on (\S+)")
+_PATIENCE = 60.0
+
+
+@contextmanager
+def fake(options: Sequence[str] = ()) -> Iterator[str]:
+    """A fake on a free port, with *options* of `kling-mock serve`; gives its URL.
+
+    Raises:
+        SetupError: it did not start; one line says why.
+    """
+    command = [sys.executable, "-m", "kling_mock", "serve", "--port", "0", "--stop-with-stdin", *options]
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield _started(process)
+        finally:
+            process.terminate()
+
+
+def _started(process: subprocess.Popen[str]) -> str:
+    """Its URL, as it says it; the rest of what it says is read by nobody."""
+    output = process.stdout
+    assert output is not None
+    giving_up = threading.Timer(_PATIENCE, process.kill)
+    giving_up.start()
+    said = []
+    try:
+        for line in output:
+            said.append(line.strip())
+            if found := _SAYS.search(line):
+                threading.Thread(target=output.read, daemon=True).start()
+                return found[1]
+    finally:
+        giving_up.cancel()
+    raise SetupError(f"kling-mock did not start: {said[-1] if said else 'no word'}")
+
+
+def patched(patches: Iterable[Patch]) -> str:
+    """The shipped contract with *patches*, as YAML."""
+    document = copy.deepcopy(kling_openapi.read(kling_openapi.SERVICE))
+    for patch in patches:
+        patch(document)
+    return yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+
+
+@contextmanager
+def served(mutant: Mutant, correct: str) -> Iterator[str]:
+    """The URL of *mutant*; *correct* is a server that mutants share that need none of their own."""
+    with ExitStack() as stack:
+        base = stack.enter_context(_own(mutant)) if mutant.alone else correct
+        yield stack.enter_context(Proxy(base, mutant.switches)).url if mutant.proxied or not mutant.alone else base
+
+
+@contextmanager
+def _own(mutant: Mutant) -> Iterator[str]:
+    options = [word for switch in mutant.switches for word in switch.serve]
+    patches = [switch.patch for switch in mutant.switches if switch.patch is not None]
+    with tempfile.TemporaryDirectory(prefix="kling-mutant-") as folder:
+        if patches:
+            path = Path(folder) / "contract.yaml"
+            path.write_text(patched(patches), encoding="utf-8")
+            options += ["--contract", str(path)]
+        with fake(options) as url:
+            yield url

@@ -1,0 +1,325 @@
+"""The switches that mutants are made of. Each is a function that gives a `Switch`; the tables read like sentences."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from kling_contract.mutants.messages import DROP, Answer, Ask, Known, Memory, Reply, Telling, tasks_in
+from kling_contract.mutants.mutant import Deliver, Switch
+from kling_contract.reading.contract import shipped
+
+Task = dict[str, Any]
+TaskChange = Callable[[Task, Known], None]
+TaskWhen = Callable[[Task, Known], bool]
+AskWhen = Callable[[Ask], bool]
+BodyWhen = Callable[[dict[str, Any]], bool]
+Members = Mapping[str, Any]
+
+CREATE, READ, ROWS, CALLBACK = "create", "read", "rows", "callback"
+EVERYWHERE = (CREATE, READ, ROWS, CALLBACK)
+_SHOWN = {"createVideo": CREATE, "getTask": READ, "listTasks": ROWS, "batchTasks": READ}
+
+
+def always(*_: Any) -> bool:
+    """Yes."""
+    return True
+
+
+def merged(document: Mapping[str, Any], members: Members) -> dict[str, Any]:
+    """*document* with members set or dropped; `usage.credits_used` reaches into an object."""
+    found = dict(document)
+    for name, value in members.items():
+        first, _, rest = name.partition(".")
+        if rest:
+            found[first] = merged(found.get(first) or {}, {rest: value})
+        elif value is DROP:
+            found.pop(first, None)
+        else:
+            found[first] = value
+    return found
+
+
+def setting(**members: Any) -> TaskChange:
+    """A change that sets members of a task; `__` reaches into an object, DROP leaves out."""
+    named = {name.replace("__", "."): value for name, value in members.items()}
+
+    def change(task: Task, _: Known) -> None:
+        done = merged(task, named)
+        task.clear()
+        task.update(done)
+
+    return change
+
+
+def is_(*statuses: str) -> TaskWhen:
+    """Tasks in one of these statuses."""
+    return lambda task, _: task.get("status") in statuses
+
+
+# Tasks
+
+
+def shows(change: TaskChange, *, at: tuple[str, ...] = EVERYWHERE, when: TaskWhen = always) -> Switch:
+    """Tasks are shown changed, wherever *at* says."""
+
+    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+        if _SHOWN.get(ask.name) not in at:
+            return answer
+        touched = False
+        for task in tasks_in(ask, answer):
+            touched |= _changed(task, change, when, memory)
+        return answer.becomes(answer.json) if touched else answer
+
+    def on_tell(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
+        task = dict(telling.task)
+        changed = CALLBACK in at and task and _changed(task, change, when, memory)
+        return deliver(telling.becomes(task) if changed else telling)
+
+    return Switch(on_answer=on_answer, on_tell=on_tell)
+
+
+def _changed(task: Task, change: TaskChange, when: TaskWhen, memory: Memory) -> bool:
+    with memory.lock:
+        known = memory.task(task["id"])
+        if not when(task, known):
+            return False
+        change(task, known)
+        return True
+
+
+# Requests
+
+
+def to(name: str) -> AskWhen:
+    """Requests of one documented call."""
+    return lambda ask: ask.name == name
+
+
+def asks(when: AskWhen, change: Callable[[Ask], Ask]) -> Switch:
+    """Requests reach the correct server changed."""
+    return Switch(on_ask=lambda ask, _: change(ask) if when(ask) else ask)
+
+
+def takes(when: BodyWhen, **members: Any) -> Switch:
+    """Creates whose body is *when* are taken for ones with other members: what is wrong is set right, or the other way."""
+    return asks(
+        lambda ask: ask.name == "createVideo" and isinstance(ask.json, dict) and when(ask.sent),
+        lambda ask: ask.becomes(merged(ask.sent, members)),
+    )
+
+
+def turns(field: str, change: Callable[[Any], Any], when: Callable[[Any], bool] = always) -> Switch:
+    """Creates with *field* are taken for ones with another value of it."""
+    return asks(
+        lambda ask: ask.name == "createVideo" and field in ask.sent and when(ask.sent[field]),
+        lambda ask: ask.becomes({**ask.sent, field: change(ask.sent[field])}),
+    )
+
+
+def follows(scenario: str, when: BodyWhen = always) -> Switch:
+    """Creates follow a story of the fake."""
+    return asks(
+        lambda ask: ask.name == "createVideo" and when(ask.sent), lambda ask: ask.headed("X-Mock-Scenario", scenario)
+    )
+
+
+# Answers
+
+
+def answers(when: Callable[[Ask, Answer], bool], change: Callable[[Answer], Answer]) -> Switch:
+    """Answers come changed."""
+    return Switch(on_answer=lambda ask, answer, _: change(answer) if when(ask, answer) else answer)
+
+
+def ok(name: str) -> Callable[[Ask, Answer], bool]:
+    """Accepted answers of one documented call."""
+    return lambda ask, answer: ask.name == name and answer.accepted
+
+
+def status_was(*statuses: int, name: str = "") -> Callable[[Ask, Answer], bool]:
+    """Answers of /v1 with one of these statuses, of one documented call where *name* says so."""
+    return lambda ask, answer: (
+        ask.path.startswith("/v1/") and answer.status in statuses and (not name or ask.name == name)
+    )
+
+
+def status(number: int) -> Callable[[Answer], Answer]:
+    """Another status."""
+    return lambda answer: replace(answer, status=number)
+
+
+def header(name: str, value: Any) -> Callable[[Answer], Answer]:
+    """Another header, or none (DROP)."""
+    return lambda answer: answer.headed(name, value)
+
+
+def error(**members: Any) -> Callable[[Answer], Answer]:
+    """Other members of the error object."""
+
+    def change(answer: Answer) -> Answer:
+        found = answer.json.get("error") if isinstance(answer.json, dict) else None
+        return answer.becomes({"error": merged(found, members)}) if isinstance(found, dict) else answer
+
+    return change
+
+
+def both(*changes: Callable[[Answer], Answer]) -> Callable[[Answer], Answer]:
+    """One change after the other."""
+
+    def change(answer: Answer) -> Answer:
+        for each in changes:
+            answer = each(answer)
+        return answer
+
+    return change
+
+
+def every(number: int, change: Callable[[Answer], Answer], when: Callable[[Ask, Answer], bool]) -> Switch:
+    """Of the answers that are *when*, each account's second, third... (every *number*th) comes changed."""
+
+    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+        if not when(ask, answer) or memory.count(memory.account(ask.key), "every") % number:
+            return answer
+        return change(answer)
+
+    return Switch(on_answer=on_answer)
+
+
+# Money
+
+
+def balance(change: Callable[[float, Known], float]) -> Switch:
+    """The credits call says another balance; the account's memory helps to tell which."""
+
+    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+        if ask.name != "getCredits" or not answer.accepted:
+            return answer
+        document = answer.json
+        token = document["data"]["token"]
+        with memory.lock:
+            token["remaining_credits"] = change(token["remaining_credits"], memory.account(ask.key))
+        return answer.becomes(document)
+
+    return Switch(on_answer=on_answer)
+
+
+def fee(credits_: float, when: Callable[[Ask, Answer], bool]) -> Switch:
+    """Answers that are *when* cost the account something."""
+
+    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+        if when(ask, answer):
+            memory.count(memory.account(ask.key), "fees")
+        return answer
+
+    charged = balance(lambda left, known: left - credits_ * known.seen["fees"])
+
+    def both_(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+        assert charged.on_answer is not None
+        return charged.on_answer(ask, on_answer(ask, answer, memory), memory)
+
+    return Switch(on_answer=both_)
+
+
+def overdraws(when: BodyWhen) -> Switch:
+    """Creates that are *when* are taken although the balance does not cover them, and are charged all the same."""
+
+    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+        if ask.name != "createVideo" or answer.status != 402 or not when(ask.sent):
+            return answer
+        # Another account has the credits; that nobody can read the task there does not matter here.
+        lent = memory.send(ask.keyed(ask.key + "-lender"))
+        with memory.lock:
+            owed = memory.account(ask.key).kept
+            owed["debt"] = owed.get("debt", 0) + lent.json["usage"]["credits_reserved"]
+        return lent
+
+    owing = balance(lambda left, known: left - known.kept.get("debt", 0))
+
+    def both_(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+        assert owing.on_answer is not None
+        return owing.on_answer(ask, on_answer(ask, answer, memory), memory)
+
+    return Switch(on_answer=both_)
+
+
+# Callbacks
+
+
+def tells(when: Callable[[Telling], bool], change: Callable[[Telling], Telling]) -> Switch:
+    """Attempts arrive changed."""
+    return Switch(on_tell=lambda telling, deliver, _: deliver(change(telling) if when(telling) else telling))
+
+
+def swallows(when: TaskWhen) -> Switch:
+    """Callbacks of tasks that are *when* are never sent."""
+
+    def on_tell(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
+        lost = telling.task and when(telling.task, memory.task(telling.task["id"]))
+        return Reply.of(200) if lost else deliver(telling)
+
+    return Switch(on_tell=on_tell)
+
+
+def mistakes(change: Callable[[Reply], Reply]) -> Switch:
+    """The receiver's answers are taken for others."""
+    return Switch(on_tell=lambda telling, deliver, _: change(deliver(telling)))
+
+
+def tell(memory: Memory, key: str, url: str, task: Task) -> None:
+    """Send a callback of one's own to *url*, through whatever relay the account has."""
+    place = memory.relay(key)
+    rest = url.partition("://")[2]
+    host, _, target = rest.partition("/")
+    if place:
+        headers = (("Host", host), ("Content-Type", "application/json"), ("Connection", "close"))
+        memory.post(place, Telling("POST", "/" + target, headers, b"").becomes(task))
+
+
+# Downloads
+
+
+def is_file(ask: Ask) -> bool:
+    """Requests of a result link."""
+    return ask.path.startswith("/files/")
+
+
+def padded(answer: Answer) -> Answer:
+    """The video with an empty box of random bytes at its end, which every decoder skips."""
+    return replace(answer, body=answer.body + b"\x00\x00\x00\x10free" + random.randbytes(8))  # noqa: S311
+
+
+# Contract
+
+
+def patch(path: str, value: Any) -> Switch:
+    """Serve by a contract in which the node at *path* (`/` between names; `~` for a slash in one) is *value*."""
+    return Switch(patch=lambda document: _put(document, path, value))
+
+
+def alters(path: str, change: Callable[[Any], Any]) -> Switch:
+    """Serve by a contract in which the node at *path* is what *change* makes of it."""
+    return Switch(patch=lambda document: _put(document, path, change(_node(document, path))))
+
+
+def _node(document: Any, path: str) -> Any:
+    for part in path.split("/"):
+        document = document[part.replace("~", "/")]
+    return document
+
+
+def _put(document: Any, path: str, value: Any) -> None:
+    parent, _, name = path.rpartition("/")
+    _ = _node(document, path)
+    _node(document, parent)[name] = value
+
+
+def chosen(**values: Any) -> Switch:
+    """Serve with other settings."""
+    words = [word for name, value in values.items() for word in ("--set", f"{name}={orjson.dumps(value).decode()}")]
+    return Switch(serve=tuple(words))
+
+
+CONTRACT = shipped()

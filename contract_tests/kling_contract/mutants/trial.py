@@ -1,0 +1,134 @@
+"""One trial: drive a mutant with the scripted run, judge it with the shipped contract, and see what was named."""
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kling_contract.driving.drivers.plan import every_case
+from kling_contract.driving.drivers.room import Case, Options, Room
+from kling_contract.driving.drivers.running import Wanted, make_history
+from kling_contract.driving.guard import Guard
+from kling_contract.driving.session import Line
+from kling_contract.driving.target import Asked, Target
+from kling_contract.driving.wire import Wire
+from kling_contract.history.events import Recorder
+from kling_contract.judging import judge_history
+from kling_contract.mutants.mutant import Mutant
+from kling_contract.mutants.serving import served
+from kling_contract.reading.contract import shipped
+from kling_contract.rules.rulebook import rules
+from kling_contract.rules.verdicts import BROKEN, Choice, Run, SetupError, Verdict
+
+COSTLY = frozenset({"callback-slow", "tiers"})
+"""Cases that take seconds, never run where a mutant does not name them: a slow receiver, and large videos."""
+EVERYDAY = frozenset({
+    "lifecycle", "failures", "cancelled", "keys", "isolation", "methods", "accepted", "prices", "replayed", "burst",
+    "billing-failed", "billing-cancelled", "callback", "callback-failed", "callback-cancelled", "callback-yes",
+})  # fmt: skip
+"""Short cases that see a little of everything, run beside those that serve the mutant's own rule."""
+WIDE = EVERYDAY | {"refusals", "reading", "rated", "links", "unknown-fields", "callback-no"}
+"""What rules are looked at in that no case is made for."""
+_NAMED = (Verdict.FAIL, Verdict.WARN, Verdict.INFO)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What became of one mutant. named: every broken rule and its verdict, the first cause first; problem: why it is no proof.
+
+    mutant: empty for a correct server.
+    """
+
+    mutant: str
+    named: tuple[tuple[str, str], ...] = ()
+    problem: str = ""
+    seconds: float = 0.0
+
+    @property
+    def first(self) -> str:
+        """The rule that is named first; empty where none is."""
+        return self.named[0][0] if self.named else ""
+
+
+def every_usual_case() -> list[Case]:
+    """The scripted cases of a fake, but for the costly ones."""
+    target = Target("http://127.0.0.1", "sk-none", "fake")
+    line = Line(target, shipped(), Recorder(), Wire(), Guard(lambda _: 0.0))
+    with Room(line, Options(quick=True)) as room:
+        return [case for case in every_case(room) if case.name not in COSTLY]
+
+
+def cases_of(mutant: Mutant, *, full: bool = False) -> frozenset[str]:
+    """The cases that a mutant is tried with: its own, else those of its rule and the everyday ones, or all (*full*)."""
+    if mutant.cases:
+        return frozenset(mutant.cases)
+    usual = every_usual_case()
+    serving = [case.name for case in usual if mutant.rule in case.rules]
+    if full:
+        return frozenset(case.name for case in usual)
+    return frozenset(serving) | EVERYDAY if serving else WIDE
+
+
+def drive(url: str, cases: frozenset[str], seed: int) -> Run:
+    """Judge the server at *url* by the cases named (empty: all of them)."""
+    wanted = Wanted(Asked(url=url, key=f"sk-selftest-{seed}"), Options(seed=seed, quick=True, cases=cases))
+    made = make_history(wanted, Choice())
+    return judge_history(made.recorder.events, Choice(), lambda rule: rule)
+
+
+def try_correct(url: str, seed: int) -> Trial:
+    """A correct server, driven with every case: nothing may be named."""
+    return _timed("", lambda: _peaceful(drive(url, frozenset(), seed)))
+
+
+def try_mutant(mutant: Mutant, correct: str, seed: int, *, full: bool = False) -> Trial:
+    """A broken server: its rule must be named, and first, unless another stands before it by rights.
+
+    correct: the URL of a server that mutants share; seed: tells the accounts of one trial from those of another; full:
+    with every case, not with those alone that concern the mutant.
+    """
+
+    def trial() -> tuple[Run, str]:
+        with served(mutant, correct) as url:
+            run = drive(url, cases_of(mutant, full=full), seed)
+        return run, _lacking(mutant, run)
+
+    return _timed(mutant.name, trial)
+
+
+def _timed(name: str, trial: Callable[[], tuple[Run, str]]) -> Trial:
+    began = time.perf_counter()
+    try:
+        run, problem = trial()
+    except SetupError as error:
+        return Trial(name, (), f"could not be tried: {error}", time.perf_counter() - began)
+    except Exception as error:  # one trial that breaks leaves the others alone
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        problem = f"{type(error).__name__}: {error} ({place.filename.rpartition('/')[2]}:{place.lineno})"
+        return Trial(name, (), problem, time.perf_counter() - began)
+    named = tuple((outcome.rule.id, str(outcome.verdict)) for outcome in run.having(*_NAMED))
+    return Trial(name, named, problem, time.perf_counter() - began)
+
+
+def _peaceful(run: Run) -> tuple[Run, str]:
+    found = run.having(*_NAMED, Verdict.KIT_ERROR, Verdict.UNTESTABLE)
+    said = "; ".join(f"{outcome.rule.id} {outcome.verdict}: {outcome.seen}" for outcome in found)
+    return run, f"a correct server is blamed: {said}" if said else ""
+
+
+def _lacking(mutant: Mutant, run: Run) -> str:
+    """Why the trial proves nothing; empty when it does."""
+    broken = [outcome.rule.id for outcome in run.having(*_NAMED)]
+    failed = run.having(Verdict.KIT_ERROR)
+    outcome = next(outcome for outcome in run.outcomes if outcome.rule.id == mutant.rule)
+    wanted = BROKEN[rules(shipped())[mutant.rule].level]
+    if failed:
+        return f"the kit broke: {failed[0].rule.id} {failed[0].reason}"
+    if run.stopped:
+        return f"the run was stopped: {run.stopped}"
+    if outcome.verdict is not wanted:
+        return f"{mutant.rule} is {outcome.verdict} {outcome.reason}, not {wanted}; named: {', '.join(broken) or 'nothing'}"
+    if broken[0] != (mutant.behind or mutant.rule):
+        first = run.having(*_NAMED)[0]
+        return f"{broken[0]} is named before {mutant.rule}: expected {first.expected}, seen {first.seen}"
+    return ""

@@ -1,0 +1,339 @@
+"""The contract as the kit asks it: limits, operations, documented errors, and what is wrong with a body.
+
+A thin, typed reading of `kling_openapi.service()`; no number of the service stands anywhere else in the kit.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import jsonschema_rs
+
+import kling_openapi
+from kling_contract.reading.addresses import Network, is_internal, split
+
+Document = Mapping[str, Any]
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """One departure of a body from its schema: where, by which keyword, in words."""
+
+    path: tuple[str | int, ...]
+    keyword: str
+    message: str
+
+    @property
+    def field(self) -> str:
+        """The top-level member at fault; empty for the body as a whole."""
+        return str(self.path[0]) if self.path else ""
+
+    def __str__(self) -> str:
+        return f"{'/'.join(map(str, self.path)) or 'body'}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One documented call. `statuses` maps each documented status to the JSON schema of its body."""
+
+    id: str
+    method: str
+    template: str
+    statuses: Mapping[str, Any]
+    html: frozenset[str]
+    """Statuses whose body may be an HTML page of a gateway."""
+    core: bool
+    """Whether every server of the contract has it; the others are what clients in the wild call beside."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentedError:
+    """One HTTP error of the contract, in both dialects."""
+
+    status: int
+    code: str
+    type: str
+    legacy_type: str
+    grade: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a first frame must be: bytes, pixels, and width to height as numbers."""
+
+    formats: tuple[str, ...]
+    max_bytes: int
+    min_side: int
+    ratio_min: float
+    ratio_max: float
+
+    @property
+    def safe_bytes(self) -> int:
+        """The largest size that is fine in either reading of "MB"; between this and `max_bytes` nothing is judged."""
+        return round(self.max_bytes / 1024**2) * 1000**2
+
+
+class Contract:
+    """One contract document.
+
+    Raises:
+        kling_openapi.ContractError: a member that the kit needs is missing; the message names it.
+    """
+
+    def __init__(self, document: Document | None = None) -> None:
+        self.document: Document = kling_openapi.service() if document is None else document
+        try:
+            self._read()
+        except (KeyError, TypeError, ValueError) as error:
+            raise kling_openapi.ContractError(f"the contract lacks what the kit reads: {error!r}") from error
+
+    def _read(self) -> None:
+        schemas = self.document["components"]["schemas"]
+        self.version = str(self.document["info"]["version"])
+        self.model: str = schemas["Model"]["const"]
+        self.duration_min, self.duration_max = schemas["Duration"]["minimum"], schemas["Duration"]["maximum"]
+        self.duration_default: int = schemas["Duration"]["default"]
+        self.qualities: dict[str, int] = {tier["const"]: tier["x-short-side"] for tier in schemas["Quality"]["oneOf"]}
+        self.quality_default: str = schemas["Quality"]["default"]
+        self.max_body = int(self.document["x-assumptions"]["max_body_bytes"]["schema"]["default"])
+        self._read_create(schemas["CreateVideo"]["properties"])
+        self._read_task(schemas)
+        delivery = self._find("x-delivery")
+        self.timeout = float(delivery["timeout_seconds"])
+        self.retry_delays = tuple(map(float, delivery["retry_delays_seconds"]))
+
+    def _read_create(self, create: Document) -> None:
+        self.request_fields = frozenset(create)
+        self.prompt_max: int = create["prompt"]["maxLength"]
+        self.callback_url_max: int = create["callback_url"]["maxLength"]
+        address = create["callback_url"]["x-callback-address"]
+        self.callback_schemes: tuple[str, ...] = tuple(address["schemes"])
+        self.internal: tuple[Network, ...] = tuple(map(ipaddress.ip_network, address["internal"]))
+        self.image = _image_limits(create["image_start"]["x-image"])
+
+    def _read_task(self, schemas: Document) -> None:
+        common = schemas["TaskCommon"]
+        link = schemas["CompletedTask"]["properties"]["results"]["x-link"]
+        self.link_lifetime = float(link["lifetime_seconds"])
+        self.link_type: str = link["content_type"]
+        polling = self.document["paths"]["/v1/tasks/{task_id}"]["get"]["x-polling"]
+        self.min_poll, self.give_up = float(polling["min_poll_seconds"]), float(polling["give_up_seconds"])
+        self.task_members: tuple[str, ...] = tuple(common["required"])
+        self.created_members: tuple[str, ...] = (*common["required"], *schemas["CreatedTask"]["required"])
+        self.task_documented: tuple[str, ...] = (*common["properties"], "results", "result_data", "error")
+        self.id_pattern = re.compile(common["properties"]["id"]["pattern"])
+        self.task_id_pattern = re.compile(self.document["components"]["parameters"]["TaskId"]["schema"]["pattern"])
+        self.statuses: tuple[str, ...] = tuple(schemas["Status"]["enum"])
+        branches = [self.deref(branch) for branch in schemas["TerminalTask"]["oneOf"]]
+        self.terminal: tuple[str, ...] = tuple(branch["properties"]["status"]["const"] for branch in branches)
+        self.live: tuple[str, ...] = tuple(status for status in self.statuses if status not in self.terminal)
+        self.task_errors: tuple[str, ...] = tuple(code["const"] for code in schemas["TaskErrorCode"]["oneOf"])
+        self.completed_progress: int = schemas["CompletedTask"]["properties"]["progress"]["const"]
+
+    def stage(self, status: Any) -> int | None:
+        """How far along *status* is: live ones in their documented order, then one for all ends; None when unknown."""
+        if status in self.terminal:
+            return len(self.live)
+        return self.live.index(status) if status in self.live else None
+
+    def _find(self, name: str) -> Any:
+        found = next(_search(self.document["paths"], name), None)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    @cached_property
+    def operations(self) -> tuple[Operation, ...]:
+        """Every documented call; templates with fewer placeholders first, so that the most literal one matches."""
+        found = [
+            self._operation(template, method, node)
+            for template, item in self.document["paths"].items()
+            for method, node in item.items()
+            if method in METHODS
+        ]
+        return tuple(sorted(found, key=lambda operation: operation.template.count("{")))
+
+    def _operation(self, template: str, method: str, node: Document) -> Operation:
+        statuses, html = {}, set()
+        for status, response in node["responses"].items():
+            content = self.deref(response).get("content", {})
+            if "application/json" in content:
+                statuses[status] = content["application/json"]["schema"]
+            if "text/html" in content:
+                html.add(status)
+        return Operation(
+            node["operationId"], method.upper(), template, statuses, frozenset(html), "videos" in node["tags"]
+        )
+
+    def routes(self, path: str) -> tuple[Operation, ...]:
+        """The documented calls on *path*, whatever their method; only those of the most literal template."""
+        matching = [op for op in self.operations if _matches(op.template, path)]
+        return tuple(op for op in matching if op.template == matching[0].template)
+
+    def operation(self, method: str, path: str) -> Operation | None:
+        """The documented call that *method* *path* is; None when the contract knows none."""
+        return next((op for op in self.operations if op.method == method and _matches(op.template, path)), None)
+
+    def named(self, operation_id: str) -> Operation:
+        """The call with that operationId."""
+        return next(op for op in self.operations if op.id == operation_id)
+
+    @cached_property
+    def errors(self) -> tuple[DocumentedError, ...]:
+        """The documented HTTP errors, in the order of the file."""
+        return tuple(
+            DocumentedError(
+                error["status"], error["code"], error["type"], error["legacy_type"], response.get("x-grade", "A")
+            )
+            for response in self.document["components"]["responses"].values()
+            if (error := response.get("x-error"))
+        )
+
+    def errors_of(self, status: int) -> tuple[DocumentedError, ...]:
+        """The documented errors with that status, when somebody but us documents it; else none."""
+        found = tuple(error for error in self.errors if error.status == status)
+        return found if any(error.grade in "DS" for error in found) else ()
+
+    def deref(self, node: Document) -> Document:
+        """*node*, or what its `$ref` points at inside this document."""
+        while "$ref" in node:
+            target: Any = self.document
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                target = target[part]
+            node = target
+        return node
+
+    @cached_property
+    def _components(self) -> dict[str, Any]:
+        """The components with tasks told apart by status, so that a flaw is named, not "no branch fits"."""
+        components = dict(self.document["components"])
+        schemas = dict(components["schemas"])
+        for name in ("Task", "TerminalTask"):
+            schemas[name] = self._by_status(schemas[name])
+        return {**components, "schemas": schemas}
+
+    def _by_status(self, schema: Document) -> dict[str, Any]:
+        branches = {self.deref(branch)["properties"]["status"]["const"]: branch for branch in schema["oneOf"]}
+        chosen = [
+            {"if": {"properties": {"status": {"const": status}}, "required": ["status"]}, "then": branch}
+            for status, branch in branches.items()
+        ]
+        common = {"$ref": "#/components/schemas/TaskCommon"}
+        return {"allOf": [common, *chosen], "properties": {"status": {"enum": list(branches)}}}
+
+    @cache  # noqa: B019 - contracts are few and live as long as the process
+    def _validator(self, name: str) -> jsonschema_rs.Draft202012Validator:
+        """The compiled validator of a component `#Task`, or of an answer `createVideo 200`."""
+        operation, _, status = name.partition(" ")
+        schema = (
+            self.named(operation).statuses[status]
+            if status
+            else {"$ref": f"#/components/schemas/{name.removeprefix('#')}"}
+        )
+        return jsonschema_rs.Draft202012Validator({**schema, "components": self._components})
+
+    def flaws(self, name: str, body: Any) -> tuple[Flaw, ...]:
+        """What is wrong with *body* as an instance of the component *name* (`Task`, `CreateVideo`, `Error`, ...)."""
+        return _flaws(self._validator("#" + name), body)
+
+    def answer_flaws(self, operation: Operation | None, status: int, body: Any) -> tuple[Flaw, ...]:
+        """What is wrong with *body* as an answer of *operation*; an undocumented error is a plain error."""
+        if operation is not None and str(status) in operation.statuses:
+            return _flaws(self._validator(f"{operation.id} {status}"), body)
+        return self.flaws("Error", body) if status >= 400 else ()
+
+    def member_flaws(self, member: str, value: Any) -> tuple[Flaw, ...]:
+        """What is wrong with the value of one member that all tasks have (`progress`, `status`, ...)."""
+        found = self.flaws("TaskCommon", {member: value})
+        return tuple(flaw for flaw in found if flaw.field == member)
+
+    def create_flaws(self, body: Any) -> tuple[Flaw, ...]:
+        """What is wrong with the body of a create: schema, scheme (`scheme`) and host (`internal`) of its callback."""
+        flaws = self.flaws("CreateVideo", body)
+        url = body.get("callback_url") if isinstance(body, dict) else None
+        if not isinstance(url, str):
+            return flaws
+        parts = split(url)
+        if parts is None or not parts.hostname or parts.scheme.lower() not in self.callback_schemes:
+            return (*flaws, Flaw(("callback_url",), "scheme", f"{url[:80]!r} is not an https URL"))
+        if is_internal(parts.hostname, self.internal):
+            return (*flaws, Flaw(("callback_url",), "internal", f"{parts.hostname} is internal"))
+        return flaws
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers and names that the sentences of the rulebook quote."""
+        qualities = tuple(self.qualities)
+        return {
+            "duration_min": self.duration_min, "duration_below": self.duration_min - 1,
+            "duration_max": self.duration_max, "duration_above": self.duration_max + 1,
+            "duration_default": self.duration_default,
+            "prompt_max": self.prompt_max, "prompt_above": self.prompt_max + 1,
+            "callback_url_max": self.callback_url_max, "callback_url_above": self.callback_url_max + 1,
+            "qualities": " and ".join(qualities), "quality_default": self.quality_default,
+            "side": self.image.min_side, "side_below": self.image.min_side - 1,
+            "megabytes": round(self.image.max_bytes / 1024**2),
+            "ratio_min": f"1:{1 / self.image.ratio_min:g}", "ratio_max": f"{self.image.ratio_max:g}:1",
+            "formats": " and ".join(name.upper() for name in self.image.formats),
+            "timeout": f"{self.timeout:g}", "retries": len(self.retry_delays), "attempts": len(self.retry_delays) + 1,
+            "delays": ", ".join(f"{delay:g}" for delay in self.retry_delays),
+            "link_hours": f"{self.link_lifetime / 3600:g}", "link_type": self.link_type,
+            "statuses": ", ".join(self.statuses),
+        }  # fmt: skip
+
+
+def _image_limits(node: Document) -> ImageLimits:
+    return ImageLimits(
+        tuple(node["formats"]),
+        node["max_bytes"],
+        node["min_side_px"],
+        _ratio(node["ratio_min"]),
+        _ratio(node["ratio_max"]),
+    )
+
+
+def _ratio(text: str) -> float:
+    width, height = text.split(":")
+    return float(width) / float(height)
+
+
+def _search(node: Any, name: str) -> Iterator[Any]:
+    if isinstance(node, Mapping):
+        if name in node:
+            yield node[name]
+        for child in node.values():
+            yield from _search(child, name)
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(
+        "".join("[^/]+" if part[:1] == "{" else re.escape(part) for part in re.split(r"(\{\w+\})", template))
+    )
+
+
+def _matches(template: str, path: str) -> bool:
+    return _pattern(template).fullmatch(path) is not None
+
+
+def _flaws(validator: jsonschema_rs.Draft202012Validator, body: Any) -> tuple[Flaw, ...]:
+    found: dict[tuple[tuple[str | int, ...], str], Flaw] = {}
+    for error in validator.iter_errors(body):
+        path = tuple(error.instance_path)
+        if error.kind.name == "required":
+            path = (*path, _missing(error.message))
+        found.setdefault((path, error.kind.name), Flaw(path, error.kind.name, error.message[:200]))
+    return tuple(sorted(found.values(), key=lambda flaw: (tuple(map(str, flaw.path)), flaw.keyword)))
+
+
+def _missing(message: str) -> str:
+    return message.split('"')[1] if '"' in message else message
+
+
+@cache
+def shipped() -> Contract:
+    """The contract that comes with the kit."""
+    return Contract()

@@ -1,0 +1,222 @@
+"""Judges of money (SB): what is reserved, what is kept, and what must cost nothing.
+
+Credits are read from outside only, so a judge compares two readings of one account between which nothing else can have
+moved them; readings that other tasks may have disturbed are passed over.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from kling_contract.history.labels import Expect
+from kling_contract.reading.ledger import Window, life, readings, reserved, windows
+from kling_contract.reading.view import MISSING, Call, Story, View
+from kling_contract.rules.judging import Check, Shown, check, judge
+from kling_contract.rules.rulebook import Rule
+
+CENT = 1e-6
+REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 413, 415, 429})
+
+
+def _spent(window: Window, wanted: float, *shown: Shown) -> Check:
+    same = abs(window.spent - wanted) <= CENT
+    return check(same, f"{wanted:g} credits", f"{window.spent:g} credits", window.before, *shown, window.after)
+
+
+def _priced(view: View) -> Iterator[tuple[Story, float, str, float]]:
+    """Tasks with a known price: credits, quality and seconds."""
+    for story in view.tasks.values():
+        credits_ = reserved(story)
+        if credits_ is None or story.create is None or not isinstance(story.create.sent, dict):
+            continue
+        quality = story.create.sent.get("quality", view.contract.quality_default)
+        seconds = story.create.sent.get("duration", view.contract.duration_default)
+        if quality in view.contract.qualities and isinstance(seconds, int | float) and seconds > 0:
+            yield story, credits_, quality, seconds
+
+
+@judge("SB-01")
+def price_follows_duration(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at reservations: one price a second for each quality, and none for more pixels that is lower."""
+    first: dict[str, tuple[Story, float, float]] = {}
+    for story, credits_, quality, seconds in _priced(view):
+        earlier, rate, length = first.setdefault(quality, (story, credits_ / seconds, seconds))
+        if earlier is not story and length != seconds:
+            wanted = rate * seconds
+            same = abs(credits_ - wanted) <= max(CENT, 0.001 * wanted)
+            yield check(same, f"{wanted:g} credits for {seconds} s", f"{credits_:g}", earlier.create, story.create)
+    ranked = sorted(first, key=lambda name: view.contract.qualities[name])
+    for low, high in pairwise(ranked):
+        (cheap, less, _seconds), (dear, more, _length) = first[low], first[high]
+        expected = f"{high} costs {less:g} a second or more, as {low} does"
+        yield check(more >= less - CENT, expected, f"{more:g}", cheap.create, dear.create)
+
+
+@judge("SB-02")
+def reservation_is_taken(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at stretches with creates whose tasks had not failed by the second reading, and none older under way."""
+    for window in windows(view):
+        amounts = [reserved(story) for story in window.made]
+        unrefunded = all(not _failed_by(story, window) for story in window.made)
+        if window.made and window.clean and not window.open and unrefunded and None not in amounts:
+            wanted = sum(amount for amount in amounts if amount is not None)
+            yield _spent(window, wanted, *(story.create for story in window.made))
+
+
+def _failed_by(story: Story, window: Window) -> bool:
+    """Whether the task may have given its credits back by the end of the window: it failed, and was not alive after."""
+    if story.end is None or story.end.status == "completed":
+        return False
+    alive = [sighting for sighting in story.sightings if not sighting.terminal]
+    return not any(sighting.event.mono >= window.after.ended for sighting in alive)
+
+
+def _used(story: Story) -> float | None:
+    usage = story.final.body.get("usage") if story.final else None
+    used = usage.get("credits_used") if isinstance(usage, dict) else None
+    return float(used) if isinstance(used, int | float) and not isinstance(used, bool) else None
+
+
+def _cost(view: View, status: str) -> Iterator[tuple[Story, float, Window | None]]:
+    """Tasks that ended as *status*, their reservation, and the stretch in which they lived alone."""
+    for story in view.tasks.values():
+        amount = reserved(story)
+        if story.end is not None and story.end.status == status and amount is not None:
+            yield story, amount, life(view, story)
+
+
+@judge("SB-03")
+def completed_costs_reservation(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at completed tasks: what they say was used, and what the account lost."""
+    for story, amount, window in _cost(view, "completed"):
+        used = _used(story)
+        if used is not None:
+            yield check(abs(used - amount) <= CENT, f"credits_used {amount:g}", f"{used:g}", story.create, story.final)
+        if window is not None:
+            yield _spent(window, amount, story.create, story.end)
+
+
+@judge("SB-04")
+def failed_costs_nothing(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at failed tasks: what they say was used, and what the account lost."""
+    for story, _amount, window in _cost(view, "failed"):
+        used = _used(story)
+        if used is not None:
+            yield check(used == 0, "credits_used 0", f"{used:g}", story.final)
+        if window is not None:
+            yield _spent(window, 0, story.create, story.end)
+
+
+@judge("SB-05")
+def refusal_costs_nothing(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at quiet stretches with refused creates."""
+    for window in windows(view):
+        refused = [call for call in window.calls if call.name == "createVideo" and call.status in REFUSALS]
+        if refused and window.quiet and not any(_took(call) for call in window.calls):
+            yield _spent(window, 0, *refused[:5])
+
+
+def _took(call: Call) -> bool:
+    """Whether a create may have taken credits by rights."""
+    return call.name == "createVideo" and call.status not in REFUSALS
+
+
+@judge("SB-06")
+def balance_must_cover(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates that the driver knew to be dearer than the balance; bursts are SB-09's."""
+    for call in view.creates:
+        if call.probe.expect is Expect.NO_BALANCE and not call.probe.group and call.status not in (0, 429):
+            yield check(call.status == 402, 402, call.status, call)
+
+
+@judge("SB-07")
+def reading_is_free(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at quiet stretches with nothing but GETs."""
+    for window in windows(view):
+        reads = [call for call in window.calls if call.event.method == "GET"]
+        if reads and len(reads) == len(window.calls) and window.quiet and not window.attempts:
+            yield _spent(window, 0, *reads[:5])
+
+
+@judge("SB-08")
+def twins_are_two(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at accepted creates with one body and no idempotency key: two ids, and two charges where those are known."""
+    first: dict[tuple[str, str], Call] = {}
+    for call in view.creates:
+        if call.accepted and call.sent_header("idempotency-key") is None and isinstance(call.got, dict):
+            earlier = first.setdefault((call.event.who, call.event.request.body.sha256), call)
+            if earlier is not call:
+                task = call.got.get("id")
+                yield check(task != earlier.got.get("id"), "two tasks", f"{task} twice", earlier, call)
+    for window in windows(view):
+        twins = [call for call in window.calls if _took(call) and call.sent_header("idempotency-key") is None]
+        bodies = {call.event.request.body.sha256 for call in twins}
+        amounts = [reserved(story) for story in window.made]
+        known = window.clean and not window.open and len(twins) == len(amounts) and None not in amounts
+        if len(twins) > 1 and len(bodies) == 1 and known and not any(_failed_by(s, window) for s in window.made):
+            yield _spent(window, sum(amount for amount in amounts if amount is not None), *twins)
+
+
+@judge("SB-09")
+def burst_stops_at_balance(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at bursts of creates at once with balance for some of them."""
+    bursts: dict[str, list[Call]] = {}
+    for call in view.creates:
+        if call.probe.group and call.probe.expected is not None:
+            bursts.setdefault(call.probe.group, []).append(call)
+    for burst in bursts.values():
+        if all(call.status not in (0, 429) for call in burst):
+            accepted = sum(call.accepted for call in burst)
+            expected = burst[0].probe.expected
+            refused = all(call.accepted or call.status == 402 for call in burst)
+            seen = f"{accepted} accepted of {len(burst)}: {', '.join(str(call.status) for call in burst)}"
+            yield check(accepted == expected and refused, f"{expected} accepted, 402 for the rest", seen, *burst)
+
+
+@judge("SB-10")
+def retries_are_free(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at quiet stretches in which callbacks were tried again."""
+    for window in windows(view):
+        if window.quiet and window.attempts and not any(_took(call) for call in window.calls):
+            yield _spent(window, 0, *window.attempts)
+
+
+@judge("SB-11")
+def never_negative(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every reading of credits."""
+    for reading in readings(view):
+        yield check(reading.remaining >= 0, "0 or more", f"{reading.remaining:g}", reading)
+
+
+@judge("SB-12")
+def idempotency(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates that carry an idempotency key already used: same body, same task, said so; other body, refused."""
+    first: dict[tuple[str, str], Call] = {}
+    for call in view.creates:
+        key = call.sent_header("idempotency-key")
+        if key is None or call.status in (0, 401, 429) or call.faulty:
+            continue
+        earlier = first.setdefault((call.event.who, key), call) if call.accepted else first.get((call.event.who, key))
+        if earlier is None or earlier is call:
+            continue
+        if call.sent == earlier.sent and call.sent is not MISSING:
+            yield _replayed(earlier, call)
+        else:
+            yield check(400 <= call.status < 500, "a refusal: the body is another", call.status, earlier, call)
+    yield from _reserved_once(view)
+
+
+def _replayed(earlier: Call, call: Call) -> Check:
+    task = call.got.get("id") if call.accepted and isinstance(call.got, dict) else None
+    said = (call.header("idempotency-replayed") or "").lower() == "true"
+    wanted = earlier.got.get("id") if isinstance(earlier.got, dict) else None
+    seen = f"{call.status} {task}{'' if said else ', not said to be a replay'}"
+    return check(task == wanted and said, f"{wanted} again, idempotency-replayed: true", seen, earlier, call)
+
+
+def _reserved_once(view: View) -> Iterator[Check]:
+    """Stretches with replays of older creates alone."""
+    for window in windows(view):
+        takes = [call for call in window.calls if _took(call)]
+        replays = takes and all(call.header("idempotency-replayed") for call in takes)
+        if replays and window.clean and not window.open and not window.made:
+            yield _spent(window, 0, *takes)

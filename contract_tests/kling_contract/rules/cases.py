@@ -1,0 +1,240 @@
+"""A client's cases as its judges look at them: what the server saw beside what the client said.
+
+A case of the lab has a note that says what is right and one for each process; in any other recording a case is whatever
+one key did, and only what traffic shows can be judged.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from kling_contract.history.events import Download, Note
+from kling_contract.history.labels import Topic
+from kling_contract.history.masking import TOKEN
+from kling_contract.reading.view import Attempt, Call, View, is_task
+
+CRASH = 63
+"""Above this, and by a signal, a process has not failed but broken down."""
+DRIVEN = frozenset({"fake", "readonly", "paid"})
+"""Modes of histories in which the kit itself was the client (`verdicts.DRIVEN`)."""
+
+
+@dataclass(slots=True, eq=False)
+class Case:
+    """One client at one story. `note` is None in a recording that the lab did not make."""
+
+    name: str
+    who: str
+    note: Note | None = None
+    calls: list[Call] = field(default_factory=list)
+    elsewhere: list[Call] = field(default_factory=list)
+    downloads: list[Download] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    told: list[Note] = field(default_factory=list)
+    served: list[Note] = field(default_factory=list)
+    touched: Note | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the lab says of the case."""
+        return self.note.data if self.note else {}
+
+    @property
+    def rules(self) -> list[str]:
+        """The rules that its story is about."""
+        return list(self.data.get("rules") or ())
+
+    @property
+    def flow(self) -> str:
+        """How many processes it has, see `lab.stories.Story`."""
+        return str(self.data.get("flow", "once"))
+
+    @property
+    def creates(self) -> list[Call]:
+        """The creates, in order."""
+        return [call for call in self.calls if call.name == "createVideo"]
+
+    @property
+    def polls(self) -> list[Call]:
+        """The reads of tasks, in order, those of several at once among them."""
+        return [read for call in self.calls for read in _reads(call)]
+
+    @property
+    def accepted(self) -> list[Call]:
+        """The creates that made a task, also those whose answer was lost; a replayed answer makes none."""
+        found: dict[str, Call] = {}
+        for call in self.creates:
+            if call.accepted and is_task(call.got):
+                found.setdefault(str(call.got["id"]), call)
+        return list(found.values())
+
+    @property
+    def hooked(self) -> bool:
+        """Whether a create registered a callback."""
+        return any(isinstance(call.asked("callback_url"), str) for call in self.creates)
+
+    @property
+    def able(self) -> bool:
+        """Whether the client took the case on at all."""
+        return bool(self.told) and not any(note.data.get("cannot") for note in self.told)
+
+    @property
+    def completes(self) -> bool:
+        """Whether the client says, in the end, that it has the video."""
+        return bool(self.told) and completes(self.told[-1])
+
+    @property
+    def words(self) -> str:
+        """Everything that the client said, as one text."""
+        return "\n".join(words(note) for note in self.told)
+
+    @property
+    def wrong(self) -> str:
+        """What is not right at its end; empty when all is."""
+        right = self.data.get("right") or {}
+        if not self.told:
+            return "nothing is known of its end"
+        last = self.told[-1]
+        if last.data.get("broken"):
+            return str(last.data["broken"])
+        if last.data["ended"] == "deadline":
+            return f"did not end by itself: {ending(last)}"
+        if right.get("completes") is not None and completes(last) != right["completes"]:
+            return f"{'did not complete' if right['completes'] else 'claims to have completed'}: {ending(last)}"
+        said = outcome(last)
+        if said and right.get("says") and said not in right["says"]:
+            return f"says {said}, which is not {' or '.join(right['says'])}"
+        if len(self.accepted) > right.get("creates", 1):
+            return f"{len(self.accepted)} creates were accepted"
+        return ""
+
+    def after(self, event: Any, calls: list[Call]) -> list[Call]:
+        """Those of *calls* that began after *event* was over."""
+        return [call for call in calls if call.event.mono >= event.ended_mono and call.event is not event]
+
+    @property
+    def links(self) -> list[str]:
+        """The links that the client was shown."""
+        found = (call.got.get("results") for call in self.polls if isinstance(call.got, dict) and not call.event.lost)
+        return [link for links in found if isinstance(links, list) for link in links if isinstance(link, str)]
+
+
+def _reads(call: Call) -> list[Call]:
+    """A call as reads of tasks, one for each that it asks for; none where it asks for something else."""
+    if call.name == "getTask":
+        return [call]
+    asked = call.asked("task_ids") if call.name == "batchTasks" else None
+    ids = [one for one in asked if isinstance(one, str)] if isinstance(asked, list) else []
+    data = call.got.get("data") if isinstance(call.got, dict) else None
+    found = {one["id"]: one for one in data if is_task(one)} if isinstance(data, list) else {}
+    return [replace(call, path=f"/v1/tasks/{one}", got=found.get(one, call.got)) for one in ids]
+
+
+def outcome(note: Note) -> str:
+    """The word that a client says; empty where it says none."""
+    said = note.data.get("said") or {}
+    return str(said.get("outcome") or "")
+
+
+def completes(note: Note) -> bool:
+    """Whether a process says that it has the video: by its word, else by its exit code."""
+    return outcome(note) == "completed" if outcome(note) else note.data.get("exit") == 0
+
+
+def words(note: Note) -> str:
+    """What a process said: its outputs and its result."""
+    said = orjson.dumps(note.data.get("said") or {}).decode()
+    return f"{note.data.get('stdout', '')}\n{note.data.get('stderr', '')}\n{said}"
+
+
+def ending(note: Note) -> str:
+    """How a process ended, in words, with its last line."""
+    data = note.data
+    if data.get("broken"):
+        return str(data["broken"])
+    how = {"deadline": f"still running after {data['seconds']:.1f} s", "flood": "flooded its output"}.get(
+        data["ended"], ""
+    )
+    if not how:
+        how = (
+            f"exit code {data['exit']}"
+            if data.get("exit") is not None
+            else f"signal {data['signal']}"
+            if data.get("signal")
+            else ""
+        )
+    word = outcome(note)
+    text = (data.get("stderr") or data.get("stdout") or "").strip().splitlines()
+    parts = [how, f"says {word}" if word else "", f"last line: {text[-1][:160]}" if text else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def crashed(note: Note) -> bool:
+    """Whether a process broke down instead of failing."""
+    code = note.data.get("exit")
+    by_signal = note.data.get("signal") is not None and note.data["ended"] == "itself"
+    return by_signal or (code is not None and code > CRASH)
+
+
+def got(call: Call) -> int:
+    """The status that the client received; 0 when no whole answer reached it."""
+    return 0 if call.event.lost else call.status
+
+
+def has_key(text: str, who: str) -> bool:
+    """Whether the case's key, or for an unknown key any key, stands in *text*."""
+    return who in text if who else TOKEN.search(text) is not None
+
+
+@lru_cache(maxsize=4)
+def cases(view: View) -> tuple[Case, ...]:
+    """The cases of a history; none where the kit itself was the client."""
+    mode = next((str(note.data.get("mode")) for note in view.notes if note.topic == Topic.RUN), "")
+    if mode in DRIVEN:
+        return ()
+    found = {note.case: Case(note.case, note.who, note) for note in view.notes if note.topic == Topic.CASE}
+    if not found:
+        return tuple(_observed(view))
+    for case in found.values():
+        _gather(case, view)
+    return tuple(found.values())
+
+
+def _gather(case: Case, view: View) -> None:
+    """Give a case of the lab what is its own."""
+    api = str(case.data["api"])
+    mine = [call for call in view.calls if call.event.case == case.name]
+    case.calls = [call for call in mine if call.event.url.startswith(api)]
+    case.elsewhere = [call for call in mine if not call.event.url.startswith(api)]
+    case.downloads = [download for download in view.downloads if download.case == case.name]
+    case.attempts = [attempt for attempt in view.callbacks if attempt.event.case == case.name]
+    notes = [note for note in view.notes if note.case == case.name]
+    case.told = [note for note in notes if note.topic == Topic.TOLD]
+    case.served = [note for note in notes if note.topic == Topic.SERVED]
+    case.touched = next((note for note in notes if note.topic == Topic.ELSEWHERE), None)
+
+
+def _observed(view: View) -> Iterator[Case]:
+    """A case for each key of a recording."""
+    for who in dict.fromkeys(call.event.who for call in view.calls):
+        case = Case(who, who, calls=[call for call in view.calls if call.event.who == who])
+        mine = {link for call in case.calls if isinstance(call.got, dict) for link in call.got.get("results") or ()}
+        case.downloads = [download for download in view.downloads if download.url in mine]
+        yield case
+
+
+def strays(view: View) -> list[Call]:
+    """Calls of the lab's clients with a key that is none of theirs, or with none."""
+    known = {case.name for case in cases(view)}
+    lab = any(case.note is not None for case in cases(view))
+    return [call for call in view.calls if lab and call.event.case not in known]
+
+
+def about(view: View, rule_id: str) -> Iterator[Case]:
+    """The cases whose story is about a rule, and whose client took them on."""
+    for case in cases(view):
+        if rule_id in case.rules and case.able and ("webhook" not in case.name or case.hooked):
+            yield case

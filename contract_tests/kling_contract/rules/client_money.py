@@ -1,0 +1,181 @@
+"""Judges of what a client may cost (CM)."""
+
+import re
+from collections.abc import Iterator
+
+from kling_contract.reading.view import Call, View, is_task
+from kling_contract.rules.cases import Case, about, cases, completes, ending, got, outcome
+from kling_contract.rules.judging import Check, check, judge
+from kling_contract.rules.rulebook import Rule
+from kling_contract.rules.waiting import asked_until, early
+
+REFUSED = (400, 401, 402, 403, 404)
+IDEMPOTENCY = "idempotency-key"
+
+
+def again(case: Case, create: Call) -> list[Call]:
+    """Creates with the same body, after *create*."""
+    digest = create.event.request.body.sha256
+    return [call for call in case.after(create.event, case.creates) if call.event.request.body.sha256 == digest]
+
+
+def lost(create: Call) -> bool:
+    """Whether the client cannot know what became of a create: no whole answer, or one that tells of no task."""
+    return bool(create.event.lost) or create.event.answer is None or (create.accepted and not is_task(create.got))
+
+
+def _alone(view: View) -> Iterator[Case]:
+    """Cases of one request: only there a second create is a repetition."""
+    return (case for case in cases(view) if case.flow == "once")
+
+
+def _not_again(case: Case, create: Call, what: str) -> Check:
+    """That *create* was not sent again but with its own Idempotency-Key."""
+    key = create.sent_header(IDEMPOTENCY)
+    wild = [call for call in again(case, create) if not key or call.sent_header(IDEMPOTENCY) != key]
+    seen = f"sent again {'without' if not key else 'with another'} Idempotency-Key" if wild else ""
+    return check(not wild, f"{what}: not sent again", seen, create, *wild[:1])
+
+
+@judge("CM-01")
+def one_create(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at requests whose first create went well."""
+    for case in _alone(view):
+        if case.note is not None and case.creates and got(case.creates[0]) == 200 and is_task(case.creates[0].got):
+            failed = any(isinstance(call.got, dict) and call.got.get("status") == "failed" for call in case.polls)
+            made = case.accepted
+            if not failed:
+                yield check(len(made) <= 1, "one accepted create", f"{len(made)} accepted creates", *made)
+
+
+@judge("CM-02")
+def lost_not_repeated(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at what follows a create whose reply did not arrive."""
+    for case in _alone(view):
+        for create in case.creates:
+            if lost(create) and create.status < 500:
+                yield _not_again(case, create, f"the reply was lost ({create.event.lost or 'unreadable'})")
+
+
+@judge("CM-03")
+def failure_not_repeated(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at what follows a create that was answered 5xx."""
+    for case in _alone(view):
+        for create in case.creates:
+            if got(create) >= 500:
+                yield _not_again(case, create, f"answered {got(create)}")
+
+
+@judge("CM-04")
+def limited_waits(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at the next create after one that was answered 429 with Retry-After."""
+    for case in _alone(view):
+        for create in case.creates:
+            until = asked_until(create) if got(create) == 429 else None
+            if until is None:
+                continue
+            following = case.after(create.event, case.creates)[:1]
+            seen = f"sent again {early(until, following[0]):.2f} s too early" if following else ""
+            fine = not following or early(until, following[0]) <= rule.params["tolerance"]
+            yield check(
+                fine, f"no create before Retry-After ({create.header('retry-after')}) is over", seen, create, *following
+            )
+
+
+@judge("CM-05")
+def refusal_not_repeated(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at what follows a create that was refused."""
+    for case in _alone(view):
+        for create in case.creates:
+            if got(create) in REFUSED:
+                more = again(case, create)
+                yield check(
+                    not more, f"answered {got(create)}: not sent again", "sent again unchanged", create, *more[:1]
+                )
+
+
+@judge("CM-06")
+def failure_is_final(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates after a task was seen to have failed."""
+    for case in _alone(view):
+        ended = [call for call in case.polls if isinstance(call.got, dict) and call.got.get("status") == "failed"]
+        if ended:
+            more = case.after(ended[0].event, case.creates)
+            yield check(not more, "no create after a failed task", "created again", ended[0], *more[:1])
+
+
+@judge("CM-07")
+def lost_is_unknown(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the word of a client whose create was lost for good."""
+    for case in about(view, "CM-07"):
+        ours = [create for create in case.creates if create.event.lost or got(create) == 504]
+        mended = any(got(create) == 200 and is_task(create.got) for create in case.creates)
+        if ours and not mended and outcome(case.told[-1]):
+            # Whoever looked for the task and names it knows more than that, which is better still.
+            named = (case.told[-1].data.get("said") or {}).get("task_id") in {
+                create.got["id"] for create in case.accepted
+            }
+            fine = outcome(case.told[-1]) == "unknown" or named
+            yield check(fine, "outcome unknown", ending(case.told[-1]), ours[-1], case.told[-1])
+
+
+@judge("CM-08")
+def resumed(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the second run of a command whose first was killed after its create."""
+    for case in about(view, "CM-08"):
+        if len(case.told) == 2 and case.told[0].data["ended"] == "on purpose" and case.accepted:
+            made = case.accepted
+            yield check(
+                len(made) == 1,
+                "the task resumed, nothing new created",
+                f"{len(made)} tasks created",
+                *made,
+                case.told[1],
+            )
+            yield check(completes(case.told[1]), "the resumed task completed", ending(case.told[1]), case.told[1])
+
+
+@judge("CM-09")
+def id_survives(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the output and the files of a killed command for the id of its task."""
+    for case in about(view, "CM-09"):
+        first = case.told[0]
+        if first.data["ended"] == "on purpose" and case.accepted:
+            places = first.data["places"].get(str(case.accepted[0].got["id"]), [])
+            yield check(places, "the task's id in the output or a file", "it stands nowhere", case.accepted[0], first)
+
+
+@judge("CM-10")
+def one_for_two(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at two commands for one file at once."""
+    for case in about(view, "CM-10"):
+        made = case.accepted
+        saved = [one.ended_mono for one in case.downloads if one.status == 200 and not one.lost]
+        if made and not any(
+            end <= create.event.mono for end in saved for create in made[1:]
+        ):  # else one came after the other
+            yield check(len(made) == 1, "one create for one file", f"{len(made)} accepted creates", *made)
+
+
+@judge("CM-11")
+def balance_is_named(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at what a client says after a 402."""
+    for case in about(view, "CM-11"):
+        answered = [call for call in case.creates if got(call) == 402]
+        if answered:
+            error = (case.told[-1].data.get("said") or {}).get("error") or {}
+            named = isinstance(error, dict) and error.get("class") == "balance"
+            fine = named or re.search(rule.params["words"], case.words, re.IGNORECASE)
+            yield check(fine, "a word of the balance", ending(case.told[-1]), answered[0], case.told[-1])
+
+
+@judge("CM-12")
+def charge_is_shown(view: View, _: Rule) -> Iterator[Check]:
+    """Looks for the reserved or used credits in what a client says."""
+    for case in about(view, "CM-12"):
+        for create in case.accepted:
+            usage = create.got.get("usage")
+            reserved = usage.get("credits_reserved") if isinstance(usage, dict) else None
+            if reserved is not None:
+                shown = re.search(rf"(?<![\w.]){re.escape(f'{reserved:g}')}(?!\w)", case.words)
+                yield check(shown, f"{reserved:g} credits shown", "no charge shown", create, case.told[-1])

@@ -1,0 +1,192 @@
+"""Judges of what a client sends (CQ)."""
+
+from collections.abc import Iterator
+from urllib.parse import quote, urlsplit
+
+from kling_contract.history.masking import header
+from kling_contract.reading.addresses import split
+from kling_contract.reading.view import MISSING, View
+from kling_contract.rules.cases import about, cases, completes, ending, got, has_key, outcome, strays
+from kling_contract.rules.judging import Check, check, judge, quoted
+from kling_contract.rules.rulebook import Rule
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+@judge("CQ-01")
+def bearer(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every call, also those with no key at all."""
+    for case in cases(view):
+        for call in case.calls:
+            value = call.sent_header("authorization") or ""
+            scheme, _space, token = value.partition(" ")
+            fine = scheme.lower() == "bearer" and token.strip() and (case.note is None or token.strip() == case.who)
+            yield check(fine, "Authorization: Bearer with the given key", f"{value or 'no Authorization'}", call)
+    for call in strays(view):
+        value = call.sent_header("authorization") or "no Authorization"
+        yield check(False, "Authorization: Bearer with the given key", value, call)
+
+
+@judge("CQ-02")
+def key_not_in_url(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the URL of everything that was asked for, here and elsewhere."""
+    for case in cases(view):
+        for call in (*case.calls, *case.elsewhere):
+            yield check(not has_key(call.event.url, case.who), "no key in a URL", call.event.url, call)
+        for download in case.downloads:
+            yield check(not has_key(download.url, case.who), "no key in a URL", download.url, download)
+
+
+@judge("CQ-03")
+def key_not_in_output(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the whole output of every process and at the files that it left."""
+    for case in cases(view):
+        for note in case.told:
+            leaks = note.data["leaks"]
+            shown = f"the key stands in {', '.join(leaks)}" if leaks else ""
+            yield check(not leaks, "the key nowhere in output and files", shown, note)
+
+
+@judge("CQ-04")
+def key_stays_home(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at downloads from another origin, and at whatever arrived elsewhere: redirect targets, proxies, forged links."""
+    for case in cases(view):
+        api = str(case.data.get("api") or (case.calls and _origin(case.calls[0].event.url)) or "")
+        for download in case.downloads:
+            if _origin(download.url) != api:
+                yield check(
+                    not download.who, "no key at the link's host", f"the key went to {_origin(download.url)}", download
+                )
+        for call in case.elsewhere:
+            if case.data.get("base") == "plain-http":
+                continue  # there the user named the host; CQ-06 judges it
+            sent = call.event.request
+            text = f"{call.event.url} {sent.headers} {sent.body.text}"
+            yield check(not has_key(text, case.who), "no key elsewhere", f"the key went to {call.event.url}", call)
+
+
+@judge("CQ-05")
+def create_not_redirected(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at what happens after a create that was answered with a redirect to another origin."""
+    for case in cases(view):
+        for call in case.creates:
+            location = call.header("location") or ""
+            if 300 <= got(call) < 400 and location and _origin(location) != _origin(call.event.url):
+                followed = [other for other in case.elsewhere if other.event.mono >= call.event.mono]
+                seen = f"{followed[0].event.method} {followed[0].event.url}" if followed else ""
+                yield check(not followed, f"nothing sent to {_origin(location)}", seen, call, *followed[:1])
+
+
+@judge("CQ-06")
+def plain_http_refused(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a base URL of plain http on another host: whether anything was sent, and what the client says."""
+    for case in about(view, "CQ-06"):
+        last = case.told[-1]
+        if case.elsewhere:
+            first = case.elsewhere[0]
+            yield check(False, "refused, and nothing sent", f"{first.event.method} {first.event.url}", first, last)
+        elif outcome(last):
+            yield check(outcome(last) == "refused", "refused", ending(last), last)
+
+
+@judge("CQ-07")
+def untrusted_refused(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a server whose certificate nobody trusts: whether a request got through to it."""
+    for case in about(view, "CQ-07"):
+        if case.touched is None or not case.touched.data["connections"]:
+            continue
+        through = [call for call in case.elsewhere if call.event.url.startswith(case.touched.data["untrusted"])]
+        seen = f"{through[0].event.method} {through[0].event.url} was sent" if through else ""
+        yield check(not through, "the certificate refused, no request sent", seen, case.touched, *through[:1])
+
+
+@judge("CQ-08")
+def create_is_valid(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every create but those for which the user asked for what is forbidden (CQ-10)."""
+    for case in cases(view):
+        for call in case.creates if "CQ-10" not in case.rules else ():
+            flaws = "; ".join(map(str, call.flaws)) or "a body that is no JSON"
+            yield check(call.sent is not MISSING and not call.flaws, "a body that the contract allows", flaws, call)
+
+
+@judge("CQ-09")
+def create_is_json(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the Content-Type of every create."""
+    for case in cases(view):
+        for call in case.creates:
+            kind = (call.sent_header("content-type") or "none").split(";")[0].strip().lower()
+            yield check(kind == "application/json", "Content-Type: application/json", kind, call)
+
+
+@judge("CQ-10")
+def forbidden_refused(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at requests for what the contract forbids. A create without it says that the client cannot be asked for it."""
+    for case in about(view, "CQ-10"):
+        bent = [call for call in case.creates if call.flaws]
+        asked = ", ".join(f"{name} {str(value)[-60:]}" for name, value in case.data["request"].items())
+        if bent:
+            flaws = "; ".join(f"{flaw.field}: {flaw.keyword}" for flaw in bent[0].flaws)
+            yield check(False, f"refused before it is sent: {asked}", f"sent, against the contract ({flaws})", bent[0])
+        elif not case.creates:
+            last = case.told[-1]
+            yield check(not completes(last) and last.data["ended"] == "itself", f"refused: {asked}", ending(last), last)
+
+
+@judge("CQ-11")
+def nothing_unasked(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates for which nothing was asked but an image."""
+    contract = view.contract
+    defaults = {"quality": contract.quality_default, "duration": contract.duration_default, "prompt": ""}
+    for case in cases(view):
+        for call in case.creates if case.note is not None and not case.data["request"] else ():
+            sent = call.sent if isinstance(call.sent, dict) else {}
+            extra = {
+                name: value for name, value in sent.items() if name not in ("model", "image_start", "callback_url")
+            }
+            more = {name: value for name, value in extra.items() if defaults.get(name, MISSING) != value}
+            yield check(not more, "no member that nobody asked for", quoted(more), call)
+
+
+@judge("CQ-12")
+def id_is_encoded(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at reads of a task whose id means something else when it stands bare in a path."""
+    for case in cases(view):
+        for create in case.creates:
+            task_id = create.got.get("id") if isinstance(create.got, dict) and not create.event.lost else None
+            wanted = quote(task_id, safe="") if isinstance(task_id, str) else ""
+            if not isinstance(task_id, str) or wanted == task_id:
+                continue
+            stem = view.contract.named("getTask").template.partition("{")[0]
+            for call in case.after(create.event, case.calls):
+                path = call.event.url.removeprefix(_origin(call.event.url))
+                if call.event.method == "GET" and path.startswith(stem):
+                    # The lab's fake tells paths as they read decoded: one that still has all of the id was encoded.
+                    fine = path.lower() == (stem + wanted).lower() or (case.note is not None and path == stem + task_id)
+                    yield check(fine, f"GET {stem}{wanted}", f"GET {path}", create, call)
+
+
+@judge("CQ-13")
+def named_agent(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at the User-Agent of creates; one of a library names nobody."""
+    for case in cases(view):
+        for call in case.creates:
+            agent = header(call.event.request.headers, "user-agent") or ""
+            nameless = agent.lower().startswith(tuple(rule.params["nameless"])) or not agent
+            yield check(not nameless, "a User-Agent that names the client", agent or "none", call)
+
+
+@judge("CQ-14")
+def callback_is_fit(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every callback_url that was sent."""
+    for case in cases(view):
+        for call in case.creates:
+            url = call.asked("callback_url")
+            if url is MISSING:
+                continue
+            parts = split(url) if isinstance(url, str) else None
+            fine = parts and parts.scheme == "https" and len(url) <= view.contract.callback_url_max
+            seen = f"{quoted(url)[:80]} ({len(url)} characters)" if isinstance(url, str) else quoted(url)
+            yield check(fine, f"https, at most {view.contract.callback_url_max} characters", seen, call)

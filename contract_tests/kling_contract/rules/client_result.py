@@ -1,0 +1,184 @@
+"""Judges of what a client gives its caller (CD)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kling_contract.history.events import Download
+from kling_contract.reading.view import Call, View
+from kling_contract.rules.cases import Case, about, cases, completes, ending, got, outcome
+from kling_contract.rules.client_polling import as_right, right
+from kling_contract.rules.judging import Check, check, judge
+from kling_contract.rules.rulebook import Rule
+
+OUT = "video.mp4"
+"""The final name in every case of the lab."""
+GONE = (403, 404, 410)
+
+
+def saved(note: Any) -> dict[str, Any] | None:
+    """The file under the final name, as it was left."""
+    return next((file for file in note.data["files"] if file["name"] == OUT), None)
+
+
+def seen_end(case: Case, status: str) -> Call | None:
+    """The first read that showed the client *status*."""
+    shown = (call for call in case.polls if got(call) == 200 and isinstance(call.got, dict))
+    return next((call for call in shown if call.got.get("status") == status), None)
+
+
+def refused(download: Download) -> bool:
+    """Whether a link was answered as an expired one is."""
+    return download.status in GONE
+
+
+@judge("CD-01")
+def succeeds(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at completed tasks: success, and a file saved or every link told."""
+    for case in about(view, "CD-01"):
+        end = seen_end(case, "completed")
+        if end is None:
+            continue
+        last = case.told[-1]
+        yield right(case)
+        if case.completes:
+            told = all(link.partition("?")[0] in case.words for link in case.links) and bool(case.links)
+            fine = saved(last) or told
+            yield check(fine, "the video saved, or its links told", "neither file nor links", end, last)
+
+
+@judge("CD-02")
+def downloads_soon(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the first download after completion was seen: within the case's time, and while the link lives."""
+    for case in cases(view):
+        end = seen_end(case, "completed")
+        if end is not None and case.downloads and case.flow == "once":
+            first = case.downloads[0]
+            age = first.at - end.event.at
+            limit = min(view.contract.link_lifetime, float(case.data.get("deadline") or view.contract.link_lifetime))
+            yield check(age <= limit, f"a download within {limit:g} s of completion", f"after {age:.1f} s", end, first)
+
+
+@judge("CD-03")
+def same_bytes(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at saved files beside what the link serves."""
+    for case in about(view, "CD-03"):
+        file = saved(case.told[-1])
+        if file is not None and case.served:
+            fine = any(note.data["sha256"] == file["sha256"] for note in case.served)
+            sizes = " or ".join(str(note.data["size"]) for note in case.served)
+            yield check(fine, f"the {sizes} bytes served", f"{file['size']} bytes", *case.downloads[:2], case.told[-1])
+
+
+@judge("CD-04")
+def no_half_file(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at cases in which a download was cut and none came whole."""
+    for case in about(view, "CD-04"):
+        cut = [download for download in case.downloads if download.lost]
+        whole = [download for download in case.downloads if not download.lost and download.status in (200, 206)]
+        if not cut:
+            continue
+        file = saved(case.told[-1])
+        fine = file is None or (whole and any(note.data["sha256"] == file["sha256"] for note in case.served))
+        seen = f"{OUT} of {file['size']} bytes" if file else ""
+        yield check(fine, f"no {OUT} that is not whole", seen, cut[0], case.told[-1])
+
+
+@judge("CD-05")
+def resumes_download(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at what follows a download that was cut once."""
+    for case in about(view, "CD-05"):
+        cut = [download for download in case.downloads if download.lost]
+        if cut:
+            more = [download for download in case.downloads if download.mono > cut[0].mono]
+            yield check(more, "downloaded again", "never downloaded again", cut[0], case.told[-1])
+            made = case.accepted
+            yield check(len(made) == 1, "no new create", f"{len(made)} creates", cut[0], *made)
+            yield check(not case.wrong, "the video in the end", case.wrong, cut[0], case.told[-1])
+
+
+@judge("CD-06")
+def refreshes_link(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at what follows a link that was refused as an expired one is."""
+    for case in about(view, "CD-06"):
+        gone = [download for download in case.downloads if refused(download)]
+        if gone:
+            fresh = [poll for poll in case.polls if poll.event.mono >= gone[0].mono]
+            yield check(
+                1 <= len(fresh) <= len(gone), "one fresh read of the task", f"{len(fresh)} reads", gone[0], *fresh[:2]
+            )
+            made = case.accepted
+            yield check(len(made) == 1, "no new create", f"{len(made)} creates", gone[0], *made)
+            yield check(not case.wrong, case.data["summary"], case.wrong, gone[0], case.told[-1])
+
+
+@judge("CD-07")
+def page_is_no_video(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a link that serves a page."""
+    for case in about(view, "CD-07"):
+        if case.downloads:
+            file = saved(case.told[-1])
+            seen = f"{OUT} of {file['size']} bytes" if file else case.wrong
+            yield check(
+                file is None and not case.wrong, f"no {OUT}, no success", seen, case.downloads[0], case.told[-1]
+            )
+
+
+@judge("CD-08")
+def download_is_bounded(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a link that never ends."""
+    for case in about(view, "CD-08"):
+        endless = [download for download in case.downloads if download.lost == "endless"]
+        if endless:
+            file = saved(case.told[-1])
+            fine = not case.wrong and file is None
+            seen = case.wrong or f"{OUT} was left"
+            yield check(fine, "an end by itself, without success", seen, endless[0], case.told[-1])
+
+
+judge("CD-09")(as_right)
+
+
+@judge("CD-10")
+def failure_is_told(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at failed tasks: no success, and the service's code and message passed on."""
+    for case in about(view, "CD-10"):
+        end = seen_end(case, "failed")
+        if end is None:
+            continue
+        last = case.told[-1]
+        yield check(not case.wrong, "an end without success", case.wrong, end, last)
+        error = end.got.get("error") or {}
+        for member in ("code", "message"):
+            value = str(error.get(member) or "")
+            yield check(value in case.words, f"error.{member} passed on: {value}", ending(last), end, last)
+
+
+@judge("CD-11")
+def tells_the_truth(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every word of a client beside what the server saw and what was left on disk."""
+    for case in cases(view):
+        for note in case.told if case.able and case.flow in ("once", "killed") else ():
+            if note.data["ended"] == "on purpose":
+                continue
+            yield check(not note.data["broken"], "an adapter that keeps its word", note.data["broken"], note)
+            yield from _agreement(case, note)
+
+
+def _agreement(case: Case, note: Any) -> Iterator[Check]:
+    """Where client and server can disagree: success, the task's id, the files."""
+    data, said = note.data, note.data.get("said") or {}
+    if outcome(note) and data.get("exit") is not None:
+        same = (data["exit"] == 0) == (outcome(note) == "completed")
+        yield check(same, "exit code and result agree", f"exit code {data['exit']}, outcome {outcome(note)}", note)
+    if completes(note):
+        end = seen_end(case, "completed")
+        yield check(end, "success only for a task that completed", ending(note), *case.polls[-1:], note)
+    ids = {str(call.got["id"]) for call in case.accepted}
+    if said.get("task_id") and ids:
+        yield check(said["task_id"] in ids, f"task_id {', '.join(sorted(ids))}", said["task_id"], *case.accepted, note)
+    hashes = {file["sha256"] for file in data["files"]}
+    for file in said.get("files") or ():
+        if isinstance(file, dict) and file.get("sha256"):
+            yield check(
+                file["sha256"] in hashes, "a file as it is told", f"sha256 {file['sha256'][:12]} is not there", note
+            )

@@ -1,0 +1,191 @@
+"""Judges of a client's webhook receiver (CW)."""
+
+from collections.abc import Iterator
+
+from kling_contract.reading.view import Attempt, View, is_task
+from kling_contract.rules.cases import Case, about
+from kling_contract.rules.client_polling import right
+from kling_contract.rules.judging import Check, check, judge
+from kling_contract.rules.rulebook import Rule
+
+
+def genuine(case: Case) -> list[Attempt]:
+    """Callbacks that the service sent."""
+    return [attempt for attempt in case.attempts if attempt.event.who]
+
+
+def forged(case: Case) -> list[Attempt]:
+    """Callbacks that the kit sent as a stranger."""
+    return [attempt for attempt in case.attempts if not attempt.event.who]
+
+
+def lasted(attempt: Attempt) -> float:
+    """Seconds until the answer."""
+    return attempt.event.ended_mono - attempt.event.mono
+
+
+def once(case: Case) -> Iterator[Check]:
+    """That the task's end had one effect: one whole download, and one effect told where any is told."""
+    shown = genuine(case)
+    whole = [
+        download
+        for download in case.downloads
+        if download.status == 200 and not download.lost and not download.asked_range
+    ]
+    yield check(len(whole) <= 1, "one download", f"{len(whole)} downloads", *shown[:2], *whole)
+    for note in case.told:
+        effects = (note.data.get("said") or {}).get("effects")
+        if effects is not None:
+            yield check(effects == 1, "one effect", f"{effects} effects", *shown[:2], note)
+
+
+@judge("CW-01")
+def answers_in_time(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at callbacks that found a receiver."""
+    for case in about(view, "CW-01"):
+        for attempt in genuine(case):
+            if attempt.answered or lasted(attempt) >= view.contract.timeout:
+                seen = f"{attempt.answered or 'no answer'} after {lasted(attempt):.1f} s"
+                yield check(attempt.delivered and lasted(attempt) < view.contract.timeout, "2xx in time", seen, attempt)
+
+
+@judge("CW-02")
+def answers_before_work(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at the answer to a callback whose video takes its time: it must not take half as long."""
+    for case in about(view, "CW-02"):
+        slow = float(str(case.data["params"]["lasts"]).removesuffix("s"))
+        for attempt in genuine(case):
+            if attempt.answered:
+                limit = slow * rule.params["share"]
+                yield check(
+                    lasted(attempt) < limit,
+                    f"an answer before the video, in {limit:g} s",
+                    f"after {lasted(attempt):.2f} s",
+                    attempt,
+                )
+
+
+@judge("CW-03")
+def twice_is_once(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a callback that came twice, or would have."""
+    for case in about(view, "CW-03"):
+        if genuine(case):
+            yield from once(case)
+            yield right(case)
+
+
+@judge("CW-04")
+def early_is_kept(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a callback that came before the create's own reply."""
+    for case in about(view, "CW-04"):
+        for attempt in genuine(case)[:1]:
+            yield check(attempt.delivered, "2xx", attempt.answered or "no answer", attempt)
+            yield right(case)
+
+
+@judge("CW-05")
+def both_are_once(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at tasks whose end a read and a callback show."""
+    for case in about(view, "CW-05"):
+        if genuine(case):
+            yield from once(case)
+            yield right(case)
+
+
+@judge("CW-06")
+def reading_wins(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at callbacks that contradict what a read shows."""
+    for case in about(view, "CW-06"):
+        if any(attempt.answered for attempt in genuine(case)):
+            yield _with(case, genuine(case)[0])
+
+
+def _with(case: Case, attempt: Attempt) -> Check:
+    return check(
+        not case.wrong, f"{case.data['summary']}: what a read shows counts", case.wrong, attempt, case.told[-1]
+    )
+
+
+@judge("CW-07")
+def unknown_is_nothing(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a stranger's callback for a task that nobody made."""
+    for case in about(view, "CW-07"):
+        for attempt in forged(case):
+            yield check(
+                0 < attempt.answered < 500, "an answer, and no crash", attempt.answered or attempt.event.ended, attempt
+            )
+            yield _with(case, attempt)
+
+
+@judge("CW-08")
+def confirms(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at callbacks that say a task is completed while it is not."""
+    for case in about(view, "CW-08"):
+        for attempt in (*forged(case), *genuine(case))[:1]:
+            if not attempt.answered:
+                continue
+            fetched = case.elsewhere
+            yield check(
+                not fetched, "nothing done on the callback's word", "its link was fetched", attempt, *fetched[:1]
+            )
+            yield _with(case, attempt)
+
+
+@judge("CW-09")
+def rubbish_is_refused(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at bodies that are not JSON or far too large; a large one may be cut off."""
+    for case in about(view, "CW-09"):
+        for attempt in forged(case):
+            large = attempt.event.request.body.size > rule.params["bytes"]
+            if attempt.event.method == "POST" and (large or not is_task(attempt.body)):
+                fine = 400 <= attempt.answered < 500 or (large and attempt.event.ended == "cut")
+                what = f"{attempt.event.request.body.size} bytes" if large else "no JSON"
+                yield check(fine, f"{what}: refused with 4xx", attempt.answered or attempt.event.ended, attempt)
+                yield _with(case, attempt)
+
+
+@judge("CW-10")
+def only_post(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a GET on the receiver's path."""
+    for case in about(view, "CW-10"):
+        for attempt in forged(case):
+            if attempt.event.method != "POST":
+                fine = 400 <= attempt.answered < 500
+                yield check(
+                    fine,
+                    f"{attempt.event.method}: 405, or another 4xx",
+                    attempt.answered or attempt.event.ended,
+                    attempt,
+                )
+
+
+@judge("CW-11")
+def polling_suffices(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a task whose callback never comes."""
+    for case in about(view, "CW-11"):
+        if case.polls or case.accepted:
+            yield right(case)
+
+
+@judge("CW-12")
+def takes_what_it_answers(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at a callback that cannot be confirmed just now: 5xx asks for another, 2xx promises to see to it."""
+    for case in about(view, "CW-12"):
+        answered = [attempt for attempt in genuine(case) if attempt.answered]
+        if answered:
+            if any(attempt.delivered for attempt in answered):
+                yield _with(case, answered[0])
+            else:
+                yield check(
+                    all(attempt.answered >= 500 for attempt in answered), "5xx", answered[0].answered, answered[0]
+                )
+
+
+@judge("CW-13")
+def fetches_nothing_strange(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at whatever a client fetched from the host that a callback named."""
+    for case in about(view, "CW-13"):
+        for attempt in (*forged(case), *genuine(case))[:1]:
+            strange = [call for call in case.elsewhere if call.event.method in ("GET", "HEAD")]
+            seen = strange[0].event.url if strange else ""
+            yield check(not strange, "nothing fetched from a host that a callback names", seen, attempt, *strange[:1])

@@ -1,0 +1,179 @@
+"""Judges of the links (SK): that they work, for how long, and what they give.
+
+When a task was completed is known only between its last living sighting and the first one of its end, so a link must
+work until the lifetime after the former and must be dead after the latter.
+"""
+
+from collections.abc import Iterator
+
+from kling_contract.history.events import Download
+from kling_contract.history.masking import header
+from kling_contract.reading.addresses import is_loopback, split
+from kling_contract.reading.view import Story, View
+from kling_contract.rules.judging import Check, check, judge, quoted
+from kling_contract.rules.rulebook import Rule
+
+HALF = 0.5
+"""From this share of its life on, a link's age is what SK-04 is about; before, SK-02."""
+
+
+def fetched(view: View) -> Iterator[tuple[Story, Download]]:
+    """Every download of a result link and its task."""
+    return ((story, download) for story in view.tasks.values() for download in story.downloads)
+
+
+def least_age(story: Story, download: Download) -> float:
+    """Seconds (account's clock) that the link was old at the least."""
+    return download.at - story.ended_by
+
+
+def greatest_age(story: Story, download: Download) -> float:
+    """Seconds (account's clock) that the link was old at the most."""
+    return download.ended_at - story.ended_after
+
+
+def alive(view: View, story: Story, download: Download, margin: float = 1.0) -> bool:
+    """Whether the link must still work, with *margin* seconds to spare."""
+    return greatest_age(story, download) <= view.contract.link_lifetime - margin + 1e-6
+
+
+def dead(view: View, story: Story, download: Download, grace: float) -> bool:
+    """Whether the link must be dead; a real clock has *grace*."""
+    exact = view.exact(download.seq, story.who)
+    return least_age(story, download) >= view.contract.link_lifetime + (0 if exact else grace) - 1e-6
+
+
+def whole(download: Download) -> bool:
+    """Whether it was asked for in full and arrived in full."""
+    return not download.asked_range and not download.lost and download.status is not None
+
+
+def _outcome(download: Download) -> str:
+    return download.lost or f"{download.status} {header(download.headers, 'content-type') or ''}"
+
+
+@judge("SK-01")
+def absolute_https(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at each entry of results once a sighting of completion."""
+    for _story, sighting in view.sightings:
+        results = sighting.body.get("results")
+        for link in results if sighting.status == "completed" and isinstance(results, list) else ():
+            parts = split(link) if isinstance(link, str) else None
+            host = parts.hostname if parts else None
+            fine = parts and host and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+            yield check(fine, "an absolute https URL", quoted(link), sighting)
+
+
+@judge("SK-02")
+def link_gives_video(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at whole downloads in the first half of a link's life; a 401 is SK-03's."""
+    for story, download in fetched(view):
+        young = least_age(story, download) < HALF * view.contract.link_lifetime
+        if young and alive(view, story, download) and not download.asked_range and download.status != 401:
+            kind = (header(download.headers, "content-type") or "").split(";")[0].strip().lower()
+            fine = whole(download) and download.status == 200 and kind == view.contract.link_type
+            yield check(fine, f"200 {view.contract.link_type}", _outcome(download), download)
+            if fine and download.video is not None:
+                yield check(not download.video.error, "a video that a decoder opens", download.video.error, download)
+
+
+@judge("SK-03")
+def link_needs_no_key(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at downloads without a key in the first half of a link's life."""
+    for story, download in fetched(view):
+        young = least_age(story, download) < HALF * view.contract.link_lifetime
+        if not download.who and not download.lost and young and alive(view, story, download):
+            yield check(download.status not in (401, 403), "no key asked for", _outcome(download), download)
+
+
+@judge("SK-04")
+def link_lives(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at downloads late in a link's life, up to a second before its end; one that always asks for a key is SK-03's."""
+    for story, download in fetched(view):
+        old = least_age(story, download) >= HALF * view.contract.link_lifetime
+        if old and not _locked(view, story, download) and alive(view, story, download, rule.params["seconds"]):
+            fine = download.status in (200, 206) and not download.lost
+            seen = f"{_outcome(download)} after {greatest_age(story, download):.0f} s"
+            yield check(fine, "200", seen, story.end, download)
+
+
+def _locked(view: View, story: Story, download: Download) -> bool:
+    """Whether a 401 is the answer that the link gave from its first half of life on."""
+    young = (
+        d for d in story.downloads if d.url == download.url and least_age(story, d) < HALF * view.contract.link_lifetime
+    )
+    return download.status == 401 and any(each.status == 401 for each in young)
+
+
+@judge("SK-05")
+def link_dies(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at downloads after a link's end."""
+    for story, download in fetched(view):
+        if dead(view, story, download, rule.params["grace"]) and download.status is not None:
+            seen = f"{_outcome(download)} after {least_age(story, download):.0f} s"
+            yield check(not 200 <= download.status < 300, "no longer 200", seen, story.end, download)
+
+
+@judge("SK-06")
+def expired_answer(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at how a dead link answers; that it still gives the video itself is SK-05's."""
+    for story, download in fetched(view):
+        if not dead(view, story, download, rule.params["grace"]):
+            continue
+        known = [each.sha256 for each in story.downloads if alive(view, story, each) and each.status == 200]
+        if download.status == 200 and download.sha256 in known:
+            continue
+        fine = download.status in rule.params["statuses"]
+        yield check(fine, f"one of {rule.params['statuses']}", _outcome(download), story.end, download)
+
+
+@judge("SK-07")
+def task_outlives_link(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at queries of completed tasks after their links' end."""
+    for story in view.tasks.values():
+        if story.end is None or story.end.status != "completed":
+            continue
+        for call in story.queries:
+            late = call.event.at >= story.ended_by + view.contract.link_lifetime
+            if late and call.status not in (0, 429) and not call.faulty:
+                yield check(call.status == 200, 200, call.status, story.end, call)
+
+
+@judge("SK-08")
+def range_or_none(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at downloads that asked for a range while the link lives."""
+    for story, download in fetched(view):
+        if download.asked_range and alive(view, story, download) and not download.lost:
+            partial = download.status == 206 and header(download.headers, "content-range")
+            refused = (header(download.headers, "accept-ranges") or "").strip().lower() == "none"
+            accept = header(download.headers, "accept-ranges") or "unsaid"
+            seen = f"{download.status}, Accept-Ranges {accept}"
+            yield check(partial or refused, "206 with Content-Range, or Accept-Ranges: none", seen, download)
+
+
+@judge("SK-09")
+def same_bytes(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at whole downloads of one link while it lives; needs two."""
+    first: dict[str, Download] = {}
+    for story, download in fetched(view):
+        if whole(download) and download.status == 200 and download.sha256 and alive(view, story, download):
+            earlier = first.setdefault(download.url, download)
+            if earlier is not download:
+                seen = f"sha256 {download.sha256[:12]}"
+                same = download.sha256 == earlier.sha256
+                yield check(same, f"sha256 {earlier.sha256[:12]}", seen, earlier, download)
+
+
+@judge("SK-10")
+def video_as_asked(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at decoded videos of tasks whose create is known."""
+    for story, download in fetched(view):
+        video = download.video
+        if video is None or video.error or story.create is None or not isinstance(story.create.sent, dict):
+            continue
+        seconds = story.create.sent.get("duration", view.contract.duration_default)
+        side = view.contract.qualities.get(story.create.sent.get("quality", view.contract.quality_default))
+        near = isinstance(seconds, int | float) and abs(video.duration - seconds) <= rule.params["seconds"]
+        expected = f"{seconds} s, {side} px on the short side"
+        seen = f"{video.duration:g} s, {min(video.width, video.height)} px"
+        yield check(near and min(video.width, video.height) == side, expected, seen, story.create, download)

@@ -1,0 +1,91 @@
+"""Judges of validation, second part (SV-27 to SV-30): what refusals leave behind, bodies that are no object, the ratio."""
+
+from collections.abc import Iterator
+
+from kling_contract.reading.ledger import windows
+from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, View, is_task
+from kling_contract.rules.judging import Check, check, judge
+from kling_contract.rules.rulebook import Rule
+from kling_contract.rules.wire import STEPS_ASIDE
+
+
+@judge("SV-27")
+def refusal_leaves_nothing(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at answers of 400, at the account's list of tasks around them, and at its credits."""
+    for call in view.creates:
+        if call.status == 400 and not call.faulty:
+            yield check(not is_task(call.got), "no task in a refusal", "a task in the answer", call)
+    for window in windows(view):
+        refused = [call for call in window.calls if call.name == "createVideo" and call.status == 400]
+        if refused and window.quiet and all(_is_still(call) for call in window.calls):
+            yield check(window.spent == 0, "credits unmoved", f"{window.spent:g} credits gone", *refused, window.after)
+    yield from _lists(view)
+
+
+def _is_still(call: Call) -> bool:
+    """Whether a call moves nothing by rights: a refused create, or anything that is no create."""
+    return call.name != "createVideo" or call.status == 400
+
+
+def _lists(view: View) -> Iterator[Check]:
+    """The total of two lists of one account with nothing but refused creates between them."""
+    for who in view.whos:
+        before: Call | None = None
+        refused: list[Call] = []
+        for call in (call for call in view.calls if call.event.who == who):
+            if call.name == "createVideo":
+                refused.append(call)
+            total = _total(call)
+            if total is None:
+                continue
+            same = before is not None and before.event.url == call.event.url
+            if before is not None and same and refused and all(_is_still(made) for made in refused):
+                yield check(
+                    total == _total(before), f"{_total(before)} tasks", f"{total} tasks", before, *refused, call
+                )
+            before, refused = call, []
+
+
+def _total(call: Call) -> int | None:
+    total = call.got.get("total") if call.name == "listTasks" and isinstance(call.got, dict) else None
+    return total if isinstance(total, int) else None
+
+
+@judge("SV-28")
+def refusal_repeats(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at refused bodies that one account sent more than once."""
+    first: dict[tuple[str, str], Call] = {}
+    for call in view.creates:
+        if call.status in INCONCLUSIVE or call.status < 400 or call.faulty or not call.event.request.body.size:
+            continue
+        earlier = first.setdefault((call.event.who, call.event.request.body.sha256), call)
+        if earlier is not call:
+            yield check(_refusal(call) == _refusal(earlier), _refusal(earlier), _refusal(call), earlier, call)
+
+
+def _refusal(call: Call) -> str:
+    return f"{call.status} code {call.error.get('code')} param {call.error.get('param')}"
+
+
+@judge("SV-29")
+def body_is_object(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates whose body is no JSON object: another value, nothing, or no JSON."""
+    for call in view.creates:
+        body = call.event.request.body
+        no_object = not isinstance(call.sent, dict) and not (call.sent is MISSING and body.truncated)
+        if no_object and call.status not in STEPS_ASIDE and not call.faulty:
+            yield check(call.status == 400, f"400 for {(body.text or 'bytes')[:40]!r}", call.status, call)
+
+
+@judge("SV-30")
+def video_ratio(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at decoded videos of tasks whose first frame is known."""
+    for story in view.tasks.values():
+        image = story.probe.image
+        for download in story.downloads:
+            video = download.video
+            if image and image.height and video and not video.error and video.height:
+                wanted, got = image.width / image.height, video.width / video.height
+                near = abs(got - wanted) <= rule.params["share"] * wanted
+                expected = f"the ratio of {image.width}x{image.height}"
+                yield check(near, expected, f"{video.width}x{video.height}", story.create, download)

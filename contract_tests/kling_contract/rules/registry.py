@@ -1,0 +1,50 @@
+"""Every judge in one place: importing this module enters them all."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from kling_contract.history.events import AnyEvent
+from kling_contract.reading.contract import Contract
+from kling_contract.reading.view import View
+from kling_contract.rules import (
+    auth,
+    billing,
+    callbacks,
+    client_money,
+    client_polling,
+    client_request,
+    client_result,
+    client_webhook,
+    lifecycle,
+    links,
+    refusals,
+    validation,
+    wire,
+)
+from kling_contract.rules.judging import JUDGES, Finding, Judge, Judgement
+from kling_contract.rules.rulebook import Rule
+
+MODULES = (wire, validation, refusals, lifecycle, callbacks, links, auth, billing)
+CLIENT_MODULES = (client_request, client_money, client_polling, client_result, client_webhook)
+
+judges: Mapping[str, Judge] = MappingProxyType(JUDGES)
+"""Rule id to judge, of every rule that has one."""
+
+
+def run_judge(rule: Rule, view: View) -> Judgement:
+    """What the rule's judge finds in *view*; a judge that breaks is told of in the judgement, never raised."""
+    try:
+        checks = list(judges[rule.id](view, rule))
+    except Exception as error:  # whatever a server sent, the other rules are still judged
+        return Judgement(rule, 0, (), (), f"{type(error).__name__}: {error}")
+    seen = dict.fromkeys(seq for found in checks for seq in found.events)
+    findings = dict.fromkeys(
+        Finding(rule.id, found.expected, found.seen, found.events) for found in checks if not found.holds
+    )
+    return Judgement(rule, len(checks), tuple(seen), tuple(findings))
+
+
+def judge_all(events: Iterable[AnyEvent], contract: Contract, book: Iterable[Rule]) -> list[Judgement]:
+    """The judgement of each rule of *book* that has a judge, on one history."""
+    view = View(events, contract)
+    return [run_judge(rule, view) for rule in book if rule.id in judges]

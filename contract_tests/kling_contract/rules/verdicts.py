@@ -1,0 +1,259 @@
+"""From judgements to verdicts: what each broken rule means for this run, and for its exit code."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kling_contract.history.events import AnyEvent, Exchange, Note
+from kling_contract.history.labels import Topic
+from kling_contract.reading.contract import Contract
+from kling_contract.rules.judging import Finding, Judgement
+from kling_contract.rules.rulebook import Level, Rule, rules
+
+REAL = ("readonly", "paid")
+"""Modes in which the target is taken for the real service."""
+DRIVEN = ("fake", *REAL)
+"""Modes in which the kit itself was the client."""
+CLIENT = "client"
+"""The mode of a history of the client lab."""
+
+
+class SetupError(Exception):
+    """The run cannot begin: one line for the user, exit code 2."""
+
+
+class Verdict(StrEnum):
+    """What became of a rule. `info` is a MAY that is not met; it weighs nothing."""
+
+    PASS = "pass"  # noqa: S105 - a verdict
+    FAIL = "fail"
+    WARN = "warn"
+    INFO = "info"
+    KNOWN = "known"
+    STALE = "stale"
+    NOT_RUN = "not-run"
+    UNTESTABLE = "untestable"
+    KIT_ERROR = "kit-error"
+
+
+BROKEN = {Level.MUST: Verdict.FAIL, Level.SHOULD: Verdict.WARN, Level.MAY: Verdict.INFO}
+ORDER = (
+    Verdict.FAIL, Verdict.STALE, Verdict.KIT_ERROR, Verdict.UNTESTABLE, Verdict.WARN, Verdict.INFO, Verdict.KNOWN,
+    Verdict.NOT_RUN, Verdict.PASS,
+)  # fmt: skip
+"""How reports sort verdicts: what needs doing first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One rule's verdict. `reason` says why it was not run, is known, or could not be tested; `rerun` repeats just it."""
+
+    rule: Rule
+    verdict: Verdict
+    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+    events: tuple[int, ...] = ()
+    looked: int = 0
+    rerun: str = ""
+
+    @property
+    def expected(self) -> str:
+        """What the first breach should have been; empty where there is none."""
+        return self.findings[0].expected if self.findings else ""
+
+    @property
+    def seen(self) -> str:
+        """What the first breach was, and how many more there are; the reason where there is none."""
+        if not self.findings:
+            return self.reason
+        more = len(self.findings) - 1
+        return self.findings[0].seen + (f" (and {more} more)" if more else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One judged history: what was judged, the outcomes in the rulebook's order, and the history itself."""
+
+    target: str
+    mode: str
+    contract: str
+    outcomes: tuple[Outcome, ...]
+    events: tuple[AnyEvent, ...] = ()
+    seed: int | None = None
+    strict: bool = False
+    stopped: str = ""
+    features: tuple[str, ...] = ()
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """How many rules have each verdict; verdicts that no rule has are left out."""
+        counts = {verdict: sum(outcome.verdict is verdict for outcome in self.outcomes) for verdict in ORDER}
+        return {str(verdict): count for verdict, count in counts.items() if count}
+
+    def having(self, *verdicts: Verdict) -> list[Outcome]:
+        """The outcomes with one of *verdicts*, the first cause first."""
+        found = [outcome for outcome in self.outcomes if outcome.verdict in verdicts]
+        return sorted(found, key=lambda outcome: (ORDER.index(outcome.verdict), outcome.rule.order))
+
+    def story(self, finding: Finding) -> str:
+        """The story of the client lab in which something was found; empty where it was in none, or in several."""
+        cases = {event.case for event in self.events if event.seq in finding.events}
+        lab = {event.case for event in self.events if isinstance(event, Note) and event.topic == Topic.CASE}
+        return next(iter(cases & lab), "") if len(cases) == 1 else ""
+
+    @property
+    def exit(self) -> int:
+        """0 good; 1 newly broken or stale; 2 nothing judged, or the kit broke; 3 stopped by a cap."""
+        bad = {Verdict.FAIL, Verdict.STALE}
+        if self.strict:
+            bad |= {Verdict.WARN, Verdict.UNTESTABLE}
+        if self.having(*bad):
+            return 1
+        if self.stopped:
+            return 3
+        judged = [outcome for outcome in self.outcomes if outcome.looked]
+        return 2 if self.having(Verdict.KIT_ERROR) or not judged else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What the user chose for a run: rules by id, known failures with their reasons, and how strict to be."""
+
+    only: frozenset[str] = frozenset()
+    skip: frozenset[str] = frozenset()
+    known: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
+
+    def book(self, every: Mapping[str, Rule]) -> list[Rule]:
+        """The chosen rules of *every*, in order.
+
+        Raises:
+            SetupError: an id is not in the rulebook, or nothing is left.
+        """
+        unknown = sorted((self.only | self.skip | set(self.known)) - set(every))
+        if unknown:
+            raise SetupError(f"no such rule: {', '.join(unknown)}; `kling-contract rules` lists them")
+        chosen = [
+            rule for rule in every.values() if (rule.id in self.only or not self.only) and rule.id not in self.skip
+        ]
+        if not chosen:
+            raise SetupError("--only and --skip leave no rule")
+        return chosen
+
+
+def read_known(path: Path) -> dict[str, str]:
+    """The known-failing file: a YAML mapping of rule id to the reason why it may fail.
+
+    Raises:
+        SetupError: it cannot be read, is no such mapping, or an entry has no reason.
+    """
+    try:
+        document: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SetupError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SetupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise SetupError(f"{path}: write one line a rule, `SV-08: why it may fail`")
+    for rule_id, reason in document.items():
+        if not isinstance(rule_id, str) or not isinstance(reason, str) or not reason.strip():
+            raise SetupError(f"{path}: {rule_id} needs a reason")
+    return {rule_id: reason.strip() for rule_id, reason in document.items()}
+
+
+def run_facts(events: Iterable[AnyEvent]) -> dict[str, Any]:
+    """What the history's run note says of target, mode, seed and features; empty without one."""
+    return next((dict(e.data) for e in events if isinstance(e, Note) and e.topic == Topic.RUN), {})
+
+
+def is_real(events: Iterable[AnyEvent], mode: str, contract: Contract) -> bool:
+    """Whether the history is one of the real service: by its mode, or by the host that was called."""
+    hosts = tuple(f"{server['url'].rstrip('/')}/" for server in contract.document["servers"])
+    return mode in REAL or any(isinstance(event, Exchange) and event.url.startswith(hosts) for event in events)
+
+
+def decide(
+    events: tuple[AnyEvent, ...],
+    judgements: Iterable[Judgement],
+    contract: Contract,
+    choice: Choice,
+    rerun: Callable[[str], str],
+) -> Run:
+    """The run that *judgements* of *events* amount to; *rerun* gives the command that repeats one rule."""
+    facts = run_facts(events)
+    mode = str(facts.get("mode", "recorded"))
+    real = is_real(events, mode, contract)
+    noted = {topic: _noted(events, topic) for topic in (Topic.NOT_RUN, Topic.UNTESTABLE, Topic.KIT_ERROR)}
+    outcomes = [
+        _outcome(judgement, noted, choice, mode, real=real, rerun=rerun(judgement.rule.id)) for judgement in judgements
+    ]
+    stopped = next((str(e.data.get("reason")) for e in events if isinstance(e, Note) and e.topic == Topic.STOPPED), "")
+    return Run(
+        target=str(facts.get("target", "")),
+        mode=mode,
+        contract=contract.version,
+        outcomes=tuple(outcomes),
+        events=events,
+        seed=facts.get("seed"),
+        strict=choice.strict,
+        stopped=stopped,
+        features=tuple(facts.get("features") or ()),
+    )
+
+
+def _noted(events: Iterable[AnyEvent], topic: Topic) -> dict[str, str]:
+    found = (event.data for event in events if isinstance(event, Note) and event.topic == topic)
+    return {str(data.get("rule", "")): str(data.get("reason", "")) for data in found}
+
+
+def _outcome(
+    judgement: Judgement, noted: Mapping[Topic, Mapping[str, str]], choice: Choice, mode: str, *, real: bool, rerun: str
+) -> Outcome:
+    rule = judgement.rule
+    verdict, reason = _verdict(judgement, noted, mode, real=real)
+    known = choice.known.get(rule.id)
+    if known is not None and judgement.findings:
+        verdict, reason = Verdict.KNOWN, known
+    elif known is not None and verdict is Verdict.PASS:
+        verdict, reason = Verdict.STALE, f"listed as known to fail ({known}), but it holds"
+    return Outcome(rule, verdict, reason, judgement.findings, judgement.events, judgement.looked, rerun)
+
+
+def _verdict(
+    judgement: Judgement, noted: Mapping[Topic, Mapping[str, str]], mode: str, *, real: bool
+) -> tuple[Verdict, str]:
+    rule = judgement.rule
+    if judgement.broken or rule.id in noted[Topic.KIT_ERROR]:
+        return Verdict.KIT_ERROR, judgement.broken or noted[Topic.KIT_ERROR][rule.id]
+    if judgement.findings:
+        if real and rule.grade != "D" and BROKEN[rule.level] is Verdict.FAIL:
+            return Verdict.WARN, "differs from our model of the service, which nothing documents"
+        return BROKEN[rule.level], ""
+    if rule.id in noted[Topic.UNTESTABLE]:
+        return Verdict.UNTESTABLE, noted[Topic.UNTESTABLE][rule.id]
+    if judgement.looked:
+        return Verdict.PASS, ""
+    return Verdict.NOT_RUN, noted[Topic.NOT_RUN].get(rule.id) or _why_not(rule, mode)
+
+
+def _why_not(rule: Rule, mode: str) -> str:
+    if rule.for_clients and mode != CLIENT:
+        return "needs the client lab"
+    if mode == "readonly" and "R0" not in rule.where:
+        return "needs a create that is billed" if "R$" in rule.where else "needs a fake with the control protocol"
+    if mode == "paid" and not {"R0", "R$"} & set(rule.where):
+        return "needs a fake with the control protocol"
+    return "nothing in this history shows it"
+
+
+def book_of(contract: Contract, choice: Choice) -> list[Rule]:
+    """The rules that *choice* leaves of the contract's rulebook.
+
+    Raises:
+        SetupError: see `Choice.book`.
+    """
+    return choice.book(rules(contract))

@@ -1,0 +1,330 @@
+"""Judges of the wire (SW) and of the schemas (SS): status, headers, and the shape of every body."""
+
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from kling_contract.history.labels import Topic
+from kling_contract.reading.contract import DocumentedError, Flaw
+from kling_contract.reading.view import MISSING, Call, View
+from kling_contract.rules.judging import Check, check, judge, quoted
+from kling_contract.rules.rulebook import Rule
+
+_BODILESS = ("HEAD", "OPTIONS")
+STEPS_ASIDE = frozenset({0, 401, 402, 403, 413, 415, 429})
+"""Answers that come before a body is read as JSON."""
+
+
+def service_calls(view: View) -> Iterator[Call]:
+    """Calls below /v1 that were answered with a body."""
+    for call in view.calls:
+        if call.path.startswith("/v1/") and call.event.method not in _BODILESS and call.status not in (0, 204, 304):
+            yield call
+
+
+def may_be_html(call: Call) -> bool:
+    """Whether the contract lets this answer be a gateway's page."""
+    return call.operation is not None and str(call.status) in call.operation.html
+
+
+def errors(view: View) -> Iterator[Call]:
+    """Answered HTTP errors below /v1 whose body should be the documented one."""
+    return (call for call in service_calls(view) if call.status >= 400 and not may_be_html(call) and not call.faulty)
+
+
+def member(view: View, name: str) -> Iterator[Check]:
+    """A check for each sighting that has the member *name*: its value is what the contract says."""
+    for _, sighting in view.sightings:
+        if name in sighting.body:
+            flaws = view.contract.member_flaws(name, sighting.body[name])
+            yield check(not flaws, "; ".join(flaw.message for flaw in flaws), quoted(sighting.body[name]), sighting)
+
+
+@judge("SW-01")
+def json_content_type(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every answer below /v1."""
+    for call in service_calls(view):
+        if not may_be_html(call) and not call.faulty:
+            kind = call.header("content-type") or "no Content-Type"
+            yield check(kind.split(";")[0].strip().lower() == "application/json", "application/json", kind, call)
+
+
+@judge("SW-02")
+def accepted_is_200(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at accepted creates."""
+    yield from (check(call.status == 200, 200, call.status, call) for call in view.creates if call.accepted)
+
+
+@judge("SW-03")
+def create_members(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at accepted creates."""
+    for call in view.creates:
+        if call.accepted:
+            yield _has(call, call.got, view.contract.created_members)
+
+
+@judge("SW-04")
+def task_members(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at task answers that hold an object."""
+    for call in view.calls:
+        if call.name == "getTask" and call.status == 200:
+            yield _has(call, call.got, view.contract.task_members)
+
+
+def _has(call: Call, body: Any, members: tuple[str, ...]) -> Check:
+    missing = [name for name in members if not isinstance(body, dict) or name not in body]
+    return check(not missing, "members " + ", ".join(members), "missing " + ", ".join(missing), call)
+
+
+@judge("SW-05")
+def id_shape(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at each task once."""
+    for story in view.tasks.values():
+        shown = story.sightings[0]
+        yield check(view.contract.id_pattern.search(story.id), view.contract.id_pattern.pattern, story.id, shown)
+
+
+@judge("SW-06")
+def object_value(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every sighting."""
+    yield from member(view, "object")
+
+
+@judge("SW-07")
+def type_value(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every sighting."""
+    yield from member(view, "type")
+
+
+@judge("SW-08")
+def progress_value(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every sighting."""
+    yield from member(view, "progress")
+
+
+@judge("SW-09")
+def status_value(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every sighting."""
+    yield from member(view, "status")
+
+
+@judge("SW-10")
+def created_value(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at accepted creates; the account's clock is the measure, or the kit's where there is none to ask."""
+    span = rule.params["seconds"]
+    for call in view.creates:
+        if call.accepted and isinstance(call.got, dict) and "created" in call.got:
+            created = call.got["created"]
+            whole = isinstance(created, int) and not isinstance(created, bool)
+            near = whole and abs(created - call.event.ended_at) <= span
+            expected = f"an integer within {span} s of {call.event.ended_at:.0f}"
+            yield check(near, expected, quoted(created), call)
+
+
+@judge("SW-11")
+def error_shape(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every HTTP error."""
+    for call in errors(view):
+        flaws = view.contract.flaws("Error", call.got) if call.got is not MISSING else None
+        seen = "a body that is not JSON" if flaws is None else "; ".join(map(str, flaws))
+        yield check(flaws == (), '{"error": {code, message, type}}', f"{call.status} with {seen}", call)
+
+
+def dialect(view: View) -> str:
+    """`legacy` when the first documented error speaks with an integer code, else `current`."""
+    codes = (call.error.get("code") for call in errors(view) if "code" in call.error)
+    return "legacy" if isinstance(next(codes, ""), int) else "current"
+
+
+@judge("SW-12")
+def error_code(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at HTTP errors whose status somebody documents."""
+    spoken = dialect(view)
+    for call, documented in _documented(view):
+        allowed: list[Any] = [call.status] if spoken == "legacy" else _distinct([entry.code for entry in documented])
+        code = call.error.get("code")
+        yield check(code in allowed and not isinstance(code, bool), f"one of {quoted(allowed)}", quoted(code), call)
+
+
+@judge("SW-13")
+def error_type(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at HTTP errors whose status somebody documents."""
+    legacy = dialect(view) == "legacy"
+    for call, documented in _documented(view):
+        allowed = _distinct([entry.legacy_type if legacy else entry.type for entry in documented])
+        kind = call.error.get("type")
+        yield check(kind in allowed, f"one of {quoted(allowed)}", quoted(kind), call)
+
+
+def _documented(view: View) -> Iterator[tuple[Call, tuple[DocumentedError, ...]]]:
+    for call in errors(view):
+        documented = view.contract.errors_of(call.status)
+        if call.error and documented:
+            yield call, documented
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+@judge("SW-14")
+def error_param(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates refused for one field; the older dialect may leave the name out."""
+    for call in view.creates:
+        fields = _distinct([flaw.field for flaw in call.flaws])
+        if call.status != 400 or len(fields) != 1 or not fields[0] or not call.error:
+            continue
+        param = call.error.get("param")
+        if param is None and isinstance(call.error.get("code"), int):
+            continue
+        named = isinstance(param, str) and fields[0] in (param, param.rpartition(".")[2])
+        yield check(named, f"param {quoted(fields[0])}", f"param {quoted(param)}", call)
+
+
+@judge("SW-15")
+def never_5xx(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at everything that the kit sent, unless it asked for a fault."""
+    for call in view.calls:
+        if call.by_kit and call.status and not call.faulty:
+            yield check(call.status < 500, "an answer below 500", call.status, call)
+
+
+@judge("SW-16")
+def method_not_allowed(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at calls of the two promised paths with a method that they do not have."""
+    for call in view.calls:
+        if call.operation is None and call.core and call.event.method not in _BODILESS and call.status not in (0, 429):
+            allow = call.header("allow")
+            seen = f"{call.status}, Allow: {allow or 'none'}"
+            yield check(call.status == 405 and allow, "405 with an Allow header", seen, call)
+
+
+@judge("SW-17")
+def not_json(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates whose body is no JSON at all."""
+    for call in view.calls:
+        body = call.event.request.body
+        garbage = call.name == "createVideo" and call.sent is MISSING and body.size and not body.truncated
+        if garbage and call.status not in STEPS_ASIDE and not call.faulty:
+            flaws = view.contract.flaws("Error", None if call.got is MISSING else call.got)
+            yield check(call.status == 400 and not flaws, "400 and an error object", _answer(call), call)
+
+
+def _answer(call: Call) -> str:
+    return f"{call.status} {call.event.answer.body.text or ''}"[:160] if call.event.answer else "no answer"
+
+
+@judge("SW-18")
+def too_large(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at probes with a body over the limit; hanging up on one is fine."""
+    for call in view.creates:
+        if "SW-18" in call.probe.rules and not call.faulty and call.status not in (401, 402, 403, 429):
+            fine = (
+                call.status == 413 and not view.contract.flaws("Error", call.got) if call.got is not MISSING else False
+            )
+            yield check(fine or call.status == 0, "413 and an error object", _answer(call), call)
+
+
+@judge("SW-19")
+def retry_after(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every 429."""
+    for call in view.calls:
+        if call.status == 429:
+            given = call.header("retry-after")
+            yield check(_is_wait(given), "Retry-After in seconds or as an HTTP date", f"Retry-After: {given}", call)
+
+
+def _is_wait(given: str | None) -> bool:
+    if given is None:
+        return False
+    if given.strip().isascii() and given.strip().isdigit():
+        return True
+    try:
+        parsedate_to_datetime(given)
+    except ValueError:
+        return False
+    return True
+
+
+@judge("SW-20")
+def unknown_fields(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates that are right but for members that the contract does not name; needs two."""
+    first: Call | None = None
+    for call in view.creates:
+        unknown = isinstance(call.sent, dict) and set(call.sent) - view.contract.request_fields
+        if not unknown or call.flaws or call.probe.image or call.faulty or not (call.accepted or call.status == 400):
+            continue
+        if first is not None:
+            yield check(call.accepted == first.accepted, f"{first.status} as before", call.status, first, call)
+        first = first or call
+
+
+@judge("SW-21")
+def request_id(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at every answer below /v1; a repeated id is a breach as well as none."""
+    seen: dict[str, Call] = {}
+    names = rule.params["headers"]
+    for call in service_calls(view):
+        value = next((found for name in names if (found := call.header(name))), "")
+        earlier = seen.setdefault(value, call)
+        fresh = value and earlier is call
+        yield check(fresh, f"a new {names[0]}", value or "none", *((call,) if earlier is call else (earlier, call)))
+
+
+@judge("SW-22")
+def types_hold(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every documented answer that carries members beside the documented ones, or none: types must hold."""
+    for call in service_calls(view):
+        if call.operation is not None and call.got is not MISSING and not call.faulty:
+            flaws = view.contract.answer_flaws(call.operation, call.status, call.got)
+            wrong = [flaw for flaw in flaws if flaw.keyword == "type" and flaw.path]
+            yield check(not wrong, "documented members of their documented type", "; ".join(map(str, wrong)), call)
+
+
+def _is_softer(flaw: Flaw) -> bool:
+    """Whether a rule of its own, and of a lower level, speaks of that flaw."""
+    names = tuple(name for name in flaw.path if isinstance(name, str))[-2:]
+    return (names[-1:], flaw.keyword) in ((("id",), "pattern"), (("error",), "not")) or names == ("error", "code")
+
+
+def _is_faded(view: View, call: Call, flaw: Flaw) -> bool:
+    """Whether it is only that a task no longer lists links that are dead by now, which nobody forbids."""
+    created = call.got.get("created") if isinstance(call.got, dict) else None
+    old = isinstance(created, int | float) and call.event.at >= created + view.contract.link_lifetime
+    return old and (flaw.path, flaw.keyword) == (("results",), "minItems")
+
+
+@judge("SS-01")
+def answers_match(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every answer of a documented call that holds JSON."""
+    for call in view.calls:
+        if call.operation is None or call.got is MISSING or call.faulty:
+            continue
+        flaws = view.contract.answer_flaws(call.operation, call.status, call.got)
+        kept = [flaw for flaw in flaws if not _is_faded(view, call, flaw)]
+        hard = [flaw for flaw in kept if call.status >= 400 or not _is_softer(flaw)]
+        expected = f"the contract's {call.name} {call.status}"
+        yield check(not hard, expected, "; ".join(map(str, hard)), call)
+
+
+@judge("SS-02")
+def callbacks_match(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every callback."""
+    for attempt in view.callbacks:
+        if attempt.body is MISSING:
+            yield check(False, "the JSON of a finished task", "a body that is not JSON", attempt)
+            continue
+        flaws = view.contract.flaws("TerminalTask", attempt.body)
+        hard = [flaw for flaw in flaws if not _is_softer(flaw)]
+        yield check(not hard, "the contract's finished task", "; ".join(map(str, hard)), attempt)
+
+
+@judge("SS-03")
+def features_are_there(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the features that a target declared and at those that the drivers then missed."""
+    for note in view.notes:
+        if note.topic == Topic.RUN and note.data.get("features"):
+            yield check(True, "", "", note)
+        elif note.topic == Topic.MISSING_FEATURE:
+            feature, reason = note.data.get("feature"), note.data.get("reason")
+            yield check(False, f"the declared feature {feature}", str(reason or "lacking"), note)

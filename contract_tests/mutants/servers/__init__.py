@@ -1,8 +1,0 @@
-"""The broken servers, in tables: one a group of rules, in the rulebook's order."""
-
-from contract_tests.mutants.mutant import Mutant, by_name
-from contract_tests.mutants.servers import auth, billing, callbacks, lifecycle, links, schema, validation, wire
-
-TABLES = (wire, validation, lifecycle, callbacks, links, auth, billing, schema)
-SERVERS: tuple[Mutant, ...] = tuple(mutant for table in TABLES for mutant in table.MUTANTS)
-BY_NAME = by_name(SERVERS)

@@ -1,0 +1,78 @@
+"""`create_app()`: the fake as a Flask application, usable under any WSGI server and under Flask's test client."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import kling_openapi
+from kling_common.transport import Transport, resolve_system
+from kling_mock import clock as clocks
+from kling_mock.config import Choices, Settings, settings
+from kling_mock.contract import Contract
+from kling_mock.core.callbacks import is_internal
+from kling_mock.media.files import Files
+from kling_mock.media.frames import Frames, allowed
+from kling_mock.service.catalogue import Catalogue
+from kling_mock.service.courier import Courier, Sender
+from kling_mock.service.world import World
+from kling_mock.web.accounts import Accounts
+from kling_mock.web.api import Api
+from kling_mock.web.control import Control
+from kling_mock.web.files_api import FilesApi
+from kling_mock.web.media import Media
+from kling_mock.web.parts import Fake
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+_RESOLVES_AT_ONCE = 0.25
+_READ_OF_A_RECEIVER = 64 * 1024
+_USER_AGENT = "kling-mock"
+
+
+def build(chosen: Settings, sender: Sender | None = None) -> Fake:
+    """A fake as *chosen*; *sender* takes the place of the transport that sends callbacks.
+
+    Raises:
+        BadSetting: a setting cannot be used.
+        ContractError: the contract cannot be used.
+    """
+    contract = Contract(chosen.contract or kling_openapi.SERVICE)
+    choices = Choices(contract, chosen.profile, chosen.choices)
+    catalogue = Catalogue(contract.task_errors, contract.errors, chosen.scenarios)
+    callbacks = _transport(
+        chosen, lambda ip: chosen.callbacks == "local" or not is_internal(ip, contract.internal_networks)
+    )
+    fetcher = _transport(chosen, partial(allowed, contract, chosen))
+    files = Files(contract, choices, lambda name: world.store.named(name))
+    frames = Frames(contract, chosen, choices, fetcher, files)
+    world = World(
+        contract, chosen, choices, catalogue, frames, lambda target: callbacks.leads_inside(target, _RESOLVES_AT_ONCE)
+    )
+    courier = Courier(world, sender or callbacks)
+    api = Api(world, courier)
+    uploads = FilesApi(api, files)
+    api.take(Accounts(api).handlers)
+    api.take(uploads.handlers)
+    return Fake(world, courier, api, Control(world, courier), Media(world), uploads)
+
+
+def _transport(chosen: Settings, allow: Any) -> Transport:
+    return Transport(
+        resolve=resolve_system,
+        monotonic=clocks.monotonic,
+        allow=allow,
+        ca_file=str(chosen.callback_ca) if chosen.callback_ca else None,
+        max_response_bytes=_READ_OF_A_RECEIVER,
+        user_agent=_USER_AGENT,
+    )
+
+
+def create_app(chosen: Settings | None = None, *, sender: Sender | None = None, **given: Any) -> "Flask":
+    """The fake as a Flask application; settings as an object or by name: `create_app(clock="manual", seed=7)`.
+
+    Callbacks are sent when a manual clock is advanced and, once `app.extensions["kling-mock"].courier.start()` was called, when
+    a running clock gets to them.
+    """
+    from kling_mock.web.flask_app import flask_app
+
+    return flask_app(build(chosen or settings(**given), sender))

@@ -1,0 +1,320 @@
+"""`kling-mock`: serve the fake, run a command against it, and steer one that runs."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from kling_mock import __version__
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Option(click.Option):
+    """An option whose bounds the help does not spell out; a value outside of them is told what they are."""
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """What stands in brackets after the help."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+
+_PORT = click.IntRange(0, 65535)
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def option(*names: str, **more: Any) -> Callable[[F], F]:
+    """A click option that also reads KLING_MOCK_NAME; its default is shown."""
+    variable = "KLING_MOCK_" + names[0].removeprefix("--").upper().replace("-", "_")
+    shown = more.get("default") is not None and not more.get("is_flag")
+    return click.option(*names, cls=_Option, envvar=variable, show_default=shown, **more)
+
+
+class _Sections(click.Command):
+    """Shows options under the headings of `_SECTIONS`, in place of one long list."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = dict(_records(self.get_params(ctx), ctx))
+        for heading, names in _SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([records.pop(name) for name in names if name in records])
+        with formatter.section("Beside"):
+            formatter.write_dl(list(records.values()))
+
+
+def _records(parameters: list[click.Parameter], ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
+    for parameter in parameters:
+        record = parameter.get_help_record(ctx)
+        if record is not None:
+            yield parameter.opts[0], record
+
+
+def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        name, separator, rest = value.partition("=")
+        if not separator:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE", param=parameter)
+        pairs[name] = rest
+    return pairs
+
+
+_SECTIONS = {
+    "Where": ("--host", "--port", "--tls", "--impersonate", "--proxy-port", "--ca-out", "--public-url"),
+    "What happens": (
+        "--clock",
+        "--start",
+        "--seed",
+        "--scenario",
+        "--scenarios",
+        "--profile",
+        "--set",
+        "--error-codes",
+        "--contract",
+    ),
+    "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images"),
+    "Who may": ("--keys", "--admin-token"),
+    "What is kept": ("--store", "--workers", "--journal"),
+}
+_SERVE_OPTIONS = (
+    option("--host", default="127.0.0.1", metavar="HOST", help="Address to listen on."),
+    option(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="Processes; more than one needs a shared store.",
+    ),
+    option("--store", default="memory", metavar="memory", help="Where the facts are kept."),
+    option("--clock", default="real", metavar="real|manual|xRATE", help="x60 is a minute a second."),
+    option(
+        "--start",
+        metavar="MOMENT",
+        help="Where the clock begins: Unix seconds, or 2025-09-06T14:42:23Z. With --clock manual, runs are the same to the letter.",
+    ),
+    option(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="The same seed and requests give the same ids, plans and outcomes.",
+    ),
+    option("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="What tasks go through by default."),
+    option("--scenarios", type=click.Path(path_type=Path), metavar="DIR", help="A folder of more scenarios."),
+    option(
+        "--callbacks",
+        type=click.Choice(["strict", "local"]),
+        default="strict",
+        help="strict: the service's address rules; local: loopback and http too.",
+    ),
+    option(
+        "--relay",
+        multiple=True,
+        callback=_pairs,
+        metavar="https://HOST=http://127.0.0.1:PORT",
+        help="Deliver callbacks for HOST there. Repeatable.",
+    ),
+    option(
+        "--images",
+        type=click.Choice(["fetch", "offline"]),
+        default="fetch",
+        help="offline: what the fake neither draws nor holds is accepted unseen.",
+    ),
+    option("--error-codes", type=click.Choice(["current", "legacy"]), help="Dialect of error bodies."),
+    option(
+        "--profile",
+        default="current",
+        metavar="current|legacy|FILE",
+        help="A named set of choices where the document is silent.",
+    ),
+    option(
+        "--set",
+        "choices",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=VALUE",
+        help="One such choice; docs/settings.md lists them. Repeatable.",
+    ),
+    option(
+        "--keys", default="any", metavar="any|KEY,KEY...", help="Keys that are known; any: all that begin with sk-."
+    ),
+    option("--admin-token", metavar="TOKEN", help="Lets control calls in from other machines."),
+    option("--tls", is_flag=True, help="HTTPS, with a certificate of a local authority."),
+    option(
+        "--impersonate",
+        is_flag=True,
+        help="HTTPS under the service's own host names too, and a proxy that leads to nothing else.",
+    ),
+    option("--proxy-port", type=_PORT, default=0, metavar="PORT", help="Where that proxy listens; 0 takes a free one."),
+    option(
+        "--ca-out",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Leave ca.pem and bundle.pem there for clients to trust.",
+    ),
+    option("--public-url", metavar="URL", help="Origin of result links, where it is not the fake's own."),
+    option(
+        "--contract", type=click.Path(path_type=Path), metavar="FILE", help="Another contract than the shipped one."
+    ),
+    option(
+        "--callback-ca",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Certificates to trust when callbacks are sent, beside the system's.",
+    ),
+    option(
+        "--journal", type=click.IntRange(1, 1_000_000), default=1000, metavar="N", help="Entries the journal keeps."
+    ),
+)
+
+
+def serve_options(command: F) -> F:
+    """The options of `serve`, save where it listens, which `exec` chooses itself."""
+    for add in reversed(_SERVE_OPTIONS):
+        command = add(command)
+    return command
+
+
+class _Group(click.Group):
+    """Lists commands in the order in which they are made; a bad value is one line and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="kling-mock")
+def cli() -> None:
+    """A fake of kling-v3-turbo-image-to-video: tasks, callbacks, expiring links and real videos, on a clock that you move."""
+
+
+@cli.command(cls=_Sections)
+@option("--port", "-p", type=_PORT, default=4010, metavar="PORT", help="0 takes a free one.")
+@serve_options
+@click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends: with whoever started it.")
+def serve(stop_with_stdin: bool, **given: Any) -> None:
+    """Serve the fake until it is interrupted."""
+    from kling_mock.app import create_app
+    from kling_mock.config import BadSetting
+    from kling_mock.serving.server import run, taken_port
+
+    with ExitStack() as held:
+        try:
+            port = held.enter_context(taken_port(given["host"], given["port"]))
+        except BadSetting:
+            create_app(
+                read_settings({**given, "host": "127.0.0.1", "port": 1})
+            )  # a mistake in the other options is said before that the port is taken
+            raise
+        settings = read_settings({**given, "port": port})
+        app = create_app(settings)
+        run(app, settings, lambda proxy: _announce(app, settings, proxy), stop_with_stdin=stop_with_stdin)
+
+
+def _announce(app: Any, settings: Any, proxy: int | None) -> None:
+    """Say where the fake is; `running.py` reads this."""
+    click.echo(f"kling-mock {__version__} listening on {settings.own_origin}")
+    if settings.secure:
+        from kling_common.authority import Authority
+
+        click.echo(f"  trust: {Authority().ca_file}")
+    if proxy is not None:
+        from kling_mock.serving.server import impersonated
+
+        names = impersonated(settings, app.extensions["kling-mock"].world.contract.document)
+        click.echo(f"  proxy: http://127.0.0.1:{proxy} for {', '.join(names)}")
+    keys = "any that begins with sk-" if settings.keys is None else str(len(settings.keys))
+    click.echo(f"  keys: {keys}; clock: {settings.clock}; seed: {settings.seed}; control: /__mock/")
+    sys.stdout.flush()
+
+
+def read_settings(given: dict[str, Any]) -> Any:
+    """Settings from the command line.
+
+    Raises:
+        BadSetting: a value does not fit.
+    """
+    import yaml
+
+    from kling_mock.config import BadSetting, settings
+    from kling_openapi import one_line
+
+    values = {name: value for name, value in given.items() if value is not None}
+    values["relays"] = values.pop("relay", {})
+    keys = values.pop("keys", "any")
+    if keys != "any":
+        values["keys"] = tuple(key.strip() for key in keys.split(",") if key.strip())
+    try:
+        values["choices"] = {name: yaml.safe_load(value) for name, value in values.get("choices", {}).items()}
+    except yaml.YAMLError as error:
+        raise BadSetting(f"--set {', '.join(values['choices'])}: not YAML: {one_line(error)}") from error
+    if "error_codes" in values:
+        values["choices"].setdefault("error_codes", values.pop("error_codes"))
+    chosen = settings(**values)
+    return chosen if chosen.public_url else settings(**{**values, "public_url": chosen.own_origin})
+
+
+@cli.command("exec", cls=_Sections, context_settings={**_CONTEXT, "ignore_unknown_options": False})
+@serve_options
+@click.option("--api-key", default="sk-test", show_default=True, help="The key the command finds in KLING_API_KEY.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def run_command(ctx: click.Context, /, api_key: str, command: tuple[str, ...], **given: Any) -> None:
+    """Serve on a free port, run COMMAND with KLING_BASE_URL and its kin set, stop, and give back its exit code."""
+    from kling_mock.serving.process import Running
+
+    del given
+    options = _spelled(ctx)
+    with Running(options) as fake:
+        variables = fake.variables(api_key)
+        try:
+            child = subprocess.Popen(command, env={**os.environ, **variables})  # noqa: S603 - the user's own command
+        except OSError as error:
+            raise click.UsageError(f"{command[0]}: {error.strerror}") from error
+        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            code = child.wait()
+    ctx.exit(code if code >= 0 else 128 - code)
+
+
+def _spelled(ctx: click.Context) -> list[str]:
+    """The serve options that were given, as they were typed, with a free port."""
+    typed = []
+    for parameter in ctx.command.params:
+        if not isinstance(parameter, click.Option) or parameter.name == "api_key":
+            continue
+        if ctx.get_parameter_source(parameter.name or "") is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[parameter.name or ""]
+        if parameter.is_flag:
+            typed.append(parameter.opts[0])
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                typed += [parameter.opts[0], f"{name}={item}"]
+        else:
+            typed += [parameter.opts[0], str(value)]
+    return [*typed, "--port", "0"]
+
+
+def main() -> None:
+    """Entry point: whatever goes wrong with what was asked for is one line and exit code 2."""
+    from kling_mock.cli.verbs import add_verbs
+    from kling_mock.config import BadSetting
+    from kling_openapi import ContractError
+
+    add_verbs(cli)
+    try:
+        cli(prog_name="kling-mock")
+    except (BadSetting, ContractError) as error:
+        click.echo(f"kling-mock: {error}", err=True)
+        sys.exit(2)

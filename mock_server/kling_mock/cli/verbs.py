@@ -1,0 +1,282 @@
+"""The verbs that steer a fake that runs: `kling-mock advance 24h` and its kin."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+_REASONABLE = 900.0
+
+
+class Remote:
+    """A running fake, over its control protocol."""
+
+    def __init__(self, url: str, api_key: str | None, token: str | None, ca: Path | None = None) -> None:
+        self._url = url.rstrip("/").removesuffix("/__mock")
+        self._ca = ca
+        self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        if token:
+            self._headers["x-mock-token"] = token
+
+    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """The decoded answer of one control call.
+
+        Raises:
+            click.ClickException: it cannot be reached, or it refuses; one line, exit code 2.
+        """
+        import requests
+
+        asked = {name: value for name, value in query.items() if value is not None}
+        try:
+            answer = requests.request(
+                method,
+                f"{self._url}/__mock{path}",
+                json=body,
+                params=asked,
+                headers=self._headers,
+                timeout=_REASONABLE,
+                verify=self._trusted(),
+            )
+            value = answer.json()
+        except requests.JSONDecodeError as error:
+            raise _Failed(f"{self._url} does not speak the control protocol") from error
+        except requests.exceptions.SSLError as error:
+            raise _Failed(
+                f"{self._url} shows a certificate that is not trusted; name its authority with --ca"
+            ) from error
+        except requests.RequestException as error:
+            raise _Failed(
+                f"no fake answers at {self._url}; start one with `kling-mock serve`, or name one with --url"
+            ) from error
+        if answer.status_code == 408:
+            raise click.exceptions.Exit(_say(value["error"]["message"], 1))
+        if not answer.ok:
+            raise _Failed(value.get("error", {}).get("message", answer.text))
+        return value
+
+    def _trusted(self) -> str | bool:
+        """The authorities whose certificates are taken: the one named, this user's own, or the system's."""
+        if self._ca is not None or not self._url.startswith("https:"):
+            return str(self._ca or "") or True
+        from kling_common.authority import Authority
+
+        bundle = Authority().bundle_file
+        return str(bundle) if bundle.exists() else True
+
+
+class _Failed(click.ClickException):
+    """The call could not be made, or was refused."""
+
+    exit_code = 2
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(message, err=True)
+    return code
+
+
+_REMOTE_OPTIONS = (
+    click.option(
+        "--url", envvar="KLING_MOCK_URL", default="http://127.0.0.1:4010", show_default=True, help="The running fake."
+    ),
+    click.option("--api-key", envvar="KLING_MOCK_API_KEY", help="Act on this key's account; without it, on all."),
+    click.option("--admin-token", envvar="KLING_MOCK_ADMIN_TOKEN", help="Needed when the fake is on another machine."),
+    click.option(
+        "--ca", envvar="KLING_MOCK_CA", type=click.Path(path_type=Path), help="Authority of a fake that speaks HTTPS."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="The raw answer."),
+)
+
+
+Verb = TypeVar("Verb", bound=Callable[..., tuple[Any, Any]])
+
+
+def _verb(group: click.Group, name: str) -> Callable[[Verb], Verb]:
+    """Make a command that gets a `Remote` and says what its function returns: text, or the answer with --json."""
+
+    def decorate(function: Verb) -> Verb:
+        def command(
+            url: str, api_key: str | None, admin_token: str | None, ca: Path | None, as_json: bool, **given: Any
+        ) -> None:
+            value, text = function(Remote(url, api_key, admin_token, ca), **given)
+            if as_json:
+                click.echo(json.dumps(value, indent=2))
+            else:
+                click.echo(text)
+
+        command.__doc__ = function.__doc__
+        command.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+        made: Any = command
+        for add in _REMOTE_OPTIONS:
+            made = add(made)
+        group.command(name)(made)
+        return function
+
+    return decorate
+
+
+def _lines(title: str, rows: list[list[str]]) -> str:
+    """Rows as columns that line up; never folded, so that they can be searched and cut."""
+    if not rows:
+        return f"no {title}"
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _time(at: float | None) -> str:
+    if at is None:
+        return "-"
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def add_verbs(group: click.Group) -> None:
+    """Give *group* the control verbs."""
+    if "advance" in group.commands:
+        return
+    _clock_verbs(group)
+    _list_verbs(group)
+    _task_verbs(group)
+
+
+def _clock_verbs(group: click.Group) -> None:
+    @_verb(group, "advance")
+    @click.argument("span")
+    def advance(remote: Remote, span: str) -> tuple[Any, Any]:
+        """Move the clock forward by SPAN (24h, 90s, 5m): everything due on the way happens, in order."""
+        from kling_mock.core.notation import seconds
+
+        try:
+            length = seconds(span)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="SPAN") from error
+        answer = remote.call("POST", "/clock/advance", {"seconds": length})
+        lines = [f"{_time(one['at'])}  {one['kind']:<9}  {one['task_id']}  {_what(one)}" for one in answer["fired"]]
+        return answer, "\n".join([*lines, f"now {_time(answer['now'])}"])
+
+    @_verb(group, "freeze")
+    def freeze(remote: Remote) -> tuple[Any, Any]:
+        """Stop the clock; from now on only `advance` moves it."""
+        answer = remote.call("PUT", "/clock", {"mode": "manual"})
+        return answer, f"frozen at {_time(answer['now'])}"
+
+    @_verb(group, "resume")
+    def resume(remote: Remote) -> tuple[Any, Any]:
+        """Let the clock run again, from where it is."""
+        answer = remote.call("PUT", "/clock", {"mode": "real"})
+        return answer, f"running from {_time(answer['now'])}"
+
+    @_verb(group, "reset")
+    def reset(remote: Remote) -> tuple[Any, Any]:
+        """Forget tasks, deliveries, journal and queue; restore balances and the clock. Relays stay."""
+        return remote.call("POST", "/reset"), "reset"
+
+
+def _what(one: dict[str, Any]) -> str:
+    if one["kind"] == "attempt":
+        return f"attempt {one['attempt']}: {one['outcome']}"
+    return str(one.get("status", ""))
+
+
+def _list_verbs(group: click.Group) -> None:
+    @_verb(group, "tasks")
+    def tasks(remote: Remote) -> tuple[Any, Any]:
+        """List the tasks."""
+        answer = remote.call("GET", "/tasks")
+        rows = [
+            [one["id"], one["status"], f"{one['progress']} %", one.get("code") or "", f"scenario: {_told(one)}"]
+            for one in answer["tasks"]
+        ]
+        return answer, _lines("tasks", rows)
+
+    @_verb(group, "deliveries")
+    @click.option("--task", "task_id", help="Only this task's.")
+    def deliveries(remote: Remote, task_id: str | None) -> tuple[Any, Any]:
+        """List the callbacks owed, with each attempt."""
+        answer = remote.call("GET", "/deliveries", task_id=task_id)
+        lines = []
+        for owed in answer["deliveries"]:
+            lines.append(f"{owed['id']}  {owed['state']}  {owed['url']}")
+            lines += [_attempt(attempt) for attempt in owed["attempts"]]
+            if owed["next_due"] is not None:
+                lines.append(f"     next due {_time(owed['next_due'])}")
+        return answer, "\n".join(lines) or "no deliveries"
+
+    @_verb(group, "journal")
+    @click.option("--har", type=click.Path(path_type=Path), help="Write HAR 1.2 to this file.")
+    @click.option("--since", type=int, default=0, help="From this number on.")
+    def journal(remote: Remote, har: Path | None, since: int) -> tuple[Any, Any]:
+        """Show what happened, or save it as HAR."""
+        if har is not None:
+            value = remote.call("GET", "/journal.har")
+            try:
+                har.write_text(json.dumps(value, indent=1), encoding="utf-8")
+            except OSError as error:
+                raise _Failed(f"--har {har}: {error.strerror}") from error
+            return value, f"{len(value['log']['entries'])} entries in {har}"
+        answer = remote.call("GET", "/journal", since=since)
+        rows = [[str(one["seq"]), _time(one["at"]), one["kind"], *_exchange(one)] for one in answer["entries"]]
+        return answer, _lines("entries", rows)
+
+    @_verb(group, "scenarios")
+    def scenarios(remote: Remote) -> tuple[Any, Any]:
+        """List the scenarios, one line each."""
+        answer = remote.call("GET", "/scenarios")
+        width = max((len(one["name"]) for one in answer["scenarios"]), default=0)
+        lines = []
+        for one in answer["scenarios"]:
+            params = " ".join(f"{name}={value}" for name, value in one["params"].items())
+            lines.append(f"{one['name']:<{width}}  {one['summary']}{f'  [{params}]' if params else ''}")
+        return answer, "\n".join(lines)
+
+
+def _attempt(attempt: dict[str, Any]) -> str:
+    status = f" {attempt['status']}" if attempt["status"] else ""
+    detail = f"  ({attempt['detail']})" if attempt.get("detail") else ""
+    times = f"due {_time(attempt['due'])}  ended {_time(attempt['ended'])}"
+    return f"  {attempt['attempt']:>2}  {times}  {attempt['outcome']}{status}{detail}"
+
+
+def _exchange(entry: dict[str, Any]) -> list[str]:
+    request, response = entry.get("request"), entry.get("response")
+    what = f"{request['method']} {request['url'].partition('?')[0]}" if request else ""
+    answer = str(response["status"]) if response else "-"
+    return [what, answer, _told(entry), entry.get("fault") or ""]
+
+
+def _told(one: dict[str, Any]) -> str:
+    """A scenario and its params, as they are written."""
+    params = [f"{name}={value}" for name, value in one.get("params", {}).items()]
+    return " ".join([one.get("scenario") or "", *params])
+
+
+def _task_verbs(group: click.Group) -> None:
+    @_verb(group, "cancel")
+    @click.argument("task_id", metavar="ID")
+    def cancel(remote: Remote, task_id: str) -> tuple[Any, Any]:
+        """End a task as cancelled."""
+        answer = remote.call("POST", f"/tasks/{task_id}/cancel")
+        return answer, " ".join([task_id, answer["status"], answer.get("code") or ""]).rstrip()
+
+    @_verb(group, "resend")
+    @click.argument("delivery_id", metavar="ID")
+    def resend(remote: Remote, delivery_id: str) -> tuple[Any, Any]:
+        """Make one more attempt of a delivery, now."""
+        answer = remote.call("POST", f"/deliveries/{delivery_id}/resend")
+        return answer, f"{delivery_id} {answer['attempts'][-1]['outcome']}"
+
+    @_verb(group, "wait")
+    @click.argument("task_id", metavar="ID")
+    @click.option("--until", default="terminal", show_default=True, metavar="terminal|delivered|attempts:N")
+    @click.option("--timeout", type=float, default=10.0, show_default=True, help="Real seconds.")
+    def wait(remote: Remote, task_id: str, until: str, timeout: float) -> tuple[Any, Any]:
+        """Return as soon as a task has ended, its callback is delivered, or N attempts were made; exit code 1 if it cannot be."""
+        answer = remote.call("GET", "/wait", task_id=task_id, until=until, timeout=timeout)
+        if not answer["met"]:
+            raise click.exceptions.Exit(_say(f"{task_id} is {answer['state']}; {until} can never be", 1))
+        return answer, f"{task_id} {answer['state']}"

@@ -1,0 +1,235 @@
+"""What `kling-mock serve` can be told: typed, checked, with one clear line for a bad value."""
+
+import re
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema_rs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+import kling_openapi
+from kling_common.targets import BadAddress, parse
+from kling_mock.clock import Clock, Mode
+from kling_mock.contract import Contract
+
+_CLOCK = re.compile(r"real|manual|x\d+(\.\d+)?")
+
+
+class BadSetting(ValueError):
+    """A setting cannot be used; one line that says what is wrong and what would be right."""
+
+
+class Settings(BaseModel):
+    """Everything the fake is started with. Times are seconds unless a name says otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(4010, ge=0, le=65535)
+    workers: int = 1
+    store: str = "memory"
+    clock: str = "real"
+    start: float | None = None
+    seed: int = 0
+    scenario: str = "completed"
+    scenarios: Path | None = None
+    callbacks: Literal["strict", "local"] = "strict"
+    relays: dict[str, str] = {}
+    images: Literal["fetch", "offline"] = "fetch"
+    keys: tuple[str, ...] | None = None
+    admin_token: str | None = None
+    public_url: str | None = None
+    contract: Path | None = None
+    profile: str = "current"
+    choices: dict[str, Any] = {}
+    callback_ca: Path | None = None
+    journal: int = Field(1_000, ge=1)
+    tls: bool = False
+    impersonate: bool = False
+    proxy_port: int = Field(0, ge=0, le=65535)
+    ca_out: Path | None = None
+
+    @field_validator("relays")
+    @classmethod
+    def _origins(cls, relays: dict[str, str]) -> dict[str, str]:
+        return {origin(source): origin(target) for source, target in relays.items()}
+
+    @field_validator("store", "workers")
+    @classmethod
+    def _one_process(cls, value: str | int) -> str | int:
+        if value not in ("memory", 1):
+            raise ValueError("this version keeps its facts in the memory of one process: memory, and 1")
+        return value
+
+    @field_validator("clock")
+    @classmethod
+    def _rate(cls, clock: str) -> str:
+        if not _CLOCK.fullmatch(clock):
+            raise ValueError("say real, manual, or x and a rate, such as x60")
+        if clock.startswith("x"):
+            rate = kling_openapi.read(kling_openapi.CONTROL)["components"]["schemas"]["SetClock"]["properties"]["rate"]
+            if not rate["minimum"] <= float(clock[1:]) <= rate["maximum"]:
+                raise ValueError(f"a rate lies between {rate['minimum']} and {rate['maximum']}")
+        return clock
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _moment(cls, start: str | float | None) -> float | None:
+        if start is None or isinstance(start, int | float):
+            return start
+        try:
+            return float(start)
+        except ValueError:
+            pass
+        try:
+            moment = datetime.fromisoformat(start)
+        except ValueError as error:
+            raise ValueError("say Unix seconds, or a moment such as 2025-09-06T14:42:23Z") from error
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+    @model_validator(mode="after")
+    def _together(self) -> "Settings":
+        if self.proxy_port and not self.impersonate:
+            raise ValueError("--proxy-port is the port of --impersonate; give both")
+        if self.ca_out is not None and not self.secure:
+            raise ValueError("--ca-out goes with --tls or --impersonate; without them there is nothing to trust")
+        return self
+
+    @field_validator("keys")
+    @classmethod
+    def _some(cls, keys: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if keys is not None and not keys:
+            raise ValueError("name at least one key, or say any")
+        return keys
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, url: str | None) -> str | None:
+        return None if url is None else origin(url)
+
+    @field_validator("callback_ca")
+    @classmethod
+    def _certificates(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+            except OSError as error:  # ssl.SSLError is one
+                raise ValueError(f"no file of certificates in PEM: {error.strerror or error}") from error
+        return file
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the fake."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
+    def secure(self) -> bool:
+        """Whether the fake speaks HTTPS."""
+        return self.tls or self.impersonate
+
+    @property
+    def own_origin(self) -> str:
+        """Scheme, host and port at which the fake listens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
+
+    def start_clock(self) -> Clock:
+        """A clock as the server was started with."""
+        mode: Mode = "scaled" if self.clock.startswith("x") else self.clock  # type: ignore[assignment]
+        return Clock(mode, float(self.clock[1:]) if mode == "scaled" else 1.0, self.start)
+
+
+def origin(text: str) -> str:
+    """*text* as scheme, host and port in one spelling, the default port left out.
+
+    Raises:
+        ValueError: it has a path, or is not an http or https URL.
+    """
+    try:
+        target = parse(text.rstrip("/"), ("https", "http"))
+    except BadAddress as error:
+        raise ValueError(f"{text!r} is not an origin such as https://hooks.example.com: {error.reason}") from error
+    if target.resource not in ("", "/"):
+        raise ValueError(f"{text!r} has a path; an origin ends with its host and port")
+    return target.origin
+
+
+def settings(**given: Any) -> Settings:
+    """Settings from *given*.
+
+    Raises:
+        BadSetting: a value does not fit.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise BadSetting("; ".join(_line(problem) for problem in error.errors())) from error
+
+
+def _line(problem: Any) -> str:
+    message: str = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
+    name = "--" + ".".join(str(part) for part in problem["loc"]).replace("_", "-")
+    return f"{name} {problem['input']}: {message}"
+
+
+_PROFILES = Path(__file__).parent / "profiles"
+
+
+def profiles() -> dict[str, Path]:
+    """Named sets of choices where nobody documents what the service does, one YAML file each."""
+    return {file.stem: file for file in sorted(_PROFILES.glob("*.yaml"))}
+
+
+class Choices:
+    """The fake's answer to each question that the sources leave open, by the name it has in the contract's x-assumptions."""
+
+    def __init__(self, contract: Contract, profile: str = "current", overrides: dict[str, Any] | None = None) -> None:
+        """Defaults of the contract, then the profile (a name or a YAML file), then *overrides*.
+
+        Raises:
+            BadSetting: an unknown name, or a value that its schema refuses.
+        """
+        self._values = {name: entry["schema"]["default"] for name, entry in contract.assumptions.items()}
+        for name, value in _profile(profile).items():
+            try:
+                self._set(contract, name, value)
+            except BadSetting as error:
+                raise BadSetting(f"--profile {profile}: {error}") from error
+        for name, value in (overrides or {}).items():
+            self._set(contract, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def _set(self, contract: Contract, name: str, value: Any) -> None:
+        if name not in contract.assumptions:
+            raise BadSetting(f"there is no choice {name!r}; there are {', '.join(sorted(contract.assumptions))}")
+        schema = contract.assumptions[name]["schema"]
+        problem = next(jsonschema_rs.Draft202012Validator(schema).iter_errors(value), None)
+        if problem is not None:
+            raise BadSetting(f"{name}: {problem.message}; {contract.assumptions[name]['summary']}")
+        self._values[name] = {**schema["default"], **value} if isinstance(value, dict) else value
+
+
+def _profile(name: str) -> dict[str, Any]:
+    known = profiles()
+    try:
+        values = yaml.safe_load(known.get(name, Path(name)).read_text(encoding="utf-8"))
+    except OSError as error:
+        names = ", ".join(known)
+        raise BadSetting(
+            f"--profile {name}: neither a profile ({names}) nor a readable file ({error.strerror})"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadSetting(f"--profile {name}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise BadSetting(f"--profile {name}: a profile is a mapping of choices, such as `error_codes: legacy`")
+    return values

@@ -1,0 +1,91 @@
+"""A delivery: one callback that is owed, its attempts as facts, and when the next one is due.
+
+Times are Unix seconds of the account's clock.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kling_mock.core.tasks import Ordered
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and when a callback is tried (document.txt, sentences 42, 43 and 45).
+
+    `timeout` is one attempt's seconds, from connecting to the last byte; `delays` are the seconds from the end of a failed attempt
+    to the next one.
+    """
+
+    timeout: float
+    delays: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One POST of a delivery. `outcome` is one of 2xx, status, timeout, refused, dns, blocked."""
+
+    due: float
+    sent: float
+    ended: float
+    outcome: str
+    status: int | None = None
+    detail: str = ""
+    extra: bool = False
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver took it."""
+        return self.outcome == "2xx"
+
+
+class State(StrEnum):
+    """What has become of a delivery."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    GAVE_UP = "gave_up"
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One callback owed: where to, since when, and the attempts so far. `order` is the task's number and which of its callbacks."""
+
+    id: str
+    task_id: str
+    url: str
+    due: float
+    order: tuple[int, int] = (0, 0)
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver took one of the attempts."""
+        return any(attempt.delivered for attempt in self.attempts)
+
+    def __lt__(self, other: Ordered) -> bool:
+        return self.order < other.order
+
+
+def scheduled(delivery: Delivery) -> list[Attempt]:
+    """The attempts that the policy made; those asked for by hand are beside it."""
+    return [attempt for attempt in delivery.attempts if not attempt.extra]
+
+
+def next_due(delivery: Delivery, policy: RetryPolicy) -> float | None:
+    """When the next attempt falls due; None once it was delivered or given up."""
+    if delivery.delivered:
+        return None
+    made = scheduled(delivery)
+    if not made:
+        return delivery.due
+    if len(made) > len(policy.delays):
+        return None
+    return made[-1].ended + policy.delays[len(made) - 1]
+
+
+def state(delivery: Delivery, policy: RetryPolicy) -> State:
+    """What has become of *delivery*."""
+    if delivery.delivered:
+        return State.DELIVERED
+    return State.WAITING if next_due(delivery, policy) is not None else State.GAVE_UP

@@ -1,0 +1,169 @@
+"""First frames: where a create's image comes from, and what the service would find in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from kling_common.targets import BadAddress, Target
+from kling_common.transport import FetchFailed, TooLarge
+from kling_mock.config import Choices, Settings
+from kling_mock.contract import Contract
+from kling_mock.core.callbacks import AddressRules, check, is_internal
+from kling_mock.core.tasks import Frame
+from kling_mock.ids import digest
+from kling_mock.media.cache import ByteCache
+from kling_mock.media.images import BadImage, Drawing, ImageRules, draw, inspect, parse_drawing
+
+DRAWING_HOST = "image.test"
+"""The fake draws what this host is asked for; `.test` never resolves on a real network (RFC 6761)."""
+
+UNSEEN = Frame(1280, 720)
+"""Stands for a first frame that was never looked at."""
+
+_KEPT_BYTES = 128 * 1024 * 1024
+_KEPT_VERDICTS = 4096
+
+
+class Files(Protocol):
+    """Where uploaded files are found by their URL."""
+
+    def content(self, url: str) -> bytes | None:
+        """Bytes of the living file behind *url*; None for a URL that is not a file's; raises FetchFailed for a dead one."""
+        ...
+
+
+class Fetcher(Protocol):
+    """The part of the transport that gets a file."""
+
+    def fetch(
+        self, url: str, *, max_bytes: int, timeout: float, max_redirects: int, check: Callable[[str], Target]
+    ) -> bytes:
+        """Bytes behind *url*; raises FetchFailed, or TooLarge as one of its kind."""
+        ...
+
+
+class WouldBlock(Exception):
+    """The answer takes I/O or a decoder; ask again from a thread that may wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A usable first frame; `unseen` when it was taken on trust."""
+
+    frame: Frame
+    unseen: bool = False
+
+
+class Frames:
+    """Judges the first frame of a create, and gives its bytes again when the video is made."""
+
+    def __init__(
+        self, contract: Contract, settings: Settings, choices: Choices, fetcher: Fetcher, files: Files
+    ) -> None:
+        image = contract.image
+        low, high = contract.ratios
+        self.rules = ImageRules(tuple(image["formats"]), image["max_bytes"], image["min_side_px"], low, high)
+        self._offline = settings.images == "offline"
+        self._allow = partial(allowed, contract, settings)
+        self._choices = choices
+        self._fetcher = fetcher
+        self._files = files
+        self._kept: ByteCache[str, bytes] = ByteCache(_KEPT_BYTES, len)
+        self._drawn = lru_cache(_KEPT_VERDICTS)(self._judge_drawing)
+        self._ready: dict[str, Seen] = {}
+
+    def judge(self, url: str, *, may_block: bool = True) -> Seen:
+        """The first frame behind *url*.
+
+        Raises:
+            BadImage: it cannot be used; `code` is the task error code.
+            WouldBlock: it is not known yet and *may_block* is false.
+        """
+        seen = self._ready.get(url)
+        if seen is not None:
+            return seen
+        if not may_block:
+            raise WouldBlock
+        drawing = _drawing(url)
+        if drawing is not None:
+            seen = self._drawn(drawing)
+            if len(self._ready) < _KEPT_VERDICTS:
+                self._ready[url] = seen
+            return seen
+        try:
+            data = self._files.content(url)
+            if data is None and self._offline:
+                return Seen(UNSEEN, unseen=True)
+            data = self._fetch(url, self.rules.max_bytes) if data is None else data
+        except FetchFailed as error:
+            raise BadImage("image_processing_error", error.reason) from error
+        found = inspect(data, self.rules)
+        name = digest(data)
+        self._kept.get(name, lambda: data)
+        return Seen(Frame(found.width, found.height, name))
+
+    def content(self, url: str, frame: Frame) -> bytes | None:
+        """The first frame's bytes, if they are still to be had."""
+        drawing = _drawing(url)
+        if drawing is not None:
+            return draw(drawing).data
+        return self._kept.peek(frame.digest) if frame.digest else None
+
+    def download(self, url: str, max_bytes: int) -> bytes:
+        """What stands behind *url*, had the same way as a first frame: drawn, uploaded here, or fetched.
+
+        Raises:
+            FetchFailed: it cannot be had; TooLarge where it has more than *max_bytes*.
+        """
+        drawing = _drawing(url)
+        if drawing is not None:
+            drawn = draw(drawing)
+            if drawn.status != 200:
+                raise FetchFailed(f"could not be fetched: answered {drawn.status}")
+            if len(drawn.data) > max_bytes:
+                raise TooLarge(f"is larger than {max_bytes} bytes")
+            return drawn.data
+        data = self._files.content(url)
+        if data is None and self._offline:
+            raise FetchFailed("is not fetched: the fake runs with --images offline")
+        return self._fetch(url, max_bytes) if data is None else data
+
+    def _fetch(self, url: str, max_bytes: int) -> bytes:
+        return self._fetcher.fetch(
+            url,
+            max_bytes=max_bytes,
+            timeout=self._choices.fetch_timeout_seconds,
+            max_redirects=self._choices.fetch_redirects,
+            check=self._check,
+        )
+
+    def _check(self, url: str) -> Target:
+        target = check(url, AddressRules(("https", "http"), len(url), True))
+        if target.ip is not None and not self._allow(target.ip):
+            raise BadAddress("must not point to an internal address")
+        return target
+
+    def _judge_drawing(self, drawing: Drawing) -> Seen:
+        drawn = draw(drawing)
+        if drawn.status != 200:
+            raise BadImage("image_processing_error", f"could not be fetched: it answered {drawn.status}")
+        found = inspect(drawn.data, self.rules)
+        return Seen(Frame(found.width, found.height))
+
+
+def allowed(contract: Contract, settings: Settings, address: IPv4Address | IPv6Address) -> bool:
+    """Whether a first frame may be fetched from *address*: a public one, or this machine's own while the fake is local."""
+    local = settings.callbacks == "local" or (settings.on_loopback and address.is_loopback)
+    return local or not is_internal(address, contract.internal_networks)
+
+
+def _drawing(url: str) -> Drawing | None:
+    if DRAWING_HOST not in url:
+        return None
+    parts = urlsplit(url)
+    if parts.hostname != DRAWING_HOST:
+        return None
+    return parse_drawing(parts.path, parts.query) or Drawing(0, 0, "", complaint="no such picture")

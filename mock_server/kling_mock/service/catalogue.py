@@ -1,0 +1,217 @@
+"""The catalogue of scenarios: the shipped YAML files and those of the user's folder, checked when the fake starts."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kling_common.documents import BadYaml, Document, parse
+from kling_mock.config import BadSetting
+from kling_mock.contract import DocumentedError
+from kling_mock.core.errors import documented
+from kling_mock.core.notation import holes, parse_choice, write_choice
+from kling_mock.core.scenarios import Scenario, Story
+
+SHIPPED = Path(__file__).parents[1] / "scenarios"
+_LARGEST = 1 << 20
+
+
+class NoScenario(ValueError):
+    """The catalogue has no such scenario, or it cannot take these params.
+
+    `place` is the member of the story at fault, `what` the complaint without the scenario and the place.
+    """
+
+    def __init__(self, message: str, place: tuple[Any, ...] = (), what: str | None = None) -> None:
+        super().__init__(message)
+        self.place = place
+        self.what = message if what is None else what
+
+
+class Catalogue:
+    """Every scenario by name. A choice such as `failed code=service_error` gives a story; stories are made once."""
+
+    def __init__(
+        self, task_errors: Mapping[str, str], errors: Mapping[str, DocumentedError], folder: Path | None = None
+    ) -> None:
+        """Read the shipped scenarios and those of *folder*, which may replace shipped ones.
+
+        Raises:
+            BadSetting: a file cannot be used; the line names file, line and what is allowed.
+        """
+        self._task_errors = task_errors
+        self._errors = {
+            name for entry, error in errors.items() if entry in documented() for name in (entry, error.code)
+        }
+        self.scenarios: dict[str, Scenario] = {}
+        self.story = lru_cache(4096)(self._story)
+        places: dict[str, tuple[Path, Document]] = {}
+        for files in _folders(folder):
+            places |= self._read(files)
+        for name, (path, document) in places.items():
+            self._check(path, document, self.scenarios[name])
+
+    def choose(self, name: str, params: Mapping[str, Any]) -> str:
+        """The choice in one spelling, after checking that it can be told.
+
+        Raises:
+            NoScenario: unknown name or param, or a value that does not fit.
+        """
+        try:
+            text = write_choice(name, params)
+        except ValueError as error:
+            raise NoScenario(str(error)) from error
+        self.story(text)
+        return text
+
+    def default(self, text: str) -> str:
+        """The choice that tasks follow where nothing else says so.
+
+        Raises:
+            BadSetting: it cannot be told.
+        """
+        try:
+            return self.choose(*parse_choice(text))
+        except ValueError as error:
+            raise BadSetting(f"--scenario: {error}") from error
+
+    def _story(self, text: str) -> Story:
+        try:
+            name, params = parse_choice(text)
+            scenario = self.scenarios.get(name)
+            if scenario is None:
+                close = get_close_matches(name, self.scenarios, 1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                raise NoScenario(f"no scenario {name[:60]!r}; {hint}there are {', '.join(sorted(self.scenarios))}")
+            story = scenario.fill(params)
+        except ValidationError as error:
+            place, message = _first(error)
+            raise NoScenario(f"scenario {text}: {_placed(place, message)}", place, message) from error
+        except NoScenario:
+            raise
+        except ValueError as error:
+            raise NoScenario(str(error)) from error
+        for place, message in self._unknown(story):
+            raise NoScenario(f"scenario {text}: {_placed(place, message)}", place, message)
+        for choice in story.mixture:
+            self._check_part(choice)
+        return story
+
+    def _unknown(self, story: Story) -> Iterator[tuple[tuple[Any, ...], str]]:
+        """Names in *story* that the contract does not have."""
+        code = story.outcome.code
+        if code is not None and code not in self._task_errors:
+            yield ("outcome", "code"), f"{code!r} is no task error code; there are {', '.join(self._task_errors)}"
+        for number, act in enumerate(story.acts):
+            error = act.answer.error if act.answer else None
+            if error is not None and error not in self._errors:
+                known = ", ".join(sorted(self._errors))
+                yield ("acts", number, "answer", "error"), f"{error!r} is no documented error; there are {known}"
+
+    # Files
+
+    def _read(self, files: list[Path]) -> dict[str, tuple[Path, Document]]:
+        """The scenarios of one folder, and where each stands."""
+        places: dict[str, tuple[Path, Document]] = {}
+        for path in files:
+            for document in _documents(path):
+                try:
+                    scenario = Scenario.model_validate(document.value)
+                except ValidationError as error:
+                    place, message = _first(error)
+                    raise _bad(path, document, place, message) from error
+                if scenario.name in places:
+                    first, other = places[scenario.name]
+                    where = f"{first.name}:{other.line(['name'])}"
+                    raise _bad(path, document, ("name",), f"{scenario.name!r} is told already, in {where}")
+                places[scenario.name] = path, document
+                self.scenarios[scenario.name] = scenario
+        return places
+
+    def _check(self, path: Path, document: Document, scenario: Scenario) -> None:
+        """Raise BadSetting where the scenario cannot be told as it stands."""
+        used = dict(holes(scenario.story))
+        for name, place in used.items():
+            if name not in scenario.params:
+                known = ", ".join(scenario.params) or "none"
+                raise _bad(path, document, place, f"{{{name}}} is no param of it; its params are {known}")
+        for name in scenario.params:
+            if name not in used:
+                raise _bad(
+                    path, document, ("params", name), f"the param is never used; write {{{name}}} where it counts"
+                )
+        try:
+            self._story(scenario.name)
+        except NoScenario as error:
+            raise _bad(path, document, error.place, error.what) from error
+
+    def _check_part(self, choice: str) -> None:
+        """Raise NoScenario where *choice* cannot be part of a mixture."""
+        place = ("mixture", choice)
+        known = self.scenarios.get(choice.split()[0]) if choice.split() else None
+        if known is not None and "mixture" in known.story:
+            raise NoScenario(f"{choice} is a mixture itself; name what it is made of", place)
+        try:
+            self.story(choice)
+        except NoScenario as error:
+            raise NoScenario(str(error), place) from error
+
+
+def _folders(folder: Path | None) -> Iterator[list[Path]]:
+    yield sorted(SHIPPED.glob("*.yaml"))
+    if folder is not None:
+        if not folder.is_dir():
+            raise BadSetting(f"--scenarios {folder}: not a folder")
+        yield sorted(folder.glob("*.yaml"))
+
+
+def _documents(path: Path) -> list[Document]:
+    """The documents of one file."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise BadSetting(f"{path}:1: larger than {_LARGEST} bytes; a scenario is a few lines")
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSetting(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BadSetting(f"{path}:{line}: not UTF-8; save the file as UTF-8") from error
+    except BadYaml as error:
+        raise BadSetting(f"{path}:{error.line}: {error}") from error
+
+
+def _bad(path: Path, document: Document, place: tuple[Any, ...], message: str) -> BadSetting:
+    """A complaint about *place* of a document, in the words and on the line of the file's own form."""
+    place = _as_filed(place, document.value)
+    return BadSetting(f"{path}:{document.line(place)}: {_placed(place, message)}")
+
+
+def _as_filed(place: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    """*place* of a story as the place in the flat form, where the first act stands at the top."""
+    place = place[1:] if place[:1] == ("story",) else place
+    match place:
+        case ("acts", int(number), *rest) if isinstance(value, dict) and "when" in value:
+            return tuple(rest) if number == 0 else ("acts", number - 1, *rest)
+    return place
+
+
+def _first(error: ValidationError) -> tuple[tuple[Any, ...], str]:
+    """Place and words of the first thing that is wrong."""
+    problem = error.errors(include_url=False)[0]
+    place = tuple(part for part in problem["loc"] if part not in ("story", "[key]"))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "unknown_key":
+        return (*place, problem["ctx"]["key"]), message
+    if message.startswith("Input should be"):
+        got = repr(problem["input"])
+        message = (
+            f"{message.replace('Input should be', 'should be')}, not {got if len(got) <= 60 else got[:57] + '...'}"
+        )
+    return place, message
+
+
+def _placed(place: tuple[Any, ...], message: str) -> str:
+    return f"{'.'.join(str(part) for part in place)}: {message}" if place else message

@@ -1,0 +1,144 @@
+"""What callers see of a task: one body for the create, the query and the callback, and the link to its video."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from kling_mock.config import Choices
+from kling_mock.contract import Contract
+from kling_mock.core import links, tasks
+from kling_mock.core.deliveries import Delivery
+from kling_mock.core.errors import TaskNotFound
+from kling_mock.core.scenarios import Callback, Edit
+from kling_mock.core.tasks import Stage, Status, Task
+from kling_mock.service.catalogue import Catalogue
+from kling_mock.store.memory import Account, MemoryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What one attempt of a callback carries; `fault` names what a scenario did to it."""
+
+    body: bytes
+    content_type: str
+    fault: str | None
+
+
+class Views:
+    """Renders facts as the contract shows them."""
+
+    def __init__(self, contract: Contract, choices: Choices, catalogue: Catalogue, origin: str, secret: bytes) -> None:
+        self.contract, self.choices, self.catalogue, self.origin = contract, choices, catalogue, origin
+        self._secret = secret
+
+    def view(self, account: Account, task: Task, now: float) -> dict[str, Any]:
+        """The task object as a caller sees it at *now*: the same for the create, the query and the callback."""
+        return self._shown(account, task, now, tasks.stage(task, now))
+
+    def created(self, account: Account, task: Task) -> dict[str, Any]:
+        """What the create answers, the first time and each time it is repeated: pending, whatever has become of the task since."""
+        return self._shown(account, task, task.created_at, Stage(Status.PENDING, 0, task.created_at))
+
+    def _shown(self, account: Account, task: Task, now: float, stage: Stage) -> dict[str, Any]:
+        contract, choices = self.contract, self.choices
+        terminal = stage.status.terminal
+        progress = 0 if stage.status is Status.FAILED and choices.failed_progress == "zero" else stage.progress
+        info: dict[str, Any] = {"can_cancel": not terminal} if choices.cancel_field else {}
+        body: dict[str, Any] = {
+            "created": int(task.created_at),
+            "id": task.id,
+            "model": contract.model,
+            "object": contract.object,
+            "progress": progress,
+            "status": stage.status.value,
+            "task_info": {**info, "estimated_time": task.plan.estimate, "video_duration": task.seconds},
+            "type": contract.type,
+            "usage": {
+                "billing_rule": contract.billing_rule,
+                "credits_reserved": task.reserved,
+                "user_group": contract.user_group,
+            },
+        }
+        if stage.status is Status.COMPLETED:
+            self._add_results(body, task, self.link(account, task, stage), now)
+        elif stage.status is Status.FAILED:
+            body["usage"]["credits_used"] = 0
+            code = stage.code or "unknown_error"
+            body["error"] = {"code": code, "message": contract.task_errors[code], "type": contract.task_error_type}
+        return body
+
+    def _add_results(self, body: dict[str, Any], task: Task, link: links.Link, now: float) -> None:
+        usd = round(task.reserved * self.choices.usd_per_credit, 6)
+        body["usage"] |= {"credits_used": task.reserved, "cost": {"credits": task.reserved, "usd": usd}}
+        listed = not (self.choices.expired_results == "empty" and link.expired(now))
+        body["results"] = [link.url] if listed else []
+        if self.choices.result_data:
+            body["result_data"] = [{"video_url": link.url, "duration": task.seconds}] if listed else []
+
+    def link(self, account: Account, task: Task, stage: Stage) -> links.Link:
+        """The link to a completed task's video; the same each time."""
+        lifetime = self.catalogue.story(task.scenario).links.lifetime
+        seconds = self.contract.link["lifetime_seconds"] if lifetime is None else lifetime
+        return links.issue(self.origin, account.name, task.id, stage.since, seconds, self._secret)
+
+    def open_link(
+        self, store: MemoryStore, account_name: str, task_id: str, path: str, expires: str, signature: str
+    ) -> tuple[Account, Task, bool]:
+        """Whose video a link leads to, and whether the link has expired.
+
+        Raises:
+            TaskNotFound: no such video, or the link was tampered with.
+        """
+        account = store.named(account_name)
+        task = account.tasks.get(task_id) if account else None
+        try:
+            dies = links.check(path, expires, signature, self._secret)
+        except ValueError as error:
+            raise TaskNotFound("this link was not made here") from error
+        if account is None or task is None:
+            raise TaskNotFound("no video stands behind this link")
+        return account, task, account.clock.now() >= dies
+
+    def callback(self, account: Account, delivery: Delivery) -> Notice:
+        """What an attempt carries: the task as a query would show it now, bent where the scenario says so."""
+        task = account.tasks[delivery.task_id]
+        story = self.catalogue.story(task.scenario)
+        nth = delivery.order[1]
+        twist = story.callbacks[nth - 1] if nth <= len(story.callbacks) else Callback()
+        content_type = twist.content_type or "application/json"
+        if twist.body is not None:
+            return Notice(twist.body.encode(), content_type, twist.fault(nth))
+        body = self.view(account, task, account.clock.now())
+        act = story.act("callback", nth)
+        faults = [twist.fault(nth)]
+        if act is not None and act.edit is not None and body["status"] in act.edit.only:
+            body = edited(body, act.edit)
+            faults.append(f"callback {act.edit.fault}")
+        if twist.edit is not None:
+            body = edited(body, twist.edit)
+        if twist.padding:
+            body["padding"] = "." * twist.padding
+        return Notice(orjson.dumps(body), content_type, next((fault for fault in faults if fault), None))
+
+
+def edited(body: dict[str, Any], edit: Edit) -> dict[str, Any]:
+    """*body* with a scenario's changes; a dotted name reaches into an object."""
+    changed = {name: dict(value) if isinstance(value, dict) else value for name, value in body.items()}
+    for name, value in edit.set.items():
+        holder, last = _reach(changed, name)
+        if holder is not None:
+            holder[last] = value
+    for name in edit.drop:
+        holder, last = _reach(changed, name)
+        if holder is not None:
+            holder.pop(last, None)
+    return changed
+
+
+def _reach(body: dict[str, Any], name: str) -> tuple[dict[str, Any] | None, str]:
+    *path, last = name.split(".")
+    holder: Any = body
+    for part in path:
+        holder = holder.get(part) if isinstance(holder, dict) else None
+    return (holder if isinstance(holder, dict) else None), last

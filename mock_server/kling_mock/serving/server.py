@@ -1,0 +1,196 @@
+"""Runs the edge in this process until it is told to stop."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask
+
+from kling_mock.config import BadSetting, Settings
+from kling_mock.serving.proxy import Place, Proxy, Refused
+from kling_mock.web.faults import cut_all
+
+_ALWAYS = ("localhost", "127.0.0.1", "::1")
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
+_HTTPS = 443
+_GRACE = 0.5
+"""Real seconds that answers under way have when the fake is told to stop."""
+
+Ready = Callable[[int | None], None]
+"""Called once connections are taken; with the proxy's port, where there is one."""
+
+
+@contextlib.contextmanager
+def taken_port(host: str, port: int) -> Iterator[int]:
+    """*port* on *host*, or a free one for 0, kept from everybody else until the block ends.
+
+    The server shares its port with whoever asks for that (SO_REUSEPORT), so that two fakes that chose the same free one
+    would answer each other's callers. A socket that is bound and never listens holds the place.
+
+    Raises:
+        BadSetting: it is taken, or *host* is no address of this machine.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise BadSetting(f"--host {host}: {error.strerror}") from error
+    with socket.socket(family) as probe, socket.socket(family) as holder:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            if port:
+                probe.bind(address)  # without SO_REUSEPORT: fails where anybody is there
+                probe.close()
+            holder.bind(address)
+        except OSError as error:
+            raise _taken(host, port, error) from error
+        yield int(holder.getsockname()[1])
+
+
+def _taken(host: str, port: int, error: OSError) -> BadSetting:
+    if error.errno == errno.EADDRINUSE:
+        return BadSetting(f"--port {port}: somebody listens there already; --port 0 takes a free one")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return BadSetting(f"--host {host}: {error.strerror}")
+    return BadSetting(f"--port {port}: {error.strerror}; --port 0 takes a free one")
+
+
+def service_hosts(document: dict[str, Any]) -> tuple[str, ...]:
+    """The host names that the contract gives the service: its own, and those of single calls."""
+    calls = [call for item in document["paths"].values() for call in item.values()]
+    servers = [server for place in (document, *calls) for server in place.get("servers", ())]
+    return tuple(dict.fromkeys(urlsplit(server["url"]).hostname or "" for server in servers))
+
+
+def impersonated(settings: Settings, document: dict[str, Any]) -> tuple[str, ...]:
+    """The names that a client of an impersonating fake may call at port 443: the service's, and that of its public URL."""
+    public = urlsplit(settings.public_url or "")
+    ours = [public.hostname] if public.scheme == "https" and public.hostname and public.port in (None, _HTTPS) else []
+    return tuple(dict.fromkeys((*service_hosts(document), *ours)))
+
+
+def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool = False) -> None:
+    """Serve *app* until SIGINT or SIGTERM, or until standard input ends where *stop_with_stdin* says so.
+
+    Raises:
+        BadSetting: there is no certificate to be had, or the proxy's port is taken.
+    """
+    from granian.constants import HTTPModes, Interfaces, SSLProtocols
+    from granian.server.embed import Server
+
+    from kling_mock.serving.edge import Edge
+
+    logging.getLogger("_granian").setLevel(logging.ERROR)
+    fake = app.extensions["kling-mock"]
+    names = impersonated(settings, fake.world.contract.document) if settings.impersonate else ()
+    certificate = _certificate(settings, names) if settings.secure else None
+    server = Server(
+        Edge(app),
+        settings.host,
+        settings.port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_enabled=False,
+        backlog=1024,
+        ssl_cert=certificate,
+        ssl_key=certificate,
+        ssl_protocol_min=SSLProtocols.tls12,
+    )
+    proxy = _proxy(settings, names, fake.world) if settings.impersonate else None
+    fake.courier.start()
+    try:
+        asyncio.run(_serve(server, settings, ready, proxy, stop_with_stdin))
+    finally:
+        fake.courier.stop()
+
+
+async def _serve(server: Any, settings: Settings, ready: Ready, proxy: Proxy | None, stop_with_stdin: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop, loop, server, settings.port)
+    if stop_with_stdin:
+        try:
+            loop.add_reader(sys.stdin.fileno(), _stop_at_the_end, loop, server, settings.port)
+        except PermissionError as error:  # a file, or /dev/null: nobody can say of it when it ends
+            raise BadSetting("--stop-with-stdin: standard input is no pipe and no terminal") from error
+    port = None
+    if proxy is not None:
+        try:
+            port = await proxy.start(settings.proxy_port)
+        except OSError as error:
+            raise BadSetting(f"--proxy-port {settings.proxy_port}: {os.strerror(error.errno or 0)}") from error
+    serving = loop.create_task(server.serve())
+    await _listening(settings)
+    ready(port)
+    await serving
+    if proxy is not None:
+        proxy.stop()
+
+
+def _stop(loop: asyncio.AbstractEventLoop, server: Any, port: int) -> None:
+    """Take no more; answers under way have a moment to end, silence and endless downloads have no longer."""
+    server.stop()
+    loop.call_later(_GRACE, cut_all, port)
+
+
+def _stop_at_the_end(loop: asyncio.AbstractEventLoop, server: Any, port: int) -> None:
+    """Read what comes in; stop when nothing ever will again."""
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        _stop(loop, server, port)
+
+
+def _certificate(settings: Settings, names: tuple[str, ...]) -> Path:
+    """A certificate for this machine's names, the host that was asked for, and the service's where it is impersonated."""
+    from kling_common.authority import Authority, NoAuthority
+
+    host = () if settings.host in _EVERYWHERE else (settings.host,)
+    try:
+        authority = Authority()
+        certificate = authority.certificate((*_ALWAYS, *host, *names, *_public_host(settings)))
+        if settings.ca_out is not None:
+            authority.share(settings.ca_out)
+    except NoAuthority as error:
+        raise BadSetting(f"--tls: {error}") from error
+    return certificate
+
+
+def _public_host(settings: Settings) -> tuple[str, ...]:
+    host = urlsplit(settings.public_url or "").hostname
+    return (host,) if host else ()
+
+
+def _proxy(settings: Settings, names: tuple[str, ...], world: Any) -> Proxy:
+    own: set[Place] = {(host, settings.port) for host in (*_ALWAYS, settings.host)}
+    public = urlsplit(settings.public_url or "")
+    if public.scheme == "https" and public.hostname:
+        own.add((public.hostname, public.port or _HTTPS))
+
+    def refused(no: Refused) -> None:
+        now = world.store.clock.now()
+        status = int(no.status.partition(" ")[0])
+        world.journal.add(
+            now, None, "refused", method=no.method, url=no.asked, status=status, body=f"{no.reason}\n".encode()
+        )
+
+    return Proxy(names, (_EVERYWHERE.get(settings.host, settings.host), settings.port), own, refused)
+
+
+async def _listening(settings: Settings) -> None:
+    """Return as soon as the port takes connections."""
+    for _ in range(500):
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(settings.host, settings.port)
+            writer.close()
+            return
+        await asyncio.sleep(0.005)

@@ -1,0 +1,235 @@
+"""What happened, in order: exchanges, callback attempts, downloads, clock moves. Capped, with the keys taken out."""
+
+import threading
+from base64 import b64encode
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from kling_mock.core.notation import parse_choice
+
+_SECRET_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-mock-token"}
+)
+
+
+class Headers(Protocol):
+    """What of a request's headers is needed later: a mapping, or what the server made of them."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Pairs of name and value."""
+        ...
+
+
+@dataclass(slots=True)
+class Entry:
+    """One thing that happened. `at` is the account's clock, `seconds` the real time it took; bodies are cut at the journal's bound."""
+
+    seq: int
+    at: float
+    account: str | None
+    kind: str
+    method: str = ""
+    url: str = ""
+    request_headers: Headers | None = None
+    request_body: bytes = b""
+    status: int | None = None
+    headers: list[tuple[str, str]] | None = None
+    body: bytes = b""
+    seconds: float = 0.0
+    task_id: str | None = None
+    scenario: str | None = None
+    fault: str | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """Bytes it holds on to."""
+        return len(self.request_body) + len(self.body)
+
+
+class Journal:
+    """A bounded list of entries: at most *entries* of them and *total* bytes of bodies, each body cut at *body* bytes."""
+
+    def __init__(self, *, entries: int = 10_000, body: int = 64 * 1024, total: int = 32 * 1024 * 1024) -> None:
+        self._entries: deque[Entry] = deque()
+        self._most, self._body, self._total = entries, body, total
+        self._held = 0
+        self.next_seq = 1
+        self._lock = threading.Lock()
+
+    def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
+        """Record one entry; the oldest make room."""
+        entry = Entry(0, at, account, kind, **facts)
+        weight = len(entry.request_body) + len(entry.body)
+        if weight > self._body:
+            self._cut(entry)
+            weight = entry.weight
+        entries = self._entries
+        with self._lock:
+            entry.seq = self.next_seq
+            self.next_seq += 1
+            entries.append(entry)
+            self._held += weight
+            while len(entries) > self._most or self._held > self._total:
+                self._held -= entries.popleft().weight
+        return entry
+
+    def _cut(self, entry: Entry) -> None:
+        if len(entry.request_body) > self._body:
+            entry.more["request_body_bytes"] = len(entry.request_body)
+            entry.request_body = entry.request_body[: self._body]
+        if len(entry.body) > self._body:
+            entry.more["body_bytes"] = len(entry.body)
+            entry.body = entry.body[: self._body]
+
+    def entries(self, account: str | None = None, since: int = 0, limit: int | None = None) -> list[Entry]:
+        """Entries from number *since* on, oldest first; of one account, or of all."""
+        with self._lock:
+            kept = list(self._entries)
+        found = [entry for entry in kept if entry.seq >= since and (account is None or entry.account == account)]
+        return found[:limit] if limit is not None else found
+
+    def forget(self, account: str | None = None) -> None:
+        """Drop one account's entries, or all."""
+        with self._lock:
+            self._entries = deque(entry for entry in self._entries if account is not None and entry.account != account)
+            self._held = sum(entry.weight for entry in self._entries)
+
+
+def redacted(name: str, value: str) -> str:
+    """A header's value as it may be shown; the scheme of a credential stays readable."""
+    if name.lower() not in _SECRET_HEADERS:
+        return value
+    scheme, separator, _ = value.partition(" ")
+    return f"{scheme} [redacted]" if separator else "[redacted]"
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """The entry as the control protocol shows it."""
+    shown: dict[str, Any] = {"seq": entry.seq, "at": entry.at, "account": entry.account, "kind": entry.kind}
+    if entry.method:
+        shown["request"] = {
+            "method": entry.method,
+            "url": entry.url,
+            "headers": _shown_headers(entry.request_headers),
+            "body": _text(entry.request_body),
+        }
+        shown["response"] = None if entry.status is None else {
+            "status": entry.status,
+            "headers": _shown_headers(dict(entry.headers or ())),
+            "body": _text(entry.body),
+        }  # fmt: skip
+        shown["seconds"] = round(entry.seconds, 6)
+    return {**shown, **_circumstances(entry)}
+
+
+def _circumstances(entry: Entry) -> dict[str, Any]:
+    """Which task it was about, what scenario that follows and with which params, and the fault that acted."""
+    name, params = parse_choice(entry.scenario) if entry.scenario else (None, {})
+    said = {"task_id": entry.task_id, "scenario": name, "params": params or None, "fault": entry.fault}
+    return {**{key: value for key, value in said.items() if value is not None}, **entry.more}
+
+
+def as_har(entries: list[Entry], *, creator: str, version: str) -> dict[str, Any]:
+    """The exchanges, attempts and downloads as HAR 1.2; what HAR has no place for stands in members that begin with `_`."""
+    return {
+        "log": {
+            "version": "1.2",
+            "creator": {"name": creator, "version": version},
+            "entries": [_har_entry(entry) for entry in entries if entry.method],
+        }
+    }
+
+
+def _har_entry(entry: Entry) -> dict[str, Any]:
+    request_headers = _shown_headers(entry.request_headers)
+    headers = _shown_headers(dict(entry.headers or ()))
+    milliseconds = round(entry.seconds * 1000, 3)
+    return {
+        "startedDateTime": _iso(entry.at),
+        "time": milliseconds,
+        "request": {
+            "method": entry.method,
+            "url": entry.url,
+            "httpVersion": "HTTP/1.1",
+            "cookies": [],
+            "headers": _pairs(request_headers),
+            "queryString": _query(entry.url),
+            **(
+                {"postData": {"mimeType": request_headers.get("content-type", ""), "text": _text(entry.request_body)}}
+                if entry.request_body
+                else {}
+            ),
+            "headersSize": -1,
+            "bodySize": entry.more.get("request_body_bytes", len(entry.request_body)),
+        },
+        "response": {
+            "status": entry.status or 0,
+            "statusText": "",
+            "httpVersion": "HTTP/1.1",
+            "cookies": [],
+            "headers": _pairs(headers),
+            "content": _content(entry, headers.get("content-type", "")),
+            "redirectURL": headers.get("location", ""),
+            "headersSize": -1,
+            "bodySize": entry.more.get("body_bytes", len(entry.body)),
+        },
+        "cache": {},
+        "timings": {"send": 0, "wait": milliseconds, "receive": 0},
+        "_seq": entry.seq,
+        "_at": entry.at,
+        "_kind": entry.kind,
+        "_account": entry.account,
+        **{f"_{name}": value for name, value in _circumstances(entry).items()},
+    }
+
+
+def _content(entry: Entry, mime: str) -> dict[str, Any]:
+    size = entry.more.get("body_bytes", len(entry.body))
+    try:
+        return {"size": size, "mimeType": mime, "text": entry.body.decode()}
+    except UnicodeDecodeError:
+        return {"size": size, "mimeType": mime, "text": b64encode(entry.body).decode(), "encoding": "base64"}
+
+
+def _shown_headers(headers: Headers | None) -> dict[str, str]:
+    return {name.lower(): redacted(name, value) for name, value in (headers.items() if headers else ())}
+
+
+def _pairs(headers: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in headers.items()]
+
+
+def _query(url: str) -> list[dict[str, str]]:
+    from urllib.parse import parse_qsl, urlsplit
+
+    return [{"name": name, "value": value} for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
+
+
+def _iso(at: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(body: bytes) -> Any:
+    """A body as JSON where it is JSON, as text where it is text, else how long it was.
+
+    What is nested too deeply to be written again, inside an entry of a list, is text as well.
+    """
+    if not body:
+        return None
+    try:
+        value = orjson.loads(body)
+        orjson.dumps([[[[[[[[value]]]]]]]])
+        return value
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        pass
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return f"[{len(body)} bytes]"

@@ -1,0 +1,119 @@
+"""What clients call beside the two endpoints: the balance, the models, lists of tasks (wire-facts "Beside the two endpoints", C)."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from orjson import Fragment
+
+from kling_mock.core import tasks
+from kling_mock.core.errors import ApiError
+from kling_mock.core.scenarios import Act
+from kling_mock.core.tasks import Status, Task
+from kling_mock.store.memory import Account
+from kling_mock.web.api import Api, Handler
+from kling_mock.web.http import Reply, Request, json_reply
+
+T = TypeVar("T")
+
+_LINKS = ("results", "result_data")
+_CREDIT_DIGITS = 6
+
+
+class Accounts:
+    """The operations of the contract's tag `account`."""
+
+    def __init__(self, api: Api) -> None:
+        self._api, self._world, self._courier = api, api.world, api.courier
+        self.handlers: dict[str, Handler] = {
+            "getCredits": self.get_credits,
+            "listModels": self.list_models,
+            "listTasks": self.list_tasks,
+            "batchTasks": self.batch_tasks,
+        }
+
+    def get_credits(self, account: Account, request: Request) -> Reply:
+        """`GET /v1/credits`: what is left and what was charged, everything that has ended by now settled."""
+        del request
+        self._courier.settle(account)
+        with account.lock:
+            balance = {"remaining_credits": whole(account.credits), "used_credits": whole(account.used)}
+        data = {"token": {**balance, "unlimited_credits": False}, "user": balance}
+        return json_reply({"success": True, "data": data})
+
+    def list_models(self, account: Account, request: Request) -> Reply:
+        """`GET /v1/models`: those that the key may use."""
+        del request
+        models = [self._world.contract.model] if account.models is None else sorted(account.models)
+        return json_reply({"object": "list", "data": [{"id": model, "object": "model"} for model in models]})
+
+    def list_tasks(self, account: Account, request: Request) -> Reply:
+        """`GET /v1/tasks`: a page of the account's tasks, newest first. Looking at a list reads no task."""
+        asked = self._api.incoming.query("listTasks", request)
+        self._courier.settle(account)
+        with account.lock:
+            now = account.clock.now()
+            found = [task for task in reversed(account.tasks.values()) if self._listed(task, asked, now)]
+            rows = [self._row(account, task, now) for task in page(found, asked)]
+        return json_reply({"data": rows, "total": len(found), "page": asked["page"], "page_size": asked["page_size"]})
+
+    def batch_tasks(self, account: Account, request: Request) -> Reply:
+        """`POST /v1/tasks/batch`: each task as the query would show it, and it counts as a read of each.
+
+        What a scenario does to the query of one task it does to the whole answer; only where it hides the task is the task left out.
+        """
+        asked = self._api.incoming.json("batchTasks", request)
+        rows: list[Any] = []
+        fault: Act | None = None
+        for task in self._found(account, asked["task_ids"]):
+            body, act, ended = self._world.read(account, task)
+            if ended:
+                self._courier.notice(account)
+            if act is None or act.edit is not None:
+                rows.append(Fragment(self._api.acts.reply(act, "getTask", account.clock, body).body))
+            elif not self._hides(act, account):
+                rows.append(body)
+                fault = fault or act
+        return self._api.acts.reply(fault, "batchTasks", account.clock, {"data": rows})
+
+    def _listed(self, task: Task, asked: dict[str, Any], now: float) -> bool:
+        contract = self._world.contract
+        if asked["type"] not in (None, contract.type) or asked["model"] not in (None, contract.model):
+            return False
+        if now >= self._world.timeline.forgotten_at(task):
+            return False
+        if asked["status"] is None:
+            return True
+        status = tasks.stage(task, now).status
+        return status == asked["status"] or (
+            asked["status"] == Status.PROCESSING and status is Status.PENDING  # one filter for all that is not over
+        )
+
+    def _row(self, account: Account, task: Task, now: float) -> dict[str, Any]:
+        shown = self._world.views.view(account, task, now)
+        return {name: value for name, value in shown.items() if name not in _LINKS}
+
+    def _found(self, account: Account, task_ids: Sequence[str]) -> list[Task]:
+        found = []
+        for task_id in dict.fromkeys(task_ids):
+            try:
+                found.append(self._world.find(account, task_id))
+            except ApiError:
+                continue  # unknown, forgotten or foreign: simply absent
+        return found
+
+    def _hides(self, act: Act, account: Account) -> bool:
+        return (
+            act.answer is not None and self._api.acts.answer(act.answer, "getTask", account.clock.now()).status == 404
+        )
+
+
+def page(items: Sequence[T], asked: dict[str, Any]) -> Sequence[T]:
+    """The page of *items* that a query asks for; empty past the end."""
+    start = (asked["page"] - 1) * asked["page_size"]
+    return items[start : start + asked["page_size"]]
+
+
+def whole(number: float) -> float:
+    """*number* without the dust of binary fractions, and as a whole number where it is one."""
+    rounded = round(number, _CREDIT_DIGITS)
+    return int(rounded) if rounded == int(rounded) else rounded

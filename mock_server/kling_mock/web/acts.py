@@ -1,0 +1,109 @@
+"""What a scenario's acts make of an answer, before it goes on its way."""
+
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+
+from kling_mock.clock import Clock
+from kling_mock.contract import Contract
+from kling_mock.core.errors import ApiError, documented
+from kling_mock.core.scenarios import Act, Answer
+from kling_mock.service.views import edited
+from kling_mock.web.http import Reply, json_reply
+
+_GATEWAY = "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
+
+
+class Acts:
+    """Answers that a scenario asks for, in the contract's words. *refuse* renders a documented error."""
+
+    def __init__(self, contract: Contract, refuse: Callable[[ApiError], Reply]) -> None:
+        self._contract, self._refuse = contract, refuse
+
+    def reply(self, act: Act | None, operation: str, clock: Clock, body: dict[str, Any] | None) -> Reply:
+        """The right answer *body*, or what *act* makes of it; *operation* is the operationId that was called."""
+        if act is None:
+            return json_reply(body)
+        if act.answer is not None:
+            return self.answer(act.answer, operation, clock.now())
+        if act.edit is not None:
+            if body is None or body["status"] not in act.edit.only:
+                return json_reply(body)
+            reply = json_reply(edited(body, act.edit))
+            reply.fault = act.edit.fault
+            return reply
+        return on_the_wire(act, json_reply(body), clock)
+
+    def answer(self, answer: Answer, operation: str, now: float) -> Reply:
+        """A scenario's answer: a documented error, a gateway's page, or a body of its own."""
+        entry = self._entry(answer, operation)
+        status = answer.status or self._contract.errors[entry or ""].status
+        if answer.body is not None or status < 400:
+            reply = Reply(status, (answer.body or "").encode(), [])
+        elif entry is not None and not self._as_page(answer, entry):
+            description = self._contract.components["responses"][entry]["description"]
+            reply = self._refuse(documented()[entry](description))
+        else:
+            reply = _page(status) if answer.form != "json" else _plain_error(status)
+        given = headers_of(answer, now)
+        reply.status, reply.fault = status, f"answer {status}"
+        reply.headers = [(name, value) for name, value in reply.headers if name not in given] + list(given.items())
+        return reply
+
+    def _entry(self, answer: Answer, operation: str) -> str | None:
+        """The documented error that is meant; None for a status that the operation has no error for."""
+        errors = self._contract.errors
+        if answer.error is not None and answer.error in errors:
+            return answer.error
+        if answer.error is not None:
+            named: list[str] = [name for name, error in errors.items() if error.code == answer.error]
+            return min(named, key=lambda name: errors[name].status != answer.status)
+        responses: dict[str, dict[str, str]] = self._contract.operations[operation].description["responses"]
+        entry = responses.get(str(answer.status), {}).get("$ref", "").rpartition("/")[2]
+        return entry if entry in documented() else None
+
+    def _as_page(self, answer: Answer, entry: str) -> bool:
+        content = self._contract.components["responses"][entry]["content"]
+        return answer.form == "html" or (answer.form == "auto" and answer.error is None and "text/html" in content)
+
+
+def on_the_wire(act: Act, reply: Reply, clock: Clock) -> Reply:
+    """*reply* with the fault that its connection will have; a drip takes as long on *clock*."""
+    wire = act.wire
+    if wire is not None:
+        reply.fault = wire.fault
+        drip = None if wire.drip is None else clock.real_seconds(wire.drip)
+        reply.wire = wire if drip == wire.drip else wire.model_copy(update={"drip": drip})
+    return reply
+
+
+def headers_of(answer: Answer, now: float) -> dict[str, str]:
+    """The headers that an answer names. A Retry-After date is *now* and so many seconds, rounded up, beside a Date of *now*."""
+    headers = dict(answer.headers)
+    if answer.retry_after is not None and answer.retry_form == "seconds":
+        headers["retry-after"] = str(answer.retry_after)
+    elif answer.retry_after is not None:
+        headers["retry-after"] = formatdate(ceil(now + answer.retry_after), usegmt=True)
+        headers["date"] = formatdate(int(now), usegmt=True)
+    return headers
+
+
+def _page(status: int) -> Reply:
+    page = _GATEWAY.format(title=f"{status} {phrase(status)}")
+    return Reply(status, page.encode(), [("content-type", "text/html")])
+
+
+def _plain_error(status: int) -> Reply:
+    words = phrase(status)
+    error = {"code": words.lower().replace(" ", "_"), "message": words, "type": "api_error"}
+    return json_reply({"error": error}, status)
+
+
+def phrase(status: int) -> str:
+    """The usual words for a status."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"

@@ -1,0 +1,388 @@
+"""The control protocol: `/__mock/...`, by the operationId each call has in openapi/control.yaml."""
+
+import hmac
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+
+import kling_openapi
+from kling_mock import __version__
+from kling_mock import clock as clocks
+from kling_mock.clock import NotManual
+from kling_mock.config import origin
+from kling_mock.contract import Problem, Shape
+from kling_mock.core import tasks
+from kling_mock.core.errors import ApiError
+from kling_mock.core.notation import parse_choice, typed
+from kling_mock.core.tasks import Status, Task
+from kling_mock.service.catalogue import NoScenario
+from kling_mock.service.courier import Courier, delivery_json
+from kling_mock.service.world import World
+from kling_mock.store import journal
+from kling_mock.store.memory import Account, Queued
+from kling_mock.web.facts import account_json, plan_json
+from kling_mock.web.http import Reply, Request, json_reply
+from kling_mock.web.waiting import Waiting
+
+FEATURES = ["clock", "scenarios", "relays", "names", "cancel", "credits", "journal", "wait"]
+_OK = {"status": "ok"}
+_MOST_ENTRIES = 10_000
+
+
+class ControlError(Exception):
+    """A control call that cannot be done; `code` is one of the protocol's own, `param` the member or parameter at fault."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.param = code, param
+
+
+def _bad(message: str, param: str | None = None) -> ControlError:
+    return ControlError("bad_control_request", message, param)
+
+
+class Control:
+    """Answers the control protocol. A bearer key picks one account; without one a call acts on all."""
+
+    def __init__(self, world: World, courier: Courier) -> None:
+        self.world, self.courier = world, courier
+        document = kling_openapi.read(kling_openapi.CONTROL)
+        self.paths: dict[str, dict[str, str]] = {
+            path: {method.upper(): call["operationId"] for method, call in item.items() if method != "parameters"}
+            for path, item in document["paths"].items()
+        }
+        self._calls = {
+            call["operationId"]: call
+            for item in document["paths"].values()
+            for method, call in item.items()
+            if method != "parameters"
+        }
+        self._components = document["components"]
+        self._errors = {entry["x-error"]["code"]: entry["x-error"] for entry in self._components["responses"].values()}
+        self._shapes: dict[str, Shape] = {}
+
+    def call(self, operation: str, request: Request, /, **path: str) -> Reply:
+        """The answer to one control call; its errors come in the service's envelope."""
+        try:
+            self._admit(request)
+            account = self._account(request)
+            handler: Callable[..., Any] = getattr(self, _snake(operation))
+            value = handler(account, **self._query(operation, request), **self._body(operation, request), **path)
+            return json_reply(value)
+        except ControlError as error:
+            return self.refusal(error)
+        except ApiError as error:
+            return self.refusal(ControlError("forbidden", error.message))
+
+    def refusal(self, error: ControlError) -> Reply:
+        """A control error in the service's envelope."""
+        entry = self._errors[error.code]
+        body = {"code": error.code, "message": str(error), "type": entry["type"]}
+        return json_reply({"error": body | ({"param": error.param} if error.param else {})}, entry["status"])
+
+    # Who may
+
+    def _admit(self, request: Request) -> None:
+        if _near(request.client):
+            return
+        token = self.world.settings.admin_token
+        given = request.headers.get("x-mock-token") or ""
+        if token is None or not hmac.compare_digest(token.encode(), given.encode("utf-8", "replace")):
+            raise ControlError("forbidden", "off the loopback a control call needs the header X-Mock-Token")
+
+    def _account(self, request: Request) -> Account | None:
+        authorization = request.headers.get("authorization")
+        return None if authorization is None else self.world.account(authorization)
+
+    def _chosen(self, account: Account | None) -> list[Account]:
+        return self.world.store.accounts() if account is None else [account]
+
+    # What was sent
+
+    def _shape(self, name: str, schema: dict[str, Any]) -> Shape:
+        if name not in self._shapes:
+            self._shapes[name] = Shape(schema, self._components)
+        return self._shapes[name]
+
+    def _body(self, operation: str, request: Request) -> dict[str, Any]:
+        content = self._calls[operation].get("requestBody", {}).get("content", {}).get("application/json")
+        if content is None:
+            return {}
+        try:
+            value = orjson.loads(request.body)
+        except orjson.JSONDecodeError as error:
+            raise _bad(f"the body is not JSON: {error}") from error
+        problem = self._shape(operation, content["schema"]).problem(value)
+        if problem is not None:
+            raise _bad(problem.message, problem.param)
+        return {"body": value}
+
+    def _query(self, operation: str, request: Request) -> dict[str, Any]:
+        declared = {
+            entry["name"]: entry for entry in self._calls[operation].get("parameters", ()) if entry.get("in") == "query"
+        }
+        try:
+            given = parse_qs(
+                request.query, keep_blank_values=True, strict_parsing=bool(request.query), max_num_fields=100
+            )
+        except ValueError as error:
+            raise _bad(f"the query string cannot be read: {error}") from error
+        unknown = next((name for name in given if name not in declared), None)
+        if unknown is not None:
+            raise _bad(f"there is no parameter {unknown!r}; there are {', '.join(declared) or 'none'}", unknown)
+        values: dict[str, Any] = {}
+        for name, entry in declared.items():
+            if name in given:
+                values[name] = self._parameter(operation, name, entry["schema"], given[name][-1])
+            elif entry.get("required"):
+                raise _bad(f"the parameter {name} is required", name)
+        return values
+
+    def _parameter(self, operation: str, name: str, schema: dict[str, Any], text: str) -> Any:
+        value: Any = text
+        if schema.get("type") in ("integer", "number"):
+            value = typed(text, 0.0)  # whole numbers stay whole
+        problem: Problem | None = self._shape(f"{operation} {name}", schema).problem(value)
+        if problem is not None:
+            raise _bad(f"{name}: {problem.message.removeprefix('the body: ')}", name)
+        return value
+
+    # Server
+
+    def get_health(self, account: Account | None) -> Any:
+        """`GET /__mock/health`"""
+        del account
+        return _OK
+
+    def get_ready(self, account: Account | None) -> Any:
+        """`GET /__mock/ready`"""
+        del account
+        return _OK
+
+    def get_info(self, account: Account | None) -> Any:
+        """`GET /__mock/info`"""
+        del account
+        return {
+            "name": "kling-mock",
+            "version": __version__,
+            "contract": self.world.contract.version,
+            "seed": self.world.settings.seed,
+            "features": FEATURES,
+        }
+
+    def reset(self, account: Account | None) -> Any:
+        """`POST /__mock/reset`"""
+        self.world.store.reset(account)
+        self.world.journal.forget(account.name if account else None)
+        return _OK
+
+    # Clock
+
+    def _clock(self, account: Account | None) -> Any:
+        reading = (account.clock if account else self.world.store.clock).reading()
+        return {"now": reading.now, "mode": reading.mode, "rate": reading.rate}
+
+    def get_clock(self, account: Account | None) -> Any:
+        """`GET /__mock/clock`"""
+        return self._clock(account)
+
+    def set_clock(self, account: Account | None, body: dict[str, Any]) -> Any:
+        """`PUT /__mock/clock`"""
+        for clock in self._clocks(account):
+            clock.set(body["mode"], float(body.get("rate", 1.0)))
+        for one in self._chosen(account):
+            self.courier.notice_clock(one)
+        self._note(account, "clock", **self._clock(account))
+        return self._clock(account)
+
+    def _clocks(self, account: Account | None) -> list[clocks.Clock]:
+        """The clocks a call is about: the account's own, or the server's and every one cut loose from it."""
+        store = self.world.store
+        if account is not None:
+            return [store.own_clock(account)]
+        return [store.clock, *(one.clock for one in store.accounts() if one.clock is not store.clock)]
+
+    def advance_clock(self, account: Account | None, body: dict[str, Any]) -> Any:
+        """`POST /__mock/clock/advance`"""
+        moved = self._clocks(account)
+        running = next((clock for clock in moved if clock.mode != "manual"), None)
+        if running is not None:
+            raise ControlError("not_manual", f"the clock is {running.mode}; only a manual clock can be advanced")
+        chosen = self._chosen(account)
+        try:
+            happened = self.courier.advance(moved, chosen, float(body["seconds"]))
+        except NotManual as error:
+            raise ControlError("not_manual", str(error)) from error
+        self._note(account, "clock", **self._clock(account), seconds=body["seconds"])
+        return {"now": self._clock(account)["now"], "fired": [one.as_json() for one in happened]}
+
+    def _note(self, account: Account | None, kind: str, **more: Any) -> None:
+        clock = account.clock if account else self.world.store.clock
+        self.world.journal.add(clock.now(), account.name if account else None, kind, more=more)
+
+    # Setting up
+
+    def list_scenarios(self, account: Account | None) -> Any:
+        """`GET /__mock/scenarios`"""
+        del account
+        found = sorted(self.world.catalogue.scenarios.values(), key=lambda one: one.name)
+        return {"scenarios": [{"name": one.name, "summary": one.summary, "params": one.params} for one in found]}
+
+    def queue_scenario(self, account: Account | None, body: dict[str, Any]) -> Any:
+        """`POST /__mock/scenarios/next`"""
+        name, params, times = body["name"], body.get("params", {}), int(body.get("times", 1))
+        try:
+            self.world.catalogue.choose(name, params)
+        except NoScenario as error:
+            raise _bad(str(error), "name") from error
+        (self.world.store.queue if account is None else account.queue).append(Queued(name, params, times))
+        return {"name": name, "params": {**self.world.catalogue.scenarios[name].params, **params}, "times": times}
+
+    def set_account(self, account: Account | None, body: dict[str, Any]) -> Any:
+        """`PUT /__mock/account`"""
+        values = {**body, **({"models": frozenset(body["models"])} if "models" in body else {})}
+        if account is None:
+            self.world.store.defaults.update(values)
+        for one in self._chosen(account):
+            self.courier.settle(one)
+            with one.lock:
+                for name, value in values.items():
+                    setattr(one, name, value)
+        return _OK
+
+    def list_accounts(self, account: Account | None) -> Any:
+        """`GET /__mock/accounts`"""
+        found = self._chosen(account)
+        for one in found:
+            self.courier.settle(one)
+        return {"accounts": [account_json(one) for one in found]}
+
+    def set_relays(self, account: Account | None, body: dict[str, str]) -> Any:
+        """`PUT /__mock/relays`"""
+        try:
+            relays = {origin(source): origin(target) for source, target in body.items()}
+        except ValueError as error:
+            raise _bad(str(error)) from error
+        if account is None:
+            self.world.store.relays = relays
+        for one in self._chosen(account):
+            one.relays = dict(relays)
+        return {"relays": relays}
+
+    def set_names(self, account: Account | None, body: dict[str, list[str]]) -> Any:
+        """`PUT /__mock/names`"""
+        try:
+            names = {host.lower(): tuple(map(ip_address, found)) for host, found in body.items()}
+        except ValueError as error:
+            raise _bad(str(error)) from error
+        for one in self._chosen(account):
+            one.names = dict(names)
+        return {"names": {host: [str(ip) for ip in found] for host, found in names.items()}}
+
+    # Facts
+
+    def list_tasks(self, account: Account | None) -> Any:
+        """`GET /__mock/tasks`"""
+        return {"tasks": [self._task(one, task) for one in self._chosen(account) for task in list(one.tasks.values())]}
+
+    def get_task(self, account: Account | None, task_id: str) -> Any:
+        """`GET /__mock/tasks/{task_id}`"""
+        owner, task = self._find(account, task_id)
+        self.courier.come_to_rest(owner)
+        deliveries = [delivery_json(one, self.world) for one in owner.of_task.get(task.id, ())]
+        return {**self._task(owner, task), "deliveries": deliveries}
+
+    def cancel_task(self, account: Account | None, task_id: str) -> Any:
+        """`POST /__mock/tasks/{task_id}/cancel`"""
+        owner, task = self._find(account, task_id)
+        self.courier.settle(owner)
+        if self.world.timeline.cancel(owner, task):
+            if owner.clock.mode == "manual":
+                self.courier.run_due(owner, owner.clock.now())
+            else:
+                self.courier.settle(owner)
+        return self.get_task(owner, task_id)
+
+    def list_deliveries(self, account: Account | None, task_id: str | None = None) -> Any:
+        """`GET /__mock/deliveries`"""
+        if task_id is not None:
+            owner, _ = self._find(account, task_id)
+            self.courier.come_to_rest(owner)
+            return {"deliveries": [delivery_json(one, self.world) for one in owner.of_task.get(task_id, ())]}
+        chosen = self._chosen(account)
+        for one in chosen:
+            self.courier.come_to_rest(one)
+        return {
+            "deliveries": [delivery_json(owed, self.world) for one in chosen for owed in list(one.deliveries.values())]
+        }
+
+    def resend_delivery(self, account: Account | None, delivery_id: str) -> Any:
+        """`POST /__mock/deliveries/{delivery_id}/resend`"""
+        for one in self._chosen(account):
+            delivery = one.deliveries.get(delivery_id)
+            if delivery is not None:
+                self.courier.resend(one, delivery)
+                return delivery_json(delivery, self.world)
+        raise ControlError("unknown_task", f"there is no delivery {delivery_id!r}", "delivery_id")
+
+    def wait(self, account: Account | None, task_id: str, until: str = "terminal", timeout: float = 10.0) -> Any:
+        """`GET /__mock/wait`"""
+        owner, task = self._find(account, task_id)
+        met, state = Waiting(self.world, self.courier).wait(owner, task, until, timeout)
+        if met is None:
+            raise ControlError("timeout", f"{task_id} is {state}; {until} was not so within {timeout:g} s")
+        return {"met": met, "task_id": task_id, "until": until, "state": state}
+
+    def get_journal(self, account: Account | None, since: int = 0, limit: int = 1000) -> Any:
+        """`GET /__mock/journal`"""
+        entries = self.world.journal.entries(account.name if account else None, since, limit)
+        following = entries[-1].seq + 1 if entries else max(since, self.world.journal.next_seq)
+        return {"entries": [journal.as_json(entry) for entry in entries], "next": following}
+
+    def get_journal_har(self, account: Account | None) -> Any:
+        """`GET /__mock/journal.har`"""
+        entries = self.world.journal.entries(account.name if account else None, 0, _MOST_ENTRIES)
+        return journal.as_har(entries, creator="kling-mock", version=__version__)
+
+    def _find(self, account: Account | None, task_id: str) -> tuple[Account, Task]:
+        owner = account or self.world.store.owner(task_id)
+        task = owner.tasks.get(task_id) if owner else None
+        if owner is None or task is None:
+            raise ControlError("unknown_task", f"there is no task {task_id!r}", "task_id")
+        return owner, task
+
+    def _task(self, account: Account, task: Task) -> dict[str, Any]:
+        stage = tasks.stage(task, account.clock.now())
+        scenario, params = parse_choice(task.scenario)
+        shown: dict[str, Any] = {
+            "id": task.id,
+            "status": stage.status.value,
+            "progress": stage.progress,
+            "created": int(task.created_at),
+            "scenario": scenario,
+            "params": params,
+            "plan": plan_json(task),
+            "reads": task.reads,
+            "credits_reserved": task.reserved,
+            "callback_url": task.callback_url,
+            "code": stage.code,
+            "links": [],
+        }
+        if stage.status is Status.COMPLETED:
+            link = self.world.views.link(account, task, stage)
+            shown["links"] = [{"url": link.url, "issued_at": link.issued_at, "expires_at": link.expires_at}]
+        return shown
+
+
+def _near(client: str) -> bool:
+    """Whether *client* is this machine: an address of either family, as servers write it."""
+    address = ip_address(client.strip("[]") or "127.0.0.1")
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()

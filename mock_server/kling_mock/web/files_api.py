@@ -1,0 +1,162 @@
+"""Uploads: the files API, and the files behind their URLs (wire-facts "Beside the two endpoints", C)."""
+
+import binascii
+import re
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import IO, Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from kling_common.transport import FetchFailed, TooLarge
+from kling_mock import clock as clocks
+from kling_mock.core.errors import InvalidRequest, RequestTooLarge
+from kling_mock.media.files import Files
+from kling_mock.store.memory import Account, StoredFile
+from kling_mock.web.accounts import page
+from kling_mock.web.api import Api, Handler
+from kling_mock.web.http import Reply, Request, json_reply, kept
+from kling_mock.web.media import page as missing
+
+_DATA_URL = re.compile(r"data:[^,]{0,300};base64,", re.IGNORECASE)
+_MOST_OF_A_TYPE = 400
+
+
+class FilesApi:
+    """The operations of the contract's tag `files`, and `GET /uploads/...`."""
+
+    def __init__(self, api: Api, files: Files) -> None:
+        self._api, self._world, self._files = api, api.world, files
+        self.handlers: dict[str, Handler] = {
+            "uploadStream": self.upload_stream,
+            "uploadBase64": self.upload_base64,
+            "uploadUrl": self.upload_url,
+            "listFiles": self.list_files,
+            "getFileQuota": self.get_file_quota,
+            "deleteFile": self.delete_file,
+        }
+
+    def upload_stream(self, account: Account, request: Request) -> Reply:
+        """`POST /api/v1/files/upload/stream`: a multipart form with one file in the field `file`."""
+        with self._api.incoming.form("uploadStream", request) as form:
+            if len(form.files) > 1:
+                raise InvalidRequest("send one file at a time", param="file")
+            file = form.files[0]
+            return self._added(account, "file", file.stream, file.filename or "", form.fields)
+
+    def upload_base64(self, account: Account, request: Request) -> Reply:
+        """`POST /api/v1/files/upload/base64`: bare base64 or a data URL; white space in it is passed over."""
+        asked = self._api.incoming.json("uploadBase64", request)
+        return self._added(account, "base64_data", BytesIO(_decoded(asked["base64_data"])), "", asked)
+
+    def upload_url(self, account: Account, request: Request) -> Reply:
+        """`POST /api/v1/files/upload/url`: fetched as a first frame is, under the same address rules."""
+        asked = self._api.incoming.json("uploadUrl", request)
+        url = asked["file_url"]
+        try:
+            data = self._world.frames.download(url, self._files.max_bytes)
+        except TooLarge as error:
+            raise RequestTooLarge(f"file_url {error.reason}", param="file_url") from error
+        except FetchFailed as error:
+            raise InvalidRequest(f"file_url {error.reason}", param="file_url") from error
+        return self._added(account, "file_url", BytesIO(data), unquote(urlsplit(url).path), asked)
+
+    def list_files(self, account: Account, request: Request) -> Reply:
+        """`GET /api/v1/files/list`: newest first."""
+        asked = self._api.incoming.query("listFiles", request)
+        files = self._files.living(account)
+        entries = [self._entry(account, stored) for stored in page(files, asked)]
+        return _done(
+            data={"files": entries, "total": len(files), "page": asked["page"], "page_size": asked["page_size"]}
+        )
+
+    def get_file_quota(self, account: Account, request: Request) -> Reply:
+        """`GET /api/v1/files/quota`"""
+        del request
+        held, most = len(self._files.living(account)), self._files.max_files
+        return _done(
+            data={
+                "total_files": held,
+                "max_files": most,
+                "remaining_files": most - held,
+                "max_file_size": self._files.max_bytes,
+            }
+        )
+
+    def delete_file(self, account: Account, request: Request, file_id: str) -> Reply:
+        """`DELETE /api/v1/files/{file_id}`"""
+        del request
+        self._files.delete(account, file_id)
+        return _done()
+
+    def download(self, request: Request, account_name: str, file_id: str) -> Reply:
+        """`GET /uploads/ACCOUNT/FILE/NAME`: the whole file, without a key; the caller cuts out ranges. 404 once it is dead."""
+        started = clocks.monotonic()
+        account = self._world.store.named(account_name)
+        stored = self._files.find(account, file_id)
+        reply = missing(404, "NoSuchKey", "no file is here") if stored is None else _file(stored, request)
+        self._world.journal.add(
+            account.clock.now() if account else self._world.store.clock.now(),
+            account.name if account else None,
+            "download",
+            method=request.method,
+            url=request.url,
+            request_headers=kept(request.headers),
+            status=reply.status,
+            headers=reply.headers,
+            seconds=clocks.monotonic() - started,
+            more={"body_bytes": len(reply.body)},
+        )
+        return reply
+
+    def _added(
+        self, account: Account, field: str, source: IO[bytes], original_name: str, asked: dict[str, Any]
+    ) -> Reply:
+        if source.seek(0, 2) == 0:
+            raise InvalidRequest(f"{field}: the file is empty", param=field)
+        stored = self._files.add(account, source, original_name, asked.get("file_name"))
+        return _done(data=self._entry(account, stored))
+
+    def _entry(self, account: Account, stored: StoredFile) -> dict[str, Any]:
+        url = self._world.views.origin + self._files.path(account, stored)
+        return {
+            "file_id": stored.id,
+            "file_name": stored.name,
+            "original_name": stored.original_name,
+            "file_size": stored.content.size,
+            "mime_type": stored.content_type,
+            "file_url": url,
+            "download_url": f"{url}?download=1",
+            "upload_time": _iso(stored.stored_at),
+            "expires_at": _iso(stored.expires_at),
+        }
+
+
+def _done(**more: Any) -> Reply:
+    return json_reply({"success": True, "code": 200, "msg": "ok", **more})
+
+
+def _file(stored: StoredFile, request: Request) -> Reply:
+    headers = [
+        ("content-type", stored.content_type),
+        ("etag", f'"{stored.id}"'),
+        # Whatever was uploaded runs nothing in this origin's name.
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "sandbox"),
+    ]
+    if dict(parse_qsl(request.query)).get("download") == "1":
+        headers.append(("content-disposition", f"attachment; filename*=UTF-8''{quote(stored.name, safe='')}"))
+    return Reply(200, stored.content.read(), headers)
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of base64, bare or behind `data:...;base64,`."""
+    prefix = _DATA_URL.match(text[:_MOST_OF_A_TYPE])
+    bare = text[prefix.end() :] if prefix else text
+    try:
+        return binascii.a2b_base64("".join(bare.split()), strict_mode=True)
+    except ValueError as error:
+        raise InvalidRequest(f"base64_data: not base64: {error}", param="base64_data") from error
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,136 @@
+"""Flask around the routes: it finds the route, reads the body, and turns a `Reply` into a response."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, RequestedRangeNotSatisfiable
+
+from kling_mock.core.errors import InternalError
+from kling_mock.web.api import no_method, no_route
+from kling_mock.web.control import ControlError
+from kling_mock.web.faults import Faults
+from kling_mock.web.http import REPLY, REQUEST, Reply, Request
+from kling_mock.web.parts import Fake
+
+
+def flask_app(fake: Fake) -> Flask:
+    """A Flask application over *fake*; its parts stand in `app.extensions["kling-mock"]`."""
+    app = Flask("kling_mock", static_folder=None)
+    app.extensions["kling-mock"] = fake
+    app.wsgi_app = Faults(app.wsgi_app)  # type: ignore[method-assign]
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    for name, path, method, view in _routes(fake):
+        app.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
+    app.register_error_handler(HTTPException, lambda error: _no_such(fake, error))
+    return app
+
+
+def _routes(fake: Fake) -> Iterator[tuple[str, str, str, Any]]:
+    """Endpoint, path, method and view of everything that is answered."""
+    for name in fake.api.handlers:
+        operation = fake.world.contract.operations[name]
+        yield name, _rule(operation.path), operation.method, _api_view(fake, name)
+    for path, methods in fake.control.paths.items():
+        for method, name in methods.items():
+            yield f"control.{name}", _rule(path), method, _control_view(fake, name)
+    yield "media.video", "/files/<account>/<task_id>.mp4", "GET", _media_view(fake)
+    yield "media.upload", "/uploads/<account>/<file_id>/<name>", "GET", _upload_view(fake)
+
+
+def _rule(path: str) -> str:
+    return path.replace("{", "<").replace("}", ">")
+
+
+def _api_view(fake: Fake, operation: str) -> Any:
+    def view(**parameters: str) -> Response:
+        return _response(fake.api.call(operation, _request(), **parameters))
+
+    return view
+
+
+def _control_view(fake: Fake, operation: str) -> Any:
+    def view(**parameters: str) -> Response:
+        return _response(fake.control.call(operation, _request(), **parameters))
+
+    return view
+
+
+def _media_view(fake: Fake) -> Any:
+    def view(account: str, task_id: str) -> Response:
+        query = request.args
+        reply = fake.media.download(_request(), account, task_id, query.get("expires", ""), query.get("signature", ""))
+        return _ranged(reply, reply.status == 200 and bool(reply.more.get("video")))
+
+    return view
+
+
+def _upload_view(fake: Fake) -> Any:
+    def view(account: str, file_id: str, name: str) -> Response:
+        del name  # for people: whatever it says, the id finds the file
+        reply = fake.files.download(_request(), account, file_id)
+        return _ranged(reply, reply.status == 200)
+
+    return view
+
+
+def _ranged(reply: Reply, is_file: bool) -> Response:
+    """The reply; of a file, the part that was asked for."""
+    response = _response(reply)
+    if is_file:
+        response.add_etag()
+        try:
+            response.make_conditional(_one_range(), accept_ranges=True, complete_length=len(reply.body))
+        except RequestedRangeNotSatisfiable as error:
+            return Response(status=416, headers=error.get_headers())
+    return response
+
+
+def _one_range() -> dict[str, Any]:
+    """The environ with a Range that asks for one piece of bytes, or none: any other is passed over, as RFC 9110 14.2 allows."""
+    asked = request.range
+    single = asked is not None and asked.units == "bytes" and len(asked.ranges) == 1
+    return {name: value for name, value in request.environ.items() if single or name != "HTTP_RANGE"}
+
+
+def _no_such(fake: Fake, error: HTTPException) -> Response:
+    """A path or a method that is not there: as the service says it under its own paths, as the control protocol does under its.
+
+    A fault of the fake's own comes here too; Flask has logged it.
+    """
+    asked = _request()
+    if isinstance(error, InternalServerError):
+        return _response(fake.api.refuse(InternalError("the fake failed; its log says how"), asked))
+    if asked.path == "/__mock" or asked.path.startswith("/__mock/"):
+        return _response(
+            fake.control.refusal(
+                ControlError("bad_control_request", f"no such control call: {asked.method} {asked.path}")
+            )
+        )
+    allowed = list(error.valid_methods or ()) if isinstance(error, MethodNotAllowed) else []
+    problem = no_method(asked, [method for method in allowed if method != "HEAD"]) if allowed else no_route(asked)
+    return _response(fake.api.refuse(problem, asked))
+
+
+def _request() -> Request:
+    known: Request | None = request.environ.get(REQUEST)
+    return known or Request(
+        method=request.method,
+        path=request.path,
+        query=request.query_string.decode("latin-1"),
+        headers=request.headers,
+        body=request.get_data(cache=False),
+        client=request.remote_addr or "127.0.0.1",
+    )
+
+
+def _response(reply: Reply) -> Response:
+    for future in reply.after:
+        future.result()
+    request.environ[REPLY] = reply
+    response = Response(reply.body, reply.status)
+    del response.headers["content-type"]
+    for name, value in reply.headers:
+        response.headers.add(name, value)
+    return response

@@ -1,0 +1,72 @@
+"""A request and its reply, as the routes see them: the same under Flask, under any WSGI server, and at the edge."""
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from sys import intern
+from typing import Any, Protocol
+
+import orjson
+
+from kling_mock.core.scenarios import Wire
+
+REPLY = "kling.reply"
+"""Where the environ holds the reply behind a response, so that its faults can act."""
+
+REQUEST = "kling.request"
+"""Where the edge leaves the request that it has already read."""
+
+
+class Headers(Protocol):
+    """Header lookup without regard to case."""
+
+    def get(self, key: str) -> str | None:
+        """Value of the header, or None."""
+        ...
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Pairs of name and value."""
+        ...
+
+
+@dataclass(slots=True)
+class Request:
+    """A request with its body read. `counted` is set once the rate limit has seen it."""
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    body: bytes
+    client: str = "127.0.0.1"
+    counted: bool = False
+
+    @property
+    def url(self) -> str:
+        """Path and query as they came."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer, what a scenario does to it on its way, and what must have ended before it is given."""
+
+    status: int
+    body: bytes
+    headers: list[tuple[str, str]] = field(default_factory=lambda: [("content-type", "application/json")])
+    wire: Wire | None = None
+    task_id: str | None = None
+    scenario: str | None = None
+    fault: str | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+    after: "list[Future[Any]]" = field(default_factory=list)
+
+
+def kept(headers: Headers) -> dict[str, str]:
+    """Headers to keep: the server's own object would keep the whole buffer that they were read into."""
+    return {intern(name): value for name, value in headers.items()}
+
+
+def json_reply(value: Any, status: int = 200) -> Reply:
+    """*value* as an application/json answer."""
+    return Reply(status, orjson.dumps(value))

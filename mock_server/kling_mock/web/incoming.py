@@ -1,0 +1,138 @@
+"""What a request brings, judged by the contract: its JSON body, its form, its query."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, cast
+from urllib.parse import parse_qsl
+
+import orjson
+from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
+
+from kling_mock.config import Choices
+from kling_mock.contract import Contract, Shape
+from kling_mock.core.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
+from kling_mock.web.http import Request
+
+JSON = "application/json"
+FORM = "multipart/form-data"
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_PARTS = 32
+_IN_MEMORY = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart form: its fields, and the files in its part *file*."""
+
+    fields: dict[str, str]
+    files: list[FileStorage]
+
+
+class Incoming:
+    """Reads requests as the contract describes them."""
+
+    def __init__(self, contract: Contract, choices: Choices) -> None:
+        self._bodies = contract.bodies
+        self._queries = {name: contract.query(name) for name in contract.operations}
+        self._small: int = choices.max_body_bytes
+        file = contract.files["max_bytes"]
+        # A file as it is, or as four characters for each three bytes, and the space that any other body has for what is around it.
+        larger = {"uploadStream": file + self._small, "uploadBase64": -(-file // 3) * 4 + self._small}
+        self.limits = {name: larger.get(name, self._small) for name in contract.operations}
+        self.limit_at = {contract.operations[name].path: limit for name, limit in self.limits.items()}
+        self.largest = max(self.limits.values())
+
+    def json(self, operation: str, request: Request) -> Any:
+        """The decoded JSON body, in the shape that the operation takes; InvalidRequest names what is wrong with it."""
+        value = json_body(request, self.limits[operation])
+        _check(self._bodies[operation].shape, value)
+        return value
+
+    @contextmanager
+    def form(self, operation: str, request: Request) -> Iterator[Form]:
+        """The multipart body, in the shape that the operation takes; its files are closed afterwards.
+
+        Raises:
+            RequestTooLarge, UnsupportedMediaType: as for any other body.
+            InvalidRequest: it cannot be read, or `param` is missing or wrong.
+        """
+        limit = self.limits[operation]
+        if len(request.body) > limit:
+            raise RequestTooLarge(f"the body is larger than {limit} bytes")
+        with ExitStack() as opened:
+            form = self._form(request, opened)
+            _check(self._bodies[operation].shape, {**form.fields, **({"file": ""} if form.files else {})})
+            yield form
+
+    def query(self, operation: str, request: Request) -> dict[str, Any]:
+        """The query's parameters with their defaults, typed; those that the contract does not name are ignored.
+
+        Raises:
+            InvalidRequest: `param` breaks its schema.
+        """
+        given = dict(parse_qsl(request.query, keep_blank_values=True))
+        values: dict[str, Any] = {}
+        for name, parameter in self._queries[operation].items():
+            if name not in given:
+                values[name] = parameter.schema.get("default")
+                continue
+            value = _typed(given[name], parameter.schema)
+            _check(parameter.shape, value, name)
+            values[name] = value
+        return values
+
+    def _form(self, request: Request, opened: ExitStack) -> Form:
+        media_type, options = parse_options_header(request.headers.get("content-type"))
+        if media_type != FORM:
+            raise UnsupportedMediaType(f"send {FORM}, not {media_type or 'a body without a type'}")
+
+        def part(**_: Any) -> IO[bytes]:
+            return cast("IO[bytes]", opened.enter_context(SpooledTemporaryFile(_IN_MEMORY)))
+
+        parser = FormDataParser(cast("Any", part), self._small, silent=False, max_form_parts=_PARTS)
+        try:
+            _, fields, files = parser.parse(BytesIO(request.body), media_type, len(request.body), options)
+        except RequestEntityTooLarge as error:
+            raise RequestTooLarge(f"a form has at most {_PARTS} parts, its fields {self._small} bytes") from error
+        except (ValueError, LookupError) as error:
+            raise InvalidRequest(f"the form cannot be read: {error}") from error
+        fields.poplist("file")  # text in its place is no file
+        return Form(fields.to_dict(), files.getlist("file"))
+
+
+def json_body(request: Request, limit: int) -> Any:
+    """The decoded body of a JSON request.
+
+    Raises:
+        RequestTooLarge: it is longer than *limit* bytes.
+        UnsupportedMediaType: it says it is something else than JSON.
+        InvalidRequest: it is not JSON.
+    """
+    if len(request.body) > limit:
+        raise RequestTooLarge(f"the body is larger than {limit} bytes")
+    media_type = (request.headers.get("content-type") or JSON).partition(";")[0].strip().lower()
+    if media_type != JSON and not media_type.endswith("+json"):
+        raise UnsupportedMediaType(f"send {JSON}, not {media_type}")
+    try:
+        return orjson.loads(request.body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not JSON: {error}") from error
+
+
+def _typed(text: str, schema: dict[str, Any]) -> Any:
+    """A query's text as the type that its schema asks for; text that is none stays text, for the schema to refuse."""
+    return int(text) if schema.get("type") == "integer" and _INTEGER.fullmatch(text) else text
+
+
+def _check(shape: Shape, value: Any, name: str = "") -> None:
+    problem = None if shape.fits(value) else shape.problem(value, name)
+    if problem is not None:
+        raise InvalidRequest(problem.message, param=problem.param)

@@ -1,0 +1,111 @@
+"""Videos behind their links: real files, rendered when they are first asked for."""
+
+from kling_mock import clock as clocks
+from kling_mock.clock import Clock
+from kling_mock.core.errors import TaskNotFound
+from kling_mock.core.scenarios import Act
+from kling_mock.core.tasks import Status, Task, stage
+from kling_mock.media.frames import UNSEEN
+from kling_mock.media.videos import Videos, VideoSpec
+from kling_mock.service.world import World
+from kling_mock.store.memory import Account
+from kling_mock.web.acts import headers_of, on_the_wire, phrase
+from kling_mock.web.http import Reply, Request, kept
+
+_KEPT_BYTES = 256 * 1024 * 1024
+
+_PAGE = """<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>{code}</Code><Message>{message}</Message></Error>
+"""
+
+
+class Media:
+    """Serves videos. A link needs no key; what it opens and until when is sealed in it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._videos = Videos(_KEPT_BYTES)
+
+    def download(self, request: Request, account_name: str, task_id: str, expires: str, signature: str) -> Reply:
+        """`GET /files/ACCOUNT/TASK.mp4`: the whole file; the caller cuts out ranges. An object store's page where it cannot be had."""
+        started = clocks.monotonic()
+        account: Account | None = None
+        task: Task | None = None
+        try:
+            account, task, expired = self.world.views.open_link(
+                self.world.store, account_name, task_id, request.path, expires, signature
+            )
+            reply = self._expired() if expired else self._opened(account, task)
+        except TaskNotFound as error:
+            reply = page(404, "NoSuchKey", error.message)
+        act = self._act(account, task) if request.method != "HEAD" else None
+        if act is not None and account is not None:
+            reply = self._acted(act, reply, account.clock)
+        self.world.journal.add(
+            account.clock.now() if account else self.world.store.clock.now(),
+            account.name if account else None,
+            "download",
+            method=request.method,
+            url=request.url,
+            request_headers=kept(request.headers),
+            status=reply.status,
+            headers=reply.headers,
+            seconds=clocks.monotonic() - started,
+            task_id=task_id,
+            scenario=task.scenario if task else None,
+            fault=reply.fault,
+            more={"body_bytes": len(reply.body)},
+        )
+        return reply
+
+    def _opened(self, account: Account, task: Task) -> Reply:
+        if stage(task, account.clock.now()).status is not Status.COMPLETED:
+            return page(404, "NoSuchKey", "there is no video yet")
+        video = self._videos.video(
+            (task.image, task.frame, task.seconds, task.quality, task.plan.seed), self._spec(task)
+        )
+        headers = [("content-type", self.world.contract.link["content_type"])]
+        return Reply(200, video, headers, more={"video": True})
+
+    def _expired(self) -> Reply:
+        return page(self.world.choices.expired_link_status, "AccessDenied", "Request has expired")
+
+    def _spec(self, task: Task) -> VideoSpec:
+        content = self.world.frames.content(task.image, task.frame) if task.frame is not UNSEEN else None
+        return VideoSpec(
+            seconds=task.seconds,
+            short_side=self.world.contract.short_sides[task.quality],
+            frame=content,
+            width=task.frame.width,
+            height=task.frame.height,
+            seed=task.plan.seed,
+        )
+
+    def _act(self, account: Account | None, task: Task | None) -> Act | None:
+        if account is None or task is None:
+            return None
+        story = self.world.catalogue.story(task.scenario)
+        if not any("link" in act.when for act in story.acts):
+            return None
+        with account.lock:
+            return story.act("link", account.count(f"link {task.id}"))
+
+    def _acted(self, act: Act, reply: Reply, clock: Clock) -> Reply:
+        """What a scenario's act makes of a download."""
+        answer = act.answer
+        if answer is None:
+            return on_the_wire(act, reply, clock)
+        status = answer.status or self.world.contract.errors[answer.error or ""].status
+        if answer.body is None and status >= 400:
+            changed = page(status, phrase(status).replace(" ", ""), phrase(status))
+        else:
+            changed = Reply(status, (answer.body or "").encode(), [])
+        given = headers_of(answer, clock.now())
+        changed.headers = [(name, value) for name, value in changed.headers if name not in given] + list(given.items())
+        changed.fault = f"answer {status}"
+        return changed
+
+
+def page(status: int, code: str, message: str) -> Reply:
+    """What an object store answers in place of a file."""
+    return Reply(status, _PAGE.format(code=code, message=message).encode(), [("content-type", "application/xml")])
