@@ -13,7 +13,7 @@ from kling_contract.reading.contract import shipped
 from kling_contract.rules.rulebook import rules
 
 ROOT = Path(__file__).parents[2]
-CLIENT = ROOT / "kling_contract" / "mutants" / "client"
+CLIENT = ROOT / "contract_tests" / "kling_contract" / "mutants" / "client"
 PAGE = ROOT / "docs" / "mutants.md"
 QUICK = ("CQ-03", "CQ-09", "CM-02", "CM-11", "CP-10", "CP-16", "CD-03", "CW-07", "CW-10")
 """A handful of every group, of each level."""
