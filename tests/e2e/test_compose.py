@@ -110,7 +110,7 @@ def test_what_the_image_copies_is_there(stages: list[list[tuple[str, str]]]) -> 
     for source in sources:
         assert (ROOT / source).exists(), source
         assert any(fnmatch(source, pattern) for pattern in allowed), source
-    assert {"pyproject.toml", "openapi", "kling_mock", "kling_contract", "clients/python"} <= sources
+    assert {"pyproject.toml", "common", "openapi", "mock_server", "contract_tests", "clients/python"} <= sources
 
 
 @pytest.fixture
