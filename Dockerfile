@@ -1,7 +1,7 @@
 # Two images from one file: `--target kit` has the contract kit as well; the last stage, the default, is the fake alone.
 FROM python:3.12-slim AS wheel
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY common common
 COPY openapi openapi
 COPY mock_server mock_server

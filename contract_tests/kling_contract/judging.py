@@ -2,16 +2,45 @@
 
 import shlex
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from kling_contract.history.events import AnyEvent
 from kling_contract.reading.contract import Contract, shipped
+from kling_contract.reading.recordings import read
 from kling_contract.reports import files, terminal
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.verdicts import CLIENT, DRIVEN, Choice, Run, book_of, decide, run_facts
+
+
+def judge(
+    recording: "Path | str | Iterable[AnyEvent]",
+    *,
+    only: Iterable[str] = (),
+    skip: Iterable[str] = (),
+    strict: bool = False,
+    contract: Contract | None = None,
+) -> Run:
+    """Judge a recorded history: a file (JSON Lines, HAR, the fake's journal) or its events.
+
+    *only* and *skip* are rule ids; under *strict* a broken SHOULD fails the run. `Run.exit` is the exit code of `kling-contract check`,
+    `Run.outcomes` has one entry a rule.
+
+    >>> run = judge("run.har", skip=["SW-01"])                 # doctest: +SKIP
+    >>> [found.rule.id for found in run.outcomes if found.verdict == Verdict.FAIL]  # doctest: +SKIP
+
+    Raises:
+        OSError: the file cannot be read.
+        HistoryError: it is no history.
+        SetupError: a rule id does not exist, or no rule is left.
+    """
+    path, events = (Path(recording), read(Path(recording))) if isinstance(recording, str | Path) else (None, recording)
+    choice = Choice(only=frozenset(only), skip=frozenset(skip), strict=strict)
+    run = judge_history(events, choice, again("check", [str(path)] if path is not None else []), contract)
+    return run if run.target or path is None else replace(run, target=path.name)
 
 
 def judge_history(
