@@ -25,6 +25,11 @@ class NoAuthority(Exception):
     """The authority's folder cannot be used; one line."""
 
 
+def _now() -> datetime:
+    """The machine's own time: certificates do not live by a fake's clock."""
+    return datetime.now(UTC)  # noqa: TID251
+
+
 def home() -> Path:
     """The user's folder for it: KLING_MOCK_HOME, else where the platform keeps a program's data."""
     named = os.environ.get("KLING_MOCK_HOME")
@@ -107,7 +112,7 @@ class Authority:
         digest = sha256(authority.cert_pem.bytes() + "\n".join(names).encode()).hexdigest()[:16]
         file = self._private / f"{digest}.pem"
         if _usable(file) is None:
-            now = datetime.now(UTC)  # noqa: TID251 - certificates live in real time
+            now = _now()
             leaf = authority.issue_cert(
                 *names, common_name=names[0], organization_name=_NAME, not_after=now + _LEAF_LIVES
             )
@@ -127,7 +132,7 @@ def _usable(file: Path) -> bytes | None:
             return None
     except (OSError, ValueError):
         return None
-    now = datetime.now(UTC)  # noqa: TID251 - certificates live in real time
+    now = _now()
     return pem if certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - _SPARE else None
 
 

@@ -7,19 +7,20 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import requests
 
+from kling_common import authority as authority_module
 from kling_common.authority import Authority, NoAuthority, home
-from kling_mock import clock as clocks
 from kling_mock.config import BadSetting
 from kling_mock.serving.process import Running
 from kling_mock.serving.server import taken_port
 
 pytestmark = pytest.mark.e2e
-A_CENTURY = 100 * 365 * 86400.0
+A_CENTURY = timedelta(days=36_500)
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +125,11 @@ def test_what_is_damaged_or_old_is_made_again(tmp_path: Path, monkeypatch: pytes
     leaf.write_bytes(leaf.read_bytes()[:200])
     assert authority.certificate(["localhost"]).read_bytes() != young
     assert authority.ca_file.read_bytes() == old
-    now = clocks.wall()
-    monkeypatch.setattr(clocks, "wall", lambda: now + A_CENTURY)
+    now = authority_module._now()
+    monkeypatch.setattr(authority_module, "_now", lambda: now + A_CENTURY)
     renewed = authority.certificate(["localhost"]).read_bytes()
     assert authority.ca_file.read_bytes() == old
-    monkeypatch.setattr(clocks, "wall", lambda: now + 10 * A_CENTURY)
+    monkeypatch.setattr(authority_module, "_now", lambda: now + 10 * A_CENTURY)
     authority.certificate(["localhost"])
     assert authority.ca_file.read_bytes() != old
     old = authority.ca_file.read_bytes()
