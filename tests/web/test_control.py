@@ -163,6 +163,11 @@ def filled(path: str) -> str:
     return path.replace("{task_id}", UNKNOWN).replace("{delivery_id}", "dlv-none-1")
 
 
+def test_every_call_has_its_handler(rig: Any) -> None:
+    """The table of handlers and openapi/control.yaml name the same operations."""
+    assert set(rig.fake.control.calls) == set(CALLS)
+
+
 def test_the_routes_are_the_documents(rig: Any) -> None:
     """Path, method and operationId, no more and no less; and the table here leaves none out."""
     routed = {

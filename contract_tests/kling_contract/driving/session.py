@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from kling_common.bodies import json_or_none
 from kling_contract.driving.clocks import AccountClock
 from kling_contract.driving.control import Control
 from kling_contract.driving.guard import Guard, Stopped
@@ -143,7 +144,7 @@ class Session:
         expected = probe is None or probe.expect not in (Expect.REFUSED, Expect.UNAUTHORIZED, Expect.NO_SUCH_TASK)
         line.guard.after(method, worst, reply.status, expected=expected)
         line.pulse.beat(reply)
-        return Seen(reply, event, _json(reply.body))
+        return Seen(reply, event, json_or_none(reply.body))
 
     def _headers(self, auth: str | None, data: bytes | None, more: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         given = {name.lower() for name, _ in more}
@@ -212,7 +213,7 @@ class Session:
             return
         url = self.line.target.base + self.contract.named("getCredits").template
         reply = self.line.wire.send("GET", url, self._headers("", None, ()), None, self.line.limits)
-        left = balance_of(_json(reply.body))
+        left = balance_of(json_or_none(reply.body))
         if left is not None:
             kept = Balance(
                 remaining=left,
@@ -254,10 +255,3 @@ def balance_of(body: Any) -> float | None:
         node = node.get(member) if isinstance(node, Mapping) else None
     left = node.get("remaining_credits") if isinstance(node, Mapping) else None
     return float(left) if isinstance(left, int | float) and not isinstance(left, bool) else None
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import orjson
-
+from kling_common.bodies import json_or_none
 from kling_contract.driving.control import FEATURES, Control, ControlFailed
 from kling_contract.driving.wire import Limits, Reply, Wire
 from kling_contract.reading.addresses import is_loopback, split
@@ -181,10 +180,7 @@ def _beside(wire: Wire, base: str, key: str, contract: Contract) -> frozenset[st
 
 
 def _is_json(reply: Reply) -> bool:
-    try:
-        return isinstance(orjson.loads(reply.body), dict)
-    except orjson.JSONDecodeError:
-        return False
+    return isinstance(json_or_none(reply.body), dict)
 
 
 def _makes_accounts(control: Control) -> bool:

@@ -6,13 +6,14 @@ What HAR has no place for stands in members that begin with an underscore, as th
 
 import base64
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
+from kling_common.bodies import iso
 from kling_contract.history.events import (
     AnyEvent,
     Callback,
@@ -77,7 +78,7 @@ def _entry(event: Exchange | Callback | Download) -> Json:
     content = _take(document.get("answer", {}).get("body"))
     milliseconds = round(max(event.ended_mono - event.mono, 0) * 1000, 3)
     return {
-        "startedDateTime": _iso(event.at),
+        "startedDateTime": iso(event.at),
         "time": milliseconds,
         "request": _request(event, posted),
         "response": _response(event, content),
@@ -141,12 +142,6 @@ def _query(url: str) -> list[tuple[str, str]]:
         return parse_qsl(urlsplit(url).query, keep_blank_values=True)
     except ValueError:
         return []
-
-
-def _iso(at: float) -> str:
-    """ISO 8601; a clock beyond what a date can say is cut to its ends."""
-    moment = datetime.fromtimestamp(min(max(at, 0.0), 253402300799.0), UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def moment_of(text: Any) -> float:

@@ -3,18 +3,15 @@
 import copy
 import json
 import os
-import re
-import subprocess
 import sys
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import yaml
 
+from kling_common.launch import Launched, NotReady
 from kling_contract.driving.control import Control
 from kling_contract.driving.wire import Wire
 from kling_contract.lab.other_hosts import free_port
@@ -26,11 +23,16 @@ _PATIENCE = 30.0
 _ENTRIES = 200_000
 _SHORT_SIDE = 32
 """Pixels of a video's shorter side in the lab: its bytes matter there, not its looks."""
-_LISTENING = re.compile(r"listening on (\S+)")
-_READY = "control: /__mock/"
 _TRIES = 3
+_KLING_MOCK = (sys.executable, "-m", "kling_mock")
+SERVE = (*_KLING_MOCK, "serve", "--ready-json", "--stop-with-stdin")
+"""The command of a fake that says in JSON when it is ready, and ends with its parent."""
 # A child of `kling-mock exec` that says what it finds in its environment and stays until its input ends.
-_WAITER = "import json, os, sys; print('ENV ' + json.dumps(dict(os.environ)), flush=True); sys.stdin.read()"
+_WAITER = """
+import json, os, sys
+print(json.dumps({"url": os.environ["KLING_BASE_URL"], "environment": dict(os.environ)}), flush=True)
+sys.stdin.read()
+"""
 
 
 class Fake:
@@ -50,7 +52,7 @@ class Fake:
         self.variables: dict[str, str] = {}
         self.control: Control
         self.watch: Watch
-        self._drains: list[threading.Thread] = []
+        self._process: Launched
 
     def __enter__(self) -> Self:
         complaint = ""
@@ -69,67 +71,25 @@ class Fake:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.watch.__exit__(kind, error, trace)
-        self._stop()
+        self._process.__exit__(kind, error, trace)
 
     def _start(self) -> str:
-        """Start it; answers its complaint when it does not come up."""
-        command = [sys.executable, "-m", "kling_mock"]
+        """Start it; return its complaint when it does not come up."""
         options = ["--contract", str(self._small()), "--journal", str(_ENTRIES), "--images", "offline"]
         if self._impersonate:
-            words = [*command, "exec", *options, "--impersonate", "--", sys.executable, "-c", _WAITER]
+            command = [*_KLING_MOCK, "exec", *options, "--impersonate", "--", sys.executable, "-c", _WAITER]
         else:
             port = free_port()
-            self.link_origin = f"http://localhost:{port}"
-            place = ["--port", str(port), "--public-url", self.link_origin, "--stop-with-stdin"]
-            words = [*command, "serve", *options, *place]
-        self._process = subprocess.Popen(  # noqa: S603 - our own command
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        giving_up = threading.Timer(_PATIENCE, self._process.kill)
-        giving_up.start()
+            command = [*SERVE, *options, "--port", str(port), "--public-url", f"http://localhost:{port}"]
+        self._process = Launched(command, patience=_PATIENCE)
         try:
-            up = self._listen()
-        finally:
-            giving_up.cancel()
-        if up:
-            for stream in (self._process.stdout, self._process.stderr):
-                self._drains.append(threading.Thread(target=_drain, args=(stream,), daemon=True))
-                self._drains[-1].start()
-            return ""
-        assert self._process.stderr is not None
-        said = " ".join(self._process.stderr.read().split())[-500:]
-        self._stop()
-        return said or "it said nothing"
-
-    def _listen(self) -> bool:
-        """Read what it says until it is ready; whether it is."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("ENV "):
-                self.variables = _news(json.loads(line[4:]))
-                self.origin = self.link_origin = self.variables["KLING_BASE_URL"]
-                return True
-            found = _LISTENING.search(line)
-            self.origin = found[1] if found else self.origin
-            if _READY in line and not self._impersonate:
-                return bool(self.origin)
-        return False
-
-    def _stop(self) -> None:
-        process = self._process
-        if process.stdin is not None:
-            with suppress(OSError):
-                process.stdin.close()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for drain in self._drains:
-            drain.join(timeout=2)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+            ready = self._process.__enter__().ready
+        except NotReady as error:
+            return " ".join(str(error).split())[-500:] or "it said nothing"
+        self.variables = _news(ready.get("environment", {}))
+        self.origin = ready["url"]
+        self.link_origin = self.origin if self._impersonate else f"http://localhost:{port}"
+        return ""
 
     def _small(self) -> Path:
         """The contract with smaller videos, written where the fake finds it."""
@@ -144,10 +104,3 @@ class Fake:
 def _news(found: Mapping[str, str]) -> dict[str, str]:
     """What `exec` added to the environment."""
     return {name: value for name, value in found.items() if os.environ.get(name) != value}
-
-
-def _drain(stream: IO[str] | None) -> None:
-    """Read what the fake says, so that it never waits for a full pipe."""
-    with suppress(ValueError, OSError):
-        for _ in stream or ():
-            pass

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
+from kling_common.bodies import body_bytes
 from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Recorder
 
 _REDACTED = "[redacted]"
@@ -32,10 +31,10 @@ class Reader:
         request, response = entry["request"], entry.get("response")
         times = self._times(entry)
         headers = [(name, self._value(value, key)) for name, value in (request.get("headers") or {}).items()]
-        sent = self._recorder.message(headers, _dumped(request.get("body")))
+        sent = self._recorder.message(headers, body_bytes(request.get("body")))
         if kind == "exchange":
             answer = (
-                self._recorder.answer(response["status"], _pairs(response), _dumped(response["body"]))
+                self._recorder.answer(response["status"], _pairs(response), body_bytes(response["body"]))
                 if response
                 else None
             )
@@ -83,9 +82,3 @@ def _lost(entry: Entry) -> str:
     """Why the answer did not get out, or not whole."""
     fault = str(entry.get("fault") or "").partition(" ")[0]
     return _LOST.get(fault, "")
-
-
-def _dumped(body: Any) -> bytes:
-    if body is None:
-        return b""
-    return body.encode(errors="replace") if isinstance(body, str) else orjson.dumps(body)

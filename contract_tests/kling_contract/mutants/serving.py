@@ -1,11 +1,7 @@
 """Correct servers to break: `kling-mock` as a process of its own, with options and with another contract where asked."""
 
 import copy
-import re
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,11 +9,12 @@ from pathlib import Path
 import yaml
 
 import kling_openapi
+from kling_common.launch import Launched, NotReady
+from kling_contract.lab.fake import SERVE
 from kling_contract.mutants.mutant import Mutant, Patch
 from kling_contract.mutants.proxy import Proxy
 from kling_contract.rules.verdicts import SetupError
 
-_SAYS = re.compile(r"listening on (\S+)")
 _PATIENCE = 60.0
 
 
@@ -28,32 +25,11 @@ def fake(options: Sequence[str] = ()) -> Iterator[str]:
     Raises:
         SetupError: it did not start; one line says why.
     """
-    command = [sys.executable, "-m", "kling_mock", "serve", "--port", "0", "--stop-with-stdin", *options]
-    with subprocess.Popen(  # noqa: S603 - our own command
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-            yield _started(process)
-        finally:
-            process.terminate()
-
-
-def _started(process: subprocess.Popen[str]) -> str:
-    """Its URL, as it says it; the rest of what it says is read by nobody."""
-    output = process.stdout
-    assert output is not None
-    giving_up = threading.Timer(_PATIENCE, process.kill)
-    giving_up.start()
-    said = []
     try:
-        for line in output:
-            said.append(line.strip())
-            if found := _SAYS.search(line):
-                threading.Thread(target=output.read, daemon=True).start()
-                return found[1]
-    finally:
-        giving_up.cancel()
-    raise SetupError(f"kling-mock did not start: {said[-1] if said else 'no word'}")
+        with Launched([*SERVE, "--port", "0", *options], patience=_PATIENCE) as process:
+            yield str(process.ready["url"])
+    except NotReady as error:
+        raise SetupError(f"kling-mock did not start: {str(error) or 'no word'}") from error
 
 
 def patched(patches: Iterable[Patch]) -> str:

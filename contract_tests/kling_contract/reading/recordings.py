@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from kling_common.bodies import body_bytes, json_or_none
 from kling_contract.history import har
 from kling_contract.history.events import (
     AnyEvent,
@@ -61,19 +60,12 @@ def read(path: Path) -> list[AnyEvent]:
     head = data.lstrip()[:1]
     if not head:
         raise HistoryError(f"{path}: empty")
-    document = _whole(data) if head in b"{[" else None
+    document = json_or_none(data) if head in b"{[" else None
     if isinstance(document, dict) and isinstance(document.get("log"), dict):
         return _located(path, _from_log, document["log"], data)
     if isinstance(document, dict) and isinstance(document.get("entries"), list):
         return _located(path, _from_journal, document["entries"], data)
     return read_jsonl(path)
-
-
-def _whole(data: bytes) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _located(path: Path, reader: Any, document: Any, data: bytes) -> list[AnyEvent]:
@@ -137,14 +129,14 @@ def _move(entry: Mapping[str, Any]) -> ClockMove:
 
 def _loose_journal(entry: Mapping[str, Any]) -> _Loose:
     request, response = entry["request"], entry.get("response") or {}
-    content = _dumped(response.get("body"))
+    content = body_bytes(response.get("body"))
     return _Loose(
         at=float(entry["at"]),
         seconds=float(entry.get("seconds") or 0),
         method=str(request["method"]),
         url=str(request["url"]),
         sent=_pairs(request.get("headers")),
-        body=_dumped(request.get("body")),
+        body=body_bytes(request.get("body")),
         status=int(response.get("status") or 0),
         headers=_pairs(response.get("headers")),
         content=content,
@@ -159,12 +151,6 @@ def _pairs(headers: Any) -> list[tuple[str, str]]:
     if isinstance(headers, Mapping):
         return [(str(name), str(value)) for name, value in headers.items()]
     return [(str(item["name"]), str(item.get("value", ""))) for item in headers or ()]
-
-
-def _dumped(body: Any) -> bytes:
-    if body is None:
-        return b""
-    return body.encode(errors="replace") if isinstance(body, str) else orjson.dumps(body)
 
 
 def _events(found: list[_Loose | ClockMove] | list[_Loose], recorder: Recorder) -> list[AnyEvent]:
@@ -228,14 +214,14 @@ def _download(item: _Loose, times: dict[str, Any], recorder: Recorder) -> Downlo
 def _is_callback(item: _Loose, contract: Contract) -> bool:
     if item.method != "POST" or contract.routes(parts_of(item.url).path):
         return False
-    task = _whole(item.body)
+    task = json_or_none(item.body)
     return isinstance(task, dict) and bool(contract.task_id_pattern.match(str(task.get("id", "")))) and "status" in task
 
 
 def _links(event: Exchange | Callback | Download) -> Iterator[str]:
     if isinstance(event, Download) or event.answer is None:
         return
-    body = _whole(event.answer.body.content)
+    body = json_or_none(event.answer.body.content)
     tasks = body.get("data") if isinstance(body, dict) and isinstance(body.get("data"), list) else [body]
     for task in tasks or ():
         results = task.get("results") if isinstance(task, dict) else None

@@ -1,5 +1,6 @@
 """`kling-mock`: serve the fake, run a command against it, and steer one that runs."""
 
+import json
 import os
 import signal
 import subprocess
@@ -199,8 +200,13 @@ def cli() -> None:
 @cli.command(cls=_Sections)
 @option("--port", "-p", type=_PORT, default=4010, metavar="PORT", help="0 takes a free one.")
 @serve_options
-@click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends: with whoever started it.")
-def serve(stop_with_stdin: bool, **given: Any) -> None:
+@click.option(
+    "--stop-with-stdin", is_flag=True, help="Stop when standard input ends: with the process that started it."
+)
+@click.option(
+    "--ready-json", is_flag=True, help='When ready, print {"url", "port", "pid"} as one line of JSON and nothing else.'
+)
+def serve(stop_with_stdin: bool, ready_json: bool, **given: Any) -> None:
     """Serve the fake until it is interrupted."""
     from kling_mock.app import create_app
     from kling_mock.config import BadSetting
@@ -212,28 +218,42 @@ def serve(stop_with_stdin: bool, **given: Any) -> None:
         except BadSetting:
             create_app(
                 read_settings({**given, "host": "127.0.0.1", "port": 1})
-            )  # a mistake in the other options is said before that the port is taken
+            )  # a mistake in another option is reported before the port that is taken
             raise
         settings = read_settings({**given, "port": port})
         app = create_app(settings)
-        run(app, settings, lambda proxy: _announce(app, settings, proxy), stop_with_stdin=stop_with_stdin)
+        announce = _announce_json if ready_json else _announce
+        run(app, settings, lambda proxy: announce(app, settings, proxy), stop_with_stdin=stop_with_stdin)
 
 
 def _announce(app: Any, settings: Any, proxy: int | None) -> None:
-    """Say where the fake is; `running.py` reads this."""
+    """Say to people where the fake is."""
     click.echo(f"kling-mock {__version__} listening on {settings.own_origin}")
     if settings.secure:
         from kling_common.authority import Authority
 
         click.echo(f"  trust: {Authority().ca_file}")
     if proxy is not None:
-        from kling_mock.serving.server import impersonated
-
-        names = impersonated(settings, app.extensions["kling-mock"].world.contract.document)
-        click.echo(f"  proxy: http://127.0.0.1:{proxy} for {', '.join(names)}")
+        click.echo(f"  proxy: http://127.0.0.1:{proxy} for {', '.join(_names(app, settings))}")
     keys = "any that begins with sk-" if settings.keys is None else str(len(settings.keys))
     click.echo(f"  keys: {keys}; clock: {settings.clock}; seed: {settings.seed}; control: /__mock/")
     sys.stdout.flush()
+
+
+def _announce_json(app: Any, settings: Any, proxy: int | None) -> None:
+    """Say to programs where the fake is."""
+    ready: dict[str, Any] = {"url": settings.own_origin, "port": settings.port, "pid": os.getpid()}
+    if proxy is not None:
+        ready |= {"proxy": f"127.0.0.1:{proxy}", "names": _names(app, settings)}
+    click.echo(json.dumps(ready))
+    sys.stdout.flush()
+
+
+def _names(app: Any, settings: Any) -> tuple[str, ...]:
+    """The host names that the proxy leads to the fake."""
+    from kling_mock.serving.server import impersonated
+
+    return impersonated(settings, app.extensions["kling-mock"].world.contract.document)
 
 
 def read_settings(given: dict[str, Any]) -> Any:
@@ -273,18 +293,37 @@ def run_command(ctx: click.Context, /, api_key: str, command: tuple[str, ...], *
 
     del given
     options = _spelled(ctx)
-    with Running(options) as fake:
+    with Running(options, errors=sys.stderr) as fake:
         variables = fake.variables(api_key)
         try:
             child = subprocess.Popen(command, env={**os.environ, **variables})  # noqa: S603 - the user's own command
         except OSError as error:
             raise click.UsageError(f"{command[0]}: {error.strerror}") from error
-        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            code = child.wait()
+        _forward_signals(child)
+        code = child.wait()
     ctx.exit(code if code >= 0 else 128 - code)
+
+
+def _forward_signals(child: "subprocess.Popen[bytes]") -> None:
+    """Pass on what would end this process, so that the command ends first and its exit code is kept.
+
+    Ctrl-C in a terminal reaches the command by itself, since it is in the foreground too; passed on, it would arrive twice.
+    """
+
+    def forward(number: int, _: Any) -> None:
+        if not (number == signal.SIGINT and _in_foreground()):
+            child.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
+
+
+def _in_foreground() -> bool:
+    """Whether a terminal sends its signals to this process."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False
 
 
 def _spelled(ctx: click.Context) -> list[str]:

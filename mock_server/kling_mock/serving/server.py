@@ -116,7 +116,7 @@ def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool =
 
 async def _serve(server: Any, settings: Settings, ready: Ready, proxy: Proxy | None, stop_with_stdin: bool) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _stop, loop, server, settings.port)
     if stop_with_stdin:
         try:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from kling_common.bodies import iso
 from kling_mock.core.notation import parse_choice
 
 _SECRET_HEADERS = frozenset(
@@ -150,7 +151,7 @@ def _har_entry(entry: Entry) -> dict[str, Any]:
     headers = _shown_headers(dict(entry.headers or ()))
     milliseconds = round(entry.seconds * 1000, 3)
     return {
-        "startedDateTime": _iso(entry.at),
+        "startedDateTime": iso(entry.at),
         "time": milliseconds,
         "request": {
             "method": entry.method,
@@ -208,12 +209,6 @@ def _query(url: str) -> list[dict[str, str]]:
     from urllib.parse import parse_qsl, urlsplit
 
     return [{"name": name, "value": value} for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
-
-
-def _iso(at: float) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _text(body: bytes) -> Any:

@@ -14,8 +14,9 @@ from typing import Any, Self
 import requests
 
 from kling_common.authority import Authority
+from kling_common.launch import ready_line
 from kling_common.locks import alone
-from kling_mock.serving.process import announced_url, announcement
+from kling_mock.serving.process import SERVE, complaint
 
 _REASONABLE = 900.0
 _START = 20.0
@@ -109,21 +110,21 @@ class SharedFake:
         giving_up.start()
         try:
             with os.fdopen(output) as said:
-                url = announced_url(announcement(said))
+                ready = ready_line(said)
         finally:
             giving_up.cancel()
-        if url is None:
+        if ready is None:
             os.waitpid(server, 0)
-            raise MockError(log.read_text().strip().removeprefix("kling-mock: ") or "the fake did not start")
-        self.url = url
-        (self._folder / "url").write_text(url)
+            raise MockError(complaint(log.read_text().strip()))
+        self.url = ready["url"]
+        (self._folder / "url").write_text(self.url)
 
     def _spawn(self, stdin: int, stdout: int, log: Path) -> int:
         """Start the server; it belongs to the run and not to this process, which may end before others do."""
-        options = ["--callback-ca", str(self._authority.ca_file), *self._options, "--port", "0", "--stop-with-stdin"]
+        options = ["--callback-ca", str(self._authority.ca_file), *self._options, "--port", "0"]
         return os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", "kling_mock", "serve", *options],
+            [*SERVE, *options],
             {**os.environ, "KLING_MOCK_HOME": str(self._authority.folder)},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, stdin, 0),

@@ -1,29 +1,24 @@
 """The control protocol: `/__mock/...`, by the operationId each call has in openapi/control.yaml."""
 
 import hmac
-import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qs
 
-import orjson
-
-import kling_openapi
 from kling_mock import __version__
 from kling_mock import clock as clocks
 from kling_mock.clock import NotManual
 from kling_mock.config import origin
-from kling_mock.contract import Problem, Shape
 from kling_mock.core import tasks
 from kling_mock.core.errors import ApiError
-from kling_mock.core.notation import parse_choice, typed
+from kling_mock.core.notation import parse_choice
 from kling_mock.core.tasks import Status, Task
 from kling_mock.service.catalogue import NoScenario
 from kling_mock.service.courier import Courier, delivery_json
 from kling_mock.service.world import World
 from kling_mock.store import journal
 from kling_mock.store.memory import Account, Queued
+from kling_mock.web.control_protocol import ControlError, Protocol, bad_request
 from kling_mock.web.facts import account_json, plan_json
 from kling_mock.web.http import Reply, Request, json_reply
 from kling_mock.web.waiting import Waiting
@@ -33,58 +28,49 @@ _OK = {"status": "ok"}
 _MOST_ENTRIES = 10_000
 
 
-class ControlError(Exception):
-    """A control call that cannot be done; `code` is one of the protocol's own, `param` the member or parameter at fault."""
-
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.code, self.param = code, param
-
-
-def _bad(message: str, param: str | None = None) -> ControlError:
-    return ControlError("bad_control_request", message, param)
-
-
 class Control:
     """Answers the control protocol. A bearer key picks one account; without one a call acts on all."""
 
     def __init__(self, world: World, courier: Courier) -> None:
         self.world, self.courier = world, courier
-        document = kling_openapi.read(kling_openapi.CONTROL)
-        self.paths: dict[str, dict[str, str]] = {
-            path: {method.upper(): call["operationId"] for method, call in item.items() if method != "parameters"}
-            for path, item in document["paths"].items()
+        self.protocol = Protocol()
+        self.calls: dict[str, Callable[..., Any]] = {
+            "getHealth": self.get_health,
+            "getReady": self.get_ready,
+            "getInfo": self.get_info,
+            "reset": self.reset,
+            "getClock": self.get_clock,
+            "setClock": self.set_clock,
+            "advanceClock": self.advance_clock,
+            "listScenarios": self.list_scenarios,
+            "queueScenario": self.queue_scenario,
+            "setAccount": self.set_account,
+            "listAccounts": self.list_accounts,
+            "setRelays": self.set_relays,
+            "setNames": self.set_names,
+            "listTasks": self.list_tasks,
+            "getTask": self.get_task,
+            "cancelTask": self.cancel_task,
+            "listDeliveries": self.list_deliveries,
+            "resendDelivery": self.resend_delivery,
+            "wait": self.wait,
+            "getJournal": self.get_journal,
+            "getJournalHar": self.get_journal_har,
         }
-        self._calls = {
-            call["operationId"]: call
-            for item in document["paths"].values()
-            for method, call in item.items()
-            if method != "parameters"
-        }
-        self._components = document["components"]
-        self._errors = {entry["x-error"]["code"]: entry["x-error"] for entry in self._components["responses"].values()}
-        self._shapes: dict[str, Shape] = {}
 
     def call(self, operation: str, request: Request, /, **path: str) -> Reply:
-        """The answer to one control call; its errors come in the service's envelope."""
+        """Return the response to one control call; errors come in the service's envelope."""
         try:
             self._admit(request)
             account = self._account(request)
-            handler: Callable[..., Any] = getattr(self, _snake(operation))
-            value = handler(account, **self._query(operation, request), **self._body(operation, request), **path)
-            return json_reply(value)
+            arguments = self.protocol.arguments(operation, request)
+            return json_reply(self.calls[operation](account, **arguments, **path))
         except ControlError as error:
-            return self.refusal(error)
+            return self.protocol.refusal(error)
         except ApiError as error:
-            return self.refusal(ControlError("forbidden", error.message))
+            return self.protocol.refusal(ControlError("forbidden", error.message))
 
-    def refusal(self, error: ControlError) -> Reply:
-        """A control error in the service's envelope."""
-        entry = self._errors[error.code]
-        body = {"code": error.code, "message": str(error), "type": entry["type"]}
-        return json_reply({"error": body | ({"param": error.param} if error.param else {})}, entry["status"])
-
-    # Who may
+    # Access
 
     def _admit(self, request: Request) -> None:
         if _near(request.client):
@@ -100,56 +86,6 @@ class Control:
 
     def _chosen(self, account: Account | None) -> list[Account]:
         return self.world.store.accounts() if account is None else [account]
-
-    # What was sent
-
-    def _shape(self, name: str, schema: dict[str, Any]) -> Shape:
-        if name not in self._shapes:
-            self._shapes[name] = Shape(schema, self._components)
-        return self._shapes[name]
-
-    def _body(self, operation: str, request: Request) -> dict[str, Any]:
-        content = self._calls[operation].get("requestBody", {}).get("content", {}).get("application/json")
-        if content is None:
-            return {}
-        try:
-            value = orjson.loads(request.body)
-        except orjson.JSONDecodeError as error:
-            raise _bad(f"the body is not JSON: {error}") from error
-        problem = self._shape(operation, content["schema"]).problem(value)
-        if problem is not None:
-            raise _bad(problem.message, problem.param)
-        return {"body": value}
-
-    def _query(self, operation: str, request: Request) -> dict[str, Any]:
-        declared = {
-            entry["name"]: entry for entry in self._calls[operation].get("parameters", ()) if entry.get("in") == "query"
-        }
-        try:
-            given = parse_qs(
-                request.query, keep_blank_values=True, strict_parsing=bool(request.query), max_num_fields=100
-            )
-        except ValueError as error:
-            raise _bad(f"the query string cannot be read: {error}") from error
-        unknown = next((name for name in given if name not in declared), None)
-        if unknown is not None:
-            raise _bad(f"there is no parameter {unknown!r}; there are {', '.join(declared) or 'none'}", unknown)
-        values: dict[str, Any] = {}
-        for name, entry in declared.items():
-            if name in given:
-                values[name] = self._parameter(operation, name, entry["schema"], given[name][-1])
-            elif entry.get("required"):
-                raise _bad(f"the parameter {name} is required", name)
-        return values
-
-    def _parameter(self, operation: str, name: str, schema: dict[str, Any], text: str) -> Any:
-        value: Any = text
-        if schema.get("type") in ("integer", "number"):
-            value = typed(text, 0.0)  # whole numbers stay whole
-        problem: Problem | None = self._shape(f"{operation} {name}", schema).problem(value)
-        if problem is not None:
-            raise _bad(f"{name}: {problem.message.removeprefix('the body: ')}", name)
-        return value
 
     # Server
 
@@ -238,20 +174,18 @@ class Control:
         try:
             self.world.catalogue.choose(name, params)
         except NoScenario as error:
-            raise _bad(str(error), "name") from error
+            raise bad_request(str(error), "name") from error
         (self.world.store.queue if account is None else account.queue).append(Queued(name, params, times))
         return {"name": name, "params": {**self.world.catalogue.scenarios[name].params, **params}, "times": times}
 
     def set_account(self, account: Account | None, body: dict[str, Any]) -> Any:
         """`PUT /__mock/account`"""
-        values = {**body, **({"models": frozenset(body["models"])} if "models" in body else {})}
         if account is None:
-            self.world.store.defaults.update(values)
+            self.world.store.defaults.update(_permissions(body))
         for one in self._chosen(account):
             self.courier.settle(one)
             with one.lock:
-                for name, value in values.items():
-                    setattr(one, name, value)
+                _grant(one, body)
         return _OK
 
     def list_accounts(self, account: Account | None) -> Any:
@@ -266,7 +200,7 @@ class Control:
         try:
             relays = {origin(source): origin(target) for source, target in body.items()}
         except ValueError as error:
-            raise _bad(str(error)) from error
+            raise bad_request(str(error)) from error
         if account is None:
             self.world.store.relays = relays
         for one in self._chosen(account):
@@ -278,7 +212,7 @@ class Control:
         try:
             names = {host.lower(): tuple(map(ip_address, found)) for host, found in body.items()}
         except ValueError as error:
-            raise _bad(str(error)) from error
+            raise bad_request(str(error)) from error
         for one in self._chosen(account):
             one.names = dict(names)
         return {"names": {host: [str(ip) for ip in found] for host, found in names.items()}}
@@ -378,11 +312,21 @@ class Control:
         return shown
 
 
+def _permissions(body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, **({"models": frozenset(body["models"])} if "models" in body else {})}
+
+
+def _grant(account: Account, body: dict[str, Any]) -> None:
+    """Set those of the account's balance and permissions that *body* names."""
+    if "credits" in body:
+        account.credits = body["credits"]
+    if "models" in body:
+        account.models = frozenset(body["models"])
+    if "rate_limit" in body:
+        account.rate_limit = body["rate_limit"]
+
+
 def _near(client: str) -> bool:
     """Whether *client* is this machine: an address of either family, as servers write it."""
     address = ip_address(client.strip("[]") or "127.0.0.1")
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()

@@ -2,11 +2,11 @@
 
 import binascii
 import re
-from datetime import UTC, datetime
 from io import BytesIO
 from typing import IO, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from kling_common.bodies import iso
 from kling_common.transport import FetchFailed, TooLarge
 from kling_mock import clock as clocks
 from kling_mock.core.errors import InvalidRequest, RequestTooLarge
@@ -126,8 +126,8 @@ class FilesApi:
             "mime_type": stored.content_type,
             "file_url": url,
             "download_url": f"{url}?download=1",
-            "upload_time": _iso(stored.stored_at),
-            "expires_at": _iso(stored.expires_at),
+            "upload_time": iso(stored.stored_at),
+            "expires_at": iso(stored.expires_at),
         }
 
 
@@ -156,7 +156,3 @@ def _decoded(text: str) -> bytes:
         return binascii.a2b_base64("".join(bare.split()), strict_mode=True)
     except ValueError as error:
         raise InvalidRequest(f"base64_data: not base64: {error}", param="base64_data") from error
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 
 from kling_mock.core.errors import InternalError
 from kling_mock.web.api import no_method, no_route
-from kling_mock.web.control import ControlError
+from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.faults import Faults
 from kling_mock.web.http import REPLY, REQUEST, Reply, Request
 from kling_mock.web.parts import Fake
@@ -32,7 +32,7 @@ def _routes(fake: Fake) -> Iterator[tuple[str, str, str, Any]]:
     for name in fake.api.handlers:
         operation = fake.world.contract.operations[name]
         yield name, _rule(operation.path), operation.method, _api_view(fake, name)
-    for path, methods in fake.control.paths.items():
+    for path, methods in fake.control.protocol.paths.items():
         for method, name in methods.items():
             yield f"control.{name}", _rule(path), method, _control_view(fake, name)
     yield "media.video", "/files/<account>/<task_id>.mp4", "GET", _media_view(fake)
@@ -104,7 +104,7 @@ def _no_such(fake: Fake, error: HTTPException) -> Response:
         return _response(fake.api.refuse(InternalError("the fake failed; its log says how"), asked))
     if asked.path == "/__mock" or asked.path.startswith("/__mock/"):
         return _response(
-            fake.control.refusal(
+            fake.control.protocol.refusal(
                 ControlError("bad_control_request", f"no such control call: {asked.method} {asked.path}")
             )
         )

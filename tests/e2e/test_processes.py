@@ -1,0 +1,106 @@
+"""Processes of the fake: how one says that it is ready, and that none outlives whoever started it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+import requests
+
+pytestmark = pytest.mark.e2e
+
+MOCK = [sys.executable, "-m", "kling_mock"]
+# What `exec` runs: it prints where the fake is, and stays until its input ends or a signal arrives, whose number is its exit code.
+CHILD = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, _: os._exit(number))
+print(os.environ["KLING_BASE_URL"], os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command of the project, with pipes; killed with the block where it still runs."""
+    process = subprocess.Popen(
+        [*MOCK, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+def line_of(process: "subprocess.Popen[str]") -> str:
+    """The next line of its standard output."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def gone(url: str) -> bool:
+    """Whether nothing listens there any more; waits for it as long as a slow machine may take to stop a server."""
+    session = requests.Session()
+    session.trust_env = False
+    for _ in range(300):
+        try:
+            session.get(f"{url}/__mock/health", timeout=0.1)
+        except requests.ConnectionError:
+            return True
+        except requests.RequestException:
+            continue
+    return False
+
+
+def test_ready_json_is_the_only_line() -> None:
+    """`serve --ready-json` says url, port and pid in its first line, and nothing else on standard output."""
+    with started("serve", "--port", "0", "--ready-json", "--stop-with-stdin") as process:
+        ready: dict[str, Any] = json.loads(line_of(process))
+        answer = requests.get(f"{ready['url']}/__mock/ready", timeout=5)
+        out, _ = process.communicate(timeout=20)
+
+    assert answer.ok
+    assert ready == {"url": f"http://127.0.0.1:{ready['port']}", "port": ready["port"], "pid": process.pid}
+    assert (out, process.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_exec_passes_a_signal_on(number: int) -> None:
+    """A signal to `exec` alone reaches its command, whose exit code it gives back; the fake ends with them."""
+    with started("exec", "--", sys.executable, "-c", CHILD) as process:
+        url = line_of(process).split()[0]
+        os.kill(process.pid, number)
+        process.wait(timeout=20)
+
+        assert process.returncode == number
+        assert gone(url)
+
+
+def test_the_fake_ends_with_a_killed_exec() -> None:
+    """SIGKILL to `exec`: nothing can be passed on, and the fake stops all the same."""
+    with started("exec", "--", sys.executable, "-c", CHILD) as process:
+        url, child = line_of(process).split()
+        try:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(timeout=20)
+
+            assert gone(url)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_serve_ends_in_order(number: int) -> None:
+    """Each signal that asks a server to stop ends it with exit code 0."""
+    with started("serve", "--port", "0", "--ready-json") as process:
+        ready = json.loads(line_of(process))
+        os.kill(ready["pid"], number)
+
+        assert process.wait(timeout=20) == 0
