@@ -240,8 +240,8 @@ def test_function_as_client() -> None:
     every, recorder = load(shipped()), Recorder()
 
     ended, _ = run([every["happy"]], shipped(), recorder, lambda *_: InProcess(), Pace(0.2, 0.2, 5.0))
-    outcome = judge_history(recorder.events, Choice(only=frozenset({"CD-11"})), str).outcomes[0]
+    verdict = judge_history(recorder.events, Choice(only=frozenset({"CD-11"})), str).verdicts[0]
 
     assert ended[0].called
-    assert outcome.verdict == "fail"
-    assert "success only for a task that completed" in outcome.expected
+    assert verdict.result == "fail"
+    assert "success only for a task that completed" in verdict.expected

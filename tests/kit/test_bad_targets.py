@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from standin import StandIn
 
 from kling_contract.cli.commands.server import command
-from kling_contract.driving.wire import Limits, Wire
+from kling_contract.driving.sender import Limits, Sender
 from kling_contract.rules.verdicts import SetupError
 
 FAST = ["--quick", "--seed", "1", "--timeout", "1"]
@@ -112,7 +112,7 @@ def test_no_url(url: str) -> None:
     assert refusal(url)
 
 
-class _Wire(Wire):
+class _Wire(Sender):
     """For looking at single answers."""
 
     def get(self, url: str, seconds: float = 1.0, cap: int = 1000) -> Any:
@@ -192,7 +192,7 @@ def test_a_target_that_dies_in_the_middle_is_still_judged(tmp_path) -> None:
                 return
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = [(name, value) for name, value in self.headers.items() if name.lower() != "host"]
-            reply = Wire().send(self.command, behind.url + self.path, headers, data, Limits(5))
+            reply = Sender().send(self.command, behind.url + self.path, headers, data, Limits(5))
             self.send_response(reply.status or 500)
             for name, value in reply.headers:
                 if name.lower() not in ("date", "server"):

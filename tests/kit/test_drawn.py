@@ -82,7 +82,7 @@ def test_a_drawn_report_is_about_a_client() -> None:
     run = judge_history(play(correct, Behaviour(), shipped()).events, Choice(), str)
 
     assert run.mode == "client"
-    assert all(outcome.rule.for_clients for outcome in run.outcomes)
+    assert all(verdict.rule.for_clients for verdict in run.verdicts)
 
 
 def test_own_client_passes() -> None:

@@ -14,16 +14,16 @@ from kling_contract.driving.drivers import machine, plan, schema
 from kling_contract.driving.drivers.probes import long_url, near_misses, public_neighbours
 from kling_contract.driving.drivers.room import Options, Room
 from kling_contract.driving.drivers.running import Made, Wanted, for_servers, make_history
-from kling_contract.driving.drivers.story import load, save
+from kling_contract.driving.drivers.trace import load, save
 from kling_contract.driving.guard import Guard
+from kling_contract.driving.sender import Sender
 from kling_contract.driving.session import Line
 from kling_contract.driving.target import Asked, discover
-from kling_contract.driving.wire import Wire
 from kling_contract.history.events import Recorder
 from kling_contract.judging import judge_history
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.rules.rulebook import rules
-from kling_contract.rules.verdicts import Choice, Run, SetupError, Verdict
+from kling_contract.rules.verdicts import Choice, Result, Run, SetupError
 from kling_mock.serving.process import Running
 
 CONTRACT = shipped()
@@ -67,7 +67,7 @@ def driven(url: str, contract: Contract = CONTRACT, **options: Any) -> tuple[Mad
 
 def room_at(url: str, **options: Any) -> Room:
     """A room for one driver alone."""
-    wire = Wire()
+    wire = Sender()
     target = discover(Asked(url=url, key="sk-a"), CONTRACT, wire)
     line = Line(target, CONTRACT, Recorder(salt=b"salt"), wire, Guard(lambda _: 0.0))
     return Room(line, Options(seed=1, poll=0.02, **options), b"salt")
@@ -75,7 +75,7 @@ def room_at(url: str, **options: Any) -> Room:
 
 def broken(run: Run) -> dict[str, str]:
     """What is wrong, by rule."""
-    return {found.rule.id: found.seen for found in run.having(Verdict.FAIL, Verdict.WARN, Verdict.KIT_ERROR)}
+    return {found.rule.id: found.seen for found in run.having(Result.FAIL, Result.WARN, Result.KIT_ERROR)}
 
 
 # Probes
@@ -132,7 +132,7 @@ def test_public_neighbours_are_right_and_internal_ones_are_not() -> None:
 def test_cases_name_rules_that_exist(fake: str) -> None:
     """And between them they serve every rule that is not seen everywhere."""
     with room_at(fake) as room:
-        served = {rule for case in plan.every_case(room) for rule in case.rules}
+        served = {rule for case in plan.every_script(room) for rule in case.rules}
     known = rules(CONTRACT)
     assert served <= set(known)
     special = {
@@ -144,7 +144,7 @@ def test_cases_name_rules_that_exist(fake: str) -> None:
 def test_only_picks_the_cases_that_serve_a_rule(fake: str) -> None:
     """A rule that looks at everything takes every case."""
     with room_at(fake) as room:
-        cases = plan.every_case(room)
+        cases = plan.every_script(room)
     assert [case.name for case in plan.chosen(cases, frozenset({"SA-06"}))] == ["isolation"]
     assert plan.chosen(cases, frozenset({"SA-06", "SW-01"})) == cases
     assert plan.chosen(cases, frozenset()) == cases
@@ -154,7 +154,7 @@ def test_the_fake_passes_on_everything(fake: str) -> None:
     """Every rule is seen, and holds."""
     made, run = driven(fake)
     assert broken(run) == {}
-    unseen = {found.rule.id for found in run.outcomes if found.verdict is not Verdict.PASS}
+    unseen = {found.rule.id for found in run.verdicts if found.result is not Result.PASS}
     assert unseen <= {"SC-10"}  # which needs real seconds, and a busy machine may leave too little of them to say
     assert made.any_key
 
@@ -179,7 +179,7 @@ def test_a_correct_server_of_another_make_passes(liberty: dict[str, Any]) -> Non
 def test_what_needs_a_clock_is_not_run_and_says_why(server: StandIn) -> None:
     """Without a control protocol, the reason stands beside the rule."""
     _, run = driven(server.url)
-    reasons = {found.rule.id: found.reason for found in run.outcomes if found.verdict is Verdict.NOT_RUN}
+    reasons = {found.rule.id: found.reason for found in run.verdicts if found.result is Result.NOT_RUN}
     assert reasons["SK-05"] == "needs a fake with the control protocol (clock)"
     assert reasons["SB-09"] == "needs a fake with the control protocol (credits)"
 
@@ -205,7 +205,7 @@ def test_callbacks_in_real_time(tmp_path: Path) -> None:
             running.url, changed(retries=waits), only=shown, real_time=True, callback_base=f"https://{host}",
             callback_listen=("127.0.0.1", port), callback_ca=authority,
         )  # fmt: skip
-    assert {found.rule.id: found.seen for found in run.outcomes if found.verdict is not Verdict.PASS} == {}
+    assert {found.rule.id: found.seen for found in run.verdicts if found.result is not Result.PASS} == {}
 
 
 def _free_port() -> int:
@@ -219,7 +219,7 @@ def test_a_case_that_cannot_go_on_is_untestable() -> None:
     """A create that is refused for want of credits is no verdict about anything else."""
     with StandIn(**FAST, credits=0) as running:
         _, run = driven(running.url)
-    assert {"SB-02", "SK-02"} <= {found.rule.id for found in run.having(Verdict.UNTESTABLE)}
+    assert {"SB-02", "SK-02"} <= {found.rule.id for found in run.having(Result.UNTESTABLE)}
     assert run.exit == 0
 
 

@@ -13,7 +13,6 @@ from tape import BODY, CONTRACT, CREATE, KEY, OTHER
 from kling_contract.history import har
 from kling_contract.history.events import (
     BODY_CAP,
-    Answer,
     Balance,
     Body,
     Callback,
@@ -24,6 +23,7 @@ from kling_contract.history.events import (
     Message,
     Note,
     Recorder,
+    Response,
     VideoFacts,
     body_of,
     from_json,
@@ -47,7 +47,7 @@ bodies = st.one_of(
     st.binary(max_size=20).map(lambda data: body_of(b"\xff" + data, Mask(b"s"))),
 )
 messages = st.builds(Message, headers=headers, body=bodies)
-answers = st.builds(Answer, headers=headers, body=bodies, status=st.integers(100, 599))
+answers = st.builds(Response, headers=headers, body=bodies, status=st.integers(100, 599))
 images = st.builds(ImageFacts, width=st.integers(0, 9), format=texts, fault=texts, misnamed=st.booleans())
 probes = st.builds(
     Probe, rules=st.lists(texts, max_size=2).map(tuple), expect=st.none() | st.sampled_from(Expect), value=values,

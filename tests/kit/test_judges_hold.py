@@ -88,7 +88,7 @@ def test_odd_urls_and_headers(changes: list[tuple[int, str]]) -> None:
             events[place] = replace(events[place], answer=replace(event.answer, headers=headers, status=302))
     run = judge_history(events, Choice(), again("check", []))
 
-    assert not [one for one in run.outcomes if one.verdict == "kit-error"]
+    assert not [one for one in run.verdicts if one.result == "kit-error"]
     assert page([run])
     assert markdown(run)
     assert junit(run)

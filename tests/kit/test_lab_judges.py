@@ -279,8 +279,8 @@ def test_only_client_rules_are_judged() -> None:
     driven = (Note(seq=1, topic=Topic.RUN, data={"mode": "fake"}),)
     others = judge_history(driven, Choice(), str)
 
-    assert all(outcome.rule.for_clients for outcome in mine.outcomes)
-    assert not any(outcome.rule.for_clients for outcome in others.outcomes)
+    assert all(verdict.rule.for_clients for verdict in mine.verdicts)
+    assert not any(verdict.rule.for_clients for verdict in others.verdicts)
 
 
 def test_traffic_alone_shows_much() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kling_contract.driving.wire import Wire
-from kling_contract.mutants.messages import Answer, Ask, Reply, Telling, with_header
+from kling_contract.driving.sender import Sender
+from kling_contract.mutants.messages import CallbackPost, ReceiverResponse, Request, Response, with_header
 from kling_contract.mutants.mutant import Mutant, Switch, broken, by_name
 from kling_contract.mutants.proxy import Proxy
 from kling_contract.mutants.selftest import Row, bare, server_rules
@@ -68,8 +68,8 @@ def test_mutant_is_written_out(mutant: Mutant) -> None:
     assert mutant.switches
     assert mutant.story[0].islower()
     assert not mutant.story.endswith(".")
-    assert mutant.behind in ("", *book)
-    assert mutant.behind != mutant.rule
+    assert mutant.masked_by in ("", *book)
+    assert mutant.masked_by != mutant.rule
     assert cases_of(mutant) <= {case.name for case in every_usual_case()} | COSTLY
 
 
@@ -102,7 +102,7 @@ def test_mutant_is_named(name: str, correct: str) -> None:
     trial = try_mutant(BY_NAME[name], correct, 7_000 + QUICK.index(name))
 
     assert trial.problem == ""
-    assert trial.first == (BY_NAME[name].behind or BY_NAME[name].rule)
+    assert trial.first == (BY_NAME[name].masked_by or BY_NAME[name].rule)
 
 
 @pytest.mark.e2e
@@ -110,7 +110,7 @@ def test_mutant_without_a_switch_is_no_proof(correct: str) -> None:
     """
     A mutant that breaks nothing fails the self-test, and says why.
     """
-    harmless = broken("SL-19", "harmless", "changes nothing", Switch(), cases=("lifecycle",))
+    harmless = broken("SL-19", "harmless", "changes nothing", Switch(), scripts=("lifecycle",))
 
     trial = try_mutant(harmless, correct, 7_100)
 
@@ -123,7 +123,7 @@ def test_mutant_of_another_rule_is_no_proof(correct: str) -> None:
     """
     A mutant whose rule is named, but behind another that nobody expects, fails the self-test.
     """
-    both = broken("SS-01", "both", "names another model", *BY_NAME["type-image"].switches, cases=("lifecycle",))
+    both = broken("SS-01", "both", "names another model", *BY_NAME["type-image"].switches, scripts=("lifecycle",))
 
     trial = try_mutant(both, correct, 7_101)
 
@@ -171,7 +171,7 @@ def test_page_is_read_back() -> None:
     """
     What the page lists is what it was made of.
     """
-    rows = [Row(kind="server", rule=m.rule, name=m.name, story=m.story, behind=m.behind) for m in SERVERS]
+    rows = [Row(kind="server", rule=m.rule, name=m.name, story=m.story, masked_by=m.masked_by) for m in SERVERS]
 
     assert listed(page(rows)) == {(mutant.rule, mutant.name, mutant.story) for mutant in SERVERS}
 
@@ -181,7 +181,7 @@ def test_proxy_hides_nothing(correct: str) -> None:
     """
     Through a proxy without switches, an answer is what the correct server gives, whatever was asked.
     """
-    wire, auth = Wire(), [("Authorization", "Bearer sk-proxy-test")]
+    wire, auth = Sender(), [("Authorization", "Bearer sk-proxy-test")]
     with Proxy(correct) as proxy:
         for method, path in (
             ("GET", "/v1/credits"),
@@ -200,7 +200,7 @@ def test_served_mutant_can_be_tried_by_hand(correct: str) -> None:
     A served mutant answers as its story says.
     """
     with served(BY_NAME["json-as-html"], correct) as url:
-        reply = Wire().send(
+        reply = Sender().send(
             "GET", f"{url}/v1/tasks/task-unified-1-aaaaaaaa", [("Authorization", "Bearer sk-by-hand")], None
         )
 
@@ -211,24 +211,24 @@ def test_reply_says_what_came() -> None:
     """
     A receiver's bytes have a status, a yes or no and a redirect in them, or nothing.
     """
-    moved = Reply(b"HTTP/1.1 302 Found\r\nLocation: https://x.example.com/a\r\n\r\n")
+    moved = ReceiverResponse(b"HTTP/1.1 302 Found\r\nLocation: https://x.example.com/a\r\n\r\n")
 
     assert (moved.status, moved.delivered, moved.location) == (302, False, "https://x.example.com/a")
-    assert (Reply().status, Reply().delivered, Reply().location) == (0, False, "")
-    assert Reply.of(204).delivered
+    assert (ReceiverResponse().status, ReceiverResponse().delivered, ReceiverResponse().location) == (0, False, "")
+    assert ReceiverResponse.of(204).delivered
 
 
 def test_messages_change_by_giving_new_ones() -> None:
     """
     A changed request, answer or attempt leaves the first one as it was, and fits its new body.
     """
-    ask = Ask("POST", "/v1/videos/generations?x=1", (("Authorization", "bearer sk-a"),), b'{"a":1}')
-    telling = Telling("POST", "/hook", (("Content-Length", "2"),), b"{}").becomes({"id": "t", "status": "failed"})
+    ask = Request("POST", "/v1/videos/generations?x=1", (("Authorization", "bearer sk-a"),), b'{"a":1}')
+    telling = CallbackPost("POST", "/hook", (("Content-Length", "2"),), b"{}").becomes({"id": "t", "status": "failed"})
 
     assert (ask.name, ask.key, ask.path, ask.sent) == ("createVideo", "sk-a", "/v1/videos/generations", {"a": 1})
     assert ask.keyed("sk-b").key == "sk-b"
     assert ask.key == "sk-a"
-    assert Answer(200).becomes([]).json == []
+    assert Response(200).becomes([]).json == []
     assert telling.task == {"id": "t", "status": "failed"}
     assert ("Content-Length", str(len(telling.body))) in telling.headers
     assert with_header((("a", "1"),), "A", "2") == (("A", "2"),)

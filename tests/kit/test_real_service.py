@@ -143,10 +143,10 @@ def test_paid_needs_a_cap(service: StandIn) -> None:
 @pytest.mark.parametrize("mode", ["readonly", "paid", "fake"])
 def test_a_plan_sends_nothing(service: StandIn, mode: str, monkeypatch) -> None:
     """Not one request, whatever the mode; every call stands there with two charges."""
-    from kling_contract.driving.wire import Wire
+    from kling_contract.driving.sender import Sender
 
     sent: list[object] = []
-    monkeypatch.setattr(Wire, "send", lambda *args, **_: sent.append(args))
+    monkeypatch.setattr(Sender, "send", lambda *args, **_: sent.append(args))
     result = run(service, "--mode", mode, "--max-usd", "1", "--plan")
 
     assert (result.exception, result.return_value) == (None, 0), result.output
@@ -167,15 +167,15 @@ def test_a_lost_reply_ends_the_run_as_unknown(service: StandIn, monkeypatch) -> 
     """The create may have been taken: it is not sent again, and the run says so."""
     from dataclasses import replace
 
-    from kling_contract.driving.wire import Wire
+    from kling_contract.driving.sender import Sender
 
-    send = Wire.send
+    send = Sender.send
 
-    def losing(self: Wire, method: str, *args: Any) -> Any:
+    def losing(self: Sender, method: str, *args: Any) -> Any:
         reply = send(self, method, *args)
         return replace(reply, status=None, lost="cut") if method == "POST" else reply
 
-    monkeypatch.setattr(Wire, "send", losing)
+    monkeypatch.setattr(Sender, "send", losing)
     result = run(service, "--mode", "paid", "--max-usd", "1")
     assert result.return_value == 3, result.output
     assert len(rows(service, "accepted")) == 1

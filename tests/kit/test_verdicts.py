@@ -25,7 +25,7 @@ from kling_contract.reports.documents import badge, junit, report
 from kling_contract.reports.page import page
 from kling_contract.reports.summary import markdown
 from kling_contract.rules.rulebook import Level, rules
-from kling_contract.rules.verdicts import Choice, Run, SetupError, Verdict, read_known
+from kling_contract.rules.verdicts import Choice, Result, Run, SetupError, read_known
 
 BOOK = rules(CONTRACT)
 
@@ -50,9 +50,9 @@ def judged(tape: Tape, **choice: object) -> Run:
     return judge_history(tape.events, Choice(**choice), again("check", ["a b.jsonl"]))
 
 
-def of(run: Run, rule_id: str) -> Verdict:
+def of(run: Run, rule_id: str) -> Result:
     """One rule's verdict."""
-    return next(outcome.verdict for outcome in run.outcomes if outcome.rule.id == rule_id)
+    return next(verdict.result for verdict in run.verdicts if verdict.rule.id == rule_id)
 
 
 def test_levels_become_verdicts() -> None:
@@ -62,17 +62,17 @@ def test_levels_become_verdicts() -> None:
     run = judged(broken())
 
     assert [of(run, rule) for rule in ("SV-08", "SW-14", "SW-21", "SW-02", "SK-04")] == [
-        Verdict.FAIL, Verdict.WARN, Verdict.INFO, Verdict.PASS, Verdict.NOT_RUN,
+        Result.FAIL, Result.WARN, Result.INFO, Result.PASS, Result.NOT_RUN,
     ]  # fmt: skip
     assert run.exit == 1
-    assert all(outcome.reason for outcome in run.outcomes if outcome.verdict is Verdict.NOT_RUN)
+    assert all(verdict.reason for verdict in run.verdicts if verdict.result is Result.NOT_RUN)
 
 
 def test_first_cause_comes_first() -> None:
     """
     Broken rules stand in the order wire, validation, lifecycle, and what must be done before what should.
     """
-    found = [outcome.rule.id for outcome in judged(broken()).having(Verdict.FAIL, Verdict.WARN)]
+    found = [verdict.rule.id for verdict in judged(broken()).having(Result.FAIL, Result.WARN)]
 
     assert found.index("SV-08") < found.index("SL-05") < found.index("SW-14")
 
@@ -87,8 +87,8 @@ def test_only_documented_rules_fail_the_real_service() -> None:
     ]
     run = judge_history(events, Choice(), again("check", []))
 
-    assert (of(run, "SV-08"), of(run, "SL-05")) == (Verdict.FAIL, Verdict.WARN)
-    assert "differs from our model" in next(one.reason for one in run.outcomes if one.rule.id == "SL-05")
+    assert (of(run, "SV-08"), of(run, "SL-05")) == (Result.FAIL, Result.WARN)
+    assert "differs from our model" in next(one.reason for one in run.verdicts if one.rule.id == "SL-05")
 
 
 def test_known_and_stale() -> None:
@@ -99,9 +99,9 @@ def test_known_and_stale() -> None:
     stale = judged(broken(), only=frozenset({"SW-02"}), known={"SW-02": "was so once"})
     unseen = judged(broken(), known={"SK-04": "who knows"}, only=frozenset({"SK-04", "SW-02"}))
 
-    assert (of(known, "SV-08"), known.exit) == (Verdict.KNOWN, 0)
-    assert (of(stale, "SW-02"), stale.exit) == (Verdict.STALE, 1)
-    assert (of(unseen, "SK-04"), unseen.exit) == (Verdict.NOT_RUN, 0)
+    assert (of(known, "SV-08"), known.exit) == (Result.KNOWN, 0)
+    assert (of(stale, "SW-02"), stale.exit) == (Result.STALE, 1)
+    assert (of(unseen, "SK-04"), unseen.exit) == (Result.NOT_RUN, 0)
 
 
 def test_exit_codes() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from kling_contract.driving.wire import Limits, Wire
+from kling_contract.driving.sender import Limits, Sender
 
 ROOT = "/__mock"
 FEATURES = ("clock", "scenarios", "relays", "names", "cancel", "credits", "journal", "wait")
@@ -19,12 +19,12 @@ class ControlFailed(Exception):
 class Control:
     """Calls on one account; without a key, on all. token: what a fake asks of callers from off its own machine."""
 
-    def __init__(self, base: str, wire: Wire, *, key: str = "", token: str = "") -> None:
-        self._base, self._wire, self._key, self._token = base, wire, key, token
+    def __init__(self, base: str, sender: Sender, *, key: str = "", token: str = "") -> None:
+        self._base, self._sender, self._key, self._token = base, sender, key, token
 
     def of(self, key: str) -> "Control":
         """The same for the account of *key*."""
-        return Control(self._base, self._wire, key=key, token=self._token)
+        return Control(self._base, self._sender, key=key, token=self._token)
 
     def call(self, method: str, path: str, body: Any = None, *, seconds: float = 60.0) -> Any:
         """The JSON that a control call answers.
@@ -41,7 +41,7 @@ class Control:
         if data is not None:
             headers.append(("Content-Type", "application/json"))
         url = self._base + ROOT + path
-        reply = self._wire.send(
+        reply = self._sender.send(
             method, url, headers, b"" if method == "POST" and data is None else data, Limits(seconds)
         )
         if reply.status != 200:

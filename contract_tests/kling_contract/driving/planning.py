@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from kling_contract.driving.drivers import real
-from kling_contract.driving.drivers.plan import every_case
+from kling_contract.driving.drivers.plan import every_script
 from kling_contract.driving.drivers.probes import near_misses
 from kling_contract.driving.drivers.real import Step
 from kling_contract.driving.drivers.room import Room
 from kling_contract.driving.drivers.running import Wanted
 from kling_contract.driving.guard import Guard
+from kling_contract.driving.sender import Sender
 from kling_contract.driving.session import Line
 from kling_contract.driving.target import Target, choose_mode, origin_of, services_of
-from kling_contract.driving.wire import Wire
 from kling_contract.history.events import Recorder
 
 
@@ -25,9 +25,9 @@ def print_plan(wanted: Wanted, console: Console) -> None:
     """
     base = origin_of(wanted.asked.url)
     mode = choose_mode(base, wanted.asked.mode, control=False, services=services_of(wanted.contract))
-    target = Target(base, wanted.asked.key, mode, beside=frozenset({"getCredits", "listTasks"}))
+    target = Target(base, wanted.asked.key, mode, optional=frozenset({"getCredits", "listTasks"}))
     recorder = Recorder(keys=[wanted.asked.key])
-    line = Line(target, wanted.contract, recorder, Wire(), Guard(lambda _: 0.0))
+    line = Line(target, wanted.contract, recorder, Sender(), Guard(lambda _: 0.0))
     console.print(f"plan for {base}, mode {mode}; nothing is sent now", highlight=False, soft_wrap=True)
     with Room(line, wanted.options) as room:
         if mode == "fake":
@@ -77,8 +77,8 @@ def _line(console: Console, expected: str, worst: str, call: str, rest: str) -> 
 
 
 def _print_fake(room: Room, console: Console) -> None:
-    """A fake costs nothing, so its plan is the list of cases, and of the near misses among them."""
-    for case in every_case(room):
+    """A fake costs nothing, so its plan is the list of scripts, and of the near misses among them."""
+    for case in every_script(room):
         needs = f" (needs {', '.join(case.needs)})" if case.needs else ""
         _line(console, "$0.00", "$0.00", f"case {case.name}", ",".join(case.rules) + needs)
     create = room.contract.named("createVideo").template

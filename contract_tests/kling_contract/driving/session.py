@@ -10,8 +10,8 @@ from kling_common.bodies import json_or_none
 from kling_contract.driving.clocks import AccountClock
 from kling_contract.driving.control import Control
 from kling_contract.driving.guard import Guard, Stopped
+from kling_contract.driving.sender import Limits, RawResponse, Sender
 from kling_contract.driving.target import Target
-from kling_contract.driving.wire import Limits, Reply, Wire
 from kling_contract.history.events import Balance, Download, Exchange, Note, Recorder
 from kling_contract.history.labels import Expect, Probe, Topic, When
 from kling_contract.reading.contract import Contract
@@ -29,7 +29,7 @@ MOST_LOST = 8
 class Seen:
     """An answer as a driver looks at it: `body` is its JSON, None when it is none."""
 
-    reply: Reply
+    reply: RawResponse
     event: Exchange
     body: Any = None
 
@@ -68,7 +68,7 @@ class Pulse:
     lost: int = 0
     answered: int = 0
 
-    def beat(self, reply: Reply) -> None:
+    def beat(self, reply: RawResponse) -> None:
         """Take note of one call.
 
         Raises:
@@ -89,7 +89,7 @@ class Line:
     target: Target
     contract: Contract
     recorder: Recorder
-    wire: Wire
+    sender: Sender
     guard: Guard
     limits: Limits = field(default_factory=Limits)
     pulse: Pulse = field(default_factory=Pulse)
@@ -139,7 +139,7 @@ class Session:
         line = self.line
         worst = line.guard.before(method, body)
         moment, mono = self.clock.moment(), line.recorder.mono()
-        reply = line.wire.send(method, line.target.base + path, sent, data, line.limits)
+        reply = line.sender.send(method, line.target.base + path, sent, data, line.limits)
         event = self._record(method, path, (sent, data, reply), (moment.at, mono), probe)
         expected = probe is None or probe.expect not in (Expect.REFUSED, Expect.UNAUTHORIZED, Expect.NO_SUCH_TASK)
         line.guard.after(method, worst, reply.status, expected=expected)
@@ -159,7 +159,7 @@ class Session:
         self,
         method: str,
         path: str,
-        told: tuple[Sequence[tuple[str, str]], bytes | None, Reply],
+        told: tuple[Sequence[tuple[str, str]], bytes | None, RawResponse],
         began: tuple[float, float],
         probe: Probe | None,
     ) -> Exchange:
@@ -197,22 +197,22 @@ class Session:
 
     def credits(self) -> float | None:
         """Read the balance; None where the target has no such call."""
-        if "getCredits" not in self.line.target.beside:
+        if "getCredits" not in self.line.target.optional:
             return None
         seen = self.call("GET", self.contract.named("getCredits").template)
         return balance_of(seen.body)
 
     def list_tasks(self) -> None:
         """Read the account's list of tasks, where there is one."""
-        if "listTasks" in self.line.target.beside:
+        if "listTasks" in self.line.target.optional:
             self.call("GET", self.contract.named("listTasks").template)
 
     def credits_on_receipt(self, task_id: str) -> None:
         """Read the balance while a callback of *task_id* is being received; recorded as a reading, not as a call."""
-        if "getCredits" not in self.line.target.beside:
+        if "getCredits" not in self.line.target.optional:
             return
         url = self.line.target.base + self.contract.named("getCredits").template
-        reply = self.line.wire.send("GET", url, self._headers("", None, ()), None, self.line.limits)
+        reply = self.line.sender.send("GET", url, self._headers("", None, ()), None, self.line.limits)
         left = balance_of(json_or_none(reply.body))
         if left is not None:
             kept = Balance(
@@ -230,7 +230,7 @@ class Session:
         line, recorder = self.line, self.line.recorder
         headers = [("User-Agent", USER_AGENT), *([("Range", asked_range)] if asked_range else [])]
         at, mono = self.clock.moment().at, recorder.mono()
-        reply = line.wire.send("GET", url, headers, None, Limits(line.limits.seconds * 4, DOWNLOAD_CAP))
+        reply = line.sender.send("GET", url, headers, None, Limits(line.limits.seconds * 4, DOWNLOAD_CAP))
         whole = reply.status == 200 and not reply.lost
         mime = next((value for name, value in reply.headers if name.lower() == "content-type"), "")
         video = decode(reply.body) if look and whole and mime.startswith("video/") else None

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from kling_common.bodies import json_or_none
 from kling_contract.driving.control import FEATURES, Control, ControlFailed
-from kling_contract.driving.wire import Limits, Reply, Wire
+from kling_contract.driving.sender import Limits, RawResponse, Sender
 from kling_contract.reading.addresses import is_loopback, split
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.verdicts import SetupError
@@ -34,7 +34,7 @@ class Target:
     features: frozenset[str] = frozenset()
     declared: tuple[str, ...] = ()
     accounts: bool = False
-    beside: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
     control: Control | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -97,20 +97,20 @@ class Asked:
     token: str = ""
 
 
-def discover(asked: Asked, contract: Contract, wire: Wire) -> Target:
+def discover(asked: Asked, contract: Contract, sender: Sender) -> Target:
     """Look at a target with two or three free calls.
 
     Raises:
         SetupError: it cannot be judged at all: unreachable, no JSON, or the key is refused.
     """
     base = origin_of(asked.url)
-    _must_answer(wire, base)
-    plain = Control(base, wire, token=asked.token)
+    _must_answer(sender, base)
+    plain = Control(base, sender, token=asked.token)
     info = plain.info() if asked.mode in (None, "fake") and asked.features != "none" else None
     mode = choose_mode(base, asked.mode, control=info is not None, services=services_of(contract))
     declared = _declared(asked.features, info) if mode == "fake" else ()
     control = plain if declared else None
-    beside = _beside(wire, base, asked.key, contract)
+    optional = _optional(sender, base, asked.key, contract)
     accounts = control is not None and _makes_accounts(control)
     return Target(
         base=base,
@@ -121,7 +121,7 @@ def discover(asked: Asked, contract: Contract, wire: Wire) -> Target:
         features=frozenset(declared),
         declared=declared,
         accounts=accounts,
-        beside=beside,
+        optional=optional,
         control=control,
         info=dict(info or {}),
     )
@@ -139,9 +139,9 @@ def _declared(asked: str, info: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in info["features"]) if info else ()
 
 
-def _must_answer(wire: Wire, base: str) -> None:
+def _must_answer(sender: Sender, base: str) -> None:
     """Raise SetupError with one line where nothing at all can be had from *base*."""
-    reply = wire.send(
+    reply = sender.send(
         "GET", f"{base}/v1/tasks/{made_up_id()}", [("Accept", "application/json")], None, Limits(_PATIENCE)
     )
     if reply.status is None:
@@ -154,17 +154,17 @@ def made_up_id() -> str:
     return "task-unified-1700000000-" + "".join(secrets.choice(letters) for _ in range(8))
 
 
-def _beside(wire: Wire, base: str, key: str, contract: Contract) -> frozenset[str]:
+def _optional(sender: Sender, base: str, key: str, contract: Contract) -> frozenset[str]:
     """The documented reads that the target answers, the key having been taken for good.
 
     Raises:
         SetupError: the key is refused, or nothing that it answers is JSON.
     """
     headers = [("Authorization", f"Bearer {key}"), ("Accept", "application/json")]
-    query = wire.send("GET", f"{base}/v1/tasks/{made_up_id()}", headers, None, Limits(_PATIENCE))
+    query = sender.send("GET", f"{base}/v1/tasks/{made_up_id()}", headers, None, Limits(_PATIENCE))
     found, replies = set(), [query]
     for name in ("getCredits", "listTasks", "listModels"):
-        reply = wire.send("GET", base + contract.named(name).template, headers, None, Limits(_PATIENCE))
+        reply = sender.send("GET", base + contract.named(name).template, headers, None, Limits(_PATIENCE))
         replies.append(reply)
         if reply.status == 200 and _is_json(reply):
             found.add(name)
@@ -179,7 +179,7 @@ def _beside(wire: Wire, base: str, key: str, contract: Contract) -> frozenset[st
     return frozenset(found)
 
 
-def _is_json(reply: Reply) -> bool:
+def _is_json(reply: RawResponse) -> bool:
     return isinstance(json_or_none(reply.body), dict)
 
 

@@ -81,7 +81,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer(Message):
+class Response(Message):
     """A response."""
 
     status: int
@@ -106,7 +106,7 @@ class Exchange(Event):
     method: str
     url: str
     request: Message = Message()
-    answer: Answer | None = None
+    answer: Response | None = None
     lost: str = ""
     ended_at: float = 0.0
     ended_mono: float = 0.0
@@ -126,7 +126,7 @@ class Callback(Event):
     method: str
     url: str
     request: Message = Message()
-    answer: Answer | None = None
+    answer: Response | None = None
     ended: Literal["answered", "cut", "gone"] = "answered"
     ended_at: float = 0.0
     ended_mono: float = 0.0
@@ -293,9 +293,9 @@ class Recorder:
         """A request as it is kept."""
         return Message(headers=self.mask.headers(headers), body=body_of(body, self.mask))
 
-    def answer(self, status: int, headers: Iterable[Sequence[str]], body: bytes) -> Answer:
+    def answer(self, status: int, headers: Iterable[Sequence[str]], body: bytes) -> Response:
         """A response as it is kept."""
-        return Answer(status=status, headers=self.mask.headers(headers), body=body_of(body, self.mask))
+        return Response(status=status, headers=self.mask.headers(headers), body=body_of(body, self.mask))
 
     def add(self, event: E) -> E:
         """Append *event* with the next seq; `at` and `mono` are filled in where the caller left them at zero."""

@@ -13,7 +13,7 @@ import yaml
 
 from kling_common.launch import Launched, NotReady
 from kling_contract.driving.control import Control
-from kling_contract.driving.wire import Wire
+from kling_contract.driving.sender import Sender
 from kling_contract.lab.other_hosts import free_port
 from kling_contract.lab.watch import Watch
 from kling_contract.reading.contract import Contract
@@ -63,7 +63,7 @@ class Fake:
         else:
             raise SetupError(f"the fake does not start: {complaint}")
         bundle = self.variables.get("SSL_CERT_FILE", "")
-        self.control = Control(self.origin, Wire(verify=bundle))
+        self.control = Control(self.origin, Sender(verify=bundle))
         self.watch = Watch(self.control).__enter__()
         return self
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from kling_contract.driving.sender import Limits, Sender
 from kling_contract.driving.target import made_up_id
-from kling_contract.driving.wire import Limits, Wire
 from kling_contract.history.events import AnyEvent, Callback, Recorder
 from kling_contract.lab.stories import Forgery
 
@@ -22,7 +22,7 @@ class Forger:
     relay: where the client really listens, told once it is known; task: a body of the case's task, as the fake would show it.
     """
 
-    def __init__(self, recorder: Recorder, wire: Wire, *, case: str, url: str, seconds: float) -> None:
+    def __init__(self, recorder: Recorder, wire: Sender, *, case: str, url: str, seconds: float) -> None:
         self._recorder, self._wire, self._case, self._url, self._seconds = recorder, wire, case, url, seconds
 
     def send(self, kinds: Iterable[Forgery], origin: str, task: dict[str, Any], elsewhere: str) -> list[AnyEvent]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kling_contract.driving.control import ControlFailed
-from kling_contract.driving.wire import Limits, Wire
+from kling_contract.driving.sender import Limits, Sender
 from kling_contract.history.events import AnyEvent, Callback, Exchange, Note, Recorder, wall
 from kling_contract.history.labels import Topic
 from kling_contract.lab.environment import environment
@@ -94,7 +94,7 @@ class Lab:
 
     def __init__(self, fake: Fake, contract: Contract, recorder: Recorder, folder: Path, pace: Pace) -> None:
         self.fake, self.contract, self.recorder, self.folder, self.pace = fake, contract, recorder, folder, pace
-        self._wire = Wire(verify=fake.variables.get("SSL_CERT_FILE", ""))
+        self._wire = Sender(verify=fake.variables.get("SSL_CERT_FILE", ""))
         began = wall().at - recorder.mono()
         self._reader = Reader(recorder, origin=fake.origin, links=fake.link_origin, began=began)
         self._accounts: set[str] = set()

@@ -14,14 +14,14 @@ from kling_contract.lab.fake import Fake
 from kling_contract.lab.lab import Lab
 from kling_contract.lab.stories import Story, load
 from kling_contract.mutants.clients import CORRECT, MUTANTS, ClientMutant, command
-from kling_contract.mutants.selftest import Row, Tell, Wish
+from kling_contract.mutants.selftest import Row, SendCallback, Wish
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.rules.rulebook import Rule, rules
-from kling_contract.rules.verdicts import Choice, Run, SetupError, Verdict
+from kling_contract.rules.verdicts import Choice, Result, Run, SetupError
 
 AT_ONCE = 14
 """Clients that run side by side: most of their time they sleep."""
-_NAMED = (Verdict.FAIL, Verdict.WARN, Verdict.INFO)
+_NAMED = (Result.FAIL, Result.WARN, Result.INFO)
 
 
 def client_rules(only: Iterable[str] = ()) -> list[Rule]:
@@ -30,7 +30,7 @@ def client_rules(only: Iterable[str] = ()) -> list[Rule]:
     return [rule for rule in rules(shipped()).values() if rule.for_clients and (rule.id in wanted or not wanted)]
 
 
-def try_clients(wish: Wish, tell: Tell) -> list[Row]:
+def try_clients(wish: Wish, tell: SendCallback) -> list[Row]:
     """Put correct clients and broken ones through their stories, side by side; rows in the order of the table.
 
     Raises:
@@ -40,7 +40,7 @@ def try_clients(wish: Wish, tell: Tell) -> list[Row]:
     return tried((*CORRECT, *chosen), tell, workers=wish.workers or AT_ONCE)
 
 
-def tried(clients: Sequence[ClientMutant], tell: Tell = lambda _: None, *, workers: int = AT_ONCE) -> list[Row]:
+def tried(clients: Sequence[ClientMutant], tell: SendCallback = lambda _: None, *, workers: int = AT_ONCE) -> list[Row]:
     """The same for any *clients*; *tell* hears of each that is over, in their order."""
     with _Bench(shipped()) as bench, ThreadPoolExecutor(workers) as pool:
         patient = sorted(clients, key=lambda client: -client.deadline)
@@ -109,7 +109,7 @@ class _Running:
             return self._row((), f"could not be tried: {error}")
         book = frozenset(rule.id for rule in client_rules())
         run = judge_history(self._recorder.events, Choice(only=book), lambda rule: rule, self._contract)
-        named = tuple((outcome.rule.id, str(outcome.verdict)) for outcome in run.having(*_NAMED))
+        named = tuple((verdict.rule.id, str(verdict.result)) for verdict in run.having(*_NAMED))
         return self._row(named, lacking(self.client, run))
 
     def _row(self, named: tuple[tuple[str, str], ...], problem: str) -> Row:
@@ -117,13 +117,13 @@ class _Running:
         first = named[0][0] if named else ""
         return Row(
             kind="client", rule=client.rule, name=client.name, story=client.story, named=named, problem=problem,
-            behind=first if client.rule and first != client.rule else "", seconds=self._seconds,
+            masked_by=first if client.rule and first != client.rule else "", seconds=self._seconds,
         )  # fmt: skip
 
 
 def lacking(client: ClientMutant, run: Run) -> str:
     """Why a run of *client* proves nothing; empty when it does: its rule named, or for a correct one nothing at all."""
-    broken = run.having(Verdict.KIT_ERROR)
+    broken = run.having(Result.KIT_ERROR)
     if broken:
         return f"the kit failed: {broken[0].rule.id}: {broken[0].reason}"
     found = run.having(*_NAMED)

@@ -36,7 +36,7 @@ def with_header(headers: Headers, name: str, value: Any) -> Headers:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """A request on its way in. target: path and query, as they were sent."""
 
     method: str
@@ -80,21 +80,21 @@ class Ask:
         scheme, _, key = self.header("authorization").partition(" ")
         return key if scheme.lower() == "bearer" else ""
 
-    def becomes(self, document: Any) -> "Ask":
+    def becomes(self, document: Any) -> "Request":
         """The same request with *document* as its body."""
         return replace(self, body=orjson.dumps(document))
 
-    def headed(self, name: str, value: Any) -> "Ask":
+    def headed(self, name: str, value: Any) -> "Request":
         """The same request with one header set, or left out."""
         return replace(self, headers=with_header(self.headers, name, value))
 
-    def keyed(self, key: str) -> "Ask":
+    def keyed(self, key: str) -> "Request":
         """The same request with another bearer key."""
         return self.headed("Authorization", f"Bearer {key}")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A response on its way out. status 0: none came, so the connection is closed."""
 
     status: int
@@ -111,17 +111,17 @@ class Answer:
         """Whether it is a 2xx."""
         return 200 <= self.status < 300
 
-    def becomes(self, document: Any) -> "Answer":
+    def becomes(self, document: Any) -> "Response":
         """The same answer with *document* as its body."""
         return replace(self, body=orjson.dumps(document))
 
-    def headed(self, name: str, value: Any) -> "Answer":
+    def headed(self, name: str, value: Any) -> "Response":
         """The same answer with one header set, or left out."""
         return replace(self, headers=with_header(self.headers, name, value))
 
 
 @dataclass(frozen=True)
-class Telling:
+class CallbackPost:
     """One attempt of a callback on its way to the receiver."""
 
     method: str
@@ -135,22 +135,22 @@ class Telling:
         found = parsed(self.body)
         return found if is_task(found) else {}
 
-    def becomes(self, document: Any) -> "Telling":
+    def becomes(self, document: Any) -> "CallbackPost":
         """The same attempt with *document* as its body."""
         body = orjson.dumps(document)
         return replace(self, body=body, headers=with_header(self.headers, "Content-Length", str(len(body))))
 
 
 @dataclass(frozen=True)
-class Reply:
+class ReceiverResponse:
     """What the receiver gave, byte for byte; nothing where it hung up without an answer."""
 
     raw: bytes = b""
 
     @classmethod
-    def of(cls, status: int) -> "Reply":
+    def of(cls, status: int) -> "ReceiverResponse":
         """A plain answer with that status."""
-        return cls(f"HTTP/1.1 {status} Reply\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        return cls(f"HTTP/1.1 {status} ReceiverResponse\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
 
     @property
     def status(self) -> int:
@@ -191,8 +191,8 @@ class Memory:
     key and origin to that address.
     """
 
-    send: Callable[[Ask], Answer]
-    post: Callable[[str, Telling], Reply]
+    send: Callable[[Request], Response]
+    post: Callable[[str, CallbackPost], ReceiverResponse]
     lock: threading.RLock = field(default_factory=threading.RLock)
     tasks: dict[str, Known] = field(default_factory=dict)
     accounts: dict[str, Known] = field(default_factory=dict)
@@ -220,7 +220,7 @@ class Memory:
             return known.seen[name]
 
 
-def tasks_in(ask: Ask, answer: Answer) -> Iterator[dict[str, Any]]:
+def tasks_in(ask: Request, answer: Response) -> Iterator[dict[str, Any]]:
     """The tasks that an answer shows: of a create, a query, a list or a batch."""
     if not answer.accepted or ask.name not in ("createVideo", "getTask", "listTasks", "batchTasks"):
         return

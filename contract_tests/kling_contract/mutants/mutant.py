@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kling_contract.mutants.messages import Answer, Ask, Memory, Reply, Telling
+from kling_contract.mutants.messages import CallbackPost, Memory, ReceiverResponse, Request, Response
 
-Deliver = Callable[[Telling], Reply]
-OnAsk = Callable[[Ask, Memory], Ask | Answer]
-OnAnswer = Callable[[Ask, Answer, Memory], Answer]
-OnTell = Callable[[Telling, Deliver, Memory], Reply]
+Deliver = Callable[[CallbackPost], ReceiverResponse]
+OnRequest = Callable[[Request, Memory], Request | Response]
+OnResponse = Callable[[Request, Response, Memory], Response]
+OnCallback = Callable[[CallbackPost, Deliver, Memory], ReceiverResponse]
 Patch = Callable[[dict[str, Any]], None]
 
 
@@ -17,14 +17,14 @@ Patch = Callable[[dict[str, Any]], None]
 class Switch:
     """One small departure from a correct server, in one or more of these places.
 
-    on_ask: a request, before the correct server sees it; an Answer is given at once. on_answer: what it answered.
-    on_tell: one attempt of a callback; it hands the attempt on itself, or does not. patch: the contract that it serves.
+    on_request: a request, before the correct server sees it; an Response is given at once. on_response: what it answered.
+    on_callback: one attempt of a callback; it hands the attempt on itself, or does not. patch: the contract that it serves.
     serve: options of `kling-mock serve`.
     """
 
-    on_ask: OnAsk | None = None
-    on_answer: OnAnswer | None = None
-    on_tell: OnTell | None = None
+    on_request: OnRequest | None = None
+    on_response: OnResponse | None = None
+    on_callback: OnCallback | None = None
     patch: Patch | None = None
     serve: tuple[str, ...] = ()
 
@@ -33,8 +33,8 @@ class Switch:
 class Mutant:
     """A correct server with its switches thrown.
 
-    rule: which one must be named for it. story: one sentence, what is wrong with it. behind: the rule that is rightly named first,
-    where whatever breaks *rule* breaks that one too. cases: the scripted cases that show it; empty for all that take a
+    rule: which one must be named for it. story: one sentence, what is wrong with it. masked_by: the rule that is rightly named first,
+    where whatever breaks *rule* breaks that one too. scripts: the scripts that show it; empty for all that take a
     server no time to speak of.
     """
 
@@ -42,8 +42,8 @@ class Mutant:
     rule: str
     story: str
     switches: tuple[Switch, ...]
-    behind: str = ""
-    cases: tuple[str, ...] = ()
+    masked_by: str = ""
+    scripts: tuple[str, ...] = ()
 
     @property
     def alone(self) -> bool:
@@ -53,12 +53,14 @@ class Mutant:
     @property
     def proxied(self) -> bool:
         """Whether anything is changed on the wire."""
-        return any(switch.on_ask or switch.on_answer or switch.on_tell for switch in self.switches)
+        return any(switch.on_request or switch.on_response or switch.on_callback for switch in self.switches)
 
 
-def broken(rule: str, name: str, story: str, *switches: Switch, behind: str = "", cases: Sequence[str] = ()) -> Mutant:
+def broken(
+    rule: str, name: str, story: str, *switches: Switch, masked_by: str = "", scripts: Sequence[str] = ()
+) -> Mutant:
     """A mutant, as the tables write it."""
-    return Mutant(name, rule, story, switches, behind, tuple(cases))
+    return Mutant(name, rule, story, switches, masked_by, tuple(scripts))
 
 
 def by_name(mutants: Sequence[Mutant]) -> Mapping[str, Mutant]:

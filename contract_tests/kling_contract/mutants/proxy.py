@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import orjson
 
-from kling_contract.driving.wire import Limits, Wire
-from kling_contract.mutants.messages import Answer, Ask, Memory, Reply, Telling, tasks_in
+from kling_contract.driving.sender import Limits, Sender
+from kling_contract.mutants.messages import CallbackPost, Memory, ReceiverResponse, Request, Response, tasks_in
 from kling_contract.mutants.mutant import Switch
 from kling_contract.mutants.relays import Relay, post
 
@@ -30,7 +30,7 @@ class Proxy:
         self.upstream = upstream
         self.switches = tuple(switches)
         self.memory = Memory(self.send, post)
-        self._wire = Wire()
+        self._wire = Sender()
         self._relays: dict[str, Relay] = {}
         self._server = _Server(self)
 
@@ -51,53 +51,53 @@ class Proxy:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: Request) -> Response:
         """What the correct server answers."""
         headers = [pair for pair in ask.headers if pair[0].lower() not in (*_OWN_HEADERS, "host")]
         body = ask.body if ask.body or ask.header("content-length") else None
         reply = self._wire.send(ask.method, self.upstream + ask.target, headers, body, _LIMITS)
-        return Answer(reply.status or 0, reply.headers, reply.body)
+        return Response(reply.status or 0, reply.headers, reply.body)
 
-    def answer(self, ask: Ask) -> Answer:
+    def answer(self, ask: Request) -> Response:
         """What the broken server answers."""
-        first: Ask | Answer = self._led_through(ask)
+        first: Request | Response = self._led_through(ask)
         for switch in self.switches:
-            if switch.on_ask is not None and isinstance(first, Ask):
-                first = switch.on_ask(first, self.memory)
-        answer = self._renamed(self.send(first)) if isinstance(first, Ask) else first
+            if switch.on_request is not None and isinstance(first, Request):
+                first = switch.on_request(first, self.memory)
+        answer = self._renamed(self.send(first)) if isinstance(first, Request) else first
         self._note(ask, answer)
         for switch in self.switches:
-            if switch.on_answer is not None:
-                answer = switch.on_answer(ask, answer, self.memory)
+            if switch.on_response is not None:
+                answer = switch.on_response(ask, answer, self.memory)
         return answer
 
-    def tell(self, telling: Telling, deliver: Any) -> Reply:
+    def tell(self, telling: CallbackPost, deliver: Any) -> ReceiverResponse:
         """What the correct server hears of one attempt: the switches stand one around the other."""
-        telling = Telling(telling.method, telling.target, telling.headers, telling.body)
+        telling = CallbackPost(telling.method, telling.target, telling.headers, telling.body)
         if telling.task:
             own = telling.body.replace(self.upstream.encode(), self.url.encode())
             telling = telling if own == telling.body else telling.becomes(orjson.loads(own))
         for switch in reversed(self.switches):
-            if switch.on_tell is not None:
+            if switch.on_callback is not None:
                 deliver = _around(switch, deliver, self.memory)
         reply = deliver(telling)
-        assert isinstance(reply, Reply)
+        assert isinstance(reply, ReceiverResponse)
         return reply
 
-    def _renamed(self, answer: Answer) -> Answer:
+    def _renamed(self, answer: Response) -> Response:
         """The answer with links that lead here; other bodies are left alone."""
         if answer.json is None:
             return answer
-        return Answer(answer.status, answer.headers, answer.body.replace(self.upstream.encode(), self.url.encode()))
+        return Response(answer.status, answer.headers, answer.body.replace(self.upstream.encode(), self.url.encode()))
 
-    def _note(self, ask: Ask, answer: Answer) -> None:
+    def _note(self, ask: Request, answer: Response) -> None:
         """Remember who made a task, and with what."""
         if ask.name == "createVideo":
             for task in tasks_in(ask, answer):
                 known = self.memory.task(task["id"])
                 known.key, known.sent = known.key or ask.key, known.sent or ask.sent
 
-    def _led_through(self, ask: Ask) -> Ask:
+    def _led_through(self, ask: Request) -> Request:
         """A request that sets relays, set to lead through here."""
         if ask.path != "/__mock/relays" or ask.method != "PUT" or not isinstance(ask.json, dict):
             return ask
@@ -113,9 +113,9 @@ class Proxy:
 
 
 def _around(switch: Switch, deliver: Any, memory: Memory) -> Any:
-    assert switch.on_tell is not None
-    on_tell = switch.on_tell
-    return lambda telling: on_tell(telling, deliver, memory)
+    assert switch.on_callback is not None
+    on_callback = switch.on_callback
+    return lambda telling: on_callback(telling, deliver, memory)
 
 
 class _Server(ThreadingHTTPServer):
@@ -149,11 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         length = self.headers.get("Content-Length", "")
         body = self.rfile.read(int(length)) if length.isdigit() else b""
-        answer = self.server.proxy.answer(Ask(self.command, self.path, tuple(self.headers.items()), body))
+        answer = self.server.proxy.answer(Request(self.command, self.path, tuple(self.headers.items()), body))
         if answer.status:
             self._give(answer)
 
-    def _give(self, answer: Answer) -> None:
+    def _give(self, answer: Response) -> None:
         lines = [f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Other')}"]
         lines += [f"{name}: {value}" for name, value in answer.headers if name.lower() not in _OWN_HEADERS]
         if answer.status not in _BODILESS:

@@ -8,17 +8,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from kling_contract.mutants.messages import Reply, Telling
+from kling_contract.mutants.messages import CallbackPost, ReceiverResponse
 
 _PATIENCE = 60.0
 _BLOCK = 65536
-Tell = Callable[[Telling, Callable[[Telling], Reply]], Reply]
+SendCallback = Callable[[CallbackPost, Callable[[CallbackPost], ReceiverResponse]], ReceiverResponse]
 
 
 class Relay:
     """Listens in the receiver's stead; *tell* decides what becomes of each attempt."""
 
-    def __init__(self, place: str, tell: Tell) -> None:
+    def __init__(self, place: str, tell: SendCallback) -> None:
         self._server = _Server(place, tell)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -33,7 +33,7 @@ class Relay:
         self._server.server_close()
 
 
-def post(place: str, telling: Telling, sender: socket.socket | None = None) -> Reply:
+def post(place: str, telling: CallbackPost, sender: socket.socket | None = None) -> ReceiverResponse:
     """Hand one attempt to *place* as it stands, and give back whatever came, unless *sender* hangs up before."""
     parts = urlsplit(place)
     lines = [f"{telling.method} {telling.target} HTTP/1.1", *(f"{name}: {value}" for name, value in telling.headers)]
@@ -41,9 +41,9 @@ def post(place: str, telling: Telling, sender: socket.socket | None = None) -> R
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_PATIENCE) as receiver:
             receiver.sendall(head + telling.body)
-            return Reply(_read(receiver, sender))
+            return ReceiverResponse(_read(receiver, sender))
     except OSError:
-        return Reply()
+        return ReceiverResponse()
 
 
 def _read(receiver: socket.socket, sender: socket.socket | None) -> bytes:
@@ -64,7 +64,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, place: str, tell: Tell) -> None:
+    def __init__(self, place: str, tell: SendCallback) -> None:
         self.place, self.tell = place, tell
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         """One attempt."""
         self.close_connection = True
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        telling = Telling(self.command, self.path, tuple(self.headers.items()), body)
+        telling = CallbackPost(self.command, self.path, tuple(self.headers.items()), body)
         place = self.server.place
         reply = self.server.tell(telling, lambda each: post(place, each, self.connection))
         if reply.raw:

@@ -25,7 +25,7 @@ _FIRST_SEED = 1000
 class Row:
     """One mutant in the table. rule: empty for a correct server or client, which must be named for nothing.
 
-    behind: the rule that is named first by rights, where that is not *rule*. named: what was named, the first cause
+    masked_by: the rule that is named first by rights, where that is not *rule*. named: what was named, the first cause
     first, with its verdict. problem: why it proves nothing; empty when it does.
     """
 
@@ -33,7 +33,7 @@ class Row:
     rule: str
     name: str
     story: str
-    behind: str = ""
+    masked_by: str = ""
     named: tuple[tuple[str, str], ...] = ()
     problem: str = ""
     seconds: float = 0.0
@@ -53,8 +53,8 @@ class Wish:
     full: bool = False
 
 
-Tell = Callable[[Row], None]
-Half = Callable[[Wish, Tell], list[Row]]
+SendCallback = Callable[[Row], None]
+Half = Callable[[Wish, SendCallback], list[Row]]
 
 
 def server_rules(only: Iterable[str] = ()) -> list[Rule]:
@@ -69,7 +69,7 @@ def bare(rows: Sequence[Row], book: Iterable[Rule]) -> list[Rule]:
     return [rule for rule in book if rule.id not in proven]
 
 
-def try_servers(wish: Wish, tell: Tell) -> list[Row]:
+def try_servers(wish: Wish, tell: SendCallback) -> list[Row]:
     """Try correct servers and broken ones; rows in the order of the tables.
 
     Raises:
@@ -95,17 +95,17 @@ def _in_order(chosen: Sequence[Mutant], started: dict[str, Future[Trial]]) -> It
 
 def _cost(mutant: Mutant) -> tuple[bool, bool]:
     """The long ones first, so that nobody waits for a last one alone."""
-    return not COSTLY & set(mutant.cases), not mutant.alone
+    return not COSTLY & set(mutant.scripts), not mutant.alone
 
 
-def _told(row: Row, tell: Tell) -> Row:
+def _told(row: Row, tell: SendCallback) -> Row:
     tell(row)
     return row
 
 
 def _row(mutant: Mutant, trial: Trial) -> Row:
     return Row(
-        kind="server", rule=mutant.rule, name=mutant.name, story=mutant.story, behind=mutant.behind,
+        kind="server", rule=mutant.rule, name=mutant.name, story=mutant.story, masked_by=mutant.masked_by,
         named=trial.named, problem=trial.problem, seconds=trial.seconds,
     )  # fmt: skip
 

@@ -7,14 +7,23 @@ from typing import Any
 
 import orjson
 
-from kling_contract.mutants.messages import DROP, Answer, Ask, Known, Memory, Reply, Telling, tasks_in
+from kling_contract.mutants.messages import (
+    DROP,
+    CallbackPost,
+    Known,
+    Memory,
+    ReceiverResponse,
+    Request,
+    Response,
+    tasks_in,
+)
 from kling_contract.mutants.mutant import Deliver, Switch
 from kling_contract.reading.contract import shipped
 
 Task = dict[str, Any]
 TaskChange = Callable[[Task, Known], None]
 TaskWhen = Callable[[Task, Known], bool]
-AskWhen = Callable[[Ask], bool]
+AskWhen = Callable[[Request], bool]
 BodyWhen = Callable[[dict[str, Any]], bool]
 Members = Mapping[str, Any]
 
@@ -65,7 +74,7 @@ def is_(*statuses: str) -> TaskWhen:
 def shows(change: TaskChange, *, at: tuple[str, ...] = EVERYWHERE, when: TaskWhen = always) -> Switch:
     """Tasks are shown changed, wherever *at* says."""
 
-    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         if _SHOWN.get(ask.name) not in at:
             return answer
         touched = False
@@ -73,12 +82,12 @@ def shows(change: TaskChange, *, at: tuple[str, ...] = EVERYWHERE, when: TaskWhe
             touched |= _changed(task, change, when, memory)
         return answer.becomes(answer.json) if touched else answer
 
-    def on_tell(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
+    def on_callback(telling: CallbackPost, deliver: Deliver, memory: Memory) -> ReceiverResponse:
         task = dict(telling.task)
         changed = CALLBACK in at and task and _changed(task, change, when, memory)
         return deliver(telling.becomes(task) if changed else telling)
 
-    return Switch(on_answer=on_answer, on_tell=on_tell)
+    return Switch(on_response=on_response, on_callback=on_callback)
 
 
 def _changed(task: Task, change: TaskChange, when: TaskWhen, memory: Memory) -> bool:
@@ -98,9 +107,9 @@ def to(name: str) -> AskWhen:
     return lambda ask: ask.name == name
 
 
-def asks(when: AskWhen, change: Callable[[Ask], Ask]) -> Switch:
+def asks(when: AskWhen, change: Callable[[Request], Request]) -> Switch:
     """Requests reach the correct server changed."""
-    return Switch(on_ask=lambda ask, _: change(ask) if when(ask) else ask)
+    return Switch(on_request=lambda ask, _: change(ask) if when(ask) else ask)
 
 
 def takes(when: BodyWhen, **members: Any) -> Switch:
@@ -129,47 +138,47 @@ def follows(scenario: str, when: BodyWhen = always) -> Switch:
 # Answers
 
 
-def answers(when: Callable[[Ask, Answer], bool], change: Callable[[Answer], Answer]) -> Switch:
+def answers(when: Callable[[Request, Response], bool], change: Callable[[Response], Response]) -> Switch:
     """Answers come changed."""
-    return Switch(on_answer=lambda ask, answer, _: change(answer) if when(ask, answer) else answer)
+    return Switch(on_response=lambda ask, answer, _: change(answer) if when(ask, answer) else answer)
 
 
-def ok(name: str) -> Callable[[Ask, Answer], bool]:
+def ok(name: str) -> Callable[[Request, Response], bool]:
     """Accepted answers of one documented call."""
     return lambda ask, answer: ask.name == name and answer.accepted
 
 
-def status_was(*statuses: int, name: str = "") -> Callable[[Ask, Answer], bool]:
+def status_was(*statuses: int, name: str = "") -> Callable[[Request, Response], bool]:
     """Answers of /v1 with one of these statuses, of one documented call where *name* says so."""
     return lambda ask, answer: (
         ask.path.startswith("/v1/") and answer.status in statuses and (not name or ask.name == name)
     )
 
 
-def status(number: int) -> Callable[[Answer], Answer]:
+def status(number: int) -> Callable[[Response], Response]:
     """Another status."""
     return lambda answer: replace(answer, status=number)
 
 
-def header(name: str, value: Any) -> Callable[[Answer], Answer]:
+def header(name: str, value: Any) -> Callable[[Response], Response]:
     """Another header, or none (DROP)."""
     return lambda answer: answer.headed(name, value)
 
 
-def error(**members: Any) -> Callable[[Answer], Answer]:
+def error(**members: Any) -> Callable[[Response], Response]:
     """Other members of the error object."""
 
-    def change(answer: Answer) -> Answer:
+    def change(answer: Response) -> Response:
         found = answer.json.get("error") if isinstance(answer.json, dict) else None
         return answer.becomes({"error": merged(found, members)}) if isinstance(found, dict) else answer
 
     return change
 
 
-def both(*changes: Callable[[Answer], Answer]) -> Callable[[Answer], Answer]:
+def both(*changes: Callable[[Response], Response]) -> Callable[[Response], Response]:
     """One change after the other."""
 
-    def change(answer: Answer) -> Answer:
+    def change(answer: Response) -> Response:
         for each in changes:
             answer = each(answer)
         return answer
@@ -177,15 +186,15 @@ def both(*changes: Callable[[Answer], Answer]) -> Callable[[Answer], Answer]:
     return change
 
 
-def every(number: int, change: Callable[[Answer], Answer], when: Callable[[Ask, Answer], bool]) -> Switch:
+def every(number: int, change: Callable[[Response], Response], when: Callable[[Request, Response], bool]) -> Switch:
     """Of the answers that are *when*, each account's second, third... (every *number*th) comes changed."""
 
-    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         if not when(ask, answer) or memory.count(memory.account(ask.key), "every") % number:
             return answer
         return change(answer)
 
-    return Switch(on_answer=on_answer)
+    return Switch(on_response=on_response)
 
 
 # Money
@@ -194,7 +203,7 @@ def every(number: int, change: Callable[[Answer], Answer], when: Callable[[Ask, 
 def balance(change: Callable[[float, Known], float]) -> Switch:
     """The credits call says another balance; the account's memory helps to tell which."""
 
-    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         if ask.name != "getCredits" or not answer.accepted:
             return answer
         document = answer.json
@@ -203,30 +212,30 @@ def balance(change: Callable[[float, Known], float]) -> Switch:
             token["remaining_credits"] = change(token["remaining_credits"], memory.account(ask.key))
         return answer.becomes(document)
 
-    return Switch(on_answer=on_answer)
+    return Switch(on_response=on_response)
 
 
-def fee(credits_: float, when: Callable[[Ask, Answer], bool]) -> Switch:
+def fee(credits_: float, when: Callable[[Request, Response], bool]) -> Switch:
     """Answers that are *when* cost the account something."""
 
-    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         if when(ask, answer):
             memory.count(memory.account(ask.key), "fees")
         return answer
 
     charged = balance(lambda left, known: left - credits_ * known.seen["fees"])
 
-    def both_(ask: Ask, answer: Answer, memory: Memory) -> Answer:
-        assert charged.on_answer is not None
-        return charged.on_answer(ask, on_answer(ask, answer, memory), memory)
+    def both_(ask: Request, answer: Response, memory: Memory) -> Response:
+        assert charged.on_response is not None
+        return charged.on_response(ask, on_response(ask, answer, memory), memory)
 
-    return Switch(on_answer=both_)
+    return Switch(on_response=both_)
 
 
 def overdraws(when: BodyWhen) -> Switch:
     """Creates that are *when* are taken although the balance does not cover them, and are charged all the same."""
 
-    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         if ask.name != "createVideo" or answer.status != 402 or not when(ask.sent):
             return answer
         # Another account has the credits; that nobody can read the task there does not matter here.
@@ -238,34 +247,34 @@ def overdraws(when: BodyWhen) -> Switch:
 
     owing = balance(lambda left, known: left - known.kept.get("debt", 0))
 
-    def both_(ask: Ask, answer: Answer, memory: Memory) -> Answer:
-        assert owing.on_answer is not None
-        return owing.on_answer(ask, on_answer(ask, answer, memory), memory)
+    def both_(ask: Request, answer: Response, memory: Memory) -> Response:
+        assert owing.on_response is not None
+        return owing.on_response(ask, on_response(ask, answer, memory), memory)
 
-    return Switch(on_answer=both_)
+    return Switch(on_response=both_)
 
 
 # Callbacks
 
 
-def tells(when: Callable[[Telling], bool], change: Callable[[Telling], Telling]) -> Switch:
+def tells(when: Callable[[CallbackPost], bool], change: Callable[[CallbackPost], CallbackPost]) -> Switch:
     """Attempts arrive changed."""
-    return Switch(on_tell=lambda telling, deliver, _: deliver(change(telling) if when(telling) else telling))
+    return Switch(on_callback=lambda telling, deliver, _: deliver(change(telling) if when(telling) else telling))
 
 
 def swallows(when: TaskWhen) -> Switch:
     """Callbacks of tasks that are *when* are never sent."""
 
-    def on_tell(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
+    def on_callback(telling: CallbackPost, deliver: Deliver, memory: Memory) -> ReceiverResponse:
         lost = telling.task and when(telling.task, memory.task(telling.task["id"]))
-        return Reply.of(200) if lost else deliver(telling)
+        return ReceiverResponse.of(200) if lost else deliver(telling)
 
-    return Switch(on_tell=on_tell)
+    return Switch(on_callback=on_callback)
 
 
-def mistakes(change: Callable[[Reply], Reply]) -> Switch:
+def mistakes(change: Callable[[ReceiverResponse], ReceiverResponse]) -> Switch:
     """The receiver's answers are taken for others."""
-    return Switch(on_tell=lambda telling, deliver, _: change(deliver(telling)))
+    return Switch(on_callback=lambda telling, deliver, _: change(deliver(telling)))
 
 
 def tell(memory: Memory, key: str, url: str, task: Task) -> None:
@@ -275,18 +284,18 @@ def tell(memory: Memory, key: str, url: str, task: Task) -> None:
     host, _, target = rest.partition("/")
     if place:
         headers = (("Host", host), ("Content-Type", "application/json"), ("Connection", "close"))
-        memory.post(place, Telling("POST", "/" + target, headers, b"").becomes(task))
+        memory.post(place, CallbackPost("POST", "/" + target, headers, b"").becomes(task))
 
 
 # Downloads
 
 
-def is_file(ask: Ask) -> bool:
+def is_file(ask: Request) -> bool:
     """Requests of a result link."""
     return ask.path.startswith("/files/")
 
 
-def padded(answer: Answer) -> Answer:
+def padded(answer: Response) -> Response:
     """The video with an empty box of random bytes at its end, which every decoder skips."""
     return replace(answer, body=answer.body + b"\x00\x00\x00\x10free" + random.randbytes(8))  # noqa: S311
 

@@ -54,7 +54,7 @@ def _sections(rows: Sequence[Row]) -> Iterator[str]:
         yield "|---|---|---|---|---|---|"
         for row in broken:
             if book[row.rule].group == group:
-                first = row.behind or row.rule
+                first = row.masked_by or row.rule
                 others = ", ".join(rule for rule in row.beside if rule != first)
                 yield f"| {row.rule} | {book[row.rule].level} | `{row.name}` | {row.story} | {first} | {others} |"
 

@@ -5,20 +5,20 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kling_contract.driving.drivers.plan import every_case
-from kling_contract.driving.drivers.room import Case, Options, Room
+from kling_contract.driving.drivers.plan import every_script
+from kling_contract.driving.drivers.room import Options, Room, Script
 from kling_contract.driving.drivers.running import Wanted, make_history
 from kling_contract.driving.guard import Guard
+from kling_contract.driving.sender import Sender
 from kling_contract.driving.session import Line
 from kling_contract.driving.target import Asked, Target
-from kling_contract.driving.wire import Wire
 from kling_contract.history.events import Recorder
 from kling_contract.judging import judge_history
 from kling_contract.mutants.mutant import Mutant
 from kling_contract.mutants.serving import served
 from kling_contract.reading.contract import shipped
 from kling_contract.rules.rulebook import rules
-from kling_contract.rules.verdicts import BROKEN, Choice, Run, SetupError, Verdict
+from kling_contract.rules.verdicts import BROKEN, Choice, Result, Run, SetupError
 
 COSTLY = frozenset({"callback-slow", "tiers"})
 """Cases that take seconds, never run where a mutant does not name them: a slow receiver, and large videos."""
@@ -26,10 +26,10 @@ EVERYDAY = frozenset({
     "lifecycle", "failures", "cancelled", "keys", "isolation", "methods", "accepted", "prices", "replayed", "burst",
     "billing-failed", "billing-cancelled", "callback", "callback-failed", "callback-cancelled", "callback-yes",
 })  # fmt: skip
-"""Short cases that see a little of everything, run beside those that serve the mutant's own rule."""
+"""Short scripts that see a little of everything, run beside those that serve the mutant's own rule."""
 WIDE = EVERYDAY | {"refusals", "reading", "rated", "links", "unknown-fields", "callback-no"}
 """What rules are looked at in that no case is made for."""
-_NAMED = (Verdict.FAIL, Verdict.WARN, Verdict.INFO)
+_NAMED = (Result.FAIL, Result.WARN, Result.INFO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,18 @@ class Trial:
         return self.named[0][0] if self.named else ""
 
 
-def every_usual_case() -> list[Case]:
-    """The scripted cases of a fake, but for the costly ones."""
+def every_usual_case() -> list[Script]:
+    """The scripts of a fake, but for the costly ones."""
     target = Target("http://127.0.0.1", "sk-none", "fake")
-    line = Line(target, shipped(), Recorder(), Wire(), Guard(lambda _: 0.0))
+    line = Line(target, shipped(), Recorder(), Sender(), Guard(lambda _: 0.0))
     with Room(line, Options(quick=True)) as room:
-        return [case for case in every_case(room) if case.name not in COSTLY]
+        return [case for case in every_script(room) if case.name not in COSTLY]
 
 
 def cases_of(mutant: Mutant, *, full: bool = False) -> frozenset[str]:
-    """The cases that a mutant is tried with: its own, else those of its rule and the everyday ones, or all (*full*)."""
-    if mutant.cases:
-        return frozenset(mutant.cases)
+    """The scripts that a mutant is tried with: its own, else those of its rule and the everyday ones, or all (*full*)."""
+    if mutant.scripts:
+        return frozenset(mutant.scripts)
     usual = every_usual_case()
     serving = [case.name for case in usual if mutant.rule in case.rules]
     if full:
@@ -69,9 +69,9 @@ def cases_of(mutant: Mutant, *, full: bool = False) -> frozenset[str]:
     return frozenset(serving) | EVERYDAY if serving else WIDE
 
 
-def drive(url: str, cases: frozenset[str], seed: int) -> Run:
-    """Judge the server at *url* by the cases named (empty: all of them)."""
-    wanted = Wanted(Asked(url=url, key=f"sk-selftest-{seed}"), Options(seed=seed, quick=True, cases=cases))
+def drive(url: str, scripts: frozenset[str], seed: int) -> Run:
+    """Judge the server at *url* by the scripts named (empty: all of them)."""
+    wanted = Wanted(Asked(url=url, key=f"sk-selftest-{seed}"), Options(seed=seed, quick=True, scripts=scripts))
     made = make_history(wanted, Choice())
     return judge_history(made.recorder.events, Choice(), lambda rule: rule)
 
@@ -106,29 +106,31 @@ def _timed(name: str, trial: Callable[[], tuple[Run, str]]) -> Trial:
         place = traceback.extract_tb(error.__traceback__)[-1]
         problem = f"{type(error).__name__}: {error} ({place.filename.rpartition('/')[2]}:{place.lineno})"
         return Trial(name, (), problem, time.perf_counter() - began)
-    named = tuple((outcome.rule.id, str(outcome.verdict)) for outcome in run.having(*_NAMED))
+    named = tuple((verdict.rule.id, str(verdict.result)) for verdict in run.having(*_NAMED))
     return Trial(name, named, problem, time.perf_counter() - began)
 
 
 def _peaceful(run: Run) -> tuple[Run, str]:
-    found = run.having(*_NAMED, Verdict.KIT_ERROR, Verdict.UNTESTABLE)
-    said = "; ".join(f"{outcome.rule.id} {outcome.verdict}: {outcome.seen}" for outcome in found)
+    found = run.having(*_NAMED, Result.KIT_ERROR, Result.UNTESTABLE)
+    said = "; ".join(f"{verdict.rule.id} {verdict.result}: {verdict.seen}" for verdict in found)
     return run, f"a correct server is blamed: {said}" if said else ""
 
 
 def _lacking(mutant: Mutant, run: Run) -> str:
     """Why the trial proves nothing; empty when it does."""
-    broken = [outcome.rule.id for outcome in run.having(*_NAMED)]
-    failed = run.having(Verdict.KIT_ERROR)
-    outcome = next(outcome for outcome in run.outcomes if outcome.rule.id == mutant.rule)
+    broken = [verdict.rule.id for verdict in run.having(*_NAMED)]
+    failed = run.having(Result.KIT_ERROR)
+    verdict = next(verdict for verdict in run.verdicts if verdict.rule.id == mutant.rule)
     wanted = BROKEN[rules(shipped())[mutant.rule].level]
     if failed:
         return f"the kit broke: {failed[0].rule.id} {failed[0].reason}"
     if run.stopped:
         return f"the run was stopped: {run.stopped}"
-    if outcome.verdict is not wanted:
-        return f"{mutant.rule} is {outcome.verdict} {outcome.reason}, not {wanted}; named: {', '.join(broken) or 'nothing'}"
-    if broken[0] != (mutant.behind or mutant.rule):
+    if verdict.result is not wanted:
+        return (
+            f"{mutant.rule} is {verdict.result} {verdict.reason}, not {wanted}; named: {', '.join(broken) or 'nothing'}"
+        )
+    if broken[0] != (mutant.masked_by or mutant.rule):
         first = run.having(*_NAMED)[0]
         return f"{broken[0]} is named before {mutant.rule}: expected {first.expected}, seen {first.seen}"
     return ""

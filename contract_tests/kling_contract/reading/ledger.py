@@ -8,7 +8,7 @@ from typing import Any
 
 from kling_contract.history.events import Balance
 from kling_contract.history.labels import When
-from kling_contract.reading.view import Attempt, Call, Story, View
+from kling_contract.reading.view import Attempt, Call, TaskRecord, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +61,22 @@ class Window:
         )
 
     @cached_property
-    def made(self) -> list[Story]:
+    def made(self) -> list[TaskRecord]:
         """The tasks that were created inside it."""
         seqs = {call.event.seq for call in self.calls}
-        return [story for story in self.view.tasks.values() if story.create and story.create.event.seq in seqs]
+        return [task for task in self.view.tasks.values() if task.create and task.create.event.seq in seqs]
 
     @cached_property
-    def open(self) -> list[Story]:
+    def open(self) -> list[TaskRecord]:
         """The account's older tasks that were not seen to be over before it began, so that they may settle inside."""
         return [
-            story
-            for story in self.view.tasks.values()
-            if story.who == self.before.who
-            and story not in self.made
-            and story.create is not None
-            and story.create.event.mono < self.after.ended
-            and (story.end is None or story.end.event.ended_mono > self.before.began)
+            task
+            for task in self.view.tasks.values()
+            if task.who == self.before.who
+            and task not in self.made
+            and task.create is not None
+            and task.create.event.mono < self.after.ended
+            and (task.end is None or task.end.event.ended_mono > self.before.began)
         ]
 
     @cached_property
@@ -84,9 +84,9 @@ class Window:
         """Callback attempts for the account's tasks inside it."""
         return [
             attempt
-            for story in self.view.tasks.values()
-            if story.who == self.before.who
-            for attempt in story.attempts
+            for task in self.view.tasks.values()
+            if task.who == self.before.who
+            for attempt in task.attempts
             if self.before.ended <= attempt.event.mono and attempt.event.ended_mono <= self.after.began
         ]
 
@@ -138,21 +138,21 @@ def _windows(view: View) -> Iterator[Window]:
                 yield Window(view, before, after)
 
 
-def life(view: View, story: Story) -> Window | None:
-    """From the last reading before *story*'s create to the first after its end, when no other task can have moved it."""
-    if story.create is None or story.end is None:
+def life(view: View, task: TaskRecord) -> Window | None:
+    """From the last reading before *task*'s create to the first after its end, when no other task can have moved it."""
+    if task.create is None or task.end is None:
         return None
-    mine = [reading for reading in readings(view) if reading.who == story.who and reading.when is When.AROUND]
-    before = [reading for reading in mine if reading.ended <= story.create.event.mono]
-    after = [reading for reading in mine if reading.began >= story.end.event.ended_mono]
+    mine = [reading for reading in readings(view) if reading.who == task.who and reading.when is When.AROUND]
+    before = [reading for reading in mine if reading.ended <= task.create.event.mono]
+    after = [reading for reading in mine if reading.began >= task.end.event.ended_mono]
     if not before or not after:
         return None
     window = Window(view, before[-1], after[0])
-    return window if window.clean and window.made == [story] and not window.open else None
+    return window if window.clean and window.made == [task] and not window.open else None
 
 
-def reserved(story: Story) -> float | None:
+def reserved(task: TaskRecord) -> float | None:
     """The credits that the create answer says it reserved; None when it does not say."""
-    usage = story.create.got.get("usage") if story.create and isinstance(story.create.got, dict) else None
+    usage = task.create.got.get("usage") if task.create and isinstance(task.create.got, dict) else None
     amount = usage.get("credits_reserved") if isinstance(usage, dict) else None
     return float(amount) if isinstance(amount, int | float) and not isinstance(amount, bool) else None

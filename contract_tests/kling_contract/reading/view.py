@@ -1,4 +1,4 @@
-"""A history as judges look at it: calls with their JSON, and each task's story from create to last link.
+"""A history as judges look at it: calls with their JSON, and each task's task from create to last link.
 
 Everything is derived, nothing is judged, and all orders are those of the history.
 """
@@ -159,8 +159,8 @@ class Attempt:
 
 
 @dataclass(eq=False)
-class Story:
-    """All that a history shows of one task. What is derived is kept, so it is asked for once the story is whole."""
+class TaskRecord:
+    """All that a history shows of one task. What is derived is kept, so it is asked for once the task is whole."""
 
     id: str
     create: Call | None = None
@@ -259,7 +259,7 @@ class View:
         self._by_who: dict[str, list[Call]] = {}
         for call in self.calls:
             self._by_who.setdefault(call.event.who, []).append(call)
-        self.tasks: dict[str, Story] = {}
+        self.tasks: dict[str, TaskRecord] = {}
         self.strays: list[Attempt] = []
         """Attempts that belong to no task of this history."""
         self.followed: list[Attempt] = []
@@ -286,17 +286,17 @@ class View:
         for call in self.calls:
             self._take_call(call)
         for call in self.calls:
-            story = self.tasks.get(call.path.rpartition("/")[2]) if call.name == "getTask" else None
-            if story is not None and call.event.who == story.who:
-                story.queries.append(call)
-        registered = {_target(story.callback_url): story for story in self.tasks.values() if story.callback_url}
+            task = self.tasks.get(call.path.rpartition("/")[2]) if call.name == "getTask" else None
+            if task is not None and call.event.who == task.who:
+                task.queries.append(call)
+        registered = {_target(task.callback_url): task for task in self.tasks.values() if task.callback_url}
         self._set_apart(registered)
         self.callbacks = [attempt for attempt in self.callbacks if self._take(attempt, registered)]
-        for story in self.tasks.values():
-            story.sightings.sort(key=lambda sighting: _began(sighting.event))
+        for task in self.tasks.values():
+            task.sightings.sort(key=lambda sighting: _began(sighting.event))
         self._give()
 
-    def _set_apart(self, registered: Mapping[str, Story]) -> None:
+    def _set_apart(self, registered: Mapping[str, TaskRecord]) -> None:
         """Take what followed a redirect out of the callbacks."""
         answers = [attempt.event.answer for attempt in self.callbacks if attempt.event.answer]
         places = {_target(header(answer.headers, "location") or "") for answer in answers} - {*registered, "/"}
@@ -305,7 +305,7 @@ class View:
 
     def _give(self) -> None:
         """Hand downloads and notes to the tasks that they are about."""
-        owners = {link: story for story in self.tasks.values() for link in story.links}
+        owners = {link: task for task in self.tasks.values() for link in task.links}
         for download in self.downloads:
             if download.url in owners:
                 owners[download.url].downloads.append(download)
@@ -323,34 +323,34 @@ class View:
             again = call.header("idempotency-replayed") is not None or (known is not None and known.create is not None)
             if source == "create" and again:
                 continue  # a replay shows the task as it was at its create, whenever it is sent
-            story = self._see(call.event, body, source)
+            task = self._see(call.event, body, source)
             if source == "create":
-                story.create = call
+                task.create = call
 
-    def _take(self, attempt: Attempt, registered: Mapping[str, Story]) -> bool:
+    def _take(self, attempt: Attempt, registered: Mapping[str, TaskRecord]) -> bool:
         """Hand an attempt to its task; False where it is no callback but evidence that a rebound name was followed."""
         known = self.tasks.get(attempt.body["id"]) if is_task(attempt.body) else None
-        story = known or registered.get(_target(attempt.event.url))
-        if story is not None and story.probe.receiver is Receiver.REBINDS:
-            story.uncalled_for.append(attempt)
+        task = known or registered.get(_target(attempt.event.url))
+        if task is not None and task.probe.receiver is Receiver.REBINDS:
+            task.uncalled_for.append(attempt)
             return False
-        (self.strays if story is None else story.attempts).append(attempt)
+        (self.strays if task is None else task.attempts).append(attempt)
         if known is not None:
             self._see(attempt.event, attempt.body, "callback")
         return True
 
-    def _see(self, event: Exchange | Callback, body: dict[str, Any], source: Source) -> Story:
-        story = self.tasks.setdefault(body["id"], Story(body["id"]))
+    def _see(self, event: Exchange | Callback, body: dict[str, Any], source: Source) -> TaskRecord:
+        task = self.tasks.setdefault(body["id"], TaskRecord(body["id"]))
         status = body.get("status")
-        story.sightings.append(
+        task.sightings.append(
             Sighting(event, body, source, self.contract.stage(status), status in self.contract.terminal)
         )
-        return story
+        return task
 
     @property
-    def sightings(self) -> Iterator[tuple[Story, Sighting]]:
+    def sightings(self) -> Iterator[tuple[TaskRecord, Sighting]]:
         """Every sighting of every task."""
-        return ((story, sighting) for story in self.tasks.values() for sighting in story.sightings)
+        return ((task, sighting) for task in self.tasks.values() for sighting in task.sightings)
 
     def _clock(self, seq: int, who: str) -> ClockMove | None:
         mine = (move for move in reversed(self._clocks) if move.seq < seq and move.who in ("", who))

@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from kling_contract.rules.rulebook import Level
-from kling_contract.rules.verdicts import Outcome, Run, Verdict
+from kling_contract.rules.verdicts import Result, Run, Verdict
 
 PROOF = 20
 """Events named for a rule that holds; those of a breach are all named."""
@@ -20,74 +20,74 @@ def report(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "exit": run.exit,
         "totals": run.totals,
-        "rules": [_rule(outcome) for outcome in run.outcomes],
+        "rules": [_rule(verdict) for verdict in run.verdicts],
     }
 
 
-def _rule(outcome: Outcome) -> dict[str, Any]:
-    findings = outcome.findings
+def _rule(verdict: Verdict) -> dict[str, Any]:
+    findings = verdict.findings
     return {
-        "id": outcome.rule.id,
-        "verdict": str(outcome.verdict),
-        "level": str(outcome.rule.level),
-        "grade": outcome.rule.grade,
-        "group": outcome.rule.group,
-        "sentence": outcome.rule.sentence,
-        "seen": outcome.seen,
-        "expected": outcome.expected,
-        "reason": outcome.reason,
-        "events": list(findings[0].events if findings else outcome.events[:PROOF]),
+        "id": verdict.rule.id,
+        "verdict": str(verdict.result),
+        "level": str(verdict.rule.level),
+        "grade": verdict.rule.grade,
+        "group": verdict.rule.group,
+        "sentence": verdict.rule.sentence,
+        "seen": verdict.seen,
+        "expected": verdict.expected,
+        "reason": verdict.reason,
+        "events": list(findings[0].events if findings else verdict.events[:PROOF]),
         "findings": [{"seen": f.seen, "expected": f.expected, "events": list(f.events)} for f in findings],
-        "rerun": outcome.rerun,
+        "rerun": verdict.rerun,
     }
 
 
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_FAILURES = (Verdict.FAIL, Verdict.STALE)
-_ERRORS = (Verdict.UNTESTABLE, Verdict.KIT_ERROR)
-_SKIPS = (Verdict.NOT_RUN, Verdict.KNOWN)
+_FAILURES = (Result.FAIL, Result.STALE)
+_ERRORS = (Result.UNTESTABLE, Result.KIT_ERROR)
+_SKIPS = (Result.NOT_RUN, Result.KNOWN)
 
 
 def junit(run: Run) -> bytes:
     """JUnit XML with a testcase for each rule; what could not be tested is an error, what was not run is skipped."""
     suites = ElementTree.Element("testsuites", name="kling-contract")
-    for group in dict.fromkeys(outcome.rule.group for outcome in run.outcomes):
-        members = [outcome for outcome in run.outcomes if outcome.rule.group == group]
+    for group in dict.fromkeys(verdict.rule.group for verdict in run.verdicts):
+        members = [verdict for verdict in run.verdicts if verdict.rule.group == group]
         suite = ElementTree.SubElement(suites, "testsuite", name=group, tests=str(len(members)))
-        for name, verdicts in (("failures", _FAILURES), ("errors", _ERRORS), ("skipped", _SKIPS)):
-            suite.set(name, str(sum(outcome.verdict in verdicts for outcome in members)))
-        for outcome in members:
-            suite.append(_testcase(outcome))
+        for name, results in (("failures", _FAILURES), ("errors", _ERRORS), ("skipped", _SKIPS)):
+            suite.set(name, str(sum(verdict.result in results for verdict in members)))
+        for verdict in members:
+            suite.append(_testcase(verdict))
     ElementTree.indent(suites)
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites) + b"\n"
 
 
-def _testcase(outcome: Outcome) -> ElementTree.Element:
-    rule = outcome.rule
+def _testcase(verdict: Verdict) -> ElementTree.Element:
+    rule = verdict.rule
     name = xml_text(f"{rule.id} {rule.sentence}")
     case = ElementTree.Element("testcase", classname=f"kling-contract.{rule.group}", name=name, time="0")
     properties = ElementTree.SubElement(case, "properties")
-    for key, value in (("level", rule.level), ("grade", rule.grade), ("verdict", outcome.verdict)):
+    for key, value in (("level", rule.level), ("grade", rule.grade), ("verdict", verdict.result)):
         ElementTree.SubElement(properties, "property", name=key, value=str(value))
-    text = xml_text("\n".join(_lines(outcome)))
-    if outcome.verdict in _FAILURES:
-        element = ElementTree.SubElement(case, "failure", type=str(outcome.verdict), message=xml_text(outcome.seen))
+    text = xml_text("\n".join(_lines(verdict)))
+    if verdict.result in _FAILURES:
+        element = ElementTree.SubElement(case, "failure", type=str(verdict.result), message=xml_text(verdict.seen))
         element.text = text
-    elif outcome.verdict in _ERRORS:
-        ElementTree.SubElement(case, "error", type=str(outcome.verdict), message=xml_text(outcome.reason))
-    elif outcome.verdict in _SKIPS:
-        ElementTree.SubElement(case, "skipped", message=xml_text(outcome.reason))
-    elif outcome.findings:
+    elif verdict.result in _ERRORS:
+        ElementTree.SubElement(case, "error", type=str(verdict.result), message=xml_text(verdict.reason))
+    elif verdict.result in _SKIPS:
+        ElementTree.SubElement(case, "skipped", message=xml_text(verdict.reason))
+    elif verdict.findings:
         ElementTree.SubElement(case, "system-out").text = text
     return case
 
 
-def _lines(outcome: Outcome) -> list[str]:
-    lines = [outcome.reason] if outcome.reason else []
-    for finding in outcome.findings:
+def _lines(verdict: Verdict) -> list[str]:
+    lines = [verdict.reason] if verdict.reason else []
+    for finding in verdict.findings:
         events = ", ".join(map(str, finding.events))
         lines += [f"expected: {finding.expected}", f"seen: {finding.seen}", f"events: {events}", ""]
-    return [*lines, f"again: {outcome.rerun}"]
+    return [*lines, f"again: {verdict.rerun}"]
 
 
 def xml_text(text: str) -> str:
@@ -97,11 +97,11 @@ def xml_text(text: str) -> str:
 
 def badge(run: Run) -> dict[str, Any]:
     """A Shields endpoint: MUST rules that hold of those that were judged; never green when something was untestable."""
-    musts = [outcome for outcome in run.outcomes if outcome.rule.level is Level.MUST]
-    judged = [outcome for outcome in musts if outcome.verdict is not Verdict.NOT_RUN]
-    held = sum(outcome.verdict is Verdict.PASS for outcome in judged)
-    doubt = run.having(Verdict.UNTESTABLE, Verdict.KIT_ERROR)
-    colour = "yellow" if doubt or run.stopped or run.having(Verdict.KNOWN) else "brightgreen"
+    musts = [verdict for verdict in run.verdicts if verdict.rule.level is Level.MUST]
+    judged = [verdict for verdict in musts if verdict.result is not Result.NOT_RUN]
+    held = sum(verdict.result is Result.PASS for verdict in judged)
+    doubt = run.having(Result.UNTESTABLE, Result.KIT_ERROR)
+    colour = "yellow" if doubt or run.stopped or run.having(Result.KNOWN) else "brightgreen"
     if run.having(*_FAILURES):
         colour = "red"
     elif not judged:

@@ -17,9 +17,9 @@ from kling_contract.history.masking import TOKEN
 from kling_contract.reports.drawing import timeline, tone
 from kling_contract.reports.summary import headline
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.verdicts import ORDER, Outcome, Run, Verdict
+from kling_contract.rules.verdicts import ORDER, Result, Run, Verdict
 
-LOUD = (Verdict.FAIL, Verdict.STALE, Verdict.KIT_ERROR, Verdict.UNTESTABLE, Verdict.WARN)
+LOUD = (Result.FAIL, Result.STALE, Result.KIT_ERROR, Result.UNTESTABLE, Result.WARN)
 BODY_SHOWN = 4000
 """Characters of a body on the page; the whole stands in history.jsonl."""
 PROOF = 3
@@ -35,14 +35,14 @@ class Cell:
     """One rule in one run, ready to be shown."""
 
     run: int
-    outcome: Outcome
+    verdict: Verdict
     events: tuple[AnyEvent, ...]
     drawing: Markup | None
 
     @property
     def open(self) -> bool:
         """Whether it is worth being seen without a click."""
-        return self.outcome.verdict in (Verdict.FAIL, Verdict.STALE, Verdict.KIT_ERROR)
+        return self.verdict.result in (Result.FAIL, Result.STALE, Result.KIT_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class Section:
     cells: tuple[Cell, ...]
 
     @property
-    def worst(self) -> Verdict:
+    def worst(self) -> Result:
         """The verdict that needs doing first."""
-        return min((cell.outcome.verdict for cell in self.cells), key=ORDER.index)
+        return min((cell.verdict.result for cell in self.cells), key=ORDER.index)
 
     @property
     def blamed(self) -> list[int]:
         """The runs in which it needs doing."""
-        return [cell.run for cell in self.cells if cell.outcome.verdict in LOUD]
+        return [cell.run for cell in self.cells if cell.verdict.result in LOUD]
 
     @property
     def rank(self) -> int:
@@ -80,7 +80,7 @@ def page(runs: Sequence[Run], *, title: str = "Contract report") -> str:
         groups=groups,
         sections=sections,
         events=sorted(shown.items(), key=lambda item: item[0]),
-        order=[verdict for verdict in ORDER if any(str(verdict) in run.totals for run in runs)],
+        order=[result for result in ORDER if any(str(result) in run.totals for run in runs)],
         loud=[section for section in sections if section.worst in LOUD],
         headline=headline,
     )
@@ -92,20 +92,20 @@ def _sections(runs: Sequence[Run]) -> list[Section]:
     for number, run in enumerate(runs):
         by_seq = {event.seq: event for event in run.events}
         start = min((event.at for event in run.events if event.at), default=0.0)
-        for outcome in run.outcomes:
-            book.setdefault(outcome.rule.id, outcome.rule)
-            cells.setdefault(outcome.rule.id, []).append(_cell(number, outcome, by_seq, start))
+        for verdict in run.verdicts:
+            book.setdefault(verdict.rule.id, verdict.rule)
+            cells.setdefault(verdict.rule.id, []).append(_cell(number, verdict, by_seq, start))
     ordered = sorted(book.values(), key=lambda rule: rule.order)
     return [Section(rule, tuple(cells[rule.id])) for rule in ordered]
 
 
-def _cell(number: int, outcome: Outcome, by_seq: dict[int, AnyEvent], start: float) -> Cell:
-    seqs = outcome.findings[0].events if outcome.findings else outcome.events[:PROOF]
+def _cell(number: int, verdict: Verdict, by_seq: dict[int, AnyEvent], start: float) -> Cell:
+    seqs = verdict.findings[0].events if verdict.findings else verdict.events[:PROOF]
     proof = tuple(by_seq[seq] for seq in sorted(seqs) if seq in by_seq)
     if not proof:
-        return Cell(number, outcome, (), None)
-    told = story(proof, by_seq) if outcome.findings else with_clock(proof, by_seq)
-    return Cell(number, outcome, proof, timeline(told, frozenset(seqs), start))
+        return Cell(number, verdict, (), None)
+    told = story(proof, by_seq) if verdict.findings else with_clock(proof, by_seq)
+    return Cell(number, verdict, proof, timeline(told, frozenset(seqs), start))
 
 
 def story(proof: Sequence[AnyEvent], by_seq: Mapping[int, AnyEvent]) -> list[AnyEvent]:

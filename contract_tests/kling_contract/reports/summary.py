@@ -1,8 +1,8 @@
 """The step summary: short Markdown for a pull request."""
 
-from kling_contract.rules.verdicts import ORDER, Outcome, Run, Verdict
+from kling_contract.rules.verdicts import ORDER, Result, Run, Verdict
 
-_SAID = (Verdict.FAIL, Verdict.STALE, Verdict.KIT_ERROR, Verdict.UNTESTABLE, Verdict.WARN, Verdict.KNOWN)
+_SAID = (Result.FAIL, Result.STALE, Result.KIT_ERROR, Result.UNTESTABLE, Result.WARN, Result.KNOWN)
 
 
 def headline(run: Run) -> str:
@@ -11,10 +11,10 @@ def headline(run: Run) -> str:
         return f"stopped: {run.stopped}"
     if run.exit == 2:
         return "nothing could be judged"
-    broken = len(run.having(Verdict.FAIL))
+    broken = len(run.having(Result.FAIL))
     if broken:
         return f"{broken} {'rule is' if broken == 1 else 'rules are'} broken"
-    return "a known failure is none any more" if run.having(Verdict.STALE) else "no rule is broken"
+    return "a known failure now passes" if run.having(Result.STALE) else "no rule is broken"
 
 
 def markdown(run: Run) -> str:
@@ -29,18 +29,18 @@ def markdown(run: Run) -> str:
     said = run.having(*_SAID)
     if said:
         lines += ["| rule | verdict | sentence | expected | seen |", "|---|---|---|---|---|"]
-        lines += [_row(outcome) for outcome in said] + [""]
-    verdicts = [verdict for verdict in ORDER if str(verdict) in run.totals]
-    lines += ["| group | " + " | ".join(verdicts) + " |", "|---|" + "---|" * len(verdicts)]
-    for group in dict.fromkeys(outcome.rule.group for outcome in run.outcomes):
-        members = [outcome for outcome in run.outcomes if outcome.rule.group == group]
-        counts = [str(sum(outcome.verdict is verdict for outcome in members) or "") for verdict in verdicts]
+        lines += [_row(verdict) for verdict in said] + [""]
+    results = [result for result in ORDER if str(result) in run.totals]
+    lines += ["| group | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
+    for group in dict.fromkeys(verdict.rule.group for verdict in run.verdicts):
+        members = [verdict for verdict in run.verdicts if verdict.rule.group == group]
+        counts = [str(sum(verdict.result is result for verdict in members) or "") for result in results]
         lines.append(f"| {group} | " + " | ".join(counts) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _row(outcome: Outcome) -> str:
-    cells = (outcome.rule.id, str(outcome.verdict), outcome.rule.sentence, outcome.expected, outcome.seen)
+def _row(verdict: Verdict) -> str:
+    cells = (verdict.rule.id, str(verdict.result), verdict.rule.sentence, verdict.expected, verdict.seen)
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 

@@ -86,7 +86,7 @@ def auth_before_validation(view: View, _: Rule) -> Iterator[Check]:
 @judge("SA-06")
 def accounts_are_apart(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at what one account's key gets of another's task: by query, batch and list."""
-    owner = {story.id: story.who for story in view.tasks.values() if story.who}
+    owner = {task.id: task.who for task in view.tasks.values() if task.who}
     for call in sent_by_kit(view):
         if not call.event.who or call.probe.expect is Expect.UNAUTHORIZED:
             continue

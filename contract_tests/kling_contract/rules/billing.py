@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from kling_contract.history.labels import Expect
 from kling_contract.reading.ledger import Window, life, readings, reserved, windows
-from kling_contract.reading.view import MISSING, Call, Story, View
+from kling_contract.reading.view import MISSING, Call, TaskRecord, View
 from kling_contract.rules.judging import Check, Shown, check, judge
 from kling_contract.rules.rulebook import Rule
 
@@ -22,28 +22,28 @@ def _spent(window: Window, wanted: float, *shown: Shown) -> Check:
     return check(same, f"{wanted:g} credits", f"{window.spent:g} credits", window.before, *shown, window.after)
 
 
-def _priced(view: View) -> Iterator[tuple[Story, float, str, float]]:
+def _priced(view: View) -> Iterator[tuple[TaskRecord, float, str, float]]:
     """Tasks with a known price: credits, quality and seconds."""
-    for story in view.tasks.values():
-        credits_ = reserved(story)
-        if credits_ is None or story.create is None or not isinstance(story.create.sent, dict):
+    for task in view.tasks.values():
+        credits_ = reserved(task)
+        if credits_ is None or task.create is None or not isinstance(task.create.sent, dict):
             continue
-        quality = story.create.sent.get("quality", view.contract.quality_default)
-        seconds = story.create.sent.get("duration", view.contract.duration_default)
+        quality = task.create.sent.get("quality", view.contract.quality_default)
+        seconds = task.create.sent.get("duration", view.contract.duration_default)
         if quality in view.contract.qualities and isinstance(seconds, int | float) and seconds > 0:
-            yield story, credits_, quality, seconds
+            yield task, credits_, quality, seconds
 
 
 @judge("SB-01")
 def price_follows_duration(view: View, _: Rule) -> Iterator[Check]:
     """Looks at reservations: one price a second for each quality, and none for more pixels that is lower."""
-    first: dict[str, tuple[Story, float, float]] = {}
-    for story, credits_, quality, seconds in _priced(view):
-        earlier, rate, length = first.setdefault(quality, (story, credits_ / seconds, seconds))
-        if earlier is not story and length != seconds:
+    first: dict[str, tuple[TaskRecord, float, float]] = {}
+    for task, credits_, quality, seconds in _priced(view):
+        earlier, rate, length = first.setdefault(quality, (task, credits_ / seconds, seconds))
+        if earlier is not task and length != seconds:
             wanted = rate * seconds
             same = abs(credits_ - wanted) <= max(CENT, 0.001 * wanted)
-            yield check(same, f"{wanted:g} credits for {seconds} s", f"{credits_:g}", earlier.create, story.create)
+            yield check(same, f"{wanted:g} credits for {seconds} s", f"{credits_:g}", earlier.create, task.create)
     ranked = sorted(first, key=lambda name: view.contract.qualities[name])
     for low, high in pairwise(ranked):
         (cheap, less, _seconds), (dear, more, _length) = first[low], first[high]
@@ -55,55 +55,55 @@ def price_follows_duration(view: View, _: Rule) -> Iterator[Check]:
 def reservation_is_taken(view: View, _: Rule) -> Iterator[Check]:
     """Looks at stretches with creates whose tasks had not failed by the second reading, and none older under way."""
     for window in windows(view):
-        amounts = [reserved(story) for story in window.made]
-        unrefunded = all(not _failed_by(story, window) for story in window.made)
+        amounts = [reserved(task) for task in window.made]
+        unrefunded = all(not _failed_by(task, window) for task in window.made)
         if window.made and window.clean and not window.open and unrefunded and None not in amounts:
             wanted = sum(amount for amount in amounts if amount is not None)
-            yield _spent(window, wanted, *(story.create for story in window.made))
+            yield _spent(window, wanted, *(task.create for task in window.made))
 
 
-def _failed_by(story: Story, window: Window) -> bool:
+def _failed_by(task: TaskRecord, window: Window) -> bool:
     """Whether the task may have given its credits back by the end of the window: it failed, and was not alive after."""
-    if story.end is None or story.end.status == "completed":
+    if task.end is None or task.end.status == "completed":
         return False
-    alive = [sighting for sighting in story.sightings if not sighting.terminal]
+    alive = [sighting for sighting in task.sightings if not sighting.terminal]
     return not any(sighting.event.mono >= window.after.ended for sighting in alive)
 
 
-def _used(story: Story) -> float | None:
-    usage = story.final.body.get("usage") if story.final else None
+def _used(task: TaskRecord) -> float | None:
+    usage = task.final.body.get("usage") if task.final else None
     used = usage.get("credits_used") if isinstance(usage, dict) else None
     return float(used) if isinstance(used, int | float) and not isinstance(used, bool) else None
 
 
-def _cost(view: View, status: str) -> Iterator[tuple[Story, float, Window | None]]:
+def _cost(view: View, status: str) -> Iterator[tuple[TaskRecord, float, Window | None]]:
     """Tasks that ended as *status*, their reservation, and the stretch in which they lived alone."""
-    for story in view.tasks.values():
-        amount = reserved(story)
-        if story.end is not None and story.end.status == status and amount is not None:
-            yield story, amount, life(view, story)
+    for task in view.tasks.values():
+        amount = reserved(task)
+        if task.end is not None and task.end.status == status and amount is not None:
+            yield task, amount, life(view, task)
 
 
 @judge("SB-03")
 def completed_costs_reservation(view: View, _: Rule) -> Iterator[Check]:
     """Looks at completed tasks: what they say was used, and what the account lost."""
-    for story, amount, window in _cost(view, "completed"):
-        used = _used(story)
+    for task, amount, window in _cost(view, "completed"):
+        used = _used(task)
         if used is not None:
-            yield check(abs(used - amount) <= CENT, f"credits_used {amount:g}", f"{used:g}", story.create, story.final)
+            yield check(abs(used - amount) <= CENT, f"credits_used {amount:g}", f"{used:g}", task.create, task.final)
         if window is not None:
-            yield _spent(window, amount, story.create, story.end)
+            yield _spent(window, amount, task.create, task.end)
 
 
 @judge("SB-04")
 def failed_costs_nothing(view: View, _: Rule) -> Iterator[Check]:
     """Looks at failed tasks: what they say was used, and what the account lost."""
-    for story, _amount, window in _cost(view, "failed"):
-        used = _used(story)
+    for task, _amount, window in _cost(view, "failed"):
+        used = _used(task)
         if used is not None:
-            yield check(used == 0, "credits_used 0", f"{used:g}", story.final)
+            yield check(used == 0, "credits_used 0", f"{used:g}", task.final)
         if window is not None:
-            yield _spent(window, 0, story.create, story.end)
+            yield _spent(window, 0, task.create, task.end)
 
 
 @judge("SB-05")
@@ -150,7 +150,7 @@ def twins_are_two(view: View, _: Rule) -> Iterator[Check]:
     for window in windows(view):
         twins = [call for call in window.calls if _took(call) and call.sent_header("idempotency-key") is None]
         bodies = {call.event.request.body.sha256 for call in twins}
-        amounts = [reserved(story) for story in window.made]
+        amounts = [reserved(task) for task in window.made]
         known = window.clean and not window.open and len(twins) == len(amounts) and None not in amounts
         if len(twins) > 1 and len(bodies) == 1 and known and not any(_failed_by(s, window) for s in window.made):
             yield _spent(window, sum(amount for amount in amounts if amount is not None), *twins)

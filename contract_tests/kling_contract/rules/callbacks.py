@@ -11,7 +11,7 @@ from kling_contract.history.labels import Receiver, Topic, When
 from kling_contract.history.masking import TOKEN, header
 from kling_contract.reading.addresses import parts_of
 from kling_contract.reading.ledger import readings
-from kling_contract.reading.view import MISSING, Attempt, Call, Story, View, is_task
+from kling_contract.reading.view import MISSING, Attempt, Call, TaskRecord, View, is_task
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.lifecycle import differing, masked
 from kling_contract.rules.rulebook import Rule
@@ -20,17 +20,17 @@ HALF = 0.5
 """A receiver that took this share of the timeout was slow enough to show whether it is waited for."""
 
 
-def called(view: View) -> Iterator[tuple[Story, Attempt]]:
+def called(view: View) -> Iterator[tuple[TaskRecord, Attempt]]:
     """Every attempt and its task."""
-    return ((story, attempt) for story in view.tasks.values() for attempt in story.attempts)
+    return ((task, attempt) for task in view.tasks.values() for attempt in task.attempts)
 
 
-def following(view: View) -> Iterator[tuple[Story, Attempt, list[Attempt]]]:
+def following(view: View) -> Iterator[tuple[TaskRecord, Attempt, list[Attempt]]]:
     """Each attempt of a task for which the kit asked for no repeat, and those after it."""
-    for story in view.tasks.values():
-        if story.noted(Topic.RESENT) is None:
-            for index, attempt in enumerate(story.attempts):
-                yield story, attempt, story.attempts[index + 1 :]
+    for task in view.tasks.values():
+        if task.noted(Topic.RESENT) is None:
+            for index, attempt in enumerate(task.attempts):
+                yield task, attempt, task.attempts[index + 1 :]
 
 
 def took(attempt: Attempt) -> float:
@@ -38,14 +38,14 @@ def took(attempt: Attempt) -> float:
     return attempt.event.ended_mono - attempt.event.mono
 
 
-def timeout(view: View, story: Story, attempt: Attempt) -> float:
+def timeout(view: View, task: TaskRecord, attempt: Attempt) -> float:
     """Wall seconds that the sender waits: a scaled clock shrinks them."""
-    return view.contract.timeout / view.rate(attempt.event.seq, story.who)
+    return view.contract.timeout / view.rate(attempt.event.seq, task.who)
 
 
-def timed_out(view: View, story: Story, attempt: Attempt) -> bool:
+def timed_out(view: View, task: TaskRecord, attempt: Attempt) -> bool:
     """Whether the receiver took longer than the sender waits."""
-    return took(attempt) > timeout(view, story, attempt)
+    return took(attempt) > timeout(view, task, attempt)
 
 
 def ended(view: View, attempt: Attempt) -> float:
@@ -53,65 +53,63 @@ def ended(view: View, attempt: Attempt) -> float:
     return min(attempt.event.ended_at, attempt.event.at + view.contract.timeout)
 
 
-def succeeded(view: View, story: Story, attempt: Attempt) -> bool:
+def succeeded(view: View, task: TaskRecord, attempt: Attempt) -> bool:
     """Whether the sender must have seen a 2xx."""
-    return attempt.delivered and not timed_out(view, story, attempt)
+    return attempt.delivered and not timed_out(view, task, attempt)
 
 
-def doubtful(view: View, story: Story, attempt: Attempt) -> bool:
+def doubtful(view: View, task: TaskRecord, attempt: Attempt) -> bool:
     """Whether the answer came so near the timeout that either outcome is right."""
-    slack = max(view.noise(attempt.event.seq, story.who) / view.rate(attempt.event.seq, story.who), 0.1)
-    return abs(took(attempt) - timeout(view, story, attempt)) <= slack
+    slack = max(view.noise(attempt.event.seq, task.who) / view.rate(attempt.event.seq, task.who), 0.1)
+    return abs(took(attempt) - timeout(view, task, attempt)) <= slack
 
 
-def owed(view: View) -> Iterator[Story]:
+def owed(view: View) -> Iterator[TaskRecord]:
     """Tasks with a callback that the kit watched until everything owed had had time to come."""
-    for story in view.tasks.values():
-        if story.callback_url and story.settled and story.probe.receiver is not Receiver.REBINDS:
-            yield story
+    for task in view.tasks.values():
+        if task.callback_url and task.settled and task.probe.receiver is not Receiver.REBINDS:
+            yield task
 
 
-def _told(stories: Iterable[Story]) -> Iterator[Check]:
-    """A check for each of *stories*, but for receivers that only fail, and for those not there at first (SC-22)."""
-    for story in stories:
-        if story.probe.receiver is Receiver.REFUSED_FIRST:
+def _told(tasks: Iterable[TaskRecord]) -> Iterator[Check]:
+    """A check for each of *tasks*, but for receivers that only fail, and for those not there at first (SC-22)."""
+    for task in tasks:
+        if task.probe.receiver is Receiver.REFUSED_FIRST:
             continue
-        willing = not story.attempts or any(attempt.delivered for attempt in story.attempts)
+        willing = not task.attempts or any(attempt.delivered for attempt in task.attempts)
         if willing:
-            shown = [*story.attempts[:1], story.end]
-            yield check(
-                story.attempts, "one delivered callback", f"{len(story.attempts)} attempts", story.create, *shown
-            )
+            shown = [*task.attempts[:1], task.end]
+            yield check(task.attempts, "one delivered callback", f"{len(task.attempts)} attempts", task.create, *shown)
 
 
-def _cancelled(story: Story) -> bool:
-    return story.noted(Topic.CANCELLED) is not None
+def _cancelled(task: TaskRecord) -> bool:
+    return task.noted(Topic.CANCELLED) is not None
 
 
-def _ended(story: Story, status: str) -> bool:
-    return story.end is not None and story.end.status == status
+def _ended(task: TaskRecord, status: str) -> bool:
+    return task.end is not None and task.end.status == status
 
 
 @judge("SC-01")
 def told_of_completion(view: View, _: Rule) -> Iterator[Check]:
     """Looks at completed tasks that were watched."""
-    yield from _told(story for story in owed(view) if _ended(story, "completed"))
+    yield from _told(task for task in owed(view) if _ended(task, "completed"))
 
 
 @judge("SC-02")
 def told_of_failure(view: View, _: Rule) -> Iterator[Check]:
     """Looks at failed tasks that were watched."""
-    yield from _told(story for story in owed(view) if _ended(story, "failed") and not _cancelled(story))
+    yield from _told(task for task in owed(view) if _ended(task, "failed") and not _cancelled(task))
 
 
 @judge("SC-03")
 def not_before_end(view: View, _: Rule) -> Iterator[Check]:
     """Looks at each callback's own status, and at queries that began after it arrived."""
-    for story, attempt in called(view):
+    for task, attempt in called(view):
         if is_task(attempt.body):
             status = attempt.body["status"]
             yield check(status in view.contract.terminal, "the status of an end", quoted(status), attempt)
-        later = next((read for read in story.reads if read.event.mono > attempt.event.mono), None)
+        later = next((read for read in task.reads if read.event.mono > attempt.event.mono), None)
         if later is not None:
             yield check(later.terminal, "a query that shows the end", f"{later.status} after it", attempt, later)
 
@@ -128,9 +126,9 @@ def posted_as_json(view: View, _: Rule) -> Iterator[Check]:
 @judge("SC-05")
 def body_is_the_task(view: View, _: Rule) -> Iterator[Check]:
     """Looks at each task's callbacks and the first query after them, while links live."""
-    for story, attempt in called(view):
-        later = next((read for read in story.reads if read.event.mono > attempt.event.mono), None)
-        if later is None or later.event.at >= story.ended_after + view.contract.link_lifetime:
+    for task, attempt in called(view):
+        later = next((read for read in task.reads if read.event.mono > attempt.event.mono), None)
+        if later is None or later.event.at >= task.ended_after + view.contract.link_lifetime:
             continue
         if not isinstance(attempt.body, dict):
             yield check(False, "the task's JSON", "no JSON object", attempt)
@@ -142,58 +140,58 @@ def body_is_the_task(view: View, _: Rule) -> Iterator[Check]:
 @judge("SC-06")
 def once_delivered_is_over(view: View, _: Rule) -> Iterator[Check]:
     """Looks at what follows an attempt that was answered 200."""
-    for story, attempt, after in following(view):
-        if attempt.answered == 200 and _surely(view, story, attempt, after):
+    for task, attempt, after in following(view):
+        if attempt.answered == 200 and _surely(view, task, attempt, after):
             yield check(not after, "nothing after a 200", f"{len(after)} more", attempt, *after[:1])
 
 
-def _surely(view: View, story: Story, attempt: Attempt, after: list[Attempt]) -> bool:
+def _surely(view: View, task: TaskRecord, attempt: Attempt, after: list[Attempt]) -> bool:
     """Whether the attempt surely succeeded and it is known what followed."""
-    known = bool(after) or story.settled
-    return known and succeeded(view, story, attempt) and not doubtful(view, story, attempt)
+    known = bool(after) or task.settled
+    return known and succeeded(view, task, attempt) and not doubtful(view, task, attempt)
 
 
 @judge("SC-07")
 def retries_are_bounded(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks whose first attempt failed."""
     most = len(view.contract.retry_delays)
-    for story, attempt, after in following(view):
-        if attempt is story.attempts[0] and not succeeded(view, story, attempt) and (after or story.settled):
+    for task, attempt, after in following(view):
+        if attempt is task.attempts[0] and not succeeded(view, task, attempt) and (after or task.settled):
             extra = after[most : most + 1]
             yield check(len(after) <= most, f"at most {most} more attempts", f"{len(after)} more", attempt, *extra)
 
 
-def gaps(view: View) -> Iterator[tuple[Story, Attempt, Attempt, float]]:
+def gaps(view: View) -> Iterator[tuple[TaskRecord, Attempt, Attempt, float]]:
     """Each failed attempt, the next one, and the documented wait between them (seconds)."""
-    for story in view.tasks.values():
-        counted = story.probe.receiver is not Receiver.REFUSED_FIRST and story.noted(Topic.RESENT) is None
-        pairs = zip(pairwise(story.attempts), view.contract.retry_delays, strict=False)
+    for task in view.tasks.values():
+        counted = task.probe.receiver is not Receiver.REFUSED_FIRST and task.noted(Topic.RESENT) is None
+        pairs = zip(pairwise(task.attempts), view.contract.retry_delays, strict=False)
         for (earlier, later), delay in pairs if counted else ():
-            if not succeeded(view, story, earlier):
-                yield story, earlier, later, delay
+            if not succeeded(view, task, earlier):
+                yield task, earlier, later, delay
 
 
 @judge("SC-08")
 def retries_not_early(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the longest that each wait may have been, less a rounding; a timed-out attempt has its noise besides."""
-    for story, earlier, later, delay in gaps(view):
+    for task, earlier, later, delay in gaps(view):
         # A sender that hung up may have done so at once.
         over = earlier.event.at if earlier.event.ended == "gone" else ended(view, earlier)
         longest = later.event.at - over
         if earlier.event.since is not None:
             longest += earlier.event.at - earlier.event.since
-        exact = view.exact(later.event.seq, story.who)
-        slack = 1e-6 if exact else rule.params["seconds"] * view.rate(later.event.seq, story.who)
-        if timed_out(view, story, earlier):
-            slack += view.noise(later.event.seq, story.who)
+        exact = view.exact(later.event.seq, task.who)
+        slack = 1e-6 if exact else rule.params["seconds"] * view.rate(later.event.seq, task.who)
+        if timed_out(view, task, earlier):
+            slack += view.noise(later.event.seq, task.who)
         yield check(longest >= delay - slack, f"{delay:g} s or more", f"{longest:.3f} s", earlier, later)
 
 
 @judge("SC-09")
 def retries_not_late(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the shortest that each wait may have been."""
-    for story, earlier, later, delay in gaps(view):
-        most = rule.params["times"] * delay + view.noise(later.event.seq, story.who)
+    for task, earlier, later, delay in gaps(view):
+        most = rule.params["times"] * delay + view.noise(later.event.seq, task.who)
         shortest = later.earliest - ended(view, earlier)
         yield check(shortest <= most + 1e-6, f"{most:g} s or less", f"{shortest:.3f} s", earlier, later)
 
@@ -201,13 +199,13 @@ def retries_not_late(view: View, rule: Rule) -> Iterator[Check]:
 @judge("SC-10")
 def slow_receiver_waited_for(view: View, _: Rule) -> Iterator[Check]:
     """Looks at attempts answered 2xx in the second half of the timeout, and at senders that left within it."""
-    for story, attempt, after in following(view):
-        limit = timeout(view, story, attempt)
-        if doubtful(view, story, attempt) or timed_out(view, story, attempt):
+    for task, attempt, after in following(view):
+        limit = timeout(view, task, attempt)
+        if doubtful(view, task, attempt) or timed_out(view, task, attempt):
             continue
         if attempt.event.ended == "gone" and is_task(attempt.body):
             yield check(False, f"{limit:g} s of patience", f"gone after {took(attempt):.2f} s", attempt)
-        elif took(attempt) >= HALF * limit and attempt.delivered and (after or story.settled):
+        elif took(attempt) >= HALF * limit and attempt.delivered and (after or task.settled):
             seen = f"{len(after)} more attempts"
             yield check(not after, f"an answer after {took(attempt):.2f} s counts", seen, attempt, *after[:1])
 
@@ -215,26 +213,26 @@ def slow_receiver_waited_for(view: View, _: Rule) -> Iterator[Check]:
 @judge("SC-11")
 def too_slow_is_failure(view: View, _: Rule) -> Iterator[Check]:
     """Looks at attempts that took longer than the timeout, while retries are left."""
-    for story, attempt, after in following(view):
-        if timed_out(view, story, attempt) and not doubtful(view, story, attempt) and _may_retry(view, story, attempt):
+    for task, attempt, after in following(view):
+        if timed_out(view, task, attempt) and not doubtful(view, task, attempt) and _may_retry(view, task, attempt):
             yield check(after, "another attempt", f"none after {took(attempt):.2f} s", attempt, *after[:1])
 
 
-def _may_retry(view: View, story: Story, attempt: Attempt) -> bool:
-    place = story.attempts.index(attempt) + (story.probe.receiver is Receiver.REFUSED_FIRST)
-    return story.settled and place < len(view.contract.retry_delays)
+def _may_retry(view: View, task: TaskRecord, attempt: Attempt) -> bool:
+    place = task.attempts.index(attempt) + (task.probe.receiver is Receiver.REFUSED_FIRST)
+    return task.settled and place < len(view.contract.retry_delays)
 
 
 @judge("SC-12")
 def redirects_not_followed(view: View, _: Rule) -> Iterator[Check]:
     """Looks at whether anything arrived where a redirect pointed."""
     every = [attempt.event for attempt in (*view.callbacks, *view.followed)]
-    for story, attempt in called(view):
+    for task, attempt in called(view):
         location = header(attempt.event.answer.headers, "location") if attempt.event.answer else None
         if location and 300 <= attempt.answered < 400:
             target = parts_of(location)
             followed = [event for event in every if _same(event.url, target.path, target.query)]
-            if followed or story.settled:
+            if followed or task.settled:
                 yield check(
                     not followed, "no request to the new place", f"{len(followed)} there", attempt, *followed[:1]
                 )
@@ -248,9 +246,9 @@ def _same(url: str, path: str, query: str) -> bool:
 @judge("SC-13")
 def attempts_alike(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks with several attempts; the JSON counts, not its spelling."""
-    for story in view.tasks.values():
-        first = story.attempts[0] if story.attempts else None
-        for attempt in story.attempts[1:]:
+    for task in view.tasks.values():
+        first = task.attempts[0] if task.attempts else None
+        for attempt in task.attempts[1:]:
             if first is not None and isinstance(first.body, dict) and isinstance(attempt.body, dict):
                 difference = differing(masked(view, first.body), masked(view, attempt.body))
                 yield check(not difference, "the same body", difference, first, attempt)
@@ -275,12 +273,12 @@ def no_key_in_callback(view: View, _: Rule) -> Iterator[Check]:
 @judge("SC-15")
 def url_as_given(view: View, _: Rule) -> Iterator[Check]:
     """Looks at attempts for tasks whose registered URL is known; relays change the origin, so path and query count."""
-    for story, attempt in called(view):
-        if story.callback_url:
-            wanted, got = parts_of(story.callback_url), parts_of(attempt.event.url)
+    for task, attempt in called(view):
+        if task.callback_url:
+            wanted, got = parts_of(task.callback_url), parts_of(attempt.event.url)
             same = _same(attempt.event.url, wanted.path, wanted.query)
-            same &= wanted.hostname != got.hostname or _port(story.callback_url) == _port(attempt.event.url)
-            yield check(same, story.callback_url, attempt.event.url, story.create, attempt)
+            same &= wanted.hostname != got.hostname or _port(task.callback_url) == _port(attempt.event.url)
+            yield check(same, task.callback_url, attempt.event.url, task.create, attempt)
 
 
 def _port(url: str) -> int:
@@ -291,32 +289,32 @@ def _port(url: str) -> int:
 @judge("SC-16")
 def rebound_name_not_called(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks whose callback host leads to a private address at delivery time."""
-    for story in view.tasks.values():
-        if story.probe.receiver is Receiver.REBINDS and (story.settled or story.uncalled_for):
-            seen = f"{len(story.uncalled_for)} attempts"
-            yield check(not story.uncalled_for, "no attempt", seen, story.create, *story.uncalled_for[:1])
+    for task in view.tasks.values():
+        if task.probe.receiver is Receiver.REBINDS and (task.settled or task.uncalled_for):
+            seen = f"{len(task.uncalled_for)} attempts"
+            yield check(not task.uncalled_for, "no attempt", seen, task.create, *task.uncalled_for[:1])
 
 
 @judge("SC-17")
 def no_callback_unasked(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks made without callback_url."""
-    for story in view.tasks.values():
-        asked = story.create.asked("callback_url") if story.create else None
-        if asked is MISSING and (story.settled or story.attempts):
-            seen = f"{len(story.attempts)} attempts"
-            yield check(not story.attempts, "no outgoing request", seen, story.create, *story.attempts[:1])
+    for task in view.tasks.values():
+        asked = task.create.asked("callback_url") if task.create else None
+        if asked is MISSING and (task.settled or task.attempts):
+            seen = f"{len(task.attempts)} attempts"
+            yield check(not task.attempts, "no outgoing request", seen, task.create, *task.attempts[:1])
 
 
 @judge("SC-18")
 def failing_receiver_changes_nothing(view: View, _: Rule) -> Iterator[Check]:
     """Looks at queries after a failed attempt: status and usage are those of the end before it."""
-    for story in view.tasks.values():
-        failed = next((attempt for attempt in story.attempts if not succeeded(view, story, attempt)), None)
+    for task in view.tasks.values():
+        failed = next((attempt for attempt in task.attempts if not succeeded(view, task, attempt)), None)
         if failed is None or not is_task(failed.body):
             continue
-        earlier = next((r for r in story.reads if r.terminal and r.event.ended_mono <= failed.event.mono), None)
+        earlier = next((r for r in task.reads if r.terminal and r.event.ended_mono <= failed.event.mono), None)
         body = earlier.body if earlier else failed.body
-        for later in story.reads:
+        for later in task.reads:
             if later.event.mono > failed.event.ended_mono:
                 seen = differing(_fate(body), _fate(later.body))
                 yield check(not seen, "the same status and usage", seen, earlier, failed, later)
@@ -342,25 +340,25 @@ def settled_before_told(view: View, _: Rule) -> Iterator[Check]:
 def _others_move(view: View, who: str, task_id: str, began: float, ended_mono: float) -> bool:
     """Whether another task of the account was made or was under way in that stretch of wall seconds."""
     return any(
-        story.create is not None
-        and story.create.event.mono < ended_mono
-        and (story.end is None or story.end.event.ended_mono > began)
-        for story in view.tasks.values()
-        if story.who == who and story.id != task_id
+        task.create is not None
+        and task.create.event.mono < ended_mono
+        and (task.end is None or task.end.event.ended_mono > began)
+        for task in view.tasks.values()
+        if task.who == who and task.id != task_id
     )
 
 
 @judge("SC-20")
 def told_of_cancel(view: View, _: Rule) -> Iterator[Check]:
     """Looks at cancelled tasks that were watched."""
-    yield from _told(story for story in owed(view) if _cancelled(story))
+    yield from _told(task for task in owed(view) if _cancelled(task))
 
 
 @judge("SC-21")
 def every_2xx_counts(view: View, _: Rule) -> Iterator[Check]:
     """Looks at what follows an attempt that was answered with another 2xx than 200."""
-    for story, attempt, after in following(view):
-        if attempt.answered != 200 and _surely(view, story, attempt, after):
+    for task, attempt, after in following(view):
+        if attempt.answered != 200 and _surely(view, task, attempt, after):
             seen = f"{len(after)} more"
             yield check(not after, f"nothing after a {attempt.answered}", seen, attempt, *after[:1])
 
@@ -368,27 +366,27 @@ def every_2xx_counts(view: View, _: Rule) -> Iterator[Check]:
 @judge("SC-22")
 def failures_are_retried(view: View, _: Rule) -> Iterator[Check]:
     """Looks at attempts that failed in time, while retries are left; a refused first attempt shows by a second one."""
-    for story, attempt, after in following(view):
-        failed = not attempt.delivered and not timed_out(view, story, attempt)
-        if failed and _may_retry(view, story, attempt):
+    for task, attempt, after in following(view):
+        failed = not attempt.delivered and not timed_out(view, task, attempt)
+        if failed and _may_retry(view, task, attempt):
             what = f"{attempt.answered}" if attempt.answered else f"a connection that was {attempt.event.ended}"
             yield check(after, f"another attempt after {what}", "none", attempt, *after[:1])
-    for story in owed(view):
-        if story.probe.receiver is Receiver.REFUSED_FIRST:
-            seen = f"{len(story.attempts)} attempts"
-            yield check(story.attempts, "an attempt after a refused one", seen, story.create, *story.attempts[:1])
+    for task in owed(view):
+        if task.probe.receiver is Receiver.REFUSED_FIRST:
+            seen = f"{len(task.attempts)} attempts"
+            yield check(task.attempts, "an attempt after a refused one", seen, task.create, *task.attempts[:1])
 
 
 @judge("SC-23")
 def silence_after_last(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks with as many failures as there may be attempts, and at the next query of each."""
     most = len(view.contract.retry_delays) + 1
-    for story, attempt, after in following(view):
-        first = story.attempts[:most]
-        if len(first) < most or attempt is not first[-1] or any(succeeded(view, story, each) for each in first):
+    for task, attempt, after in following(view):
+        first = task.attempts[:most]
+        if len(first) < most or attempt is not first[-1] or any(succeeded(view, task, each) for each in first):
             continue
         yield check(not after, f"nothing after {most} failures", f"{len(after)} more", attempt, *after[:1])
-        read = next((call for call in story.queries if _after(call, attempt)), None)
+        read = next((call for call in task.queries if _after(call, attempt)), None)
         if read is not None:
             yield check(read.status == 200, "the task can be queried", read.status, attempt, read)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from kling_contract.history.labels import Expect, Topic
 from kling_contract.reading.addresses import parts_of
-from kling_contract.reading.view import MISSING, Call, Sighting, Story, View
+from kling_contract.reading.view import MISSING, Call, Sighting, TaskRecord, View
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
@@ -16,14 +16,14 @@ ENDLESS = ("stuck", "slow")
 """Stories in which a task rightly does not end soon."""
 
 
-def told(view: View) -> Iterator[tuple[Story, Sighting, Sighting]]:
+def told(view: View) -> Iterator[tuple[TaskRecord, Sighting, Sighting]]:
     """Each sighting of a task and the nearest one that was surely before it, callbacks left out."""
-    for story in view.tasks.values():
-        shown = [sighting for sighting in story.sightings if sighting.source != "callback"]
+    for task in view.tasks.values():
+        shown = [sighting for sighting in task.sightings if sighting.source != "callback"]
         for index, later in enumerate(shown):
             earlier = next((sighting for sighting in reversed(shown[:index]) if sighting.before(later)), None)
             if earlier is not None:
-                yield story, earlier, later
+                yield task, earlier, later
 
 
 def _step(earlier: Sighting, later: Sighting) -> str:
@@ -38,12 +38,12 @@ def _number(value: Any) -> bool:
 def begins_pending(view: View, _: Rule) -> Iterator[Check]:
     """Looks at accepted creates that show a task."""
     first = view.contract.live[0]
-    for story in view.tasks.values():
-        if story.create is not None:
-            body = story.create.got
+    for task in view.tasks.values():
+        if task.create is not None:
+            body = task.create.got
             begun = body.get("status") == first and body.get("progress") == 0
             seen = f"{body.get('status')}, progress {quoted(body.get('progress'))}"
-            yield check(begun, f"{first}, progress 0", seen, story.create)
+            yield check(begun, f"{first}, progress 0", seen, task.create)
 
 
 @judge("SL-02")
@@ -65,24 +65,24 @@ def _pair(earlier: Call, call: Call) -> tuple[Call, ...]:
 @judge("SL-03")
 def readable_at_once(view: View, _: Rule) -> Iterator[Check]:
     """Looks at the first query of each task by its own account, when it comes before the links would be gone."""
-    for story in view.tasks.values():
-        read = next((call for call in story.queries if _answered(call, story)), None)
-        if story.create is None or read is None or read.faulty:
+    for task in view.tasks.values():
+        read = next((call for call in task.queries if _answered(call, task)), None)
+        if task.create is None or read is None or read.faulty:
             continue
-        if read.event.at - story.create.event.ended_at < view.contract.link_lifetime:
-            yield check(read.status == 200, 200, read.status, story.create, read)
+        if read.event.at - task.create.event.ended_at < view.contract.link_lifetime:
+            yield check(read.status == 200, 200, read.status, task.create, read)
 
 
-def _answered(call: Call, story: Story) -> bool:
+def _answered(call: Call, task: TaskRecord) -> bool:
     """Whether *call* came after the create and was not turned away before the task was looked for."""
-    after = story.create is not None and call.event.mono >= story.create.event.ended_mono
+    after = task.create is not None and call.event.mono >= task.create.event.ended_mono
     return after and call.status not in (0, 401, 402, 429)
 
 
 @judge("SL-04")
 def forward_only(view: View, _: Rule) -> Iterator[Check]:
     """Looks at pairs of sightings before the end."""
-    for _story, earlier, later in told(view):
+    for _task, earlier, later in told(view):
         if not earlier.terminal and earlier.stage is not None and later.stage is not None:
             yield check(later.stage >= earlier.stage, "forward or still", _step(earlier, later), earlier, later)
 
@@ -90,7 +90,7 @@ def forward_only(view: View, _: Rule) -> Iterator[Check]:
 @judge("SL-05")
 def end_is_final(view: View, _: Rule) -> Iterator[Check]:
     """Looks at what is shown after an end."""
-    for _story, earlier, later in told(view):
+    for _task, earlier, later in told(view):
         if earlier.terminal:
             yield check(later.status == earlier.status, earlier.status, later.status, earlier, later)
 
@@ -98,7 +98,7 @@ def end_is_final(view: View, _: Rule) -> Iterator[Check]:
 @judge("SL-06")
 def progress_grows(view: View, _: Rule) -> Iterator[Check]:
     """Looks at pairs of sightings before the end."""
-    for _story, earlier, later in told(view):
+    for _task, earlier, later in told(view):
         if not earlier.terminal and not later.terminal and _number(earlier.progress) and _number(later.progress):
             grown = later.progress >= earlier.progress
             yield check(grown, f"{earlier.progress} or more", quoted(later.progress), earlier, later)
@@ -107,7 +107,7 @@ def progress_grows(view: View, _: Rule) -> Iterator[Check]:
 @judge("SL-07")
 def drop_on_failure(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every step: a drop to 0 belongs to a failure, and a failure drops to nothing else."""
-    for _story, earlier, later in told(view):
+    for _task, earlier, later in told(view):
         if earlier.terminal or not _number(earlier.progress) or not _number(later.progress):
             continue
         dropped = later.progress < earlier.progress
@@ -120,7 +120,7 @@ def drop_on_failure(view: View, _: Rule) -> Iterator[Check]:
 def completed_is_100(view: View, _: Rule) -> Iterator[Check]:
     """Looks at completed tasks."""
     wanted = view.contract.completed_progress
-    for _story, sighting in view.sightings:
+    for _task, sighting in view.sightings:
         if sighting.status == "completed":
             yield check(sighting.progress == wanted, wanted, quoted(sighting.progress), sighting)
 
@@ -128,7 +128,7 @@ def completed_is_100(view: View, _: Rule) -> Iterator[Check]:
 @judge("SL-09")
 def results_only_completed(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks that are not over."""
-    for _story, sighting in view.sightings:
+    for _task, sighting in view.sightings:
         if not sighting.terminal and sighting.stage is not None:
             results = sighting.body.get("results", MISSING)
             yield check(results is MISSING, "no results", _show(results), sighting)
@@ -141,8 +141,8 @@ def _show(value: Any) -> str:
 @judge("SL-10")
 def completed_has_results(view: View, _: Rule) -> Iterator[Check]:
     """Looks at completed tasks shown in full, while their links live."""
-    for story, sighting in view.sightings:
-        young = sighting.event.at < story.ended_by + view.contract.link_lifetime
+    for task, sighting in view.sightings:
+        young = sighting.event.at < task.ended_by + view.contract.link_lifetime
         if sighting.status == "completed" and sighting.full and young:
             results = sighting.body.get("results", MISSING)
             fine = isinstance(results, list) and results and all(isinstance(link, str) for link in results)
@@ -152,7 +152,7 @@ def completed_has_results(view: View, _: Rule) -> Iterator[Check]:
 @judge("SL-11")
 def failed_has_no_results(view: View, _: Rule) -> Iterator[Check]:
     """Looks at failed tasks; an empty list or null is no result."""
-    for _story, sighting in view.sightings:
+    for _task, sighting in view.sightings:
         if sighting.status == "failed":
             results = sighting.body.get("results")
             yield check(not results, "no results", quoted(results), sighting)
@@ -166,7 +166,7 @@ def _error(sighting: Sighting) -> dict[str, Any]:
 @judge("SL-12")
 def failed_has_error(view: View, _: Rule) -> Iterator[Check]:
     """Looks at failed tasks shown in full."""
-    for _story, sighting in view.sightings:
+    for _task, sighting in view.sightings:
         if sighting.status == "failed" and sighting.full:
             error = _error(sighting)
             both = isinstance(error.get("code"), str) and isinstance(error.get("message"), str)
@@ -176,7 +176,7 @@ def failed_has_error(view: View, _: Rule) -> Iterator[Check]:
 @judge("SL-13")
 def error_code_known(view: View, _: Rule) -> Iterator[Check]:
     """Looks at failed tasks that give a code."""
-    for _story, sighting in view.sightings:
+    for _task, sighting in view.sightings:
         code = _error(sighting).get("code")
         if sighting.status == "failed" and isinstance(code, str):
             yield check(code in view.contract.task_errors, "a documented task error code", code, sighting)
@@ -185,7 +185,7 @@ def error_code_known(view: View, _: Rule) -> Iterator[Check]:
 @judge("SL-14")
 def error_only_failed(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks that are not failed; null is no error."""
-    for _story, sighting in view.sightings:
+    for _task, sighting in view.sightings:
         if sighting.stage is not None and sighting.status != "failed":
             error = sighting.body.get("error")
             yield check(error is None, "no error", quoted(error), sighting)
@@ -194,9 +194,9 @@ def error_only_failed(view: View, _: Rule) -> Iterator[Check]:
 @judge("SL-15")
 def identity_stays(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every sighting of a task, callbacks included, against the first."""
-    for story in view.tasks.values():
-        first = story.sightings[0]
-        for sighting in story.sightings[1:]:
+    for task in view.tasks.values():
+        first = task.sightings[0]
+        for sighting in task.sightings[1:]:
             both = [name for name in IDENTITY if name in first.body and name in sighting.body]
             changed = [name for name in both if first.body[name] != sighting.body[name]]
             seen = ", ".join(
@@ -228,21 +228,21 @@ def unknown_ids(view: View, _: Rule) -> Iterator[Check]:
 def liveness(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at tasks that ended, and at tasks still seen alive long after their create."""
     limit = rule.params["seconds"]
-    for story in view.tasks.values():
-        if story.create is None or story.probe.scenario in ENDLESS or not story.reads:
+    for task in view.tasks.values():
+        if task.create is None or task.probe.scenario in ENDLESS or not task.reads:
             continue
-        last = story.reads[-1]
-        age = last.event.at - story.create.event.ended_at
-        if story.end is not None or age > limit:
+        last = task.reads[-1]
+        age = last.event.at - task.create.event.ended_at
+        if task.end is not None or age > limit:
             seen = f"{last.status} after {age:.0f} s"
-            yield check(story.end is not None, f"an end within {limit} s", seen, story.create, last)
+            yield check(task.end is not None, f"an end within {limit} s", seen, task.create, last)
 
 
 @judge("SL-18")
 def same_moment(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at two queries within a second of the account's clock, one surely after the other."""
-    for story in view.tasks.values():
-        for earlier, later in pairwise(story.reads):
+    for task in view.tasks.values():
+        for earlier, later in pairwise(task.reads):
             near = later.event.at - earlier.event.at <= rule.params["seconds"]
             if not near or not earlier.before(later) or earlier.stage is None or later.stage is None:
                 continue
@@ -255,7 +255,7 @@ def same_moment(view: View, rule: Rule) -> Iterator[Check]:
 @judge("SL-19")
 def over_cannot_cancel(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks that are over and have the member."""
-    for _story, sighting in view.sightings:
+    for _task, sighting in view.sightings:
         info = sighting.body.get("task_info")
         if sighting.terminal and isinstance(info, dict) and "can_cancel" in info:
             yield check(info["can_cancel"] is False, "can_cancel false", quoted(info["can_cancel"]), sighting)
@@ -292,11 +292,11 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
 @judge("SL-20")
 def reading_changes_nothing(view: View, _: Rule) -> Iterator[Check]:
     """Looks at queries that follow each other after the end, or while the account's clock stands still."""
-    for story in view.tasks.values():
-        for earlier, later in pairwise(story.reads):
-            still = view.exact(later.event.seq, story.who) and earlier.event.at == later.event.at
-            young = later.event.at < story.ended_after + view.contract.link_lifetime
-            paced = story.probe.scenario == "poll-paced" or story.noted(Topic.CANCELLED) is not None
+    for task in view.tasks.values():
+        for earlier, later in pairwise(task.reads):
+            still = view.exact(later.event.seq, task.who) and earlier.event.at == later.event.at
+            young = later.event.at < task.ended_after + view.contract.link_lifetime
+            paced = task.probe.scenario == "poll-paced" or task.noted(Topic.CANCELLED) is not None
             if earlier.before(later) and ((still and not paced) or (earlier.terminal and later.terminal and young)):
                 difference = differing(masked(view, earlier.body), masked(view, later.body))
                 yield check(not difference, "the same answer", difference, earlier, later)
@@ -305,22 +305,22 @@ def reading_changes_nothing(view: View, _: Rule) -> Iterator[Check]:
 @judge("SL-21")
 def duration_said(view: View, _: Rule) -> Iterator[Check]:
     """Looks at create answers that name the video's duration."""
-    for story in view.tasks.values():
-        info = story.create.got.get("task_info") if story.create else None
-        if story.create is not None and isinstance(info, dict) and "video_duration" in info:
-            asked = story.create.asked("duration")
+    for task in view.tasks.values():
+        info = task.create.got.get("task_info") if task.create else None
+        if task.create is not None and isinstance(info, dict) and "video_duration" in info:
+            asked = task.create.asked("duration")
             wanted = view.contract.duration_default if asked is MISSING else asked
             said = info["video_duration"]
-            yield check(said == wanted, f"task_info.video_duration {quoted(wanted)}", quoted(said), story.create)
+            yield check(said == wanted, f"task_info.video_duration {quoted(wanted)}", quoted(said), task.create)
 
 
 @judge("SL-22")
 def cancelled_is_failed(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the end of tasks that the kit had cancelled."""
     code = rule.params["code"]
-    for story in view.tasks.values():
-        note = story.noted(Topic.CANCELLED)
-        last = next((sighting for sighting in reversed(story.reads) if note and sighting.event.seq > note.seq), None)
+    for task in view.tasks.values():
+        note = task.noted(Topic.CANCELLED)
+        last = next((sighting for sighting in reversed(task.reads) if note and sighting.event.seq > note.seq), None)
         if last is not None:
             seen = _error(last).get("code")
             fine = last.status == "failed" and seen == code
@@ -330,9 +330,9 @@ def cancelled_is_failed(view: View, rule: Rule) -> Iterator[Check]:
 @judge("SL-23")
 def one_schema(view: View, _: Rule) -> Iterator[Check]:
     """Looks at create answers, queries and callbacks of one task; what all of them have wrong alike is SS-01's."""
-    for story in view.tasks.values():
+    for task in view.tasks.values():
         first: dict[str, Sighting] = {}
-        for sighting in story.sightings:
+        for sighting in task.sightings:
             if sighting.full:
                 first.setdefault(sighting.source, sighting)
         wrong = {source: _wrong(view, sighting) for source, sighting in first.items()}

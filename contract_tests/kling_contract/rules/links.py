@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from kling_contract.history.events import Download
 from kling_contract.history.masking import header
 from kling_contract.reading.addresses import is_loopback, split
-from kling_contract.reading.view import Story, View
+from kling_contract.reading.view import TaskRecord, View
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
@@ -17,30 +17,30 @@ HALF = 0.5
 """From this share of its life on, a link's age is what SK-04 is about; before, SK-02."""
 
 
-def fetched(view: View) -> Iterator[tuple[Story, Download]]:
+def fetched(view: View) -> Iterator[tuple[TaskRecord, Download]]:
     """Every download of a result link and its task."""
-    return ((story, download) for story in view.tasks.values() for download in story.downloads)
+    return ((task, download) for task in view.tasks.values() for download in task.downloads)
 
 
-def least_age(story: Story, download: Download) -> float:
+def least_age(task: TaskRecord, download: Download) -> float:
     """Seconds (account's clock) that the link was old at the least."""
-    return download.at - story.ended_by
+    return download.at - task.ended_by
 
 
-def greatest_age(story: Story, download: Download) -> float:
+def greatest_age(task: TaskRecord, download: Download) -> float:
     """Seconds (account's clock) that the link was old at the most."""
-    return download.ended_at - story.ended_after
+    return download.ended_at - task.ended_after
 
 
-def alive(view: View, story: Story, download: Download, margin: float = 1.0) -> bool:
+def alive(view: View, task: TaskRecord, download: Download, margin: float = 1.0) -> bool:
     """Whether the link must still work, with *margin* seconds to spare."""
-    return greatest_age(story, download) <= view.contract.link_lifetime - margin + 1e-6
+    return greatest_age(task, download) <= view.contract.link_lifetime - margin + 1e-6
 
 
-def dead(view: View, story: Story, download: Download, grace: float) -> bool:
+def dead(view: View, task: TaskRecord, download: Download, grace: float) -> bool:
     """Whether the link must be dead; a real clock has *grace*."""
-    exact = view.exact(download.seq, story.who)
-    return least_age(story, download) >= view.contract.link_lifetime + (0 if exact else grace) - 1e-6
+    exact = view.exact(download.seq, task.who)
+    return least_age(task, download) >= view.contract.link_lifetime + (0 if exact else grace) - 1e-6
 
 
 def whole(download: Download) -> bool:
@@ -55,7 +55,7 @@ def _outcome(download: Download) -> str:
 @judge("SK-01")
 def absolute_https(view: View, _: Rule) -> Iterator[Check]:
     """Looks at each entry of results once a sighting of completion."""
-    for _story, sighting in view.sightings:
+    for _task, sighting in view.sightings:
         results = sighting.body.get("results")
         for link in results if sighting.status == "completed" and isinstance(results, list) else ():
             parts = split(link) if isinstance(link, str) else None
@@ -67,9 +67,9 @@ def absolute_https(view: View, _: Rule) -> Iterator[Check]:
 @judge("SK-02")
 def link_gives_video(view: View, _: Rule) -> Iterator[Check]:
     """Looks at whole downloads in the first half of a link's life; a 401 is SK-03's."""
-    for story, download in fetched(view):
-        young = least_age(story, download) < HALF * view.contract.link_lifetime
-        if young and alive(view, story, download) and not download.asked_range and download.status != 401:
+    for task, download in fetched(view):
+        young = least_age(task, download) < HALF * view.contract.link_lifetime
+        if young and alive(view, task, download) and not download.asked_range and download.status != 401:
             kind = (header(download.headers, "content-type") or "").split(";")[0].strip().lower()
             fine = whole(download) and download.status == 200 and kind == view.contract.link_type
             yield check(fine, f"200 {view.contract.link_type}", _outcome(download), download)
@@ -80,27 +80,27 @@ def link_gives_video(view: View, _: Rule) -> Iterator[Check]:
 @judge("SK-03")
 def link_needs_no_key(view: View, _: Rule) -> Iterator[Check]:
     """Looks at downloads without a key in the first half of a link's life."""
-    for story, download in fetched(view):
-        young = least_age(story, download) < HALF * view.contract.link_lifetime
-        if not download.who and not download.lost and young and alive(view, story, download):
+    for task, download in fetched(view):
+        young = least_age(task, download) < HALF * view.contract.link_lifetime
+        if not download.who and not download.lost and young and alive(view, task, download):
             yield check(download.status not in (401, 403), "no key asked for", _outcome(download), download)
 
 
 @judge("SK-04")
 def link_lives(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at downloads late in a link's life, up to a second before its end; one that always asks for a key is SK-03's."""
-    for story, download in fetched(view):
-        old = least_age(story, download) >= HALF * view.contract.link_lifetime
-        if old and not _locked(view, story, download) and alive(view, story, download, rule.params["seconds"]):
+    for task, download in fetched(view):
+        old = least_age(task, download) >= HALF * view.contract.link_lifetime
+        if old and not _locked(view, task, download) and alive(view, task, download, rule.params["seconds"]):
             fine = download.status in (200, 206) and not download.lost
-            seen = f"{_outcome(download)} after {greatest_age(story, download):.0f} s"
-            yield check(fine, "200", seen, story.end, download)
+            seen = f"{_outcome(download)} after {greatest_age(task, download):.0f} s"
+            yield check(fine, "200", seen, task.end, download)
 
 
-def _locked(view: View, story: Story, download: Download) -> bool:
+def _locked(view: View, task: TaskRecord, download: Download) -> bool:
     """Whether a 401 is the answer that the link gave from its first half of life on."""
     young = (
-        d for d in story.downloads if d.url == download.url and least_age(story, d) < HALF * view.contract.link_lifetime
+        d for d in task.downloads if d.url == download.url and least_age(task, d) < HALF * view.contract.link_lifetime
     )
     return download.status == 401 and any(each.status == 401 for each in young)
 
@@ -108,42 +108,42 @@ def _locked(view: View, story: Story, download: Download) -> bool:
 @judge("SK-05")
 def link_dies(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at downloads after a link's end."""
-    for story, download in fetched(view):
-        if dead(view, story, download, rule.params["grace"]) and download.status is not None:
-            seen = f"{_outcome(download)} after {least_age(story, download):.0f} s"
-            yield check(not 200 <= download.status < 300, "no longer 200", seen, story.end, download)
+    for task, download in fetched(view):
+        if dead(view, task, download, rule.params["grace"]) and download.status is not None:
+            seen = f"{_outcome(download)} after {least_age(task, download):.0f} s"
+            yield check(not 200 <= download.status < 300, "no longer 200", seen, task.end, download)
 
 
 @judge("SK-06")
 def expired_answer(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at how a dead link answers; that it still gives the video itself is SK-05's."""
-    for story, download in fetched(view):
-        if not dead(view, story, download, rule.params["grace"]):
+    for task, download in fetched(view):
+        if not dead(view, task, download, rule.params["grace"]):
             continue
-        known = [each.sha256 for each in story.downloads if alive(view, story, each) and each.status == 200]
+        known = [each.sha256 for each in task.downloads if alive(view, task, each) and each.status == 200]
         if download.status == 200 and download.sha256 in known:
             continue
         fine = download.status in rule.params["statuses"]
-        yield check(fine, f"one of {rule.params['statuses']}", _outcome(download), story.end, download)
+        yield check(fine, f"one of {rule.params['statuses']}", _outcome(download), task.end, download)
 
 
 @judge("SK-07")
 def task_outlives_link(view: View, _: Rule) -> Iterator[Check]:
     """Looks at queries of completed tasks after their links' end."""
-    for story in view.tasks.values():
-        if story.end is None or story.end.status != "completed":
+    for task in view.tasks.values():
+        if task.end is None or task.end.status != "completed":
             continue
-        for call in story.queries:
-            late = call.event.at >= story.ended_by + view.contract.link_lifetime
+        for call in task.queries:
+            late = call.event.at >= task.ended_by + view.contract.link_lifetime
             if late and call.status not in (0, 429) and not call.faulty:
-                yield check(call.status == 200, 200, call.status, story.end, call)
+                yield check(call.status == 200, 200, call.status, task.end, call)
 
 
 @judge("SK-08")
 def range_or_none(view: View, _: Rule) -> Iterator[Check]:
     """Looks at downloads that asked for a range while the link lives."""
-    for story, download in fetched(view):
-        if download.asked_range and alive(view, story, download) and not download.lost:
+    for task, download in fetched(view):
+        if download.asked_range and alive(view, task, download) and not download.lost:
             partial = download.status == 206 and header(download.headers, "content-range")
             refused = (header(download.headers, "accept-ranges") or "").strip().lower() == "none"
             accept = header(download.headers, "accept-ranges") or "unsaid"
@@ -155,8 +155,8 @@ def range_or_none(view: View, _: Rule) -> Iterator[Check]:
 def same_bytes(view: View, _: Rule) -> Iterator[Check]:
     """Looks at whole downloads of one link while it lives; needs two."""
     first: dict[str, Download] = {}
-    for story, download in fetched(view):
-        if whole(download) and download.status == 200 and download.sha256 and alive(view, story, download):
+    for task, download in fetched(view):
+        if whole(download) and download.status == 200 and download.sha256 and alive(view, task, download):
             earlier = first.setdefault(download.url, download)
             if earlier is not download:
                 seen = f"sha256 {download.sha256[:12]}"
@@ -167,13 +167,13 @@ def same_bytes(view: View, _: Rule) -> Iterator[Check]:
 @judge("SK-10")
 def video_as_asked(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at decoded videos of tasks whose create is known."""
-    for story, download in fetched(view):
+    for task, download in fetched(view):
         video = download.video
-        if video is None or video.error or story.create is None or not isinstance(story.create.sent, dict):
+        if video is None or video.error or task.create is None or not isinstance(task.create.sent, dict):
             continue
-        seconds = story.create.sent.get("duration", view.contract.duration_default)
-        side = view.contract.qualities.get(story.create.sent.get("quality", view.contract.quality_default))
+        seconds = task.create.sent.get("duration", view.contract.duration_default)
+        side = view.contract.qualities.get(task.create.sent.get("quality", view.contract.quality_default))
         near = isinstance(seconds, int | float) and abs(video.duration - seconds) <= rule.params["seconds"]
         expected = f"{seconds} s, {side} px on the short side"
         seen = f"{video.duration:g} s, {min(video.width, video.height)} px"
-        yield check(near and min(video.width, video.height) == side, expected, seen, story.create, download)
+        yield check(near and min(video.width, video.height) == side, expected, seen, task.create, download)

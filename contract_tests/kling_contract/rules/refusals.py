@@ -80,12 +80,12 @@ def body_is_object(view: View, _: Rule) -> Iterator[Check]:
 @judge("SV-30")
 def video_ratio(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at decoded videos of tasks whose first frame is known."""
-    for story in view.tasks.values():
-        image = story.probe.image
-        for download in story.downloads:
+    for task in view.tasks.values():
+        image = task.probe.image
+        for download in task.downloads:
             video = download.video
             if image and image.height and video and not video.error and video.height:
                 wanted, got = image.width / image.height, video.width / video.height
                 near = abs(got - wanted) <= rule.params["share"] * wanted
                 expected = f"the ratio of {image.width}x{image.height}"
-                yield check(near, expected, f"{video.width}x{video.height}", story.create, download)
+                yield check(near, expected, f"{video.width}x{video.height}", task.create, download)

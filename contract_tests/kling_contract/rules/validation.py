@@ -10,7 +10,7 @@ from typing import Any
 from kling_contract.history.labels import Expect, ImageFacts
 from kling_contract.reading.addresses import is_public_neighbour, split
 from kling_contract.reading.contract import ImageLimits
-from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, Story, View
+from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.wire import STEPS_ASIDE
@@ -171,24 +171,24 @@ def duration_integer(view: View, _: Rule) -> Iterator[Check]:
 def duration_default(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at tasks made without a duration: what they say of themselves, and how long their video plays."""
     default = view.contract.duration_default
-    for story in _made_without(view, "duration"):
-        said = _said_duration(story)
+    for task in _made_without(view, "duration"):
+        said = _said_duration(task)
         if said is not None:
-            yield check(said == default, f"task_info.video_duration {default}", quoted(said), story.create)
-        for download in story.downloads:
+            yield check(said == default, f"task_info.video_duration {default}", quoted(said), task.create)
+        for download in task.downloads:
             if download.video and not download.video.error:
                 near = abs(download.video.duration - default) <= rule.params["seconds"]
-                yield check(near, f"a video of {default} s", f"{download.video.duration:g} s", story.create, download)
+                yield check(near, f"a video of {default} s", f"{download.video.duration:g} s", task.create, download)
 
 
-def _made_without(view: View, field: str) -> Iterator[Story]:
-    for story in view.tasks.values():
-        if story.create is not None and isinstance(story.create.sent, dict) and field not in story.create.sent:
-            yield story
+def _made_without(view: View, field: str) -> Iterator[TaskRecord]:
+    for task in view.tasks.values():
+        if task.create is not None and isinstance(task.create.sent, dict) and field not in task.create.sent:
+            yield task
 
 
-def _said_duration(story: Story) -> Any:
-    info = story.create.got.get("task_info") if story.create else None
+def _said_duration(task: TaskRecord) -> Any:
+    info = task.create.got.get("task_info") if task.create else None
     return info.get("video_duration") if isinstance(info, dict) else None
 
 
@@ -216,11 +216,11 @@ def qualities_taken(view: View, _: Rule) -> Iterator[Check]:
     named = (call for call in sound(view) if call.asked("quality") in view.contract.qualities)
     yield from _taken(view, named, "quality", lambda call: f"quality {call.asked('quality')}")
     side = view.contract.qualities[view.contract.quality_default]
-    for story in _made_without(view, "quality"):
-        for download in story.downloads:
+    for task in _made_without(view, "quality"):
+        for download in task.downloads:
             if download.video and not download.video.error:
                 short = min(download.video.width, download.video.height)
-                yield check(short == side, f"{side} px on the short side", f"{short} px", story.create, download)
+                yield check(short == side, f"{side} px on the short side", f"{short} px", task.create, download)
 
 
 @judge("SV-16")
@@ -282,8 +282,8 @@ def _outcome(view: View, call: Call) -> tuple[bool | None, str]:
     """Whether the image was taken: a 400 and a failed task say no, a completed task yes; None while nobody knows."""
     if not call.accepted:
         return (False if 400 <= call.status < 500 else None), f"{call.status} {call.error.get('message', '')}"
-    story = next((story for story in view.tasks.values() if story.create is call), None)
-    end = story.end if story else None
+    task = next((task for task in view.tasks.values() if task.create is call), None)
+    end = task.end if task else None
     if end is None:
         return None, "a task without an end"
     return end.status == "completed", f"a task that ended as {end.status}"
@@ -380,11 +380,11 @@ def image_unreachable(view: View, rule: Rule) -> Iterator[Check]:
     for call in view.creates:
         if call.probe.image is None or call.probe.image.fault != "unreachable" or not _judged(call):
             continue
-        story = next((story for story in view.tasks.values() if story.create is call), None)
-        if story is None:
+        task = next((task for task in view.tasks.values() if task.create is call), None)
+        if task is None:
             yield check(call.status == 400, f"400, or a task that fails with {code}", call.status, call)
-        elif story.end is not None:
-            error = story.end.body.get("error")
+        elif task.end is not None:
+            error = task.end.body.get("error")
             seen = error.get("code") if isinstance(error, dict) else None
-            failed = story.end.status == "failed" and seen == code
-            yield check(failed, f"a task that fails with {code}", f"{story.end.status} {seen or ''}", call, story.end)
+            failed = task.end.status == "failed" and seen == code
+            yield check(failed, f"a task that fails with {code}", f"{task.end.status} {seen or ''}", call, task.end)

@@ -26,10 +26,10 @@ class SetupError(Exception):
     """The run cannot begin: one line for the user, exit code 2."""
 
 
-class Verdict(StrEnum):
-    """What became of a rule. `info` is a MAY that is not met; it weighs nothing."""
+class Result(StrEnum):
+    """What became of a rule: the word in reports. `info` is a MAY that is not met; it weighs nothing."""
 
-    PASS = "pass"  # noqa: S105 - a verdict
+    PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
     WARN = "warn"
     INFO = "info"
@@ -40,20 +40,20 @@ class Verdict(StrEnum):
     KIT_ERROR = "kit-error"
 
 
-BROKEN = {Level.MUST: Verdict.FAIL, Level.SHOULD: Verdict.WARN, Level.MAY: Verdict.INFO}
+BROKEN = {Level.MUST: Result.FAIL, Level.SHOULD: Result.WARN, Level.MAY: Result.INFO}
 ORDER = (
-    Verdict.FAIL, Verdict.STALE, Verdict.KIT_ERROR, Verdict.UNTESTABLE, Verdict.WARN, Verdict.INFO, Verdict.KNOWN,
-    Verdict.NOT_RUN, Verdict.PASS,
+    Result.FAIL, Result.STALE, Result.KIT_ERROR, Result.UNTESTABLE, Result.WARN, Result.INFO, Result.KNOWN,
+    Result.NOT_RUN, Result.PASS,
 )  # fmt: skip
-"""How reports sort verdicts: what needs doing first."""
+"""How reports sort verdicts by result: what needs doing first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Verdict:
     """One rule's verdict. `reason` says why it was not run, is known, or could not be tested; `rerun` repeats just it."""
 
     rule: Rule
-    verdict: Verdict
+    result: Result
     reason: str = ""
     findings: tuple[Finding, ...] = ()
     events: tuple[int, ...] = ()
@@ -76,12 +76,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One judged history: what was judged, the outcomes in the rulebook's order, and the history itself."""
+    """One judged history: what was judged, the verdicts in the rulebook's order, and the history itself."""
 
     target: str
     mode: str
     contract: str
-    outcomes: tuple[Outcome, ...]
+    verdicts: tuple[Verdict, ...]
     events: tuple[AnyEvent, ...] = ()
     seed: int | None = None
     strict: bool = False
@@ -90,14 +90,14 @@ class Run:
 
     @property
     def totals(self) -> dict[str, int]:
-        """How many rules have each verdict; verdicts that no rule has are left out."""
-        counts = {verdict: sum(outcome.verdict is verdict for outcome in self.outcomes) for verdict in ORDER}
-        return {str(verdict): count for verdict, count in counts.items() if count}
+        """How many rules have each result; results that no rule has are left out."""
+        counts = {result: sum(verdict.result is result for verdict in self.verdicts) for result in ORDER}
+        return {str(result): count for result, count in counts.items() if count}
 
-    def having(self, *verdicts: Verdict) -> list[Outcome]:
-        """The outcomes with one of *verdicts*, the first cause first."""
-        found = [outcome for outcome in self.outcomes if outcome.verdict in verdicts]
-        return sorted(found, key=lambda outcome: (ORDER.index(outcome.verdict), outcome.rule.order))
+    def having(self, *results: Result) -> list[Verdict]:
+        """The verdicts with one of *results*, the first cause first."""
+        found = [verdict for verdict in self.verdicts if verdict.result in results]
+        return sorted(found, key=lambda verdict: (ORDER.index(verdict.result), verdict.rule.order))
 
     def story(self, finding: Finding) -> str:
         """The story of the client lab in which something was found; empty where it was in none, or in several."""
@@ -108,15 +108,15 @@ class Run:
     @property
     def exit(self) -> int:
         """0 good; 1 newly broken or stale; 2 nothing judged, or the kit broke; 3 stopped by a cap."""
-        bad = {Verdict.FAIL, Verdict.STALE}
+        bad = {Result.FAIL, Result.STALE}
         if self.strict:
-            bad |= {Verdict.WARN, Verdict.UNTESTABLE}
+            bad |= {Result.WARN, Result.UNTESTABLE}
         if self.having(*bad):
             return 1
         if self.stopped:
             return 3
-        judged = [outcome for outcome in self.outcomes if outcome.looked]
-        return 2 if self.having(Verdict.KIT_ERROR) or not judged else 0
+        judged = [verdict for verdict in self.verdicts if verdict.looked]
+        return 2 if self.having(Result.KIT_ERROR) or not judged else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,15 +188,16 @@ def decide(
     mode = str(facts.get("mode", "recorded"))
     real = is_real(events, mode, contract)
     noted = {topic: _noted(events, topic) for topic in (Topic.NOT_RUN, Topic.UNTESTABLE, Topic.KIT_ERROR)}
-    outcomes = [
-        _outcome(judgement, noted, choice, mode, real=real, rerun=rerun(judgement.rule.id)) for judgement in judgements
+    verdicts = [
+        _verdict_of(judgement, noted, choice, mode, real=real, rerun=rerun(judgement.rule.id))
+        for judgement in judgements
     ]
     stopped = next((str(e.data.get("reason")) for e in events if isinstance(e, Note) and e.topic == Topic.STOPPED), "")
     return Run(
         target=str(facts.get("target", "")),
         mode=mode,
         contract=contract.version,
-        outcomes=tuple(outcomes),
+        verdicts=tuple(verdicts),
         events=events,
         seed=facts.get("seed"),
         strict=choice.strict,
@@ -210,34 +211,34 @@ def _noted(events: Iterable[AnyEvent], topic: Topic) -> dict[str, str]:
     return {str(data.get("rule", "")): str(data.get("reason", "")) for data in found}
 
 
-def _outcome(
+def _verdict_of(
     judgement: Judgement, noted: Mapping[Topic, Mapping[str, str]], choice: Choice, mode: str, *, real: bool, rerun: str
-) -> Outcome:
+) -> Verdict:
     rule = judgement.rule
-    verdict, reason = _verdict(judgement, noted, mode, real=real)
+    result, reason = _result_of(judgement, noted, mode, real=real)
     known = choice.known.get(rule.id)
     if known is not None and judgement.findings:
-        verdict, reason = Verdict.KNOWN, known
-    elif known is not None and verdict is Verdict.PASS:
-        verdict, reason = Verdict.STALE, f"listed as known to fail ({known}), but it holds"
-    return Outcome(rule, verdict, reason, judgement.findings, judgement.events, judgement.looked, rerun)
+        result, reason = Result.KNOWN, known
+    elif known is not None and result is Result.PASS:
+        result, reason = Result.STALE, f"listed as known to fail ({known}), but it holds"
+    return Verdict(rule, result, reason, judgement.findings, judgement.events, judgement.looked, rerun)
 
 
-def _verdict(
+def _result_of(
     judgement: Judgement, noted: Mapping[Topic, Mapping[str, str]], mode: str, *, real: bool
-) -> tuple[Verdict, str]:
+) -> tuple[Result, str]:
     rule = judgement.rule
     if judgement.broken or rule.id in noted[Topic.KIT_ERROR]:
-        return Verdict.KIT_ERROR, judgement.broken or noted[Topic.KIT_ERROR][rule.id]
+        return Result.KIT_ERROR, judgement.broken or noted[Topic.KIT_ERROR][rule.id]
     if judgement.findings:
-        if real and rule.grade != "D" and BROKEN[rule.level] is Verdict.FAIL:
-            return Verdict.WARN, "differs from our model of the service, which nothing documents"
+        if real and rule.grade != "D" and BROKEN[rule.level] is Result.FAIL:
+            return Result.WARN, "differs from our model of the service, which nothing documents"
         return BROKEN[rule.level], ""
     if rule.id in noted[Topic.UNTESTABLE]:
-        return Verdict.UNTESTABLE, noted[Topic.UNTESTABLE][rule.id]
+        return Result.UNTESTABLE, noted[Topic.UNTESTABLE][rule.id]
     if judgement.looked:
-        return Verdict.PASS, ""
-    return Verdict.NOT_RUN, noted[Topic.NOT_RUN].get(rule.id) or _why_not(rule, mode)
+        return Result.PASS, ""
+    return Result.NOT_RUN, noted[Topic.NOT_RUN].get(rule.id) or _why_not(rule, mode)
 
 
 def _why_not(rule: Rule, mode: str) -> str:

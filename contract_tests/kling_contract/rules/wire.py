@@ -79,9 +79,9 @@ def _has(call: Call, body: Any, members: tuple[str, ...]) -> Check:
 @judge("SW-05")
 def id_shape(view: View, _: Rule) -> Iterator[Check]:
     """Looks at each task once."""
-    for story in view.tasks.values():
-        shown = story.sightings[0]
-        yield check(view.contract.id_pattern.search(story.id), view.contract.id_pattern.pattern, story.id, shown)
+    for task in view.tasks.values():
+        shown = task.sightings[0]
+        yield check(view.contract.id_pattern.search(task.id), view.contract.id_pattern.pattern, task.id, shown)
 
 
 @judge("SW-06")

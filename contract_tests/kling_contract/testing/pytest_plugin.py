@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from kling_contract.history.events import AnyEvent
     from kling_contract.reading.view import View
-    from kling_contract.rules.verdicts import Outcome, Run
+    from kling_contract.rules.verdicts import Run, Verdict
 
 _OPTIONS = (
     ("--kling-target", "URL of the server to judge."),
@@ -87,9 +87,9 @@ def kling_view(kling_run: "Run") -> "View":
 
 
 @pytest.fixture
-def kling_outcome(kling_run: "Run", kling_rule: str) -> "Outcome":
-    """The outcome of the rule that the test is about."""
-    return next(outcome for outcome in kling_run.outcomes if outcome.rule.id == kling_rule)
+def kling_verdict(kling_run: "Run", kling_rule: str) -> "Verdict":
+    """The verdict of the rule that the test is about."""
+    return next(verdict for verdict in kling_run.verdicts if verdict.rule.id == kling_rule)
 
 
 def pytest_generate_tests(metafunc: Any) -> None:

@@ -2,17 +2,17 @@
 
 import pytest
 
-from kling_contract.rules.verdicts import Outcome, Verdict
+from kling_contract.rules.verdicts import Result, Verdict
 
-_BROKEN = (Verdict.FAIL, Verdict.STALE, Verdict.KIT_ERROR)
+_BROKEN = (Result.FAIL, Result.STALE, Result.KIT_ERROR)
 
 
-def test_rule(kling_outcome: Outcome) -> None:
+def test_rule(kling_verdict: Verdict) -> None:
     """One rule holds; a SHOULD that does not is an expected failure, and what nothing could show is skipped."""
-    outcome = kling_outcome
-    said = f"{outcome.rule.id} {outcome.rule.sentence}\nexpected: {outcome.expected}\nseen: {outcome.seen}\nagain: {outcome.rerun}"
-    if outcome.verdict in (Verdict.NOT_RUN, Verdict.UNTESTABLE):
-        pytest.skip(f"{outcome.verdict}: {outcome.reason}")
-    if outcome.verdict in (Verdict.WARN, Verdict.INFO, Verdict.KNOWN):
+    verdict = kling_verdict
+    said = f"{verdict.rule.id} {verdict.rule.sentence}\nexpected: {verdict.expected}\nseen: {verdict.seen}\nagain: {verdict.rerun}"
+    if verdict.result in (Result.NOT_RUN, Result.UNTESTABLE):
+        pytest.skip(f"{verdict.result}: {verdict.reason}")
+    if verdict.result in (Result.WARN, Result.INFO, Result.KNOWN):
         pytest.xfail(said)
-    assert outcome.verdict not in _BROKEN, said
+    assert verdict.result not in _BROKEN, said

@@ -102,9 +102,9 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
     run = judge_history(recorder.events, choice, lambda rule_id: again(rule_id, ""), contract)
     broken = [
         replace(one, rerun=again(one.rule.id, run.story(one.findings[0]))) if one.findings else one
-        for one in run.outcomes
+        for one in run.verdicts
     ]
-    return finish(replace(run, outcomes=tuple(broken)), report, console)
+    return finish(replace(run, verdicts=tuple(broken)), report, console)
 
 
 def _is_drawn(given: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 import base64
 import secrets
 
-from kling_contract.driving.drivers.room import Case, Room
+from kling_contract.driving.drivers.room import Room, Script
 from kling_contract.driving.session import Session
 from kling_contract.driving.target import made_up_id
 from kling_contract.history.labels import Expect, Probe
@@ -25,7 +25,7 @@ def wrong_keys(room: Room, session: Session) -> None:
         probe = Probe(rules=("SA-01",) if auth is None else ("SA-02",), expect=_UNKNOWN)
         session.create(room.body(), probe=probe, auth=auth)
         session.read(made_up_id(), probe=probe, auth=auth)
-        for name in sorted(room.target.beside):
+        for name in sorted(room.target.optional):
             session.call("GET", room.contract.named(name).template, probe=probe, auth=auth)
         early = Probe(rules=("SA-05",), expect=_UNKNOWN)
         session.create({**room.body(), "duration": room.contract.duration_max + 1}, probe=early, auth=auth)
@@ -62,7 +62,7 @@ def isolation(room: Room, session: Session) -> None:
         other.read(task, probe=Probe(rules=("SA-06",)))
         other.read(made_up_id(), probe=Probe(rules=("SA-07",), expect=Expect.NO_SUCH_TASK))
         other.list_tasks()
-        if "listTasks" in room.target.beside:
+        if "listTasks" in room.target.optional:
             other.call("POST", "/v1/tasks/batch", {"task_ids": [task]}, probe=Probe(rules=("SA-06",)))
     unknown = f"Bearer unknown-{secrets.token_hex(12)}"
     for asked in (task, made_up_id()):
@@ -89,9 +89,9 @@ def access(room: Room, session: Session) -> None:
     session.control.account(models=[room.contract.model])
 
 
-CASES = (
-    Case("keys", ("SA-01", "SA-02", "SA-03", "SA-04", "SA-05", "SA-08", "SA-09"), keys, creates=False),
-    Case("isolation", ("SA-06", "SA-07"), isolation),
+SCRIPTS = (
+    Script("keys", ("SA-01", "SA-02", "SA-03", "SA-04", "SA-05", "SA-08", "SA-09"), keys, creates=False),
+    Script("isolation", ("SA-06", "SA-07"), isolation),
 )
-ACCESS = Case("access", ("SA-10",), access, creates=False)
+ACCESS = Script("access", ("SA-10",), access, creates=False)
 """Needs either a key that is denied or the control protocol's accounts."""

@@ -3,7 +3,7 @@
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
-from kling_contract.driving.drivers.room import Case, CaseBroken, Room
+from kling_contract.driving.drivers.room import Room, Script, ScriptBroken
 from kling_contract.driving.session import Seen, Session
 from kling_contract.history.labels import Expect, Probe, Topic
 
@@ -66,7 +66,7 @@ def _price(seen: Seen) -> float:
     usage = seen.body.get("usage") if isinstance(seen.body, dict) else None
     price = usage.get("credits_reserved") if isinstance(usage, dict) else None
     if not isinstance(price, int | float) or isinstance(price, bool) or price <= 0:
-        raise CaseBroken("a create answer does not say what it reserved")
+        raise ScriptBroken("a create answer does not say what it reserved")
     return float(price)
 
 
@@ -115,12 +115,12 @@ def replayed(room: Room, session: Session) -> None:
     session.credits()
 
 
-CASES = (
-    Case("prices", ("SB-01",), prices),
-    Case("billing", ("SB-02", "SB-03", "SB-07", "SB-11"), completed, alone=True),
-    Case("billing-failed", ("SB-04",), failed, needs=("scenarios", "clock"), alone=True),
-    Case("billing-cancelled", ("SB-04", "SL-22"), cancelled, needs=("cancel", "clock"), alone=True),
-    Case("poor", ("SB-05", "SB-06", "SB-11"), poor, needs=("credits",), alone=True),
-    Case("burst", ("SB-09", "SB-11"), burst, needs=("credits",), alone=True),
-    Case("replayed", ("SB-12",), replayed, alone=True),
+SCRIPTS = (
+    Script("prices", ("SB-01",), prices),
+    Script("billing", ("SB-02", "SB-03", "SB-07", "SB-11"), completed, alone=True),
+    Script("billing-failed", ("SB-04",), failed, needs=("scenarios", "clock"), alone=True),
+    Script("billing-cancelled", ("SB-04", "SL-22"), cancelled, needs=("cancel", "clock"), alone=True),
+    Script("poor", ("SB-05", "SB-06", "SB-11"), poor, needs=("credits",), alone=True),
+    Script("burst", ("SB-09", "SB-11"), burst, needs=("credits",), alone=True),
+    Script("replayed", ("SB-12",), replayed, alone=True),
 )

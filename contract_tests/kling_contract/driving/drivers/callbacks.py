@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from kling_contract.driving.drivers.room import Case, Room, pause, walk_retries
+from kling_contract.driving.drivers.room import Room, Script, pause, walk_retries
 from kling_contract.driving.receiver import HOST, YES, Act, Receiver, Route
 from kling_contract.driving.session import Session
 from kling_contract.history.events import Callback, Message
@@ -225,23 +225,23 @@ def live(room: Room, session: Session) -> None:
 
 
 _STEERED = ("relays", "clock", "cancel")
-CASES = (
-    Case(
+SCRIPTS = (
+    Script(
         "callback", ("SC-01", "SC-03", "SC-04", "SC-05", "SC-06", "SC-14", "SC-15", "SC-17", "SC-19", "SS-02"), completed,
         needs=("relays", "clock"), alone=True,
     ),
-    Case("callback-failed", ("SC-02", "SC-21"), failed, needs=("relays", "clock", "scenarios")),
-    Case("callback-cancelled", ("SC-20",), cancelled, needs=_STEERED),
-    Case("callback-yes", ("SC-06", "SC-21", "SC-08"), kinds_of_yes, needs=_STEERED),
-    Case(
+    Script("callback-failed", ("SC-02", "SC-21"), failed, needs=("relays", "clock", "scenarios")),
+    Script("callback-cancelled", ("SC-20",), cancelled, needs=_STEERED),
+    Script("callback-yes", ("SC-06", "SC-21", "SC-08"), kinds_of_yes, needs=_STEERED),
+    Script(
         "callback-no", ("SC-07", "SC-08", "SC-09", "SC-12", "SC-13", "SC-18", "SC-22", "SC-23"), kinds_of_no, needs=_STEERED
     ),
-    Case("callback-unheard", ("SC-18", "SC-23", "SB-10"), failing_completed, needs=("relays", "clock"), alone=True),
-    Case("callback-refused", ("SC-22",), refused_first, needs=_STEERED),
-    Case("callback-rebound", ("SC-16",), rebound, needs=("names", *_STEERED)),
-    Case("callback-slow", ("SC-10", "SC-11"), slow, needs=_STEERED),
+    Script("callback-unheard", ("SC-18", "SC-23", "SB-10"), failing_completed, needs=("relays", "clock"), alone=True),
+    Script("callback-refused", ("SC-22",), refused_first, needs=_STEERED),
+    Script("callback-rebound", ("SC-16",), rebound, needs=("names", *_STEERED)),
+    Script("callback-slow", ("SC-10", "SC-11"), slow, needs=_STEERED),
 )  # fmt: skip
-LIVE = Case(
+LIVE = Script(
     "callback-live",
     (
         "SC-01", "SC-03", "SC-04", "SC-05", "SC-06", "SC-07", "SC-08", "SC-09", "SC-12", "SC-13", "SC-14", "SC-15", "SC-17",

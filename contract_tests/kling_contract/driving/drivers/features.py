@@ -97,7 +97,7 @@ def _credits(room: Room, session: Session) -> None:
     wanted = 1234
     session.credits()
     _control(session).account(credits=wanted)
-    if "getCredits" in room.target.beside:
+    if "getCredits" in room.target.optional:
         seen = balance_of(session.call("GET", room.contract.named("getCredits").template).body)
         if seen != wanted:
             raise ControlFailed(f"credits were set to {wanted} and are {seen}")

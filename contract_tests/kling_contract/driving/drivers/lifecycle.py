@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from kling_contract.driving.drivers.room import Case, Room
+from kling_contract.driving.drivers.room import Room, Script
 from kling_contract.driving.session import Seen, Session
 from kling_contract.history.labels import Probe, Topic
 
@@ -101,14 +101,14 @@ def readers(room: Room, session: Session) -> None:
             session.clock.advance(20)
 
 
-LONGEST = Case("longest", ("SV-10", "SL-21", "SK-10"), longest)
+LONGEST = Script("longest", ("SV-10", "SL-21", "SK-10"), longest)
 """Left out of a quick run."""
-CASES = (
-    Case("lifecycle", ("SL-01", "SL-03", "SL-17", "SL-18", "SL-20"), lifecycle),
-    Case("required-only", ("SV-05", "SV-12", "SV-15", "SK-10"), required_only),
-    Case("tiers", ("SV-15", "SV-30", "SL-21", "SK-10"), tiers),
-    Case("failures", ("SL-11", "SL-12", "SL-13"), failures, needs=("scenarios", "clock")),
-    Case("cancelled", ("SL-22",), cancelled, needs=("cancel", "clock")),
-    Case("twins", ("SL-02", "SB-08"), twins, alone=True),
-    Case("readers", ("SL-18",), readers),
+SCRIPTS = (
+    Script("lifecycle", ("SL-01", "SL-03", "SL-17", "SL-18", "SL-20"), lifecycle),
+    Script("required-only", ("SV-05", "SV-12", "SV-15", "SK-10"), required_only),
+    Script("tiers", ("SV-15", "SV-30", "SL-21", "SK-10"), tiers),
+    Script("failures", ("SL-11", "SL-12", "SL-13"), failures, needs=("scenarios", "clock")),
+    Script("cancelled", ("SL-22",), cancelled, needs=("cancel", "clock")),
+    Script("twins", ("SL-02", "SB-08"), twins, alone=True),
+    Script("readers", ("SL-18",), readers),
 )

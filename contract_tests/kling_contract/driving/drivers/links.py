@@ -1,6 +1,6 @@
 """Cases of result links: what they give, and until when."""
 
-from kling_contract.driving.drivers.room import Case, CaseBroken, Room
+from kling_contract.driving.drivers.room import Room, Script, ScriptBroken
 from kling_contract.driving.session import Seen, Session
 
 _FINE = 0.25
@@ -51,10 +51,10 @@ def _completed_closely(room: Room, session: Session) -> tuple[str, float, Seen]:
         if seen.state in room.contract.terminal:
             break
         session.clock.advance(_FINE)
-    raise CaseBroken(f"a task that should complete is {seen.state or seen.status}")
+    raise ScriptBroken(f"a task that should complete is {seen.state or seen.status}")
 
 
-CASES = (
-    Case("links", ("SK-01", "SK-02", "SK-03", "SK-08", "SK-09", "SK-10"), fetched),
-    Case("expiry", ("SK-04", "SK-05", "SK-06", "SK-07"), expiry, needs=("clock",)),
+SCRIPTS = (
+    Script("links", ("SK-01", "SK-02", "SK-03", "SK-08", "SK-09", "SK-10"), fetched),
+    Script("expiry", ("SK-04", "SK-05", "SK-06", "SK-07"), expiry, needs=("clock",)),
 )

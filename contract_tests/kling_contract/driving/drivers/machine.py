@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from kling_contract.driving.drivers.drawn import bounds, no_traces
 from kling_contract.driving.drivers.probes import near_misses
 from kling_contract.driving.drivers.room import Room
-from kling_contract.driving.drivers.story import Player, Step, load, near_step, save, told
+from kling_contract.driving.drivers.trace import Player, Step, load, near_step, save, told
 from kling_contract.driving.guard import Stopped
 from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Recorder
 from kling_contract.history.labels import Topic

@@ -65,7 +65,7 @@ def reads(room: Room) -> Iterator[Step]:
         yield Step("GET", f"/v1/tasks/{malformed}", ("SL-16",), "a malformed id")
     yield Step("GET", nobody, ("SL-16",), "an id of nobody", expect=Expect.NO_SUCH_TASK)
     yield Step("GET", create, ("SW-16",), "a method that the path does not have")
-    for path in (nobody, *_beside(room)):
+    for path in (nobody, *_optional(room)):
         yield Step("GET", path, ("SA-01",), "no key", auth=None, expect=Expect.UNAUTHORIZED)
         yield Step("GET", path, ("SA-02",), "an unknown key", auth=unknown, expect=Expect.UNAUTHORIZED)
     for auth in ("Basic {basic}", "Token {key}", "{key}"):
@@ -73,8 +73,8 @@ def reads(room: Room) -> Iterator[Step]:
     yield Step("GET", nobody, ("SA-09",), "bearer in small letters", auth="bearer {key}", expect=Expect.NO_SUCH_TASK)
 
 
-def _beside(room: Room) -> list[str]:
-    return [room.contract.named(name).template for name in sorted(room.target.beside)]
+def _optional(room: Room) -> list[str]:
+    return [room.contract.named(name).template for name in sorted(room.target.optional)]
 
 
 def negatives(room: Room, price: Price) -> Iterator[Step]:

@@ -1,7 +1,7 @@
 """Cases in which nothing may be accepted: near misses, wrong methods, ids of nobody, bodies that are too large."""
 
 from kling_contract.driving.drivers.probes import Near, near_misses
-from kling_contract.driving.drivers.room import Case, Room
+from kling_contract.driving.drivers.room import Room, Script
 from kling_contract.driving.session import Seen, Session
 from kling_contract.driving.target import made_up_id
 from kling_contract.history.labels import Expect, Probe
@@ -75,8 +75,8 @@ def rated(room: Room, session: Session) -> None:
     session.control.account(rate_limit=None)
 
 
-CASES = (
-    Case(
+SCRIPTS = (
+    Script(
         "refusals",
         (
             "SV-01", "SV-02", "SV-03", "SV-04", "SV-06", "SV-07", "SV-08", "SV-09", "SV-11", "SV-13", "SV-14", "SV-16",
@@ -86,8 +86,8 @@ CASES = (
         alone=True,
         creates=False,
     ),
-    Case("reading", ("SL-16", "SB-07"), reading, alone=True, creates=False),
-    Case("methods", ("SW-16",), methods, creates=False),
-    Case("large", ("SW-18",), large, creates=False),
-    Case("rated", ("SW-19",), rated, needs=("credits",), creates=False),
+    Script("reading", ("SL-16", "SB-07"), reading, alone=True, creates=False),
+    Script("methods", ("SW-16",), methods, creates=False),
+    Script("large", ("SW-18",), large, creates=False),
+    Script("rated", ("SW-19",), rated, needs=("credits",), creates=False),
 )  # fmt: skip

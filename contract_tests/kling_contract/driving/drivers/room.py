@@ -26,12 +26,12 @@ QUICK = 6.0
 """Real seconds that a task of a server without a clock to steer is waited for, unless the user gave more time."""
 
 
-class CaseBroken(Exception):
+class ScriptBroken(Exception):
     """A case cannot go on, because the server refused what the case stands on; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Script:
     """One story of the scripted run.
 
     rules: whom it serves, beside those that look at everything. needs: parts of the control protocol. run: what it does.
@@ -58,7 +58,7 @@ class Options:
 
     seed: int | None = None
     quick: bool = False
-    cases: frozenset[str] = frozenset()
+    scripts: frozenset[str] = frozenset()
     real_time: bool = False
     patience: float = QUICK
     poll: float = 0.2
@@ -137,11 +137,11 @@ class Room:
         """A task.
 
         Raises:
-            CaseBroken: the create was refused.
+            ScriptBroken: the create was refused.
         """
         seen = session.create(self.body(**members), probe=probe)
         if not seen.accepted or not seen.task_id:
-            raise CaseBroken(f"a right create was answered {seen.status or seen.reply.lost}")
+            raise ScriptBroken(f"a right create was answered {seen.status or seen.reply.lost}")
         return seen
 
     def tell(self, session: Session, name: str, times: int = 1, **params: Any) -> None:

@@ -10,9 +10,9 @@ from kling_contract.driving.drivers import plan, real
 from kling_contract.driving.drivers.room import Options, Room
 from kling_contract.driving.guard import Guard, Price, Stopped
 from kling_contract.driving.receiver import write_authority
+from kling_contract.driving.sender import Limits, Sender
 from kling_contract.driving.session import Line
 from kling_contract.driving.target import Asked, Target, choose_mode, discover, origin_of, services_of
-from kling_contract.driving.wire import Limits, Wire
 from kling_contract.history.events import Recorder
 from kling_contract.history.labels import Topic
 from kling_contract.reading.contract import Contract, shipped
@@ -69,13 +69,13 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
     """
     asked, contract = wanted.asked, wanted.contract
     book_of(contract, choice)
-    wire = Wire(verify=str(wanted.ca_file or ""))
-    target = discover(asked, contract, wire)
-    options = _pictured(wanted, target, wire)
+    sender = Sender(verify=str(wanted.ca_file or ""))
+    target = discover(asked, contract, sender)
+    options = _pictured(wanted, target, sender)
     keys = [key for key in (asked.key, asked.second_key, asked.denied_key) if key]
     salt = secrets.token_bytes(16)
     recorder = Recorder(keys=keys, salt=salt)
-    line = Line(target, contract, recorder, wire, _guard(wanted, target), Limits(wanted.timeout))
+    line = Line(target, contract, recorder, sender, _guard(wanted, target), Limits(wanted.timeout))
     made = Made(recorder, target)
     recorder.note(
         Topic.RUN,
@@ -143,7 +143,7 @@ def _explore(room: Room, choice: Choice, made: Made) -> None:
     made.remarks += machine.run(room, choice)
 
 
-def _pictured(wanted: Wanted, target: Target, wire: Wire) -> Options:
+def _pictured(wanted: Wanted, target: Target, sender: Sender) -> Options:
     """The options with `drawn` as it is: whether a fake takes pictures of the drawing host.
 
     Raises:
@@ -154,8 +154,8 @@ def _pictured(wanted: Wanted, target: Target, wire: Wire) -> Options:
         if target.mode == "paid" and _remote(wanted) and options.image == Options().image:
             raise SetupError("--mode paid needs --image: the URL of a first frame that the service can fetch")
         return replace(options, drawn=False)
-    drawn = _takes(target, wire, wanted.contract, Options().image)
-    if not drawn and (options.image == Options().image or not _takes(target, wire, wanted.contract, options.image)):
+    drawn = _takes(target, sender, wanted.contract, Options().image)
+    if not drawn and (options.image == Options().image or not _takes(target, sender, wanted.contract, options.image)):
         raise SetupError(
             f"{target.base} refuses a create with the first frame {options.image}: name another with --image"
         )
@@ -168,10 +168,10 @@ def _remote(wanted: Wanted) -> bool:
     return choose_mode(base, None, control=False, services=services_of(wanted.contract)) != "fake"
 
 
-def _takes(target: Target, wire: Wire, contract: Contract, image: str) -> bool:
+def _takes(target: Target, sender: Sender, contract: Contract, image: str) -> bool:
     """Whether the fake does not refuse a right create for its *image*."""
     body = {"model": contract.model, "image_start": image, "duration": contract.duration_min}
     headers = [("Authorization", f"Bearer {target.key}"), ("Content-Type", "application/json")]
     url = target.base + contract.named("createVideo").template
-    reply = wire.send("POST", url, headers, orjson.dumps(body), Limits(_TRY))
+    reply = sender.send("POST", url, headers, orjson.dumps(body), Limits(_TRY))
     return reply.status != 400 or b"image_start" not in reply.body

@@ -51,7 +51,7 @@ def _operations(room: Room) -> Iterator[tuple[str, Any, list[Any]]]:
     from schemathesis import openapi as loader
 
     document = copy.deepcopy(dict(room.contract.document))
-    names = {"createVideo", "getTask", *room.target.beside}
+    names = {"createVideo", "getTask", *room.target.optional}
     wanted = {room.contract.named(name).template for name in names}
     document["paths"] = {path: item for path, item in document["paths"].items() if path in wanted}
     schema = loader.from_dict(document)

@@ -1,7 +1,7 @@
 """Cases of what must be accepted: every bound from inside, and first frames of every kind."""
 
 from kling_contract.driving.drivers.probes import long_url, public_neighbours
-from kling_contract.driving.drivers.room import Case, Room
+from kling_contract.driving.drivers.room import Room, Script
 from kling_contract.driving.receiver import HOST
 from kling_contract.driving.session import Session
 from kling_contract.history.labels import Expect, ImageFacts, Probe
@@ -84,10 +84,10 @@ def images(room: Room, session: Session) -> None:
     room.until_end(session, *ids, step=30.0)
 
 
-CASES = (
-    Case("accepted", ("SV-05", "SV-06", "SV-10", "SV-15"), accepted),
-    Case("unknown-fields", ("SW-20",), unknown),
-    Case("addresses", ("SV-19", "SV-20"), addresses, needs=("relays", "clock"), own=True),
+SCRIPTS = (
+    Script("accepted", ("SV-05", "SV-06", "SV-10", "SV-15"), accepted),
+    Script("unknown-fields", ("SW-20",), unknown),
+    Script("addresses", ("SV-19", "SV-20"), addresses, needs=("relays", "clock"), own=True),
 )
-IMAGES = Case("images", ("SV-21", "SV-22", "SV-23", "SV-24", "SV-25", "SV-26"), images)
+IMAGES = Script("images", ("SV-21", "SV-22", "SV-23", "SV-24", "SV-25", "SV-26"), images)
 """Needs a target that resolves the drawing host."""

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from kling_contract.driving.wire import Limits, Wire
+from kling_contract.driving.sender import Limits, Sender
 from kling_contract.history.events import AnyEvent, Callback, Recorder
 from kling_contract.lab.adapters.inprocess import CASE, HOOK, IMAGE, KEY, Played, event_of, written
 from kling_contract.lab.behaviour import Behaviour
@@ -34,7 +34,7 @@ class _Stage:
         self.called = threading.Event()
         self.first_call: float | None = None
         self.origin = ""
-        self._wire, self._lock = Wire(), threading.Lock()
+        self._wire, self._lock = Sender(), threading.Lock()
 
     def answer(self, handler: "_Handler", url: str, sent: Any, body: bytes) -> Served:
         """What the story has for a request; early callbacks go out before."""

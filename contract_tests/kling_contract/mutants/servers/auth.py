@@ -6,27 +6,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import parse_qs
 
-from kling_contract.mutants.messages import Answer, Ask, Memory
+from kling_contract.mutants.messages import Memory, Request, Response
 from kling_contract.mutants.mutant import Switch, broken
 from kling_contract.mutants.switches import CONTRACT, answers, asks, both, error, merged, status, status_was
 
 _ANYBODY = "sk-anybody"
 
 
-def _admits(key: Callable[[Ask], str]) -> Switch:
+def _admits(key: Callable[[Request], str]) -> Switch:
     """Requests of /v1 get the key that *key* finds; none where it finds an empty one."""
     return asks(lambda ask: ask.path.startswith("/v1/") and bool(key(ask)), lambda ask: ask.keyed(key(ask)))
 
 
-def _nameless(ask: Ask) -> str:
+def _nameless(ask: Request) -> str:
     return _ANYBODY if not ask.header("authorization") and ask.name == "getTask" and "?" not in ask.target else ""
 
 
-def _stranger(ask: Ask) -> str:
+def _stranger(ask: Request) -> str:
     return f"sk-{ask.key}" if ask.key.startswith("unknown-") else ""
 
 
-def _basic(ask: Ask) -> str:
+def _basic(ask: Request) -> str:
     scheme, _, rest = ask.header("authorization").partition(" ")
     try:
         return base64.b64decode(rest).decode().partition(":")[0] if scheme == "Basic" else ""
@@ -34,34 +34,34 @@ def _basic(ask: Ask) -> str:
         return ""
 
 
-def _schemeless(ask: Ask) -> str:
+def _schemeless(ask: Request) -> str:
     found = ask.header("authorization")
     return found if found.startswith("sk-") else ""
 
 
-def _queried(ask: Ask) -> str:
+def _queried(ask: Request) -> str:
     found = parse_qs(ask.target.partition("?")[2])
     return "" if ask.header("authorization") else (found.get("api_key") or [""])[0]
 
 
-def _in_body(ask: Ask) -> str:
+def _in_body(ask: Request) -> str:
     return "" if ask.header("authorization") else str(ask.sent.get("api_key") or "")
 
 
-def _validates_first(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+def _validates_first(ask: Request, answer: Response, memory: Memory) -> Response:
     if ask.name != "createVideo" or answer.status != 401:
         return answer
     judged = memory.send(replace(ask, target=ask.path).keyed("sk-validator"))
     return judged if judged.status == 400 else answer
 
 
-def _lends(ask: Ask, memory: Memory) -> Ask:
+def _lends(ask: Request, memory: Memory) -> Request:
     """Whoever asks for a task gets it as its owner does."""
     owner = memory.task(ask.task_id).key if ask.name == "getTask" and ask.task_id in memory.tasks else ""
     return ask.keyed(owner) if owner and ask.key.startswith("sk-") else ask
 
 
-def _lists_all(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+def _lists_all(ask: Request, answer: Response, memory: Memory) -> Response:
     """Another account's tasks stand in the list as well."""
     if ask.name != "listTasks" or not answer.accepted:
         return answer
@@ -70,12 +70,12 @@ def _lists_all(ask: Ask, answer: Answer, memory: Memory) -> Answer:
     return answer.becomes({**answer.json, "data": [*answer.json["data"], *rows]})
 
 
-def _hints(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+def _hints(ask: Request, answer: Response, memory: Memory) -> Response:
     known = ask.name == "getTask" and answer.status == 401 and ask.task_id in memory.tasks
     return error(param="task_id")(answer) if known else answer
 
 
-def _echoes(ask: Ask, answer: Answer, _: Memory) -> Answer:
+def _echoes(ask: Request, answer: Response, _: Memory) -> Response:
     if answer.status < 400 or not ask.key or not isinstance(answer.json, dict) or "error" not in answer.json:
         return answer
     found = answer.json["error"]
@@ -104,11 +104,11 @@ MUTANTS = (
     broken("SA-03", "bare-key-too", "takes the key without a scheme", _admits(_schemeless)),
     broken("SA-04", "key-in-the-query", "takes the key from the query", _admits(_queried)),
     broken("SA-04", "key-in-the-body", "takes the key from the body", _admits(_in_body)),
-    broken("SA-05", "validates-strangers", "judges the body before the key", Switch(on_answer=_validates_first)),
-    broken("SA-06", "one-account-for-all", "lets every account read every task", Switch(on_ask=_lends)),
-    broken("SA-06", "one-list-for-all", "lists other accounts' tasks", Switch(on_answer=_lists_all)),
-    broken("SA-07", "hints-at-existence", "answers strangers otherwise when a task exists", Switch(on_answer=_hints)),
-    broken("SA-08", "echoes-the-key", "names the key in its errors", Switch(on_answer=_echoes)),
+    broken("SA-05", "validates-strangers", "judges the body before the key", Switch(on_response=_validates_first)),
+    broken("SA-06", "one-account-for-all", "lets every account read every task", Switch(on_request=_lends)),
+    broken("SA-06", "one-list-for-all", "lists other accounts' tasks", Switch(on_response=_lists_all)),
+    broken("SA-07", "hints-at-existence", "answers strangers otherwise when a task exists", Switch(on_response=_hints)),
+    broken("SA-08", "echoes-the-key", "names the key in its errors", Switch(on_response=_echoes)),
     broken("SA-09", "strict-bearer", "minds the case of Bearer", _odd_bearer),
     broken("SA-10", "every-model-for-all", "lets every key use the model", _anything_goes),
     broken("SA-10", "no-access-is-400", "answers 400 to a key that may not use the model", _as_bad_request),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kling_contract.mutants.messages import DROP, Answer, Ask, Known, Memory, Reply, Telling
+from kling_contract.mutants.messages import DROP, CallbackPost, Known, Memory, ReceiverResponse, Request, Response
 from kling_contract.mutants.mutant import Deliver, Switch, broken
 from kling_contract.mutants.switches import (
     CALLBACK,
@@ -43,7 +43,7 @@ def _no_refund() -> tuple[Switch, ...]:
 
     noticing = shows(change, at=(READ,), when=is_("failed"))
 
-    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         if ask.name == "getCredits" and answer.accepted:
             with memory.lock:
                 mine = [known for known in memory.tasks.values() if known.key == ask.key]
@@ -53,39 +53,39 @@ def _no_refund() -> tuple[Switch, ...]:
             return answer.becomes(document)
         return answer
 
-    return noticing, Switch(on_answer=on_answer)
+    return noticing, Switch(on_response=on_response)
 
 
 def _per_retry() -> tuple[Switch, ...]:
     """Every attempt after the first costs a credit."""
 
-    def on_tell(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
+    def on_callback(telling: CallbackPost, deliver: Deliver, memory: Memory) -> ReceiverResponse:
         if telling.task:
             known = memory.task(telling.task["id"])
             if memory.count(known, "attempts") > 1:
                 memory.count(memory.account(known.key), "retries")
         return deliver(telling)
 
-    return Switch(on_tell=on_tell), balance(lambda left, known: left - known.seen["retries"])
+    return Switch(on_callback=on_callback), balance(lambda left, known: left - known.seen["retries"])
 
 
 def _deduplicates() -> Switch:
     """A create with a body that the account has sent before gets the earlier task."""
 
-    def on_ask(ask: Ask, memory: Memory) -> Ask | Answer:
+    def on_request(ask: Request, memory: Memory) -> Request | Response:
         if ask.name != "createVideo" or ask.sent.get("prompt") != "twins":
             return ask
         with memory.lock:
             kept: dict[Any, Any] = memory.account(ask.key).kept
             if ask.body not in kept:
                 kept[ask.body] = memory.send(ask)
-            found: Answer = kept[ask.body]
+            found: Response = kept[ask.body]
         return found.headed("x-request-id", f"same-{memory.count(memory.account(ask.key), 'same')}")
 
-    return Switch(on_ask=on_ask)
+    return Switch(on_request=on_request)
 
 
-def _twins_for_one(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+def _twins_for_one(ask: Request, answer: Response, memory: Memory) -> Response:
     """Of creates with one body, only the first is charged."""
     if ask.name == "createVideo" and answer.accepted and ask.sent.get("prompt") == "twins":
         known = memory.account(ask.key)
@@ -110,14 +110,14 @@ MUTANTS = (
     broken("SB-06", "overdraft", "takes one create that the balance does not cover",
            overdraws(lambda body: body.get("prompt") != "burst")),
     broken("SB-07", "misses-cost", "takes a credit for a query that finds nothing", fee(1, status_was(404, name="getTask"))),
-    broken("SB-08", "hidden-deduplication", "gives creates with one body one task", _deduplicates(), behind="SL-02"),
-    broken("SB-08", "twins-for-one", "charges creates with one body once", Switch(on_answer=_twins_for_one),
-           balance(lambda left, known: left + known.kept.get("gift", 0)), behind="SB-02"),
+    broken("SB-08", "hidden-deduplication", "gives creates with one body one task", _deduplicates(), masked_by="SL-02"),
+    broken("SB-08", "twins-for-one", "charges creates with one body once", Switch(on_response=_twins_for_one),
+           balance(lambda left, known: left + known.kept.get("gift", 0)), masked_by="SB-02"),
     broken("SB-09", "burst-slips-through", "does not count creates that come at once", overdraws(_spares("prompt", "burst"))),
     broken("SB-10", "retries-have-a-price", "takes a credit for each retry of a callback", *_per_retry()),
     broken("SB-11", "below-zero", "shows small balances one too low", balance(lambda left, _: left - (left < _POOR))),
     broken("SB-12", "key-ignored", "does not know Idempotency-Key",
            asks(to("createVideo"), lambda ask: ask.headed("Idempotency-Key", DROP))),
     broken("SB-12", "replay-unsaid", "does not say that an answer is a replay", Switch(
-        on_answer=lambda _, answer, __: answer.headed("idempotency-replayed", DROP))),
+        on_response=lambda _, answer, __: answer.headed("idempotency-replayed", DROP))),
 )  # fmt: skip

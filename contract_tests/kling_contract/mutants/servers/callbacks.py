@@ -4,7 +4,17 @@ import socket
 from contextlib import suppress
 from dataclasses import replace
 
-from kling_contract.mutants.messages import DROP, Answer, Ask, Known, Memory, Reply, Telling, tasks_in, with_header
+from kling_contract.mutants.messages import (
+    DROP,
+    CallbackPost,
+    Known,
+    Memory,
+    ReceiverResponse,
+    Request,
+    Response,
+    tasks_in,
+    with_header,
+)
 from kling_contract.mutants.mutant import Deliver, Switch, broken
 from kling_contract.mutants.switches import (
     CALLBACK,
@@ -40,43 +50,43 @@ def _failed(task: Task, known: Known) -> bool:
 def _early() -> Switch:
     """The receiver is told as soon as the create was answered, and once more at the end."""
 
-    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         url = str(ask.sent.get("callback_url") or "")
         for task in tasks_in(ask, answer) if ask.name == "createVideo" and url else ():
             tell(memory, ask.key, url, task)
         return answer
 
-    return Switch(on_answer=on_answer)
+    return Switch(on_response=on_response)
 
 
-def _twice(telling: Telling, deliver: Deliver, _: Memory) -> Reply:
+def _twice(telling: CallbackPost, deliver: Deliver, _: Memory) -> ReceiverResponse:
     reply = deliver(telling)
     if reply.delivered:
         deliver(telling)
     return reply
 
 
-def _follows(telling: Telling, deliver: Deliver, _: Memory) -> Reply:
+def _follows(telling: CallbackPost, deliver: Deliver, _: Memory) -> ReceiverResponse:
     """A redirect is looked into, as a library does by itself; the attempt has failed all the same."""
     reply = deliver(telling)
     if reply.location:
         parts = parts_of(reply.location)
-        deliver(Telling("GET", parts.path or "/", with_header(telling.headers, "Content-Length", "0"), b""))
+        deliver(CallbackPost("GET", parts.path or "/", with_header(telling.headers, "Content-Length", "0"), b""))
     return reply
 
 
-def _lands(telling: Telling, deliver: Deliver, _: Memory) -> Reply:
+def _lands(telling: CallbackPost, deliver: Deliver, _: Memory) -> ReceiverResponse:
     """A redirect is followed with the same body, and what answers there decides."""
     reply = deliver(telling)
     return deliver(replace(telling, target=parts_of(reply.location).path)) if reply.location else reply
 
 
-def _signed(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
+def _signed(telling: CallbackPost, deliver: Deliver, memory: Memory) -> ReceiverResponse:
     key = memory.task(telling.task["id"]).key if telling.task else ""
     return deliver(replace(telling, headers=with_header(telling.headers, "Authorization", f"Bearer {key}")))
 
 
-def _counted(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
+def _counted(telling: CallbackPost, deliver: Deliver, memory: Memory) -> ReceiverResponse:
     """Attempts and failures of each task are counted."""
     if not telling.task:
         return deliver(telling)
@@ -88,7 +98,7 @@ def _counted(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
     return reply
 
 
-_counting = Switch(on_tell=_counted)
+_counting = Switch(on_callback=_counted)
 
 
 def _second_differs(task: Task, known: Known) -> None:
@@ -103,7 +113,7 @@ def _tried_again(_: Task, known: Known) -> bool:
 def _unasked() -> Switch:
     """Whoever finished without a callback URL is told of at the account's last one."""
 
-    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         for task in tasks_in(ask, answer) if ask.name == "getTask" else ():
             known = memory.task(task["id"])
             over = task["status"] in ("completed", "failed") and "callback_url" not in known.sent
@@ -111,13 +121,13 @@ def _unasked() -> Switch:
                 tell(memory, ask.key, "https://hooks.example.com/unasked", task)
         return answer
 
-    return Switch(on_answer=on_answer)
+    return Switch(on_response=on_response)
 
 
 def _unsettled() -> tuple[Switch, ...]:
     """While a callback is on its way, the balance still has a fee in it that the end gives back."""
 
-    def on_tell(telling: Telling, deliver: Deliver, memory: Memory) -> Reply:
+    def on_callback(telling: CallbackPost, deliver: Deliver, memory: Memory) -> ReceiverResponse:
         known = memory.account(memory.task(telling.task["id"]).key) if telling.task else Known()
         known.seen["telling"] += 1
         try:
@@ -125,13 +135,13 @@ def _unsettled() -> tuple[Switch, ...]:
         finally:
             known.seen["telling"] -= 1
 
-    return Switch(on_tell=on_tell), balance(lambda left, known: left - 5 * (known.seen["telling"] > 0))
+    return Switch(on_callback=on_callback), balance(lambda left, known: left - 5 * (known.seen["telling"] > 0))
 
 
 def _rebound() -> Switch:
     """When a task is cancelled, its callback goes wherever the name leads by now."""
 
-    def on_ask(ask: Ask, memory: Memory) -> Ask:
+    def on_request(ask: Request, memory: Memory) -> Request:
         if ask.path == "/__mock/names":
             memory.account(ask.key).kept["names"] = ask.sent
         if ask.path.endswith("/cancel"):
@@ -142,23 +152,23 @@ def _rebound() -> Switch:
                     sock.sendall(b"hello")
         return ask
 
-    return Switch(on_ask=on_ask)
+    return Switch(on_request=on_request)
 
 
 def _forgotten() -> Switch:
     """A task whose callback failed for good cannot be found any more."""
 
-    def on_ask(ask: Ask, memory: Memory) -> Ask:
+    def on_request(ask: Request, memory: Memory) -> Request:
         if ask.name == "getTask" and ask.task_id in memory.tasks and memory.task(ask.task_id).seen["failures"] > 3:
             return replace(ask, target=_NOBODY)
         return ask
 
-    return Switch(on_ask=on_ask)
+    return Switch(on_request=on_request)
 
 
 def _as(status: int, *given: int) -> Switch:
     """Answers with one of the *given* statuses count as *status*; 0 is none at all."""
-    return mistakes(lambda reply: Reply.of(status) if reply.status in given else reply)
+    return mistakes(lambda reply: ReceiverResponse.of(status) if reply.status in given else reply)
 
 
 _SLOW = ("callback-slow",)
@@ -174,24 +184,25 @@ MUTANTS = (
            tells(lambda _: True, lambda each: replace(each, headers=with_header(each.headers, "Content-Type", "text/plain")))),
     broken("SC-05", "callback-without-usage", "leaves usage out of callbacks", shows(setting(usage=DROP), at=(CALLBACK,))),
     broken("SC-05", "callback-contradicts", "tells of a failure when the task completed", follows("callback-contradicts")),
-    broken("SC-06", "told-twice", "sends each callback again although it was taken", Switch(on_tell=_twice)),
+    broken("SC-06", "told-twice", "sends each callback again although it was taken", Switch(on_callback=_twice)),
     broken("SC-07", "one-retry-more", "tries once more than it should", alters(_DELAYS, lambda delays: [*delays, 2 * delays[-1]])),
     broken("SC-08", "retries-too-soon", "waits half as long before each retry",
            alters(_DELAYS, lambda delays: [each / 2 for each in delays])),
     broken("SC-09", "retries-too-late", "waits three times as long before each retry",
            alters(_DELAYS, lambda delays: [3 * each for each in delays])),
-    broken("SC-10", "half-the-patience", "waits half as long for an answer", alters(_TIMEOUT, lambda seconds: seconds / 2), cases=_SLOW),
-    broken("SC-11", "twice-the-patience", "waits twice as long for an answer", alters(_TIMEOUT, lambda seconds: seconds * 2), cases=_SLOW),
-    broken("SC-12", "redirect-looked-into", "asks where a redirect leads", Switch(on_tell=_follows)),
-    broken("SC-12", "redirect-followed", "delivers where a redirect leads", Switch(on_tell=_lands), behind="SC-22"),
-    broken("SC-13", "attempts-differ", "writes each attempt anew", shows(_second_differs, at=(CALLBACK,)), behind="SC-05"),
-    broken("SC-14", "key-in-callback", "sends the account's key with callbacks", Switch(on_tell=_signed)),
+    broken("SC-10", "half-the-patience", "waits half as long for an answer", alters(_TIMEOUT, lambda seconds: seconds / 2), scripts=_SLOW),
+    broken("SC-11", "twice-the-patience", "waits twice as long for an answer", alters(_TIMEOUT, lambda seconds: seconds * 2),
+           scripts=_SLOW),
+    broken("SC-12", "redirect-looked-into", "asks where a redirect leads", Switch(on_callback=_follows)),
+    broken("SC-12", "redirect-followed", "delivers where a redirect leads", Switch(on_callback=_lands), masked_by="SC-22"),
+    broken("SC-13", "attempts-differ", "writes each attempt anew", shows(_second_differs, at=(CALLBACK,)), masked_by="SC-05"),
+    broken("SC-14", "key-in-callback", "sends the account's key with callbacks", Switch(on_callback=_signed)),
     broken("SC-15", "query-cut-off", "drops the query of a callback URL",
            tells(lambda each: "?" in each.target, lambda each: replace(each, target=each.target.partition("?")[0]))),
     broken("SC-15", "query-spelt-anew", "decodes a callback URL and encodes it again",
            tells(lambda each: "%" in each.target, lambda each: replace(each, target=each.target.replace("%20", "+").replace("%2F", "/")))),
     broken("SC-16", "name-looked-up-again", "connects to wherever a callback's host leads by then", _rebound()),
-    broken("SC-16", "local-callbacks", "calls internal addresses", Switch(serve=("--callbacks", "local")), cases=("callback-rebound",)),
+    broken("SC-16", "local-callbacks", "calls internal addresses", Switch(serve=("--callbacks", "local")), scripts=("callback-rebound",)),
     broken("SC-17", "told-unasked", "tells of a task without callback URL at another task's one", _unasked()),
     broken("SC-18", "failure-has-a-price", "puts an account into another group when its receiver fails twice",
            _counting, shows(setting(usage__user_group="penalised"), at=(READ, CALLBACK), when=_tried_again)),

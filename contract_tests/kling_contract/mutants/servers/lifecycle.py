@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kling_contract.mutants.messages import DROP, Answer, Ask, Known, Memory, tasks_in
+from kling_contract.mutants.messages import DROP, Known, Memory, Request, Response, tasks_in
 from kling_contract.mutants.mutant import Switch, broken
 from kling_contract.mutants.switches import (
     CALLBACK,
@@ -24,7 +24,7 @@ _NOBODY = "/v1/tasks/task-unified-1700000000-zzzzzzzz"
 def _same_id() -> Switch:
     """Creates with one body get the first one's task."""
 
-    def on_ask(ask: Ask, memory: Memory) -> Ask | Answer:
+    def on_request(ask: Request, memory: Memory) -> Request | Response:
         if ask.name != "createVideo" or ask.sent.get("prompt") != "twins":
             return ask
         with memory.lock:
@@ -32,22 +32,22 @@ def _same_id() -> Switch:
             if ask.body not in kept:
                 kept[ask.body] = memory.send(ask)
             answer = kept[ask.body]
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Response)
         return answer.headed("x-request-id", f"twin-{memory.count(memory.account(ask.key), 'twins')}")
 
-    return Switch(on_ask=on_ask)
+    return Switch(on_request=on_request)
 
 
 def _not_yet() -> Switch:
     """The first query of a task finds nothing."""
 
-    def on_ask(ask: Ask, memory: Memory) -> Ask:
+    def on_request(ask: Request, memory: Memory) -> Request:
         if ask.name != "getTask" or ask.task_id not in memory.tasks:
             return ask
         first = memory.count(memory.task(ask.task_id), "asked") == 1
-        return Ask(ask.method, _NOBODY, ask.headers) if first else ask
+        return Request(ask.method, _NOBODY, ask.headers) if first else ask
 
-    return Switch(on_ask=on_ask)
+    return Switch(on_request=on_request)
 
 
 def _nth(number: int, status_: str) -> Any:
@@ -112,7 +112,7 @@ def _after_the_end() -> Switch:
     return shows(change, at=(READ,), when=_nth(3, "completed"))
 
 
-def _longer_than_asked(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+def _longer_than_asked(ask: Request, answer: Response, memory: Memory) -> Response:
     for task in tasks_in(ask, answer):
         known = memory.task(task["id"])
         if ask.name == "createVideo" and "duration" in known.sent:
@@ -124,12 +124,12 @@ def _longer_than_asked(ask: Ask, answer: Answer, memory: Memory) -> Answer:
 def _goes_on() -> Switch:
     """A cancel is answered, and nothing happens; the first one works, so that the feature is there."""
 
-    def on_ask(ask: Ask, memory: Memory) -> Ask | Answer:
+    def on_request(ask: Request, memory: Memory) -> Request | Response:
         if not ask.path.endswith("/cancel") or memory.task(ask.path.split("/")[-2]).sent.get("prompt") != "cancelled 1":
             return ask
-        return Answer(200, body=b"{}")
+        return Response(200, body=b"{}")
 
-    return Switch(on_ask=on_ask)
+    return Switch(on_request=on_request)
 
 
 _BACK = setting(status="pending", progress=0)
@@ -161,15 +161,15 @@ MUTANTS = (
     broken("SL-16", "malformed-is-404", "answers 404 to an id that cannot be one",
            answers(lambda ask, answer: ask.name == "getTask" and answer.status == 400, status(404))),
     broken("SL-17", "never-ends", "leaves a task processing for ever",
-           follows("stuck", lambda body: "quiet hills" in str(body.get("prompt"))), cases=("lifecycle",)),
+           follows("stuck", lambda body: "quiet hills" in str(body.get("prompt"))), scripts=("lifecycle",)),
     broken("SL-18", "stale-replica", "asks a replica that is behind for every second query",
-           shows(_stale, at=(READ,), when=is_("processing")), behind="SL-06"),
+           shows(_stale, at=(READ,), when=is_("processing")), masked_by="SL-06"),
     broken("SL-19", "still-cancellable", "says that a finished task can be cancelled",
            shows(setting(task_info__can_cancel=True), when=is_("completed", "failed"))),
     broken("SL-20", "reading-changes", "changes a task's group with each query", shows(_regrouped, at=(READ,), when=_uncalled)),
-    broken("SL-21", "one-second-more", "answers a create with a second more than was asked for", Switch(on_answer=_longer_than_asked)),
+    broken("SL-21", "one-second-more", "answers a create with a second more than was asked for", Switch(on_response=_longer_than_asked)),
     broken("SL-22", "cancelled-as-fault", "says that a cancelled task failed by a fault",
            shows(setting(error__code="service_error"), when=_cancelled)),
-    broken("SL-22", "cancel-forgotten", "takes a cancel and goes on", _goes_on(), cases=("cancelled",)),
+    broken("SL-22", "cancel-forgotten", "takes a cancel and goes on", _goes_on(), scripts=("cancelled",)),
     broken("SL-23", "leaner-callback", "leaves the model out of callbacks", shows(setting(model=DROP), at=(CALLBACK,))),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from kling_contract.mutants.messages import DROP, Answer, Ask, Known, Memory
+from kling_contract.mutants.messages import DROP, Known, Memory, Request, Response
 from kling_contract.mutants.mutant import Switch, broken
 from kling_contract.mutants.switches import (
     CALLBACK,
@@ -34,16 +34,16 @@ def _elsewhere(task: Task, _: Known) -> None:
     task["results"] = [f"http://files.example.com{urlsplit(link).path}" for link in task["results"]]
 
 
-def _keyed(ask: Ask, _: Memory) -> Ask | Answer:
+def _keyed(ask: Request, _: Memory) -> Request | Response:
     locked = is_file(ask) and not ask.key
-    return Answer(401, body=b'{"error": "sign in"}') if locked else ask
+    return Response(401, body=b'{"error": "sign in"}') if locked else ask
 
 
-def _video(ask: Ask, answer: Answer) -> bool:
+def _video(ask: Request, answer: Response) -> bool:
     return is_file(ask) and answer.accepted
 
 
-def _expired(ask: Ask, answer: Answer) -> bool:
+def _expired(ask: Request, answer: Response) -> bool:
     return is_file(ask) and answer.status == 403
 
 
@@ -56,7 +56,7 @@ MUTANTS = (
     broken("SK-02", "page-for-a-video", "serves a page where the video should be", follows("link-error-page")),
     broken("SK-02", "half-a-video", "serves the first half of a video",
            answers(_video, lambda answer: replace(answer, body=answer.body[: len(answer.body) // 2]))),
-    broken("SK-03", "links-need-the-key", "asks for the key at result links", Switch(on_ask=_keyed)),
+    broken("SK-03", "links-need-the-key", "asks for the key at result links", Switch(on_request=_keyed)),
     broken("SK-04", "an-hour-short", "lets links die an hour early", alters(_LIFETIME, lambda seconds: seconds - 3600)),
     broken("SK-05", "links-of-two-days", "lets links live on", alters(_LIFETIME, lambda seconds: seconds * 4)),
     broken("SK-06", "expired-is-500", "breaks on an expired link", answers(_expired, status(500))),
@@ -67,5 +67,5 @@ MUTANTS = (
            asks(is_file, lambda ask: ask.headed("Range", DROP)), answers(_video, header("Accept-Ranges", DROP))),
     broken("SK-09", "other-bytes", "serves other bytes each time", answers(_video, padded)),
     broken("SK-10", "never-1080p", "renders 1080p as 720p",
-           turns("quality", lambda _: "720p", lambda name: name == "1080p"), cases=("tiers",)),
+           turns("quality", lambda _: "720p", lambda name: name == "1080p"), scripts=("tiers",)),
 )  # fmt: skip

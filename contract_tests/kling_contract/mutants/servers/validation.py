@@ -4,7 +4,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from kling_contract.mutants.messages import DROP, Answer, Ask, Memory
+from kling_contract.mutants.messages import DROP, Memory, Request, Response
 from kling_contract.mutants.mutant import Switch, broken
 from kling_contract.mutants.switches import (
     CONTRACT,
@@ -79,15 +79,15 @@ def _asks_for(*marks: str) -> Any:
 def _leaves_a_task() -> Switch:
     """A create refused for its duration makes a task all the same."""
 
-    def on_answer(ask: Ask, answer: Answer, memory: Memory) -> Answer:
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         if ask.name == "createVideo" and answer.status == 400 and b'"duration"' in answer.body:
             memory.send(ask.becomes({**ask.sent, "duration": CONTRACT.duration_min}))
         return answer
 
-    return Switch(on_answer=on_answer)
+    return Switch(on_response=on_response)
 
 
-def _as_object(ask: Ask) -> Ask:
+def _as_object(ask: Request) -> Request:
     return ask.becomes({"model": CONTRACT.model, "image_start": _GOOD})
 
 
@@ -132,7 +132,7 @@ MUTANTS = (
     broken("SV-14", "quality-in-any-case", "does not mind capitals in quality", turns("quality", str.lower, _is(str))),
     broken("SV-15", "no-1080p", "refuses 1080p", turns("quality", lambda _: "540p", lambda name: name == "1080p")),
     broken("SV-15", "default-1080p", "gives 1080p when nothing is asked for",
-           takes(_without("quality"), quality="1080p"), cases=("required-only",)),
+           takes(_without("quality"), quality="1080p"), scripts=("required-only",)),
     broken("SV-16", "aspect-ratio-ignored", "ignores aspect_ratio", takes(lambda body: "aspect_ratio" in body, aspect_ratio=DROP)),
     broken("SV-17", "http-callback", "takes a callback without TLS",
            turns("callback_url", lambda url: "https" + url[4:], _plain_http)),
@@ -168,6 +168,6 @@ MUTANTS = (
            every(2, error(code="invalid_task_id"), status_was(400, name="createVideo"))),
     broken("SV-29", "array-taken", "takes a create that is no object", _no_object),
     broken("SV-29", "nothing-taken", "takes an empty create", _empty),
-    broken("SV-29", "latin-1-taken", "takes text that is not UTF-8", _not_utf8, behind="SW-17"),
-    broken("SV-30", "always-16-to-9", "makes every video 16:9", turns("image_start", lambda _: _GOOD, _large), cases=("tiers",)),
+    broken("SV-29", "latin-1-taken", "takes text that is not UTF-8", _not_utf8, masked_by="SW-17"),
+    broken("SV-30", "always-16-to-9", "makes every video 16:9", turns("image_start", lambda _: _GOOD, _large), scripts=("tiers",)),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from kling_contract.mutants.messages import DROP, Answer, Ask, Memory, Reply, Telling
+from kling_contract.mutants.messages import DROP, CallbackPost, Memory, ReceiverResponse, Request, Response
 from kling_contract.mutants.mutant import Deliver, Switch, broken
 from kling_contract.mutants.switches import (
     CREATE,
@@ -38,34 +38,34 @@ def _whispered(text: str) -> str:
 def _shouting() -> Switch:
     """Ids in capitals, outside; inside they are what they were."""
 
-    def on_ask(ask: Ask, _: Memory) -> Ask:
+    def on_request(ask: Request, _: Memory) -> Request:
         return replace(
             ask, target=_whispered(ask.target), body=_whispered(ask.body.decode("latin-1")).encode("latin-1")
         )
 
-    def on_answer(_: Ask, answer: Answer, __: Memory) -> Answer:
+    def on_response(_: Request, answer: Response, __: Memory) -> Response:
         return answer if answer.json is None else replace(answer, body=_shouted(answer.body))
 
-    def on_tell(telling: Telling, deliver: Deliver, _: Memory) -> Reply:
+    def on_callback(telling: CallbackPost, deliver: Deliver, _: Memory) -> ReceiverResponse:
         return deliver(replace(telling, body=_shouted(telling.body)))
 
-    return Switch(on_ask=on_ask, on_answer=on_answer, on_tell=on_tell)
+    return Switch(on_request=on_request, on_response=on_response, on_callback=on_callback)
 
 
-def _flat(answer: Answer) -> Answer:
+def _flat(answer: Response) -> Response:
     """The error's members without the object around them."""
     return answer.becomes(answer.json["error"]) if isinstance(answer.json, dict) else answer
 
 
-def _unknown_member(ask: Ask, _: Answer) -> bool:
+def _unknown_member(ask: Request, _: Response) -> bool:
     return ask.name == "createVideo" and bool({"seed", "x_trace"} & set(ask.sent))
 
 
-def _no_json(ask: Ask, _: Answer) -> bool:
+def _no_json(ask: Request, _: Response) -> bool:
     return ask.name == "createVideo" and bool(ask.body) and ask.json is None
 
 
-def _as_text(answer: Answer) -> Answer:
+def _as_text(answer: Response) -> Response:
     """A documented number as text, beside a member that nobody documents."""
     info = answer.json["task_info"]
     said = {"task_info.estimated_time": f"{info['estimated_time']} s", "eta": "soon"}

@@ -21,7 +21,7 @@ Headers = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RawResponse:
     """What came back. `status` is None when nothing did; then `lost` says why.
 
     lost: `refused`, `dns`, `tls`, `timeout`, `cut`, `not http`, `too large`; empty when the whole answer arrived. An answer over
@@ -43,14 +43,16 @@ class Limits:
     answer: int = ANSWER_CAP
 
 
-class Wire:
+class Sender:
     """Sends requests. verify: a file of certificates to trust instead of the system's; empty for the system's."""
 
     def __init__(self, *, verify: str = "") -> None:
         self._verify = verify
         self._tls: ssl.SSLContext | None = None
 
-    def send(self, method: str, url: str, headers: Headers, body: bytes | None, limits: Limits = Limits()) -> Reply:
+    def send(
+        self, method: str, url: str, headers: Headers, body: bytes | None, limits: Limits = Limits()
+    ) -> RawResponse:
         """One request and what became of it; never raises for anything that the network or the server does."""
         try:
             connection = self._connection(url, limits.seconds)
@@ -102,7 +104,7 @@ def _exchange(
     request: tuple[str, str, Headers, bytes | None],
     limits: Limits,
     late: threading.Event,
-) -> Reply:
+) -> RawResponse:
     try:
         method, target, headers, body = request
         connection.putrequest(method, target, skip_accept_encoding=True, skip_host=_names(headers, "host"))
@@ -119,8 +121,8 @@ def _exchange(
         return _too_late(limits) if late.is_set() else _lost(error)
 
 
-def _too_late(limits: Limits) -> Reply:
-    return Reply(lost="timeout", detail=f"no whole answer within {limits.seconds:g} s")
+def _too_late(limits: Limits) -> RawResponse:
+    return RawResponse(lost="timeout", detail=f"no whole answer within {limits.seconds:g} s")
 
 
 def _names(headers: Headers, wanted: str) -> bool:
@@ -137,7 +139,7 @@ def _send_body(connection: http.client.HTTPConnection, body: bytes | None) -> OS
     return None
 
 
-def _answer(connection: http.client.HTTPConnection, limits: Limits, sending: OSError | None) -> Reply:
+def _answer(connection: http.client.HTTPConnection, limits: Limits, sending: OSError | None) -> RawResponse:
     try:
         response = connection.getresponse()
     except (OSError, http.client.HTTPException):
@@ -149,14 +151,16 @@ def _answer(connection: http.client.HTTPConnection, limits: Limits, sending: OSE
         size += len(block)
         kept += block[: limits.answer - len(kept)]
         if size > limits.answer:
-            cut = Reply(response.status, tuple(response.getheaders()), bytes(kept), "too large")
-            return Reply(cut.status, cut.headers, cut.body, cut.lost, f"an answer of more than {limits.answer} bytes")
+            cut = RawResponse(response.status, tuple(response.getheaders()), bytes(kept), "too large")
+            return RawResponse(
+                cut.status, cut.headers, cut.body, cut.lost, f"an answer of more than {limits.answer} bytes"
+            )
     if response.length:
-        return Reply(lost="cut", detail=f"the answer ended {response.length} bytes early")
-    return Reply(response.status, tuple(response.getheaders()), bytes(kept))
+        return RawResponse(lost="cut", detail=f"the answer ended {response.length} bytes early")
+    return RawResponse(response.status, tuple(response.getheaders()), bytes(kept))
 
 
-def _lost(error: Exception) -> Reply:
+def _lost(error: Exception) -> RawResponse:
     kinds: tuple[tuple[type[Exception], str, str], ...] = (
         (ssl.SSLError, "tls", "TLS failed"),
         (socket.gaierror, "dns", "the host name does not resolve"),
@@ -171,5 +175,5 @@ def _lost(error: Exception) -> Reply:
     for kind, name, words in kinds:
         if isinstance(error, kind):
             why = "" if isinstance(error, ConnectionRefusedError) else " ".join(str(error).split())
-            return Reply(lost=name, detail=f"{words}: {why}" if why else words)
-    return Reply(lost="not http", detail=f"{type(error).__name__}: {error}")
+            return RawResponse(lost=name, detail=f"{words}: {why}" if why else words)
+    return RawResponse(lost="not http", detail=f"{type(error).__name__}: {error}")
