@@ -7,7 +7,7 @@ import pytest
 PUBLIC = {
     "kling_mock": {"BadSetting", "ContractError", "Settings", "__version__", "create_app"},
     "kling_mock.testing": {"HttpsReceiver", "KlingMock", "ManualClock", "MockError", "SharedFake"},
-    "kling_contract": {"HistoryError", "Run", "SetupError", "Verdict", "judge"},
+    "kling_contract": {"HistoryError", "Result", "Run", "SetupError", "Verdict", "judge"},
 }
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kling_contract.history.events import HistoryError
     from kling_contract.judging import judge
-    from kling_contract.rules.verdicts import Run, SetupError, Verdict
+    from kling_contract.rules.verdicts import Result, Run, SetupError, Verdict
 
-__all__ = ["HistoryError", "Run", "SetupError", "Verdict", "judge"]
+__all__ = ["HistoryError", "Result", "Run", "SetupError", "Verdict", "judge"]
 
 _HOMES = {
     "HistoryError": "kling_contract.history.events",
+    "Result": "kling_contract.rules.verdicts",
     "Run": "kling_contract.rules.verdicts",
     "SetupError": "kling_contract.rules.verdicts",
     "Verdict": "kling_contract.rules.verdicts",

@@ -27,10 +27,10 @@ def judge(
     """Judge a recorded history: a file (JSON Lines, HAR, the fake's journal) or its events.
 
     *only* and *skip* are rule ids; under *strict* a broken SHOULD fails the run. `Run.exit` is the exit code of `kling-contract check`,
-    `Run.outcomes` has one entry a rule.
+    `Run.verdicts` has one entry a rule.
 
     >>> run = judge("run.har", skip=["SW-01"])                 # doctest: +SKIP
-    >>> [found.rule.id for found in run.outcomes if found.verdict == Verdict.FAIL]  # doctest: +SKIP
+    >>> [found.rule.id for found in run.verdicts if found.result == Result.FAIL]  # doctest: +SKIP
 
     Raises:
         OSError: the file cannot be read.
