@@ -15,7 +15,7 @@ import pytest
 
 from kling_contract.history.events import Recorder
 from kling_contract.lab.pace import Pace
-from kling_contract.lab.results import Order, Told
+from kling_contract.lab.results import RunRequest, RunResult
 from kling_contract.lab.run import run
 from kling_contract.lab.stories import load
 from kling_contract.reading.contract import shipped
@@ -217,14 +217,14 @@ class InProcess:
         del story
         return ""
 
-    def run(self, order: Order) -> Told:
+    def run(self, order: RunRequest) -> RunResult:
         """Create a task and lie about the rest."""
         import requests
 
         body = {"model": "kling-v3-turbo-image-to-video", **order.request}
         headers = {"Authorization": f"Bearer {order.api_key}"}
         task = requests.post(f"{order.base_url}/v1/videos/generations", json=body, headers=headers, timeout=10).json()
-        return Told(said={"outcome": "completed", "task_id": task["id"]})
+        return RunResult(said={"outcome": "completed", "task_id": task["id"]})
 
     def close(self) -> None:
         """Nothing to close."""

@@ -217,7 +217,7 @@ def test_a_pair_of_events_is_kept() -> None:
 
     failing = Event(at="read", does="fail-server", status=503)
     story = Behaviour(events=(Event(at="read", does="pending"), failing, Event(at="read", does="extra"), failing))
-    lot = crowd._Crowd(lambda one: play(twice_unlucky, one, shipped()), shipped(), book_for(shipped()), 1)
+    lot = crowd._Shrinker(lambda one: play(twice_unlucky, one, shipped()), shipped(), book_for(shipped()), 1)
     (shown,) = lot.play([story])
 
     smallest, again = lot.smallest(story, shown, "CP-05")

@@ -10,7 +10,7 @@ import pytest
 
 from kling_contract.history.events import Callback, Download, Exchange, Note
 from kling_contract.history.labels import Topic
-from kling_contract.lab.adapters.inprocess import KEY, Cut, Played, Silence, Surroundings, load, play
+from kling_contract.lab.adapters.inprocess import KEY, Cut, Environment, Played, Silence, load, play
 from kling_contract.lab.behaviour import Behaviour, Event, read
 from kling_contract.lab.drawn import breaches
 from kling_contract.lab.scripted import API, LINK, Scripted
@@ -152,7 +152,7 @@ def test_client_meets_what_the_story_has() -> None:
     """
     seen: list[str] = []
 
-    def client(around: Surroundings) -> None:
+    def client(around: Environment) -> None:
         around.listen(lambda method, _headers, body: seen.append(f"{method} {json.loads(body)['status']}") or 204)
         body = json.dumps(
             {"model": shipped().model, "image_start": "https://image.test/1.png", "callback_url": around.callback_url}
@@ -190,7 +190,7 @@ def test_endless_client_is_stopped() -> None:
     A client that reads for ever, and swallows every exception, is ended and named.
     """
 
-    def client(around: Surroundings) -> None:
+    def client(around: Environment) -> None:
         while True:
             try:
                 around.sleep(1)
@@ -209,7 +209,7 @@ def test_client_that_turns_in_circles_is_stopped(monkeypatch: pytest.MonkeyPatch
     """
     monkeypatch.setattr("kling_contract.lab.adapters.inprocess._REAL_SECONDS", 0.05)
 
-    def client(_: Surroundings) -> None:
+    def client(_: Environment) -> None:
         while True:
             pass
 
@@ -225,7 +225,7 @@ def test_exceptions_are_endings(error: BaseException, code: int) -> None:
     What a client raises is a failure, or a breakdown when it is of the kind that nobody raises on purpose.
     """
 
-    def client(_: Surroundings) -> None:
+    def client(_: Environment) -> None:
         raise error
 
     assert told(play(client, story(), shipped()))["exit"] == code
@@ -236,7 +236,7 @@ def test_key_in_the_output_is_found() -> None:
     A key that is printed is named, and is masked in the history.
     """
 
-    def client(around: Surroundings) -> None:
+    def client(around: Environment) -> None:
         print(around.api_key)
 
     played = play(client, story(), shipped())
@@ -310,7 +310,7 @@ def test_story_files_are_read_back(tmp_path: Path) -> None:
     """
     kept = Behaviour(rule="CM-02", client="a:b", events=(Event(at="create", does="cut", accepted=True),))
     path = tmp_path / "story.yaml"
-    path.write_text(kept.told())
+    path.write_text(kept.as_yaml())
 
     assert read(path) == kept
-    assert read(path).told() == kept.told()
+    assert read(path).as_yaml() == kept.as_yaml()

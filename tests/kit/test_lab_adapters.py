@@ -16,7 +16,7 @@ from kling_contract.history.events import wall
 from kling_contract.lab.adapters.command import CommandAdapter, rooted
 from kling_contract.lab.adapters.jsonl import JsonlAdapter
 from kling_contract.lab.environment import environment
-from kling_contract.lab.results import Order, Told
+from kling_contract.lab.results import RunRequest, RunResult
 from kling_contract.lab.run import NEED_A_WORD
 from kling_contract.lab.stories import load
 from kling_contract.reading.contract import shipped
@@ -24,14 +24,14 @@ from kling_contract.rules.verdicts import SetupError
 
 KEY = "sk-lab-0123456789abcdef"
 ADAPTER = Path(__file__).with_name("lab_adapter.py")
-Run = Callable[..., Told]
+Run = Callable[..., RunResult]
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> Callable[..., Order]:
+def order(tmp_path: Path) -> Callable[..., RunRequest]:
     """Makes orders with a folder of their own."""
 
-    def make(**more: Any) -> Order:
+    def make(**more: Any) -> RunRequest:
         folder = tmp_path / "work"
         folder.mkdir(exist_ok=True)
         given: dict[str, Any] = {
@@ -39,7 +39,7 @@ def order(tmp_path: Path) -> Callable[..., Order]:
             "request": {"image_start": "https://image.test/300x300.png"}, "out": folder / "video.mp4", "min_poll": 0.2, "deadline": 5.0,
             "grace": 1.0, "environment": {"PATH": os.environ["PATH"], "KLING_API_KEY": KEY},
         }  # fmt: skip
-        return Order(**{**given, **more})
+        return RunRequest(**{**given, **more})
 
     return make
 
@@ -57,7 +57,7 @@ def lives(pid: int) -> bool:
         return False
 
 
-def test_placeholders_and_variables(order: Callable[..., Order]) -> None:
+def test_placeholders_and_variables(order: Callable[..., RunRequest]) -> None:
     """
     Placeholders are filled in, those that the story leaves out with the contract's default, and the result file is read.
     """
@@ -67,11 +67,11 @@ def test_placeholders_and_variables(order: Callable[..., Order]) -> None:
     )
     adapter = python(code, "{duration}", "{quality}", "{deadline}", "{prompt}", "a{image}b", "{callback_port}")
 
-    told = adapter.run(order(callback_port=4321))
+    result = adapter.run(order(callback_port=4321))
 
-    assert told.stdout.strip() == "['5', '720p', '5', '', 'ahttps://image.test/300x300.pngb', '4321']"
-    assert told.said == {"outcome": "failed"}
-    assert (told.exit, told.ended) == (0, "itself")
+    assert result.stdout.strip() == "['5', '720p', '5', '', 'ahttps://image.test/300x300.pngb', '4321']"
+    assert result.said == {"outcome": "failed"}
+    assert (result.exit, result.ended) == (0, "itself")
 
 
 def test_no_such_command() -> None:
@@ -84,48 +84,50 @@ def test_no_such_command() -> None:
         CommandAdapter([sys.executable, "{imgae}"], shipped())
 
 
-def test_crash_is_told(order: Callable[..., Order]) -> None:
+def test_crash_is_told(order: Callable[..., RunRequest]) -> None:
     """
     A client that a signal ends has no exit code, and its last words are kept.
     """
-    told = python("import os, sys; print('going', file=sys.stderr, flush=True); os.kill(os.getpid(), 11)").run(order())
+    result = python("import os, sys; print('going', file=sys.stderr, flush=True); os.kill(os.getpid(), 11)").run(
+        order()
+    )
 
-    assert (told.exit, told.signal, told.ended, told.stderr.strip()) == (None, 11, "itself", "going")
+    assert (result.exit, result.signal, result.ended, result.stderr.strip()) == (None, 11, "itself", "going")
 
 
-def test_cannot_is_told(order: Callable[..., Order]) -> None:
+def test_cannot_is_told(order: Callable[..., RunRequest]) -> None:
     """
     Exit code 77 says that the client cannot do the case, with its own reason.
     """
-    told = python("import sys; print('no webhooks here', file=sys.stderr); sys.exit(77)").run(order())
+    result = python("import sys; print('no webhooks here', file=sys.stderr); sys.exit(77)").run(order())
 
-    assert told.cannot == "no webhooks here"
+    assert result.cannot == "no webhooks here"
 
 
-def test_flood_is_stopped(order: Callable[..., Order]) -> None:
+def test_flood_is_stopped(order: Callable[..., RunRequest]) -> None:
     """
     Output without end is drained, bounded in memory, and ends the client.
     """
-    told = python("import os\nwhile True: os.write(1, b'x' * 65536)").run(order(deadline=20.0))
+    result = python("import os\nwhile True: os.write(1, b'x' * 65536)").run(order(deadline=20.0))
 
-    assert told.ended == "flood"
-    assert len(told.stdout) <= 4000 < told.output_bytes
+    assert result.ended == "flood"
+    assert len(result.stdout) <= 4000 < result.output_bytes
 
 
-def test_deaf_client_is_killed(order: Callable[..., Order]) -> None:
+def test_deaf_client_is_killed(order: Callable[..., RunRequest]) -> None:
     """
     A client that ignores SIGTERM is gone after its deadline all the same.
     """
     code = "import signal, time, os; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(60)"
 
-    told = python(code).run(order(deadline=0.3, grace=0.2))
+    result = python(code).run(order(deadline=0.3, grace=0.2))
 
-    assert told.ended == "deadline"
-    assert told.seconds < 10
-    assert not lives(int(told.stdout))
+    assert result.ended == "deadline"
+    assert result.seconds < 10
+    assert not lives(int(result.stdout))
 
 
-def test_late_start_is_no_overrun(order: Callable[..., Order]) -> None:
+def test_late_start_is_no_overrun(order: Callable[..., RunRequest]) -> None:
     """
     A machine that took its time to start the client gives it that time back.
     """
@@ -136,7 +138,7 @@ def test_late_start_is_no_overrun(order: Callable[..., Order]) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes that left the session are found through /proc")
-def test_children_are_ended(order: Callable[..., Order]) -> None:
+def test_children_are_ended(order: Callable[..., RunRequest]) -> None:
     """
     Processes that a client leaves behind are ended, also those that left its session.
     """
@@ -146,10 +148,10 @@ def test_children_are_ended(order: Callable[..., Order]) -> None:
         "stdout=s.DEVNULL, stderr=s.DEVNULL); print(child.pid)"
     )
 
-    told = python(code).run(order())
+    result = python(code).run(order())
 
-    assert told.children == 1
-    assert not lives(int(told.stdout))
+    assert result.children == 1
+    assert not lives(int(result.stdout))
 
 
 @pytest.mark.parametrize(
@@ -162,30 +164,30 @@ def test_children_are_ended(order: Callable[..., Order]) -> None:
         ("print('nothing to see')", []),
     ],
 )
-def test_leaks_are_found(order: Callable[..., Order], code: str, where: list[str]) -> None:
+def test_leaks_are_found(order: Callable[..., RunRequest], code: str, where: list[str]) -> None:
     """
     The key is found in the whole of both outputs and in files, in any usual spelling.
     """
     assert python(code).run(order()).leaks == where
 
 
-def test_files_are_told(order: Callable[..., Order]) -> None:
+def test_files_are_told(order: Callable[..., RunRequest]) -> None:
     """
     What a client leaves in its folder is told with size and hash.
     """
-    told = python("open('video.mp4', 'wb').write(b'abc')").run(order())
+    result = python("open('video.mp4', 'wb').write(b'abc')").run(order())
 
-    assert [(file["name"], file["size"], file["sha256"][:8]) for file in told.files] == [("video.mp4", 3, "ba7816bf")]
+    assert [(file["name"], file["size"], file["sha256"][:8]) for file in result.files] == [("video.mp4", 3, "ba7816bf")]
 
 
-def test_a_full_home_hides_no_video(order: Callable[..., Order]) -> None:
+def test_a_full_home_hides_no_video(order: Callable[..., RunRequest]) -> None:
     """
     However many files a client leaves at home, the one that was asked for is looked at.
     """
     code = "import os\nfor n in range(99): open(f'.cache{n:02}', 'w')\nopen('video.mp4', 'wb').write(b'abc')"
-    told = python(code).run(order())
+    result = python(code).run(order())
 
-    assert told.files[0]["name"] == "video.mp4"
+    assert result.files[0]["name"] == "video.mp4"
 
 
 @pytest.mark.parametrize(
@@ -199,16 +201,16 @@ def test_a_full_home_hides_no_video(order: Callable[..., Order]) -> None:
     ],
 )
 def test_a_result_that_says_nothing_is_told(
-    order: Callable[..., Order], tmp_path: Path, text: str, complaint: str
+    order: Callable[..., RunRequest], tmp_path: Path, text: str, complaint: str
 ) -> None:
     """
     A result file that cannot be understood fails the case, with the member at fault.
     """
     code = f"import os; open(os.environ['KLING_RESULT'], 'w').write({text!r})"
-    told = python(code).run(order())
+    result = python(code).run(order())
 
-    assert told.said is None
-    assert told.broken.startswith(complaint)
+    assert result.said is None
+    assert result.broken.startswith(complaint)
 
 
 def test_a_script_beside_the_user_is_found(tmp_path: Path) -> None:
@@ -221,16 +223,16 @@ def test_a_script_beside_the_user_is_found(tmp_path: Path) -> None:
     assert rooted(["sh", "client.py", "generate"], tmp_path)[1:] == [str(tmp_path / "client.py"), "generate"]
 
 
-def test_stop_is_a_kill(order: Callable[..., Order]) -> None:
+def test_stop_is_a_kill(order: Callable[..., RunRequest]) -> None:
     """
     An order that is stopped ends the client at once and by force.
     """
     mine = order()
     threading.Timer(0.3, mine.stop.set).start()
 
-    told = python("import time; time.sleep(60)").run(mine)
+    result = python("import time; time.sleep(60)").run(mine)
 
-    assert (told.ended, told.signal) == ("on purpose", 9)
+    assert (result.ended, result.signal) == ("on purpose", 9)
 
 
 @pytest.fixture
@@ -248,17 +250,17 @@ def jsonl(tmp_path: Path) -> Iterator[Callable[[str], JsonlAdapter]]:
         adapter.close()
 
 
-def test_jsonl_says_what_it_can(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order]) -> None:
+def test_jsonl_says_what_it_can(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., RunRequest]) -> None:
     """
     The hello is taken at its word, an answer is kept, and members that nobody knows are ignored.
     """
     adapter = jsonl("good")
     stories = load(shipped())
 
-    told = adapter.run(order())
+    result = adapter.run(order())
 
     assert (adapter.name, adapter.parallel, adapter.min_poll) == ("small", 4, 0.2)
-    assert told.said == {"outcome": "completed", "task_id": "task-unified-1-aaaaaaaa"}
+    assert result.said == {"outcome": "completed", "task_id": "task-unified-1-aaaaaaaa"}
     assert adapter.unable(stories["webhook"]) == "the adapter does not declare 'webhook'"
     assert adapter.unable(stories["killed"]) == "the adapter does not declare 'resume'"
     assert adapter.unable(stories["refused-ratio"]) == ""
@@ -273,7 +275,7 @@ def test_jsonl_says_what_it_can(jsonl: Callable[[str], JsonlAdapter], order: Cal
     ],
 )  # fmt: skip
 def test_jsonl_breach_is_told(
-    jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order], how: str, why: str
+    jsonl: Callable[[str], JsonlAdapter], order: Callable[..., RunRequest], how: str, why: str
 ) -> None:
     """
     Whatever breaks the protocol fails the case with a reason.
@@ -281,7 +283,7 @@ def test_jsonl_breach_is_told(
     assert why in jsonl(how).run(order(deadline=0.5, grace=0.2)).broken
 
 
-def test_jsonl_restarts_once(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order]) -> None:
+def test_jsonl_restarts_once(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., RunRequest]) -> None:
     """
     An adapter that breaks down is started once more, and then no more.
     """
@@ -321,7 +323,7 @@ def test_jsonl_hello_must_make_sense(hello: dict[str, Any], complaint: str, tmp_
         JsonlAdapter(command, tmp_path, {"PATH": os.environ["PATH"]}, kit="0")
 
 
-def test_the_pause_is_told(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order]) -> None:
+def test_the_pause_is_told(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., RunRequest]) -> None:
     """
     Every kind of client learns how long it is to wait between reads: in its command, its environment, or its message.
     """
@@ -336,7 +338,7 @@ def test_the_pause_is_told(jsonl: Callable[[str], JsonlAdapter], order: Callable
     assert said == {"outcome": "completed", "error": {"message": "0.25"}}
 
 
-def test_jsonl_leak_is_found(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., Order]) -> None:
+def test_jsonl_leak_is_found(jsonl: Callable[[str], JsonlAdapter], order: Callable[..., RunRequest]) -> None:
     """
     The key on an adapter's stderr is a leak of that case.
     """

@@ -8,10 +8,10 @@ import pytest
 
 from kling_contract.driving.control import ControlFailed
 from kling_contract.lab.lab import Ended
-from kling_contract.lab.pace import Pace, deadline, told
-from kling_contract.lab.results import Order, Told
-from kling_contract.lab.scheduler import CANARY, Party, turn
-from kling_contract.lab.start_limiter import Turnstile
+from kling_contract.lab.pace import Pace, deadline, pace_for
+from kling_contract.lab.results import RunRequest, RunResult
+from kling_contract.lab.scheduler import Scheduler, turn
+from kling_contract.lab.start_limiter import StartLimiter
 from kling_contract.lab.stories import Story, load
 from kling_contract.lab.watch import Seen, Watch
 from kling_contract.reading.contract import shipped
@@ -36,17 +36,17 @@ def test_what_nobody_told_is_the_contracts() -> None:
     """
     Untold, a client keeps the contract's pause in the stories about it and may hurry in the rest; told, it keeps what it was told.
     """
-    pace = told(shipped(), None, None)
+    pace = pace_for(shipped(), None, None)
 
     assert (pace.for_story(STORIES["happy"]), pace.for_story(STORIES["read-500"])) == (shipped().min_poll, 0.2)
-    assert (pace.told, pace.deadline) == (False, None)
-    assert told(shipped(), 3.0, None) == Pace(3.0, 3.0, deadline(3.0))
-    assert told(shipped(), 3.0, 9.0).deadline == 9.0
-    short = told(shipped(), None, 9.0)
+    assert (pace.given, pace.deadline) == (False, None)
+    assert pace_for(shipped(), 3.0, None) == Pace(3.0, 3.0, deadline(3.0))
+    assert pace_for(shipped(), 3.0, 9.0).deadline == 9.0
+    short = pace_for(shipped(), None, 9.0)
     assert short == Pace(shipped().min_poll, 0.2, 9.0)
     assert (short.limit_for(STORIES["read-500"]), short.limit_for(STORIES["stuck"])) == (9.0, 5.4)
-    assert short.limit_for(STORIES["happy"]) == told(shipped(), None, None).limit_for(STORIES["read-500"]) == 60.0
-    assert told(shipped(), 3.0, 9.0).limit_for(STORIES["happy"]) == 9.0
+    assert short.limit_for(STORIES["happy"]) == pace_for(shipped(), None, None).limit_for(STORIES["read-500"]) == 60.0
+    assert pace_for(shipped(), 3.0, 9.0).limit_for(STORIES["happy"]) == 9.0
 
 
 def test_a_pause_is_the_wait_after_a_good_read() -> None:
@@ -109,20 +109,20 @@ def test_watch_tells_cases_apart() -> None:
     assert not watch.until(lambda: False, 5.0)
 
 
-def order(**more: Any) -> Order:
+def order(**more: Any) -> RunRequest:
     """An order that nobody carries out."""
     given: dict[str, Any] = {
         "case": "x", "job": 1, "base_url": "", "api_key": "", "request": {}, "folder": None, "out": None, "min_poll": 1.0,
         "deadline": 1.0, "grace": 1.0,
     }  # fmt: skip
-    return Order(**{**given, **more})
+    return RunRequest(**{**given, **more})
 
 
 def test_those_that_take_long_start_first() -> None:
     """
     So many start at a time; the next one does when one is up, and one whose story takes long goes before those that waited longer.
     """
-    stile, entered, lock = Turnstile(1), list[str](), threading.Condition()
+    stile, entered, lock = StartLimiter(1), list[str](), threading.Condition()
     first, orders = order(), {"short": order(), "long": order(early=True)}
 
     def enter(name: str) -> None:
@@ -154,7 +154,7 @@ class Lab:
     """A lab whose client waits *pause* between reads, or *hurried* where it is told that it may, and has a deadline of its own or not."""
 
     def __init__(self, pause: float, *, hurries: bool = True, says: bool = True, dies: bool = False) -> None:
-        self.pace = told(shipped(), None, None)
+        self.pace = pace_for(shipped(), None, None)
         self.pause, self.hurries, self.says, self.dies = pause, hurries, says, dies
         self.fake = self.watch = self
         self.runs: list[tuple[str, float, bool]] = []
@@ -183,7 +183,7 @@ class Lab:
         with self.lock:
             self.runs.append((story.name, limit, final))
         if self.dies:
-            return Ended(story, (Told(exit=1, stderr="I am broken"),), (), called=False, hooked=False)
+            return Ended(story, (RunResult(exit=1, stderr="I am broken"),), (), called=False, hooked=False)
         seen = seen or Seen()
         seen.take(post(UPLOAD))
         threading.Event().wait(0.1)
@@ -196,7 +196,7 @@ class Lab:
         short = 5 * wait > limit and story.right.completes is True and not final
         how = "gave up" if self.says else "cut short"
         return Ended(
-            story, (Told(exit=0),), (), called=True, hooked="callback_url" in self.asks, short=how if short else ""
+            story, (RunResult(exit=0),), (), called=True, hooked="callback_url" in self.asks, short=how if short else ""
         )  # type: ignore[arg-type]
 
     def abort(self) -> None:
@@ -219,7 +219,7 @@ def gone_through(lab: Lab, names: list[str]) -> tuple[str, list[Ended], list[str
     """What a party of these stories comes to: why no webhooks, the cases, and whose end was told."""
     heard: list[str] = []
     chosen = sorted((STORIES[name] for name in names), key=turn)
-    with Party(lab, Adapter(), lambda over: heard.append(over.story.name)) as party:  # type: ignore[arg-type]
+    with Scheduler(lab, Adapter(), lambda over: heard.append(over.story.name)) as party:  # type: ignore[arg-type]
         silent = party.begin(chosen)
         party.start(chosen)
     return silent, party.repeat(), heard
@@ -277,7 +277,7 @@ def test_a_busy_machine_is_no_fault() -> None:
     """
     for says, again in ((True, [("read-500", 4.0, True)]), (False, [])):
         lab = Lab(1.0, says=says)
-        lab.pace = told(shipped(), 1.0, 4.0)
+        lab.pace = pace_for(shipped(), 1.0, 4.0)
 
         _, ended, _ = gone_through(lab, ["happy", "read-500"])
 
@@ -305,5 +305,5 @@ def test_what_comes_first() -> None:
     """
     names = [story.name for story in sorted(STORIES.values(), key=turn)]
 
-    assert names[0] == CANARY
+    assert STORIES[names[0]].canary
     assert names.index("stuck") < names.index("webhook") < names.index("link-cut")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kling_contract.lab.stories import Right
+from kling_contract.rules.case_facts import Right
 from kling_contract.rules.verdicts import SetupError
 
 Place = Literal["create", "read", "link", "callback"]
@@ -125,7 +125,7 @@ class Behaviour(BaseModel):
             found += ["CW-03", "CW-05"]
         return list(dict.fromkeys(found))
 
-    def told(self) -> str:
+    def as_yaml(self) -> str:
         """It as YAML, defaults left out."""
         document = self.model_dump(mode="json", exclude_defaults=True)
         head = {name: document[name] for name in ("rule", "client") if name in document}

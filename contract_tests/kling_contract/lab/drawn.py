@@ -45,14 +45,14 @@ class Drawn:
     events: tuple[AnyEvent, ...] = ()
 
 
-def behaviours(contract: Contract, *, aloud: bool = False) -> st.SearchStrategy[Behaviour]:
+def behaviours(contract: Contract, *, real_time: bool = False) -> st.SearchStrategy[Behaviour]:
     """Everything that the contract lets a server do to one request, as a list of events.
 
     aloud: only what can be waited for in real seconds: a read is not met with silence, for nobody has told the client how long
     to bear it, and no wait that the server asks for is long.
     """
-    longest = 1 if aloud else 20
-    silence = [] if aloud else [_one("read", "silence")]
+    longest = 1 if real_time else 20
+    silence = [] if real_time else [_one("read", "silence")]
     places: tuple[st.SearchStrategy[list[Event]], ...] = (
         st.just([]) | _some(_creates(longest), 2),  # what goes wrong at a create hides all that could come after it
         _some([*_reads(contract, longest), *silence], 5),
@@ -143,7 +143,7 @@ class _Search:
 
 
 def _size(behaviour: Behaviour) -> tuple[int, int]:
-    return len(behaviour.events), len(behaviour.told())
+    return len(behaviour.events), len(behaviour.as_yaml())
 
 
 def search(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kling_contract.lab.results import Order
+from kling_contract.lab.results import RunRequest
 
 _KEPT = (
     "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "NODE_PATH", "NODE_OPTIONS", "VIRTUAL_ENV",
@@ -16,25 +16,25 @@ _KEPT = (
 _LOOPBACK = "localhost,127.0.0.1,::1"
 
 
-def environment(order: Order, *, control_url: str, proxy: str, variables: Mapping[str, str]) -> dict[str, str]:
+def environment(wanted: RunRequest, *, control_url: str, proxy: str, variables: Mapping[str, str]) -> dict[str, str]:
     """The environment of one client.
 
     proxy: host and port of a proxy that lets nothing out. variables: what leads a client with built-in hosts to the fake;
     they replace that proxy. The home folder is the case's own, so that no two cases share a state file.
     """
-    found, asked = bare(order.folder), order.request
+    found, asked = bare(wanted.folder), wanted.request
     found |= {
-        "KLING_BASE_URL": order.base_url, "KLING_API_KEY": order.api_key, "KLING_CONTROL_URL": control_url,
-        "KLING_OUT": str(order.out), "KLING_CASE": order.case, "KLING_IMAGE": order.image,
-        "KLING_CALLBACK_PORT": str(order.callback_port), "KLING_CALLBACK_URL": order.callback_url,
-        "KLING_DEADLINE": f"{order.deadline:g}", "KLING_MIN_POLL": f"{order.min_poll:g}",
-        "EVOLINK_BASE_URL": order.base_url, "EVOLINK_API_KEY": order.api_key,
+        "KLING_BASE_URL": wanted.base_url, "KLING_API_KEY": wanted.api_key, "KLING_CONTROL_URL": control_url,
+        "KLING_OUT": str(wanted.out), "KLING_CASE": wanted.case, "KLING_IMAGE": wanted.image,
+        "KLING_CALLBACK_PORT": str(wanted.callback_port), "KLING_CALLBACK_URL": wanted.callback_url,
+        "KLING_DEADLINE": f"{wanted.deadline:g}", "KLING_MIN_POLL": f"{wanted.min_poll:g}",
+        "EVOLINK_BASE_URL": wanted.base_url, "EVOLINK_API_KEY": wanted.api_key,
     }  # fmt: skip
     for member in ("prompt", "quality", "duration"):
         if member in asked:
             found[f"KLING_{member.upper()}"] = str(asked[member])
     closed = _closed(proxy, variables)
-    addresses = _ADDRESSES if order.base_url not in closed.get("KLING_BASE_URL", "") else ()
+    addresses = _ADDRESSES if wanted.base_url not in closed.get("KLING_BASE_URL", "") else ()
     return {**found, **{name: value for name, value in closed.items() if name not in addresses}}
 
 

@@ -14,10 +14,10 @@ import yaml
 from kling_common.launch import Launched, NotReady
 from kling_contract.driving.control import Control
 from kling_contract.driving.sender import Sender
-from kling_contract.lab.other_hosts import free_port
 from kling_contract.lab.watch import Watch
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.verdicts import SetupError
+from kling_contract.serving import free_port
 
 _PATIENCE = 30.0
 _ENTRIES = 200_000

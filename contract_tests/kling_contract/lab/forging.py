@@ -10,7 +10,7 @@ import orjson
 from kling_contract.driving.sender import Limits, Sender
 from kling_contract.driving.target import made_up_id
 from kling_contract.history.events import AnyEvent, Callback, Recorder
-from kling_contract.lab.stories import Forgery
+from kling_contract.rules.case_facts import Forgery
 
 _HUGE = 2 << 20
 _TICK = 0.03

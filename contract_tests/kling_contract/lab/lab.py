@@ -21,12 +21,14 @@ from kling_contract.lab.environment import environment
 from kling_contract.lab.fake import Fake
 from kling_contract.lab.forging import Forger, listens, wait_for
 from kling_contract.lab.journal import Reader
-from kling_contract.lab.other_hosts import FORGED_VIDEO, PLAIN_HTTP, Elsewhere, free_port
+from kling_contract.lab.other_hosts import FORGED_VIDEO, PLAIN_HTTP, OtherHost
 from kling_contract.lab.pace import Pace
-from kling_contract.lab.results import Adapter, Order, Told, found_in, small_texts
+from kling_contract.lab.results import Adapter, RunRequest, RunResult, found_in, small_texts
 from kling_contract.lab.stories import Story, filled
 from kling_contract.lab.watch import Seen
 from kling_contract.reading.contract import Contract
+from kling_contract.rules.case_facts import CaseFacts
+from kling_contract.serving import free_port
 
 IMAGE = "https://image.test/300x300.png"
 """A first frame that the fake draws itself."""
@@ -51,7 +53,7 @@ class Case:
     seen: Seen
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[AnyEvent] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
+    results: list[RunResult] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def keep(self, event: AnyEvent) -> None:
@@ -69,7 +71,7 @@ class Ended:
     """
 
     story: Story
-    told: tuple[Told, ...]
+    results: tuple[RunResult, ...]
     events: tuple[AnyEvent, ...]
     called: bool
     hooked: bool
@@ -78,7 +80,7 @@ class Ended:
     @property
     def unable(self) -> str:
         """Why it shows nothing; empty when it does."""
-        reasons = [told.cannot for told in self.told if told.cannot]
+        reasons = [results.cannot for results in self.results if results.cannot]
         if reasons:
             return f"the client cannot do it: {reasons[0]}"
         if "webhook" in self.story.needs and not self.hooked:
@@ -114,15 +116,17 @@ class Lab:
         folder.mkdir(parents=True)
         case = Case(story, key, folder, seen or Seen())
         with ExitStack() as stack:
-            beside = stack.enter_context(Elsewhere(self.recorder, case.keep, story.name))
+            other_host = stack.enter_context(OtherHost(self.recorder, case.keep, story.name))
             hidden = None
             if story.base == "untrusted":
-                hidden = stack.enter_context(Elsewhere(self.recorder, case.keep, story.name, tls=True))
-            order = replace(self._order(case, beside, hidden), speaks=adapter.speaks and "webhook" in story.needs)
-            self._prepare(case, order, beside)
-            case.seen.called = order.up.set
+                hidden = stack.enter_context(OtherHost(self.recorder, case.keep, story.name, tls=True))
+            wanted = replace(
+                self._request_of(case, other_host, hidden), speaks=adapter.speaks and "webhook" in story.needs
+            )
+            self._prepare(case, wanted, other_host)
+            case.seen.called = wanted.up.set
             self.fake.watch.follow(key, case.seen)
-            self._drive(case, order, adapter, beside)
+            self._drive(case, wanted, adapter, other_host)
             if hidden is not None:
                 case.keep(self._touched(case, hidden))
         return self._close(case, final=final)
@@ -141,11 +145,11 @@ class Lab:
         ]
         return [self.recorder.add(event) for event in self._reader.events(strange, case=NOBODY, key="")]
 
-    def _touched(self, case: Case, hidden: Elsewhere) -> Note:
+    def _touched(self, case: Case, hidden: OtherHost) -> Note:
         data = {"untrusted": hidden.origin, "connections": hidden.touched}
         return Note(topic=Topic.ELSEWHERE, data=data, case=case.story.name, mono=self.recorder.mono())
 
-    def _order(self, case: Case, beside: Elsewhere, hidden: Elsewhere | None) -> Order:
+    def _request_of(self, case: Case, other_host: OtherHost, hidden: OtherHost | None) -> RunRequest:
         story = case.story
         bases = {"fake": self.fake.origin, "plain-http": PLAIN_HTTP, "untrusted": hidden.origin if hidden else ""}
         port = free_port()
@@ -154,59 +158,60 @@ class Lab:
         work.mkdir()
         request = {"image_start": IMAGE, **story.request}
         url = str(request.pop("callback_url", f"https://{host}/callback/{case.key[-8:]}"))
-        order = Order(
-            case=story.name, job=1, base_url=bases[story.base], api_key=case.key, request=request, folder=work,
+        wanted = RunRequest(
+            case=story.name, needs=story.needs, flow=story.flow, job=1, base_url=bases[story.base], api_key=case.key,
+            request=request, folder=work,
             out=work / "video.mp4", min_poll=self.pace.for_story(story),
             deadline=self.pace.limit_for(story), grace=GRACE, callback_url=url, callback_port=port,
             first_call=lambda: case.seen.first, early=story.first,
         )  # fmt: skip
-        return self._dressed(order, beside)
+        return self._dressed(wanted, other_host)
 
-    def _dressed(self, order: Order, beside: Elsewhere) -> Order:
-        self._stops.append(order.stop)
+    def _dressed(self, wanted: RunRequest, other_host: OtherHost) -> RunRequest:
+        self._stops.append(wanted.stop)
         if self._aborted:
-            order.stop.set()
-        proxy = beside.origin.partition("://")[2]
+            wanted.stop.set()
+        proxy = other_host.origin.partition("://")[2]
         variables = self.fake.variables
         control = f"{self.fake.origin}/__mock"
-        return replace(order, environment=environment(order, control_url=control, proxy=proxy, variables=variables))
+        return replace(wanted, environment=environment(wanted, control_url=control, proxy=proxy, variables=variables))
 
-    def _prepare(self, case: Case, order: Order, beside: Elsewhere) -> None:
+    def _prepare(self, case: Case, wanted: RunRequest, other_host: OtherHost) -> None:
         """Tell the fake what to do, and the history what is right."""
         story, control = case.story, self.fake.control.of(case.key)
-        facts = {"elsewhere": beside.origin, "create_path": self.contract.named("createVideo").template}
-        params = filled(story.params, {**facts, "forged_video": beside.origin + FORGED_VIDEO})
+        facts = {"elsewhere": other_host.origin, "create_path": self.contract.named("createVideo").template}
+        params = filled(story.params, {**facts, "forged_video": other_host.origin + FORGED_VIDEO})
         if story.scenario:
             times = story.jobs if story.flow == "many" else 2
             queued = {"name": story.scenario, "params": params, "times": times}
             control.call("POST", "/scenarios/next", queued)
-        control.relays({_origin(order.callback_url): f"http://127.0.0.1:{order.callback_port}"})
-        data = {
-            "story": story.name, "summary": story.summary, "rules": list(story.rules), "scenario": story.scenario,
-            "params": params, "right": story.right.model_dump(mode="json"), "request": _cut(story.request),
-            "flow": story.flow, "jobs": story.jobs, "forge": list(story.forge), "base": story.base,
-            "base_url": order.base_url, "api": self.fake.origin, "links": self.fake.link_origin,
-            "elsewhere": beside.origin, "callback_url": order.callback_url[:200], "deadline": order.deadline,
-            "grace": order.grace, "min_poll": order.min_poll,
-        }  # fmt: skip
-        case.keep(Note(topic=Topic.CASE, who=case.key, case=story.name, data=data, mono=self.recorder.mono()))
+        control.relays({_origin(wanted.callback_url): f"http://127.0.0.1:{wanted.callback_port}"})
+        about = CaseFacts(
+            story=story.name, summary=story.summary, rules=story.rules, scenario=story.scenario, params=params,
+            right=story.right, request=_cut(story.request), needs=story.needs, flow=story.flow, jobs=story.jobs,
+            forge=story.forge, base=story.base, base_url=wanted.base_url, api=self.fake.origin,
+            links=self.fake.link_origin, other_host=other_host.origin, callback_url=wanted.callback_url[:200],
+            deadline=wanted.deadline, grace=wanted.grace, min_poll=wanted.min_poll,
+        )  # fmt: skip
+        note = Note(topic=Topic.CASE, who=case.key, case=story.name, data=about.data(), mono=self.recorder.mono())
+        case.keep(note)
 
-    def _drive(self, case: Case, order: Order, adapter: Adapter, beside: Elsewhere) -> None:
+    def _drive(self, case: Case, wanted: RunRequest, adapter: Adapter, other_host: OtherHost) -> None:
         """Run the client as the story's flow has it, forging callbacks beside it."""
-        with self._forging(case, order, beside):
-            for batch in self._batches(case, order, beside):
+        with self._forging(case, wanted, other_host):
+            for batch in self._batches(case, wanted, other_host):
                 with ThreadPoolExecutor(len(batch)) as pool:
-                    told = list(pool.map(adapter.run, batch))
+                    results = list(pool.map(adapter.run, batch))
                 case.stop.set()
-                self._look_for_ids(case, batch, told)
-                case.told += told
+                self._look_for_ids(case, batch, results)
+                case.results += results
 
     @contextmanager
-    def _forging(self, case: Case, order: Order, beside: Elsewhere) -> Iterator[None]:
+    def _forging(self, case: Case, wanted: RunRequest, other_host: OtherHost) -> Iterator[None]:
         """Forge callbacks while the block runs, and hear where the client listens, where either is to be done."""
         over = threading.Event()
-        work = threading.Thread(target=self._forge, args=(case, order, beside, over), daemon=True)
-        if case.story.forge or order.speaks:
+        work = threading.Thread(target=self._forge, args=(case, wanted, other_host, over), daemon=True)
+        if case.story.forge or wanted.speaks:
             work.start()
         try:
             yield
@@ -215,43 +220,45 @@ class Lab:
             if work.is_alive():
                 work.join(self.contract.timeout)
 
-    def _look_for_ids(self, case: Case, batch: list[Order], told: list[Told]) -> None:
+    def _look_for_ids(self, case: Case, batch: list[RunRequest], results: list[RunResult]) -> None:
         """Note where the ids of the case's tasks can be read now: the next batch may write more."""
         tasks = [str(task["id"]) for task in self._tasks(case)]
-        for order, one in zip(batch, told, strict=True):
-            one.places = {task: _places(order, one, task) for task in tasks}
+        for wanted, one in zip(batch, results, strict=True):
+            one.places = {task: _places(wanted, one, task) for task in tasks}
 
-    def _batches(self, case: Case, order: Order, beside: Elsewhere) -> list[list[Order]]:
+    def _batches(self, case: Case, wanted: RunRequest, other_host: OtherHost) -> list[list[RunRequest]]:
         """The orders of a flow: those of a batch run at once, batches one after the other."""
         match case.story.flow:
             case "twice":
-                return [[order, self._again(order, beside, 2, order.folder, order.begun)]]
+                return [[wanted, self._again(wanted, other_host, 2, wanted.folder, wanted.begun)]]
             case "many":
                 folders = [case.folder / f"work{job}" for job in range(2, case.story.jobs + 1)]
                 for folder in folders:
                     folder.mkdir()
-                more = [self._again(order, beside, job, folder, order.begun) for job, folder in enumerate(folders, 2)]
-                return [[order, *more]]
+                more = [
+                    self._again(wanted, other_host, job, folder, wanted.begun) for job, folder in enumerate(folders, 2)
+                ]
+                return [[wanted, *more]]
             case "killed":
-                threading.Thread(target=self._kill, args=(case, order), daemon=True).start()
-                return [[order], [self._again(order, beside, 2, order.folder)]]
-        return [[order]]
+                threading.Thread(target=self._kill, args=(case, wanted), daemon=True).start()
+                return [[wanted], [self._again(wanted, other_host, 2, wanted.folder)]]
+        return [[wanted]]
 
     def _again(
-        self, order: Order, beside: Elsewhere, job: int, folder: Path, together: threading.Event | None = None
-    ) -> Order:
+        self, wanted: RunRequest, other_host: OtherHost, job: int, folder: Path, together: threading.Event | None = None
+    ) -> RunRequest:
         """The same order once more, started with another, or by itself."""
-        port = order.callback_port if folder == order.folder else free_port()
+        port = wanted.callback_port if folder == wanted.folder else free_port()
         fresh = replace(
-            order, job=job, folder=folder, out=folder / order.out.name, stop=threading.Event(), up=threading.Event(),
-            heard=threading.Event(), begun=threading.Event(), beside=together, early=True, listening=[], callback_port=port,
+            wanted, job=job, folder=folder, out=folder / wanted.out.name, stop=threading.Event(), up=threading.Event(),
+            heard=threading.Event(), begun=threading.Event(), together=together, early=True, listening=[], callback_port=port,
         )  # fmt: skip
-        return self._dressed(fresh, beside)
+        return self._dressed(fresh, other_host)
 
-    def _kill(self, case: Case, order: Order) -> None:
+    def _kill(self, case: Case, wanted: RunRequest) -> None:
         """Stop the client as soon as its first read arrives, which is never answered: what it kept, it has kept by then."""
-        if self.fake.watch.until(lambda: bool(case.seen.reads) or case.stop.is_set(), order.deadline + order.grace):
-            order.stop.set()
+        if self.fake.watch.until(lambda: bool(case.seen.reads) or case.stop.is_set(), wanted.deadline + wanted.grace):
+            wanted.stop.set()
 
     def _tasks(self, case: Case) -> list[dict[str, Any]]:
         """The case's tasks as the control protocol shows them."""
@@ -260,28 +267,28 @@ class Lab:
         except ControlFailed:
             return []
 
-    def _forge(self, case: Case, order: Order, beside: Elsewhere, over: threading.Event) -> None:
+    def _forge(self, case: Case, wanted: RunRequest, other_host: OtherHost, over: threading.Event) -> None:
         """Lead callbacks to where the client says it listens, and send the story's forged ones once there is a task."""
-        control, own = self.fake.control.of(case.key), f"http://127.0.0.1:{order.callback_port}"
+        control, own = self.fake.control.of(case.key), f"http://127.0.0.1:{wanted.callback_port}"
 
         def target() -> str:
             """Where the client listens; empty while nobody does."""
-            place = _origin(order.listening[0]) if order.listening else own
+            place = _origin(wanted.listening[0]) if wanted.listening else own
             return place if listens(place) else ""
 
-        wait_for(lambda: order.heard.is_set() or (case.story.forge and listens(own)), over)
-        if order.listening:
-            control.relays({_origin(order.callback_url): _origin(order.listening[0])})
+        wait_for(lambda: wanted.heard.is_set() or (case.story.forge and listens(own)), over)
+        if wanted.listening:
+            control.relays({_origin(wanted.callback_url): _origin(wanted.listening[0])})
         tasks: Any = wait_for(lambda: self._tasks(case), over) if case.story.forge else None
         origin = wait_for(target, over) if tasks else None
         if not origin:
             return
         forger = Forger(
-            self.recorder, self._wire, case=case.story.name, url=order.callback_url, seconds=self.contract.timeout
+            self.recorder, self._wire, case=case.story.name, url=wanted.callback_url, seconds=self.contract.timeout
         )
         shown = {"id": tasks[0]["id"], "model": self.contract.model, "object": "video.generation.task", "type": "video",
                  "created": int(tasks[0].get("created") or 0)}  # fmt: skip
-        for event in forger.send(case.story.forge, origin, shown, beside.origin + FORGED_VIDEO):
+        for event in forger.send(case.story.forge, origin, shown, other_host.origin + FORGED_VIDEO):
             case.keep(event)
 
     def _close(self, case: Case, *, final: bool) -> Ended:
@@ -290,13 +297,15 @@ class Lab:
         self._accounts.update(str(entry["account"]) for entry in entries)
         seen = self._reader.events(entries, case=case.story.name, key=case.key)
         served = self._served(case)
-        notes = [Note(topic=Topic.TOLD, who=case.key, case=case.story.name, data=told.data()) for told in case.told]
+        notes = [
+            Note(topic=Topic.TOLD, who=case.key, case=case.story.name, data=results.data()) for results in case.results
+        ]
         with case.lock:
             live = list(case.events)
         ordered = sorted([*live, *seen], key=lambda event: event.mono)
         called = any(isinstance(event, Exchange) and event.url.startswith(self.fake.origin) for event in ordered)
         short: Short = "" if final else _short_of_time(case)
-        ended = Ended(case.story, tuple(case.told), (*ordered, *served, *notes), called, _hooked(ordered), short)
+        ended = Ended(case.story, tuple(case.results), (*ordered, *served, *notes), called, _hooked(ordered), short)
         return ended if short else self.keep(ended)
 
     def keep(self, ended: Ended) -> Ended:
@@ -321,9 +330,9 @@ def _short_of_time(case: Case) -> Short:
     """How a client ran out of time where it should have completed: so may a good one on a busy machine."""
     if case.story.right.completes is not True:
         return ""
-    if any((told.said or {}).get("outcome") == "gave_up" for told in case.told):
+    if any((results.said or {}).get("outcome") == "gave_up" for results in case.results):
         return "gave up"
-    return "cut short" if any(told.ended == "deadline" for told in case.told) else ""
+    return "cut short" if any(results.ended == "deadline" for results in case.results) else ""
 
 
 def _origin(url: str) -> str:
@@ -337,10 +346,10 @@ def _cut(request: dict[str, Any]) -> dict[str, Any]:
             for name, value in request.items()}  # fmt: skip
 
 
-def _places(order: Order, told: Told, task_id: str) -> list[str]:
+def _places(wanted: RunRequest, results: RunResult, task_id: str) -> list[str]:
     """Where the id of a task can still be read."""
-    texts = {"stdout": told.stdout.encode(), "stderr": told.stderr.encode()}
-    texts |= small_texts(order.folder, found_in(order.folder, order.out))
+    texts = {"stdout": results.stdout.encode(), "stderr": results.stderr.encode()}
+    texts |= small_texts(wanted.folder, found_in(wanted.folder, wanted.out))
     return [name for name, text in texts.items() if task_id.encode() in text]
 
 

@@ -32,7 +32,7 @@ class Pace:
     deadline: float | None = None
 
     @property
-    def told(self) -> bool:
+    def given(self) -> bool:
         """Whether somebody said how long the client waits."""
         return self.hurried == self.min_poll
 
@@ -42,7 +42,7 @@ class Pace:
 
     def limit_for(self, story: Story) -> float:
         """Seconds until a client gives up in *story*; where it keeps a pause that others need not keep, it has its time."""
-        whole = not self.told and self.for_story(story) == self.min_poll
+        whole = not self.given and self.for_story(story) == self.min_poll
         limit = max(self.deadline or 0.0, PATIENCE) if whole else self.deadline or PATIENCE
         return round(limit * story.share, 2)
 
@@ -51,7 +51,7 @@ class Pace:
         return replace(self, deadline=deadline(pause))
 
 
-def told(contract: Contract, min_poll: float | None, limit: float | None) -> Pace:
+def pace_for(contract: Contract, min_poll: float | None, limit: float | None) -> Pace:
     """The pace that somebody told; where nobody did, the contract's pause, and the rulebook's in stories about something else."""
     if min_poll is not None:
         return Pace(min_poll, min_poll, limit or deadline(min_poll))

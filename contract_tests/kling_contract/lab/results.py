@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from kling_contract.lab.stories import Story
+from kling_contract.rules.case_facts import Flow, Need
 
 KEPT = 4000
 """Characters of each output that stand in the history: the end of it, where the last word is."""
@@ -21,7 +22,7 @@ End = Literal["itself", "deadline", "flood", "on purpose", "never began"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class RunRequest:
     """One request that a client is to carry out.
 
     case: the story's name; job: 1, or which of several that run at once or after each other. request: members of the
@@ -41,6 +42,8 @@ class Order:
     min_poll: float
     deadline: float
     grace: float
+    needs: tuple[Need, ...] = ()
+    flow: Flow = "once"
     callback_url: str = ""
     callback_port: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +54,7 @@ class Order:
     up: threading.Event = field(default_factory=threading.Event)
     begun: threading.Event = field(default_factory=threading.Event)
     """Set when the client is started."""
-    beside: threading.Event | None = None
+    together: threading.Event | None = None
     """The `begun` of another that it starts together with, in place of a turn of its own."""
     early: bool = False
     """Whether it starts before others, since it may take all its time."""
@@ -68,7 +71,7 @@ class Order:
 
 
 @dataclass(slots=True, kw_only=True)
-class Told:
+class RunResult:
     """What one process, or one case of an adapter, came to. Texts may still hold the key; the history masks them.
 
     exit: None when there was no process of its own, or a signal ended it. ended: by whom. said: the result file, or the
@@ -111,7 +114,7 @@ class Adapter(Protocol):
         """Why the client cannot be put through *story*; empty when it can."""
         ...
 
-    def run(self, order: Order) -> Told:
+    def run(self, order: RunRequest) -> RunResult:
         """Carry out *order* and come back when it is over, or `order.stop` is set. Raises nothing for what a client does."""
         ...
 

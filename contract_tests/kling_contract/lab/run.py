@@ -1,27 +1,24 @@
 """All stories side by side, and what could not be shown."""
 
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kling_contract.history.events import Recorder
 from kling_contract.history.labels import Topic
+from kling_contract.history.noise import measured
 from kling_contract.lab.environment import lasting
 from kling_contract.lab.fake import Fake
 from kling_contract.lab.lab import Ended, Lab
-from kling_contract.lab.pace import Pace, told
+from kling_contract.lab.pace import Pace, pace_for
 from kling_contract.lab.results import Adapter
-from kling_contract.lab.scheduler import Party, Tell, never_called, turn
+from kling_contract.lab.scheduler import Report, Scheduler, never_called, turn
 from kling_contract.lab.stories import Story
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.verdicts import SetupError
 
 NEED_A_WORD = ("CM-07", "CQ-06")
 """Rules that only a client's own word shows."""
-_WAIT = 0.02
 _IMPERSONATED = "a client with built-in addresses cannot be led to another base URL"
 
 MakeAdapter = Callable[[Path, Mapping[str, str]], Adapter]
@@ -36,7 +33,7 @@ def run(
     pace: Pace,
     *,
     impersonate: bool = False,
-    tell: Tell = lambda _: None,
+    report: Report = lambda _: None,
 ) -> tuple[list[Ended], Pace]:
     """Put one client through *stories*, writing everything into *recorder*; answers the cases, and the pace that was found.
 
@@ -49,12 +46,12 @@ def run(
         folder = Path(name)
         with Fake(contract, folder, impersonate=impersonate) as fake:
             adapter = make(folder, lasting(folder, fake.variables))
-            if adapter.min_poll is not None and not pace.told:
-                pace = told(contract, adapter.min_poll, pace.deadline)
+            if adapter.min_poll is not None and not pace.given:
+                pace = pace_for(contract, adapter.min_poll, pace.deadline)
             lab = Lab(fake, contract, recorder, folder, pace)
             try:
-                with _noise(recorder):
-                    ended, unable = _all(stories, lab, adapter, tell, impersonate=impersonate)
+                with measured(recorder):
+                    ended, unable = _all(stories, lab, adapter, report, impersonate=impersonate)
                 lab.strays()
             except BaseException:
                 lab.abort()
@@ -65,32 +62,13 @@ def run(
     return ended, lab.pace
 
 
-@contextmanager
-def _noise(recorder: Recorder) -> Iterator[None]:
-    """Measure how late this machine is while the block runs, and say so: nine of ten short waits were less late."""
-    over, late = threading.Event(), [0.0]
-
-    def watch() -> None:
-        while not over.is_set():
-            began = time.perf_counter()
-            over.wait(_WAIT)
-            late.append(time.perf_counter() - began - _WAIT)
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-        recorder.note(Topic.NOISE, seconds=round(max(0.0, sorted(late)[len(late) * 9 // 10]), 4))
-
-
 def _all(
-    stories: Sequence[Story], lab: Lab, adapter: Adapter, tell: Tell, *, impersonate: bool
+    stories: Sequence[Story], lab: Lab, adapter: Adapter, report: Report, *, impersonate: bool
 ) -> tuple[list[Ended], dict[str, str]]:
     """Run what can be run; answers the cases, and why the other stories were left out."""
     unable = {story.name: why for story in stories if (why := _unable(story, adapter, impersonate=impersonate))}
     able = sorted((story for story in stories if story.name not in unable), key=turn)
-    with Party(lab, adapter, tell) as party:
+    with Scheduler(lab, adapter, report) as party:
         silent = party.begin(able)
         if silent:
             unable |= {story.name: silent for story in able if "webhook" in story.needs}
@@ -114,9 +92,9 @@ def _note(recorder: Recorder, stories: Sequence[Story], ended: Sequence[Ended], 
     for over in ended:
         if over.unable:
             reasons[over.story.name] = over.unable
-        elif any(told.ended == "flood" for told in over.told):
+        elif any(results.ended == "flood" for results in over.results):
             spoiled[over.story.name] = "the client flooded its output and was stopped"
-    if ended and not any(told.said for over in ended for told in over.told):
+    if ended and not any(results.said for over in ended for results in over.results):
         for rule in NEED_A_WORD:
             recorder.note(
                 Topic.NOT_RUN, rule=rule, reason="the client writes no KLING_RESULT, and an exit code cannot tell"

@@ -14,8 +14,6 @@ from kling_contract.lab.stories import Story
 from kling_contract.lab.watch import Seen
 from kling_contract.rules.verdicts import SetupError
 
-CANARY = "happy"
-"""The story that shows whether the client calls the lab at all, and whether it registers callbacks."""
 AT_ONCE = 64
 """Cases side by side: most of their time they sleep."""
 _FIRST = 3
@@ -27,12 +25,12 @@ _SAID = 400
 _SLOWER = 1.3
 """How much slower a client is than was guessed, when its cases are worth repeating with more time."""
 
-Tell = Callable[[Ended], None]
+Report = Callable[[Ended], None]
 
 
 def turn(story: Story) -> tuple[bool, ...]:
     """What comes first: the story that shows whether there is a client at all, then what takes long."""
-    return story.name != CANARY, not story.first, "webhook" not in story.needs
+    return not story.canary, not story.first, "webhook" not in story.needs
 
 
 @dataclass(slots=True)
@@ -44,11 +42,11 @@ class _Running:
     future: Future[Ended]
 
 
-class Party:
+class Scheduler:
     """`with Party(...) as party`: stories side by side; the block ends when all of them have."""
 
-    def __init__(self, lab: Lab, adapter: Adapter, tell: Tell) -> None:
-        self._lab, self._adapter, self._tell = lab, adapter, tell
+    def __init__(self, lab: Lab, adapter: Adapter, report: Report) -> None:
+        self._lab, self._adapter, self._tell = lab, adapter, report
         self._running: dict[str, _Running] = {}
         self._pause: float | None = None
         """Seconds between reads by which the deadline was chosen; None where somebody told it."""
@@ -83,7 +81,7 @@ class Party:
             self.start(stories[:_FIRST])
             return self._check()
         scout = next((story for story in stories if _is_scout(story, self._lab.pace)), None)
-        self.start([*(story for story in stories if story.name == CANARY), *([scout] if scout else [])])
+        self.start([*(story for story in stories if story.canary), *([scout] if scout else [])])
         silent = self._check()
         self._pause = (self._glimpsed(scout) if scout else None) or self._lab.pace.min_poll
         self._lab.pace = self._lab.pace.with_pause(self._pause)
@@ -100,7 +98,7 @@ class Party:
         slower = self._slower()
         if slower and short:
             self._lab.pace = self._lab.pace.with_pause(slower)
-            with Party(self._lab, self._adapter, self._tell) as again:
+            with Scheduler(self._lab, self._adapter, self._tell) as again:
                 again.start(over.story for over in short)
             return [*ended, *again.repeat()]
         for over in short:
@@ -137,14 +135,14 @@ class Party:
         Raises:
             SetupError: the client did not call the lab at all.
         """
-        canary = self._running.get(CANARY)
+        canary = next((one for one in self._running.values() if one.story.canary), None)
         if canary is None:
             return ""
         path = self._lab.contract.named("createVideo").template
         self._lab.fake.watch.until(lambda: bool(canary.seen.posted(path)) or canary.future.done(), PATIENCE + GRACE)
         if canary.future.done():
             over = canary.future.result()
-            if not over.called and not any(one.cannot for one in over.told):
+            if not over.called and not any(one.cannot for one in over.results):
                 raise SetupError(never_called(over))
             hooked = over.hooked
         else:
@@ -161,11 +159,17 @@ def _is_scout(story: Story, pace: Pace) -> bool:
 
 def never_called(over: Ended) -> str:
     """What to say of a client that made no call."""
-    told = over.told[0]
-    if told.ended == "flood":
+    results = over.results[0]
+    if results.ended == "flood":
         return "the client never called the lab: it flooded its output and was stopped"
-    how = f"exit code {told.exit}" if told.exit is not None else f"signal {told.signal}" if told.signal else told.broken
-    if told.ended == "deadline":
+    how = (
+        f"exit code {results.exit}"
+        if results.exit is not None
+        else f"signal {results.signal}"
+        if results.signal
+        else results.broken
+    )
+    if results.ended == "deadline":
         how = "stopped at its deadline"
-    said = (told.stderr.strip() or told.stdout.strip())[-_SAID:]
+    said = (results.stderr.strip() or results.stdout.strip())[-_SAID:]
     return f"the client never called the lab ({how}){f'; it said: {said}' if said else ''}"

@@ -45,7 +45,7 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class OutgoingCallback:
     """A callback on its way. genuine: whether the service sends it."""
 
     url: str
@@ -62,7 +62,7 @@ class Task:
     stage: int = 0
     progress: int = 0
     reads: int = 0
-    told: int = 0
+    shown: int = 0
     stalled: bool = False
     callbacks: list[Event] = field(default_factory=list)
 
@@ -98,9 +98,9 @@ class Scripted:
             return self._batch(body, now)
         return self._refusal(404)
 
-    def due(self, *, early: bool = False) -> list[Telling]:
+    def due(self, *, early: bool = False) -> list[OutgoingCallback]:
         """The callbacks that go out now; *early*: before the create is answered."""
-        found: list[Telling] = []
+        found: list[OutgoingCallback] = []
         for task in self.tasks.values():
             ready = [
                 event for event in task.callbacks
@@ -108,16 +108,16 @@ class Scripted:
             ]  # fmt: skip
             for event in ready:
                 task.callbacks.remove(event)
-                found += self._told(task, event)
+                found += self._callbacks_of(task, event)
         return found
 
-    def _told(self, task: Task, event: Event) -> list[Telling]:
+    def _callbacks_of(self, task: Task, event: Event) -> list[OutgoingCallback]:
         """What one event has the receiver hear; the task is over by then, unless it is a stranger who says so."""
         if event.does == "forge":
             claim = {**json.loads(self._shown(task)), "status": "completed", "progress": 100, "results": [STRANGE]}
-            return [Telling(task.hook, json.dumps(claim).encode(), genuine=False)]
+            return [OutgoingCallback(task.hook, json.dumps(claim).encode(), genuine=False)]
         task.stage = 2
-        return [Telling(task.hook, self._shown(task))] * (2 if event.does == "twice" else 1)
+        return [OutgoingCallback(task.hook, self._shown(task))] * (2 if event.does == "twice" else 1)
 
     def _over(self, task: Task) -> bool:
         return task.stage == 2
@@ -177,17 +177,17 @@ class Scripted:
             self._revoked = True
             return self._refusal(401)
         elif event.does == "not-found":
-            task.told += 1
+            task.shown += 1
             return self._refusal(404)
         elif event.does in ("cut", "silence"):
-            task.told += 1
+            task.shown += 1
             return Served(200, body=self._shown(task), lost=_FAULTS[event.does])
         elif event.does in ("limit", "fail-server", "not-json"):
-            task.told += 1
+            task.shown += 1
             return self._trouble(event, now)
         else:
             self._move(task, event)
-        task.reads, task.told = task.reads + 1, task.told + 1
+        task.reads, task.shown = task.reads + 1, task.shown + 1
         return Served(200, body=self._shown(task, dress=event))
 
     def _batch(self, body: bytes, now: float) -> Served:
@@ -206,7 +206,7 @@ class Scripted:
     def _senseless(self, event: Event, task: Task) -> bool:
         """Whether the contract rules *event* out by now: what is over stays so, and what was seen is found."""
         shows = event.does in ("pending", "processing", "unknown-status", "bare", "extra", "stall")
-        return (task.stage == 2 and shows) or (event.does == "not-found" and task.told > 0)
+        return (task.stage == 2 and shows) or (event.does == "not-found" and task.shown > 0)
 
     def _move(self, task: Task, event: Event) -> None:
         """Forward, never back."""

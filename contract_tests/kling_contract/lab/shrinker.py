@@ -25,7 +25,7 @@ AT_ONCE = 24
 """Stories side by side: most of their time their clients sleep."""
 
 Play = Callable[[Behaviour], Played]
-Tell = Callable[[], None]
+Report = Callable[[], None]
 
 
 def drawn(contract: Contract, stories: int, seed: int) -> list[Behaviour]:
@@ -34,7 +34,7 @@ def drawn(contract: Contract, stories: int, seed: int) -> list[Behaviour]:
 
     @hypothesis.seed(seed)
     @bounds(2 * stories, shrink=False)
-    @hypothesis.given(behaviours(contract, aloud=True))
+    @hypothesis.given(behaviours(contract, real_time=True))
     def keep(behaviour: Behaviour) -> None:
         found[behaviour] = None
 
@@ -45,7 +45,7 @@ def drawn(contract: Contract, stories: int, seed: int) -> list[Behaviour]:
 
 def search(
     play: Play, contract: Contract, *, stories: int, seed: int = 0, only: frozenset[str] = frozenset(),
-    tell: Tell = lambda: None, at_once: int = AT_ONCE,
+    report: Report = lambda: None, at_once: int = AT_ONCE,
 ) -> Drawn:  # fmt: skip
     """Put the client that *play* plays to through *stories* drawn stories; the first that fails is made as small as it gets.
 
@@ -56,15 +56,15 @@ def search(
         SetupError: the client cannot be started, or calls nobody.
     """
     every = drawn(contract, stories, seed)
-    crowd = _Crowd(play, contract, book_for(contract, only), at_once)
-    played = crowd.play(every, tell)
+    shrinker = _Shrinker(play, contract, book_for(contract, only), at_once)
+    played = shrinker.play(every, report)
     check_that_it_calls([one.played.events for one in played])
     failing = [story for story, found in zip(every, played, strict=True) if found.breaches]
     for story in failing:
-        (again,) = crowd.play([story])
+        (again,) = shrinker.play([story])
         if again.breaches:
             rule = again.breaches[0].rule
-            smallest, shown = crowd.smallest(story, again, rule)
+            smallest, shown = shrinker.smallest(story, again, rule)
             failure = smallest.model_copy(update={"rule": rule})
             return Drawn(every.index(story) + 1, failure, first(rule, shown.breaches), shown.played.events)
     return Drawn(len(every))
@@ -78,8 +78,8 @@ def check_that_it_calls(histories: Sequence[Sequence[AnyEvent]]) -> None:
     """
     every = [event for history in histories for event in history]
     if not any(isinstance(event, Exchange) for event in every):
-        told = next(event for event in every if isinstance(event, Note) and event.topic == Topic.TOLD)
-        raise SetupError(f"the client never called the lab: {ending(told)}")
+        result = next(event for event in every if isinstance(event, Note) and event.topic == Topic.TOLD)
+        raise SetupError(f"the client never called the lab: {ending(result)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class _Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class _Crowd:
+class _Shrinker:
     """Plays stories side by side."""
 
     client: Play
@@ -99,12 +99,12 @@ class _Crowd:
     book: Sequence[Rule]
     at_once: int
 
-    def play(self, stories: Sequence[Behaviour], tell: Tell = lambda: None) -> list[_Shown]:
+    def play(self, stories: Sequence[Behaviour], report: Report = lambda: None) -> list[_Shown]:
         """What came of each of *stories*, in their order."""
 
         def one(story: Behaviour) -> _Shown:
             played = self.client(story)
-            tell()
+            report()
             return _Shown(played, breaches(played, self.contract, self.book))
 
         pool = ThreadPoolExecutor(self.at_once)

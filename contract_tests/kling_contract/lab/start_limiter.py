@@ -5,13 +5,13 @@ import os
 import threading
 from itertools import count
 
-from kling_contract.lab.results import Order
+from kling_contract.lab.results import RunRequest
 
 _LONGEST_START = 1.5
 """Seconds after which a client that has not called yet is no longer waited for."""
 
 
-class Turnstile:
+class StartLimiter:
     """Lets so many start at a time, those first whose stories take long."""
 
     def __init__(self, most: int) -> None:
@@ -20,26 +20,26 @@ class Turnstile:
         self._numbers = count()
         self._news = threading.Condition()
 
-    def take(self, order: Order) -> None:
+    def take(self, wanted: RunRequest) -> None:
         """Wait until *order* may start; the next one may once this one is up."""
-        if order.beside is not None:
-            order.beside.wait()
+        if wanted.together is not None:
+            wanted.together.wait()
             return
         with self._news:
-            mine = (not order.early, next(self._numbers))
+            mine = (not wanted.early, next(self._numbers))
             heapq.heappush(self._waiting, mine)
             self._news.wait_for(lambda: self._free > 0 and self._waiting[0] == mine)
             heapq.heappop(self._waiting)
             self._free -= 1
             self._news.notify_all()
-        threading.Thread(target=self._give_back, args=(order,), daemon=True).start()
+        threading.Thread(target=self._give_back, args=(wanted,), daemon=True).start()
 
-    def _give_back(self, order: Order) -> None:
-        order.up.wait(_LONGEST_START)
+    def _give_back(self, wanted: RunRequest) -> None:
+        wanted.up.wait(_LONGEST_START)
         with self._news:
             self._free += 1
             self._news.notify_all()
 
 
-STARTS = Turnstile((os.cpu_count() or 1) + 1)
+STARTS = StartLimiter((os.cpu_count() or 1) + 1)
 """The starts of this machine."""

@@ -6,33 +6,16 @@ in it gets on each time it is read, so a story takes as long as the client makes
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kling_contract.reading.contract import Contract
+from kling_contract.rules.case_facts import Base, Flow, Forgery, Need, Right
 from kling_contract.rules.verdicts import SetupError
 
 FOLDER = Path(__file__).with_name("stories")
-
-Word = Literal["completed", "failed", "refused", "gave_up", "unknown"]
-"""What a client says of its request, in KLING_RESULT or over JSON lines."""
-Forgery = Literal["unknown-id", "huge", "not-json", "get", "early"]
-"""A callback that the kit sends itself, `early`: that the task is completed, while it still runs."""
-
-
-class Right(BaseModel):
-    """What is right at the end of a story.
-
-    completes: whether the client ends with its video; None where both are right. says: the words that fit, where the client
-    says one. creates: the most creates that may be accepted.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    completes: bool | None = True
-    says: tuple[Word, ...] = ()
-    creates: int = Field(1, ge=0)
 
 
 class Story(BaseModel):
@@ -43,7 +26,7 @@ class Story(BaseModel):
     command at once for one file; `many`, *jobs* commands at once for files of their own; `killed`, ended by force after
     its create was answered and run again. base: where the client is led, the fake or one of two places that it must not
     talk to. share: of the deadline, where a story needs less of it or more. first: a client may take all its time, or more, so
-    it starts early.
+    it starts early. canary: it runs before all others and shows whether the client calls the lab at all and registers callbacks.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,13 +37,14 @@ class Story(BaseModel):
     params: dict[str, Any] = {}
     request: dict[str, Any] = {}
     right: Right = Right()
-    needs: tuple[Literal["webhook", "base-url", "aspect-ratio"], ...] = ()
-    flow: Literal["once", "twice", "many", "killed"] = "once"
+    needs: tuple[Need, ...] = ()
+    flow: Flow = "once"
     jobs: int = Field(1, ge=1, le=20)
     forge: tuple[Forgery, ...] = ()
-    base: Literal["fake", "plain-http", "untrusted"] = "fake"
+    base: Base = "fake"
     share: float = Field(1.0, gt=0, le=2)
     first: bool = False
+    canary: bool = False
 
     @model_validator(mode="after")
     def _whole(self) -> "Story":
@@ -108,8 +92,8 @@ def _story(path: Path, document: Any, contract: Contract) -> Story:
         facts = contract.facts()
         return Story.model_validate({**document, "request": filled(document.get("request", {}), facts)})
     except (ValidationError, KeyError) as error:
-        told = error.errors()[0] if isinstance(error, ValidationError) else None
-        what = f"{'.'.join(map(str, told['loc']))}: {told['msg']}" if told else f"no such fact: {error}"
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else f"no such fact: {error}"
         raise SetupError(f"{path.name}: story {document.get('name')}: {what}") from error
 
 

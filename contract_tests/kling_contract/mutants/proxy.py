@@ -4,10 +4,7 @@ It listens on a free port of the loopback. Relays that the kit sets through the 
 that callbacks pass its switches too. Without a switch it changes nothing that a caller can tell.
 """
 
-import threading
 from collections.abc import Sequence
-from http.client import responses
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,10 +14,10 @@ from kling_contract.driving.sender import Limits, Sender
 from kling_contract.mutants.messages import CallbackPost, Memory, ReceiverResponse, Request, Response, tasks_in
 from kling_contract.mutants.mutant import Switch
 from kling_contract.mutants.relays import Relay, post
+from kling_contract.serving import FRAMING, Incoming, Listener
 
 _LIMITS = Limits(120.0, 512 * 1024 * 1024)
-_OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
-_BODILESS = (204, 304)
+_TIMEOUT = 120.0
 
 
 class Proxy:
@@ -32,28 +29,32 @@ class Proxy:
         self.memory = Memory(self.send, post)
         self._wire = Sender()
         self._relays: dict[str, Relay] = {}
-        self._server = _Server(self)
+        self._listener = Listener(self._serve, timeout=_TIMEOUT)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._listener.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._listener.close()
         for relay in self._relays.values():
             relay.close()
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._listener.origin
+
+    def _serve(self, request: Incoming) -> None:
+        answer = self.answer(Request(request.command, request.path, request.pairs, request.body()))
+        if answer.status:
+            request.respond(answer.status, answer.headers, answer.body)
 
     def send(self, ask: Request) -> Response:
         """What the correct server answers."""
-        headers = [pair for pair in ask.headers if pair[0].lower() not in (*_OWN_HEADERS, "host")]
+        headers = [pair for pair in ask.headers if pair[0].lower() not in (*FRAMING, "host")]
         body = ask.body if ask.body or ask.header("content-length") else None
         reply = self._wire.send(ask.method, self.upstream + ask.target, headers, body, _LIMITS)
         return Response(reply.status or 0, reply.headers, reply.body)
@@ -116,47 +117,3 @@ def _around(switch: Switch, deliver: Any, memory: Memory) -> Any:
     assert switch.on_callback is not None
     on_callback = switch.on_callback
     return lambda telling: on_callback(telling, deliver, memory)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, proxy: Proxy) -> None:
-        self.proxy = proxy
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that went away is no error; a switch that breaks shows as a lost answer."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 120
-    server: _Server
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("do_"):
-            return self._serve
-        raise AttributeError(name)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        """Quiet."""
-
-    def _serve(self) -> None:
-        self.close_connection = True
-        length = self.headers.get("Content-Length", "")
-        body = self.rfile.read(int(length)) if length.isdigit() else b""
-        answer = self.server.proxy.answer(Request(self.command, self.path, tuple(self.headers.items()), body))
-        if answer.status:
-            self._give(answer)
-
-    def _give(self, answer: Response) -> None:
-        lines = [f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Other')}"]
-        lines += [f"{name}: {value}" for name, value in answer.headers if name.lower() not in _OWN_HEADERS]
-        if answer.status not in _BODILESS:
-            lines.append(f"Content-Length: {len(answer.body)}")
-        head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1", "replace")
-        self.connection.sendall(head + (b"" if self.command == "HEAD" else answer.body))

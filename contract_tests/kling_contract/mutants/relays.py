@@ -2,13 +2,11 @@
 
 import select
 import socket
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import urlsplit
 
 from kling_contract.mutants.messages import CallbackPost, ReceiverResponse
+from kling_contract.serving import Incoming, Listener
 
 _PATIENCE = 60.0
 _BLOCK = 65536
@@ -19,18 +17,24 @@ class Relay:
     """Listens in the receiver's stead; *tell* decides what becomes of each attempt."""
 
     def __init__(self, place: str, tell: SendCallback) -> None:
-        self._server = _Server(place, tell)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._place, self._tell = place, tell
+        self._listener = Listener(self._serve)
+        self._listener.start()
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._listener.origin
 
     def close(self) -> None:
-        """Listen no more."""
-        self._server.shutdown()
-        self._server.server_close()
+        """Stop listening."""
+        self._listener.close()
+
+    def _serve(self, request: Incoming) -> None:
+        telling = CallbackPost(request.command, request.path, request.pairs, request.body())
+        reply = self._tell(telling, lambda each: post(self._place, each, request.connection))
+        if reply.raw:
+            request.write(reply.raw)
 
 
 def post(place: str, telling: CallbackPost, sender: socket.socket | None = None) -> ReceiverResponse:
@@ -57,35 +61,3 @@ def _read(receiver: socket.socket, sender: socket.socket | None) -> bytes:
         if not block:
             return kept
         kept += block
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, place: str, tell: SendCallback) -> None:
-        self.place, self.tell = place, tell
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Either side may go away as it likes."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-    server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        """Quiet."""
-
-    def do_POST(self) -> None:
-        """One attempt."""
-        self.close_connection = True
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        telling = CallbackPost(self.command, self.path, tuple(self.headers.items()), body)
-        place = self.server.place
-        reply = self.server.tell(telling, lambda each: post(place, each, self.connection))
-        if reply.raw:
-            self.connection.sendall(reply.raw)

@@ -15,6 +15,7 @@ from kling_contract.history.events import Download, Note
 from kling_contract.history.labels import Topic
 from kling_contract.history.masking import TOKEN
 from kling_contract.reading.view import Attempt, Call, View, is_task
+from kling_contract.rules.case_facts import CaseFacts, Flow, facts_of
 
 CRASH = 63
 """Above this, and by a signal, a process has not failed but broken down."""
@@ -33,24 +34,20 @@ class Case:
     elsewhere: list[Call] = field(default_factory=list)
     downloads: list[Download] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
-    told: list[Note] = field(default_factory=list)
+    results: list[Note] = field(default_factory=list)
     served: list[Note] = field(default_factory=list)
     touched: Note | None = None
 
-    @property
-    def data(self) -> dict[str, Any]:
-        """What the lab says of the case."""
-        return self.note.data if self.note else {}
+    facts: CaseFacts = field(init=False)
+    """What the lab wrote down of the case; defaults where there is no note."""
+
+    def __post_init__(self) -> None:
+        self.facts = facts_of(self.note.data if self.note else {})
 
     @property
-    def rules(self) -> list[str]:
-        """The rules that its story is about."""
-        return list(self.data.get("rules") or ())
-
-    @property
-    def flow(self) -> str:
+    def flow(self) -> Flow:
         """How many processes it has, see `lab.stories.Story`."""
-        return str(self.data.get("flow", "once"))
+        return self.facts.flow
 
     @property
     def creates(self) -> list[Call]:
@@ -79,35 +76,35 @@ class Case:
     @property
     def able(self) -> bool:
         """Whether the client took the case on at all."""
-        return bool(self.told) and not any(note.data.get("cannot") for note in self.told)
+        return bool(self.results) and not any(note.data.get("cannot") for note in self.results)
 
     @property
     def completes(self) -> bool:
         """Whether the client says, in the end, that it has the video."""
-        return bool(self.told) and completes(self.told[-1])
+        return bool(self.results) and completes(self.results[-1])
 
     @property
     def words(self) -> str:
         """Everything that the client said, as one text."""
-        return "\n".join(words(note) for note in self.told)
+        return "\n".join(words(note) for note in self.results)
 
     @property
     def wrong(self) -> str:
         """What is not right at its end; empty when all is."""
-        right = self.data.get("right") or {}
-        if not self.told:
+        right = self.facts.right
+        if not self.results:
             return "nothing is known of its end"
-        last = self.told[-1]
+        last = self.results[-1]
         if last.data.get("broken"):
             return str(last.data["broken"])
         if last.data["ended"] == "deadline":
             return f"did not end by itself: {ending(last)}"
-        if right.get("completes") is not None and completes(last) != right["completes"]:
-            return f"{'did not complete' if right['completes'] else 'claims to have completed'}: {ending(last)}"
+        if right.completes is not None and completes(last) != right.completes:
+            return f"{'did not complete' if right.completes else 'claims to have completed'}: {ending(last)}"
         said = outcome(last)
-        if said and right.get("says") and said not in right["says"]:
-            return f"says {said}, which is not {' or '.join(right['says'])}"
-        if len(self.accepted) > right.get("creates", 1):
+        if said and right.says and said not in right.says:
+            return f"says {said}, which is not {' or '.join(right.says)}"
+        if len(self.accepted) > right.creates:
             return f"{len(self.accepted)} creates were accepted"
         return ""
 
@@ -205,14 +202,14 @@ def cases(view: View) -> tuple[Case, ...]:
 
 def _gather(case: Case, view: View) -> None:
     """Give a case of the lab what is its own."""
-    api = str(case.data["api"])
+    api = case.facts.api
     mine = [call for call in view.calls if call.event.case == case.name]
     case.calls = [call for call in mine if call.event.url.startswith(api)]
     case.elsewhere = [call for call in mine if not call.event.url.startswith(api)]
     case.downloads = [download for download in view.downloads if download.case == case.name]
     case.attempts = [attempt for attempt in view.callbacks if attempt.event.case == case.name]
     notes = [note for note in view.notes if note.case == case.name]
-    case.told = [note for note in notes if note.topic == Topic.TOLD]
+    case.results = [note for note in notes if note.topic == Topic.TOLD]
     case.served = [note for note in notes if note.topic == Topic.SERVED]
     case.touched = next((note for note in notes if note.topic == Topic.ELSEWHERE), None)
 
@@ -236,5 +233,5 @@ def strays(view: View) -> list[Call]:
 def about(view: View, rule_id: str) -> Iterator[Case]:
     """The cases whose story is about a rule, and whose client took them on."""
     for case in cases(view):
-        if rule_id in case.rules and case.able and ("webhook" not in case.name or case.hooked):
+        if rule_id in case.facts.rules and case.able and ("webhook" not in case.facts.needs or case.hooked):
             yield case

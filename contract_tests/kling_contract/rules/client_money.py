@@ -110,36 +110,38 @@ def lost_is_unknown(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CM-07"):
         ours = [create for create in case.creates if create.event.lost or got(create) == 504]
         mended = any(got(create) == 200 and is_task(create.got) for create in case.creates)
-        if ours and not mended and outcome(case.told[-1]):
+        if ours and not mended and outcome(case.results[-1]):
             # Whoever looked for the task and names it knows more than that, which is better still.
-            named = (case.told[-1].data.get("said") or {}).get("task_id") in {
+            named = (case.results[-1].data.get("said") or {}).get("task_id") in {
                 create.got["id"] for create in case.accepted
             }
-            fine = outcome(case.told[-1]) == "unknown" or named
-            yield check(fine, "outcome unknown", ending(case.told[-1]), ours[-1], case.told[-1])
+            fine = outcome(case.results[-1]) == "unknown" or named
+            yield check(fine, "outcome unknown", ending(case.results[-1]), ours[-1], case.results[-1])
 
 
 @judge("CM-08")
 def resumed(view: View, _: Rule) -> Iterator[Check]:
     """Looks at the second run of a command whose first was killed after its create."""
     for case in about(view, "CM-08"):
-        if len(case.told) == 2 and case.told[0].data["ended"] == "on purpose" and case.accepted:
+        if len(case.results) == 2 and case.results[0].data["ended"] == "on purpose" and case.accepted:
             made = case.accepted
             yield check(
                 len(made) == 1,
                 "the task resumed, nothing new created",
                 f"{len(made)} tasks created",
                 *made,
-                case.told[1],
+                case.results[1],
             )
-            yield check(completes(case.told[1]), "the resumed task completed", ending(case.told[1]), case.told[1])
+            yield check(
+                completes(case.results[1]), "the resumed task completed", ending(case.results[1]), case.results[1]
+            )
 
 
 @judge("CM-09")
 def id_survives(view: View, _: Rule) -> Iterator[Check]:
     """Looks at the output and the files of a killed command for the id of its task."""
     for case in about(view, "CM-09"):
-        first = case.told[0]
+        first = case.results[0]
         if first.data["ended"] == "on purpose" and case.accepted:
             places = first.data["places"].get(str(case.accepted[0].got["id"]), [])
             yield check(places, "the task's id in the output or a file", "it stands nowhere", case.accepted[0], first)
@@ -163,10 +165,10 @@ def balance_is_named(view: View, rule: Rule) -> Iterator[Check]:
     for case in about(view, "CM-11"):
         answered = [call for call in case.creates if got(call) == 402]
         if answered:
-            error = (case.told[-1].data.get("said") or {}).get("error") or {}
+            error = (case.results[-1].data.get("said") or {}).get("error") or {}
             named = isinstance(error, dict) and error.get("class") == "balance"
             fine = named or re.search(rule.params["words"], case.words, re.IGNORECASE)
-            yield check(fine, "a word of the balance", ending(case.told[-1]), answered[0], case.told[-1])
+            yield check(fine, "a word of the balance", ending(case.results[-1]), answered[0], case.results[-1])
 
 
 @judge("CM-12")
@@ -178,4 +180,4 @@ def charge_is_shown(view: View, _: Rule) -> Iterator[Check]:
             reserved = usage.get("credits_reserved") if isinstance(usage, dict) else None
             if reserved is not None:
                 shown = re.search(rf"(?<![\w.]){re.escape(f'{reserved:g}')}(?!\w)", case.words)
-                yield check(shown, f"{reserved:g} credits shown", "no charge shown", create, case.told[-1])
+                yield check(shown, f"{reserved:g} credits shown", "no charge shown", create, case.results[-1])

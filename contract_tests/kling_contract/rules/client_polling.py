@@ -19,11 +19,12 @@ def as_right(view: View, rule: Rule) -> Iterator[Check]:
 
 def right(case: Case) -> Check:
     """That *case* ended as its story has it."""
-    expected = case.data["right"]
-    wanted = {True: "the video", False: "no success"}.get(expected["completes"], "an end")
-    says = f", and the word {' or '.join(expected['says'])}" if expected["says"] else ""
+    expected = case.facts.right
+    ends = {True: "the video", False: "no success", None: "an end"}
+    wanted = ends[expected.completes]
+    says = f", and the word {' or '.join(expected.says)}" if expected.says else ""
     shown = [call for call in case.polls if call.event.lost or got(call) != 200] or case.polls[-1:] or case.creates[-1:]
-    return check(not case.wrong, f"{case.data['summary']}: {wanted}{says}", case.wrong, *shown[:2], case.told[-1])
+    return check(not case.wrong, f"{case.facts.summary}: {wanted}{says}", case.wrong, *shown[:2], case.results[-1])
 
 
 @judge("CP-01")
@@ -97,9 +98,9 @@ def _survived(case: Case, polls: list[Call]) -> Iterator[Check]:
     last = polls[-1]
     more = case.after(last.event, case.polls)
     what = f"answered {got(last)}" if got(last) else f"lost ({last.event.lost})"
-    end = case.told[-1:] if case.note else []
+    end = case.results[-1:] if case.note else []
     yield check(more, f"read again after a read was {what}", "never read again", last, *end)
-    if case.note is not None and case.able and case.data["right"]["completes"]:
+    if case.note is not None and case.able and case.facts.right.completes:
         yield check(not case.wrong, "the job survives", case.wrong, last, *end)
 
 
@@ -184,10 +185,10 @@ def gives_up(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at whoever had to be ended by force, and at a task that never ends: whether the client does, and what it says."""
     stuck = list(about(view, rule.id))
     for case in cases(view):
-        last = case.told[-1] if case.told else None
+        last = case.results[-1] if case.results else None
         if last is None or (case not in stuck and last.data["ended"] != "deadline"):
             continue
-        limit, shown = case.data["deadline"], case.polls[-1:] or case.creates[-1:]
+        limit, shown = case.facts.deadline, case.polls[-1:] or case.creates[-1:]
         ended = last.data["ended"] == "itself"
         yield check(ended, f"an end at the limit of {limit:g} s that it was told", ending(last), *shown, last)
         if not ended or not case.accepted:
@@ -205,9 +206,9 @@ def silence_ends(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CP-14"):
         silent = [call for call in case.calls if call.event.lost == "timeout"]
         if silent:  # whoever calls again has ended the call that was not answered
-            fine = case.told[-1].data["ended"] == "itself" or bool(case.after(silent[0].event, case.calls))
+            fine = case.results[-1].data["ended"] == "itself" or bool(case.after(silent[0].event, case.calls))
             yield check(
-                fine, f"an end by {case.data['deadline']:g} s", ending(case.told[-1]), silent[-1], case.told[-1]
+                fine, f"an end by {case.facts.deadline:g} s", ending(case.results[-1]), silent[-1], case.results[-1]
             )
 
 
@@ -218,7 +219,7 @@ def survives_pages(view: View, _: Rule) -> Iterator[Check]:
         pages = [call for call in case.calls if call.status and not isinstance(call.got, dict)]
         if not pages:
             continue
-        last = case.told[-1]
+        last = case.results[-1]
         yield check(
             not crashed(last) and "Traceback (most recent" not in last.data["stderr"],
             "no crash",
@@ -236,8 +237,8 @@ def patient_with_new(view: View, rule: Rule) -> Iterator[Check]:
     for case in about(view, rule.id):
         missing = [poll for poll in case.polls[:1] if got(poll) == 404]
         if missing:
-            yield check(len(case.polls) > 1, "read again", "never read again", missing[0], case.told[-1])
-            yield check(not case.wrong, "the job survives", case.wrong, missing[0], case.told[-1])
+            yield check(len(case.polls) > 1, "read again", "never read again", missing[0], case.results[-1])
+            yield check(not case.wrong, "the job survives", case.wrong, missing[0], case.results[-1])
 
 
 @judge("CP-17")
@@ -249,10 +250,10 @@ def revoked_stops(view: View, rule: Rule) -> Iterator[Check]:
             continue
         more = case.after(refused[0].event, case.polls)
         yield check(not more, "no read after a 401", f"{len(more)} more", refused[0], *more[:1])
-        error = (case.told[-1].data.get("said") or {}).get("error") or {}
+        error = (case.results[-1].data.get("said") or {}).get("error") or {}
         named = isinstance(error, dict) and error.get("class") == "auth"
         fine = not case.completes and (named or re.search(rule.params["words"], case.words, re.IGNORECASE))
-        yield check(fine, "reported as a problem of the key", ending(case.told[-1]), refused[0], case.told[-1])
+        yield check(fine, "reported as a problem of the key", ending(case.results[-1]), refused[0], case.results[-1])
 
 
 @judge("CP-18")

@@ -44,7 +44,7 @@ def key_not_in_url(view: View, _: Rule) -> Iterator[Check]:
 def key_not_in_output(view: View, _: Rule) -> Iterator[Check]:
     """Looks at the whole output of every process and at the files that it left."""
     for case in cases(view):
-        for note in case.told:
+        for note in case.results:
             leaks = note.data["leaks"]
             shown = f"the key stands in {', '.join(leaks)}" if leaks else ""
             yield check(not leaks, "the key nowhere in output and files", shown, note)
@@ -54,14 +54,14 @@ def key_not_in_output(view: View, _: Rule) -> Iterator[Check]:
 def key_stays_home(view: View, _: Rule) -> Iterator[Check]:
     """Looks at downloads from another origin, and at whatever arrived elsewhere: redirect targets, proxies, forged links."""
     for case in cases(view):
-        api = str(case.data.get("api") or (case.calls and _origin(case.calls[0].event.url)) or "")
+        api = str(case.facts.api or (case.calls and _origin(case.calls[0].event.url)) or "")
         for download in case.downloads:
             if _origin(download.url) != api:
                 yield check(
                     not download.who, "no key at the link's host", f"the key went to {_origin(download.url)}", download
                 )
         for call in case.elsewhere:
-            if case.data.get("base") == "plain-http":
+            if case.facts.base == "plain-http":
                 continue  # there the user named the host; CQ-06 judges it
             sent = call.event.request
             text = f"{call.event.url} {sent.headers} {sent.body.text}"
@@ -84,7 +84,7 @@ def create_not_redirected(view: View, _: Rule) -> Iterator[Check]:
 def plain_http_refused(view: View, _: Rule) -> Iterator[Check]:
     """Looks at a base URL of plain http on another host: whether anything was sent, and what the client says."""
     for case in about(view, "CQ-06"):
-        last = case.told[-1]
+        last = case.results[-1]
         if case.elsewhere:
             first = case.elsewhere[0]
             yield check(False, "refused, and nothing sent", f"{first.event.method} {first.event.url}", first, last)
@@ -107,7 +107,7 @@ def untrusted_refused(view: View, _: Rule) -> Iterator[Check]:
 def create_is_valid(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every create but those for which the user asked for what is forbidden (CQ-10)."""
     for case in cases(view):
-        for call in case.creates if "CQ-10" not in case.rules else ():
+        for call in case.creates if "CQ-10" not in case.facts.rules else ():
             flaws = "; ".join(map(str, call.flaws)) or "a body that is no JSON"
             yield check(call.sent is not MISSING and not call.flaws, "a body that the contract allows", flaws, call)
 
@@ -126,12 +126,12 @@ def forbidden_refused(view: View, _: Rule) -> Iterator[Check]:
     """Looks at requests for what the contract forbids. A create without it says that the client cannot be asked for it."""
     for case in about(view, "CQ-10"):
         bent = [call for call in case.creates if call.flaws]
-        asked = ", ".join(f"{name} {str(value)[-60:]}" for name, value in case.data["request"].items())
+        asked = ", ".join(f"{name} {str(value)[-60:]}" for name, value in case.facts.request.items())
         if bent:
             flaws = "; ".join(f"{flaw.field}: {flaw.keyword}" for flaw in bent[0].flaws)
             yield check(False, f"refused before it is sent: {asked}", f"sent, against the contract ({flaws})", bent[0])
         elif not case.creates:
-            last = case.told[-1]
+            last = case.results[-1]
             yield check(not completes(last) and last.data["ended"] == "itself", f"refused: {asked}", ending(last), last)
 
 
@@ -141,7 +141,7 @@ def nothing_unasked(view: View, _: Rule) -> Iterator[Check]:
     contract = view.contract
     defaults = {"quality": contract.quality_default, "duration": contract.duration_default, "prompt": ""}
     for case in cases(view):
-        for call in case.creates if case.note is not None and not case.data["request"] else ():
+        for call in case.creates if case.note is not None and not case.facts.request else ():
             sent = call.sent if isinstance(call.sent, dict) else {}
             extra = {
                 name: value for name, value in sent.items() if name not in ("model", "image_start", "callback_url")

@@ -38,11 +38,11 @@ def succeeds(view: View, _: Rule) -> Iterator[Check]:
         end = seen_end(case, "completed")
         if end is None:
             continue
-        last = case.told[-1]
+        last = case.results[-1]
         yield right(case)
         if case.completes:
-            told = all(link.partition("?")[0] in case.words for link in case.links) and bool(case.links)
-            fine = saved(last) or told
+            results = all(link.partition("?")[0] in case.words for link in case.links) and bool(case.links)
+            fine = saved(last) or results
             yield check(fine, "the video saved, or its links told", "neither file nor links", end, last)
 
 
@@ -54,7 +54,7 @@ def downloads_soon(view: View, _: Rule) -> Iterator[Check]:
         if end is not None and case.downloads and case.flow == "once":
             first = case.downloads[0]
             age = first.at - end.event.at
-            limit = min(view.contract.link_lifetime, float(case.data.get("deadline") or view.contract.link_lifetime))
+            limit = min(view.contract.link_lifetime, float(case.facts.deadline or view.contract.link_lifetime))
             yield check(age <= limit, f"a download within {limit:g} s of completion", f"after {age:.1f} s", end, first)
 
 
@@ -62,11 +62,13 @@ def downloads_soon(view: View, _: Rule) -> Iterator[Check]:
 def same_bytes(view: View, _: Rule) -> Iterator[Check]:
     """Looks at saved files beside what the link serves."""
     for case in about(view, "CD-03"):
-        file = saved(case.told[-1])
+        file = saved(case.results[-1])
         if file is not None and case.served:
             fine = any(note.data["sha256"] == file["sha256"] for note in case.served)
             sizes = " or ".join(str(note.data["size"]) for note in case.served)
-            yield check(fine, f"the {sizes} bytes served", f"{file['size']} bytes", *case.downloads[:2], case.told[-1])
+            yield check(
+                fine, f"the {sizes} bytes served", f"{file['size']} bytes", *case.downloads[:2], case.results[-1]
+            )
 
 
 @judge("CD-04")
@@ -77,10 +79,10 @@ def no_half_file(view: View, _: Rule) -> Iterator[Check]:
         whole = [download for download in case.downloads if not download.lost and download.status in (200, 206)]
         if not cut:
             continue
-        file = saved(case.told[-1])
+        file = saved(case.results[-1])
         fine = file is None or (whole and any(note.data["sha256"] == file["sha256"] for note in case.served))
         seen = f"{OUT} of {file['size']} bytes" if file else ""
-        yield check(fine, f"no {OUT} that is not whole", seen, cut[0], case.told[-1])
+        yield check(fine, f"no {OUT} that is not whole", seen, cut[0], case.results[-1])
 
 
 @judge("CD-05")
@@ -90,10 +92,10 @@ def resumes_download(view: View, _: Rule) -> Iterator[Check]:
         cut = [download for download in case.downloads if download.lost]
         if cut:
             more = [download for download in case.downloads if download.mono > cut[0].mono]
-            yield check(more, "downloaded again", "never downloaded again", cut[0], case.told[-1])
+            yield check(more, "downloaded again", "never downloaded again", cut[0], case.results[-1])
             made = case.accepted
             yield check(len(made) == 1, "no new create", f"{len(made)} creates", cut[0], *made)
-            yield check(not case.wrong, "the video in the end", case.wrong, cut[0], case.told[-1])
+            yield check(not case.wrong, "the video in the end", case.wrong, cut[0], case.results[-1])
 
 
 @judge("CD-06")
@@ -108,7 +110,7 @@ def refreshes_link(view: View, _: Rule) -> Iterator[Check]:
             )
             made = case.accepted
             yield check(len(made) == 1, "no new create", f"{len(made)} creates", gone[0], *made)
-            yield check(not case.wrong, case.data["summary"], case.wrong, gone[0], case.told[-1])
+            yield check(not case.wrong, case.facts.summary, case.wrong, gone[0], case.results[-1])
 
 
 @judge("CD-07")
@@ -116,10 +118,10 @@ def page_is_no_video(view: View, _: Rule) -> Iterator[Check]:
     """Looks at a link that serves a page."""
     for case in about(view, "CD-07"):
         if case.downloads:
-            file = saved(case.told[-1])
+            file = saved(case.results[-1])
             seen = f"{OUT} of {file['size']} bytes" if file else case.wrong
             yield check(
-                file is None and not case.wrong, f"no {OUT}, no success", seen, case.downloads[0], case.told[-1]
+                file is None and not case.wrong, f"no {OUT}, no success", seen, case.downloads[0], case.results[-1]
             )
 
 
@@ -129,10 +131,10 @@ def download_is_bounded(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CD-08"):
         endless = [download for download in case.downloads if download.lost == "endless"]
         if endless:
-            file = saved(case.told[-1])
+            file = saved(case.results[-1])
             fine = not case.wrong and file is None
             seen = case.wrong or f"{OUT} was left"
-            yield check(fine, "an end by itself, without success", seen, endless[0], case.told[-1])
+            yield check(fine, "an end by itself, without success", seen, endless[0], case.results[-1])
 
 
 judge("CD-09")(as_right)
@@ -145,7 +147,7 @@ def failure_is_told(view: View, _: Rule) -> Iterator[Check]:
         end = seen_end(case, "failed")
         if end is None:
             continue
-        last = case.told[-1]
+        last = case.results[-1]
         yield check(not case.wrong, "an end without success", case.wrong, end, last)
         error = end.got.get("error") or {}
         for member in ("code", "message"):
@@ -157,7 +159,7 @@ def failure_is_told(view: View, _: Rule) -> Iterator[Check]:
 def tells_the_truth(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every word of a client beside what the server saw and what was left on disk."""
     for case in cases(view):
-        for note in case.told if case.able and case.flow in ("once", "killed") else ():
+        for note in case.results if case.able and case.flow in ("once", "killed") else ():
             if note.data["ended"] == "on purpose":
                 continue
             yield check(not note.data["broken"], "an adapter that keeps its word", note.data["broken"], note)

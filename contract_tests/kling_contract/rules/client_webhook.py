@@ -33,7 +33,7 @@ def once(case: Case) -> Iterator[Check]:
         if download.status == 200 and not download.lost and not download.asked_range
     ]
     yield check(len(whole) <= 1, "one download", f"{len(whole)} downloads", *shown[:2], *whole)
-    for note in case.told:
+    for note in case.results:
         effects = (note.data.get("said") or {}).get("effects")
         if effects is not None:
             yield check(effects == 1, "one effect", f"{effects} effects", *shown[:2], note)
@@ -53,7 +53,7 @@ def answers_in_time(view: View, _: Rule) -> Iterator[Check]:
 def answers_before_work(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the answer to a callback whose video takes its time: it must not take half as long."""
     for case in about(view, "CW-02"):
-        slow = float(str(case.data["params"]["lasts"]).removesuffix("s"))
+        slow = float(str(case.facts.params["lasts"]).removesuffix("s"))
         for attempt in genuine(case):
             if attempt.answered:
                 limit = slow * rule.params["share"]
@@ -102,7 +102,7 @@ def reading_wins(view: View, _: Rule) -> Iterator[Check]:
 
 def _with(case: Case, attempt: Attempt) -> Check:
     return check(
-        not case.wrong, f"{case.data['summary']}: what a read shows counts", case.wrong, attempt, case.told[-1]
+        not case.wrong, f"{case.facts.summary}: what a read shows counts", case.wrong, attempt, case.results[-1]
     )
 
 

@@ -59,8 +59,7 @@ def middle(values: list[float]) -> float:
 
 def floor(view: View, case: Case, *, lab: float) -> float:
     """The least pause between reads: what the client was told, else the contract's for the service and *lab* elsewhere."""
-    told = case.data.get("min_poll")
-    if told is not None:
-        return float(told)
+    if case.facts.min_poll is not None:
+        return case.facts.min_poll
     servers = tuple(str(server["url"]) for server in view.contract.document["servers"])
     return view.contract.min_poll if any(call.event.url.startswith(servers) for call in case.calls) else lab

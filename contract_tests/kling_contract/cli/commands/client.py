@@ -20,7 +20,7 @@ from kling_contract.lab import stories as catalogue
 from kling_contract.lab.adapters.command import CommandAdapter
 from kling_contract.lab.adapters.jsonl import JsonlAdapter
 from kling_contract.lab.lab import Ended
-from kling_contract.lab.pace import Pace, told
+from kling_contract.lab.pace import Pace, pace_for
 from kling_contract.lab.results import Adapter
 from kling_contract.lab.run import MakeAdapter, run
 from kling_contract.lab.stories import Story
@@ -95,7 +95,7 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
         if given["in_process"]:
             return drawn_stories.judge(given["in_process"], {**given, "report": report}, choice, contract, console)
         adapter = CommandAdapter(words, contract)
-        return drawn_stories.judge_aloud(words, adapter, {**given, "report": report}, choice, contract, console)
+        return drawn_stories.judge_in_real_time(words, adapter, {**given, "report": report}, choice, contract, console)
     recorder = Recorder()
     pace = _put_through(words, given, choice, contract, recorder, console)
     again = _again(words, {**given, "deadline": given["deadline"] or (None if given["min_poll"] else pace.deadline)})
@@ -157,10 +157,10 @@ def _put_through(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("stories", total=len(chosen_stories))
 
-        def tell(over: Ended) -> None:
+        def report(over: Ended) -> None:
             progress.update(bar, advance=1, description=over.story.name)
 
-        return run(chosen_stories, contract, recorder, make, pace, impersonate=given["impersonate"], tell=tell)[1]
+        return run(chosen_stories, contract, recorder, make, pace, impersonate=given["impersonate"], report=report)[1]
 
 
 def _name(words: tuple[str, ...]) -> str:
@@ -208,7 +208,7 @@ def _chosen(every: dict[str, Story], names: tuple[str, ...], choice: Choice, con
 
 def _adapter(words: tuple[str, ...], given: dict[str, Any], contract: Contract) -> tuple[MakeAdapter, Pace]:
     """How the adapter is made, and the pace that the user told."""
-    pace = told(contract, given["min_poll"], given["deadline"])
+    pace = pace_for(contract, given["min_poll"], given["deadline"])
     if given["adapter"] == "command":
         adapter = CommandAdapter(words, contract)
         return (lambda _folder, _environment: adapter), pace

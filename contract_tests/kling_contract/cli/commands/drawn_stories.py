@@ -13,11 +13,11 @@ from rich.progress import Progress
 
 from kling_contract.judging import finish, judge_history
 from kling_contract.lab import behaviour
-from kling_contract.lab import shrinker as crowd
-from kling_contract.lab.adapters import aloud
+from kling_contract.lab import shrinker as shrinker
+from kling_contract.lab.adapters import real_time
 from kling_contract.lab.adapters.inprocess import Played, load, play
 from kling_contract.lab.drawn import Drawn, replay, search
-from kling_contract.lab.pace import deadline, told
+from kling_contract.lab.pace import deadline, pace_for
 from kling_contract.lab.results import Adapter
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.rulebook import rules
@@ -39,7 +39,7 @@ def judge(name: str, given: dict[str, Any], choice: Choice, contract: Contract, 
     again = _Again(["--in-process", name], [], choice, contract, console, given["report"])
     if given["replay"] is not None:
         story = behaviour.read(given["replay"])
-        return again.told(replay(story, contract, lambda one: play(client, one, contract)), given["replay"])
+        return again.shown(replay(story, contract, lambda one: play(client, one, contract)), given["replay"])
     seed = given["seed"] or 0
     drawn = search(client, contract, stories=given["drawn"] or STORIES, seed=seed, only=_counting(choice, contract))
     return again.found(drawn, seed, name)
@@ -50,7 +50,7 @@ def _counting(choice: Choice, contract: Contract) -> frozenset[str]:
     return frozenset(rule.id for rule in book_of(contract, choice) if rule.for_clients)
 
 
-def judge_aloud(
+def judge_in_real_time(
     words: Sequence[str], adapter: Adapter, given: dict[str, Any], choice: Choice, contract: Contract, console: Console
 ) -> int:
     """Play the story of `--replay`, or `--drawn` ones, to a command in real time; answers the exit code.
@@ -58,20 +58,20 @@ def judge_aloud(
     Raises:
         SetupError: there is no such file, or the command cannot be started.
     """
-    pause = told(contract, given["min_poll"], None).hurried
+    pause = pace_for(contract, given["min_poll"], None).hurried
     limit = given["deadline"] or max(_LIMIT, deadline(pause))
     stop = threading.Event()
 
     def play_it(one: behaviour.Behaviour) -> Played:
-        return aloud.play(adapter, one, contract, stop, min_poll=pause, deadline=limit)
+        return real_time.play(adapter, one, contract, stop, min_poll=pause, deadline=limit)
 
     options = ["--min-poll", f"{given['min_poll']:g}"] if given["min_poll"] else []
     again = _Again(options, ["--", *words], choice, contract, console, given["report"])
     try:
         if given["replay"] is not None:
             drawn = replay(behaviour.read(given["replay"]), contract, play_it)
-            crowd.check_that_it_calls([drawn.events])
-            return again.told(drawn, given["replay"])
+            shrinker.check_that_it_calls([drawn.events])
+            return again.shown(drawn, given["replay"])
         drawn = _drawn(play_it, given, choice, contract, console)
         return again.found(drawn, given["seed"] or 0, shlex.join(words))
     except BaseException:
@@ -79,13 +79,15 @@ def judge_aloud(
         raise
 
 
-def _drawn(play_it: crowd.Play, given: dict[str, Any], choice: Choice, contract: Contract, console: Console) -> Drawn:
+def _drawn(
+    play_it: shrinker.Play, given: dict[str, Any], choice: Choice, contract: Contract, console: Console
+) -> Drawn:
     """Draw stories, with a bar on a terminal."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("drawn stories", total=given["drawn"])
-        return crowd.search(
+        return shrinker.search(
             play_it, contract, stories=given["drawn"], seed=given["seed"] or 0, only=_counting(choice, contract),
-            tell=lambda: progress.advance(bar),
+            report=lambda: progress.advance(bar),
         )  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def _saved(failure: behaviour.Behaviour, folder: Path | None) -> Path:
     place = folder or Path()
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"drawn-{failure.rule}.yaml"
-    path.write_text(failure.told(), encoding="utf-8")
+    path.write_text(failure.as_yaml(), encoding="utf-8")
     return path
 
 
@@ -116,15 +118,15 @@ class _Again:
             return 0
         path = _saved(drawn.failure.model_copy(update={"client": client}), self.report)
         self._say(f"story {drawn.stories} of seed {seed} fails; the smallest that does, saved as {path}:\n")
-        return self.told(drawn, path)
+        return self.shown(drawn, path)
 
-    def told(self, drawn: Drawn, path: Path) -> int:
+    def shown(self, drawn: Drawn, path: Path) -> int:
         """Print the story, what is wrong with it, and the command that plays it; answers the exit code."""
         if drawn.failure is None:
             self._say(f"{path}: nothing is wrong any more")
             return 0
         again = shlex.join(["kling-contract", "client", *self.before, "--replay", str(path), *self.after])
-        self._say(drawn.failure.told())
+        self._say(drawn.failure.as_yaml())
         book = rules(self.contract)
         for breach in drawn.breaches:
             self.console.print(

@@ -1,22 +1,19 @@
 """The scripted run: every case that the target allows, side by side where accounts are apart."""
 
-import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from kling_contract.driving.control import ControlFailed
 from kling_contract.driving.drivers import auth, billing, callbacks, lifecycle, links, refusals, validation
 from kling_contract.driving.drivers.features import lacking, without
 from kling_contract.driving.drivers.room import Room, Script, ScriptBroken
 from kling_contract.driving.guard import Stopped
-from kling_contract.history.events import Recorder
 from kling_contract.history.labels import Topic
+from kling_contract.history.noise import measured
 from kling_contract.reading.view import DEFAULT_NOISE
 
 _SIDE_BY_SIDE = 8
-_SAMPLE = 0.05
 
 
 def every_script(room: Room) -> list[Script]:
@@ -63,7 +60,7 @@ def run(room: Room, only: frozenset[str] = frozenset()) -> None:
     named = room.options.scripts
     scripts = [case for case in chosen(every_script(room), only) if not named or case.name in named]
     ready = [case for case in scripts if _can(room, case)]
-    with noise(room.recorder):
+    with measured(room.recorder, DEFAULT_NOISE):
         if room.target.accounts:
             _side_by_side(room, ready)
         else:
@@ -122,24 +119,3 @@ def _run(room: Room, case: Script) -> None:
 def _untestable(room: Room, case: Script, reason: str) -> None:
     for rule in case.rules:
         room.recorder.note(Topic.UNTESTABLE, rule=rule, reason=f"{case.name}: {reason}")
-
-
-@contextmanager
-def noise(recorder: Recorder) -> Iterator[None]:
-    """Measure how late this machine is while the block runs, and note it: late callbacks are judged against it."""
-    done, worst = threading.Event(), [DEFAULT_NOISE]
-    thread = threading.Thread(target=_sample, args=(recorder, done, worst), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        recorder.note(Topic.NOISE, seconds=round(worst[0], 3))
-
-
-def _sample(recorder: Recorder, done: threading.Event, worst: list[float]) -> None:
-    while not done.is_set():
-        began = recorder.mono()
-        done.wait(_SAMPLE)
-        worst[0] = max(worst[0], 2 * (recorder.mono() - began - _SAMPLE))

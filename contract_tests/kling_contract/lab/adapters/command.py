@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from kling_contract.history.events import wall
 from kling_contract.history.masking import Mask
 from kling_contract.lab import process
-from kling_contract.lab.results import CANNOT, Order, Told, described, found_in, last, small_texts
+from kling_contract.lab.results import CANNOT, RunRequest, RunResult, described, found_in, last, small_texts
 from kling_contract.lab.start_limiter import STARTS
 from kling_contract.lab.stories import Story
 from kling_contract.reading.contract import Contract
@@ -55,70 +55,70 @@ class CommandAdapter:
             return "a command has no placeholder for aspect_ratio; --adapter jsonl has"
         return ""
 
-    def run(self, order: Order) -> Told:
+    def run(self, wanted: RunRequest) -> RunResult:
         """Run the command for *order*.
 
         Raises:
             SetupError: it cannot be started.
         """
-        result = order.folder.parent / f"{order.job}-{RESULT}"
+        said_in = wanted.folder.parent / f"{wanted.job}-{RESULT}"
         mark = f"KLING_CASE_TOKEN={secrets.token_hex(8)}"
-        environment = {**order.environment, "KLING_RESULT": str(result), **dict([mark.split("=", 1)])}
-        needles = spellings(order.api_key)
-        STARTS.take(order)
-        order.begun.set()
-        if order.stop.is_set():
-            order.up.set()
-            return Told(job=order.job, ended="on purpose")
+        environment = {**wanted.environment, "KLING_RESULT": str(said_in), **dict([mark.split("=", 1)])}
+        needles = spellings(wanted.api_key)
+        STARTS.take(wanted)
+        wanted.begun.set()
+        if wanted.stop.is_set():
+            wanted.up.set()
+            return RunResult(job=wanted.job, ended="on purpose")
         began = wall().at
         try:
             ran = process.run(
-                self._words(order), folder=order.folder, environment=environment, patience=order.deadline + order.grace,
-                stop=order.stop, late=lambda: _late(order, began), needles=needles, mark=mark,
+                self._words(wanted), folder=wanted.folder, environment=environment, patience=wanted.deadline + wanted.grace,
+                stop=wanted.stop, late=lambda: _late(wanted, began), needles=needles, mark=mark,
             )  # fmt: skip
         finally:
-            order.up.set()
-        said, broken = result_of(result)
-        told = Told(
-            job=order.job, exit=ran.exit, signal=ran.signal, ended=ran.ended, seconds=ran.seconds, children=ran.children,
+            wanted.up.set()
+        said, broken = result_of(said_in)
+        result = RunResult(
+            job=wanted.job, exit=ran.exit, signal=ran.signal, ended=ran.ended, seconds=ran.seconds, children=ran.children,
             stdout=last(bytes(ran.stdout.kept)), stderr=last(bytes(ran.stderr.kept)),
             output_bytes=ran.stdout.size + ran.stderr.size, said=said, broken=broken,
         )  # fmt: skip
-        told.leaks += [name for name, tap in (("stdout", ran.stdout), ("stderr", ran.stderr)) if tap.found]
+        result.leaks += [name for name, tap in (("stdout", ran.stdout), ("stderr", ran.stderr)) if tap.found]
         if ran.exit == CANNOT:
-            words = (told.stderr or told.stdout).strip().splitlines()
-            told.cannot = words[-1][-200:] if words else f"exit code {CANNOT}"
-        look_around(order, told)
-        return told
+            words = (result.stderr or result.stdout).strip().splitlines()
+            result.cannot = words[-1][-200:] if words else f"exit code {CANNOT}"
+        look_around(wanted, result)
+        return result
 
     def close(self) -> None:
         """Nothing outlives a case."""
 
-    def _words(self, order: Order) -> list[str]:
-        values = self._values(order)
+    def _words(self, wanted: RunRequest) -> list[str]:
+        values = self._values(wanted)
         return [_HOLE.sub(lambda hole: values[hole[1]], word) for word in self.command]
 
-    def _values(self, order: Order) -> dict[str, str]:
-        asked, contract = order.request, self._contract
+    def _values(self, wanted: RunRequest) -> dict[str, str]:
+        asked, contract = wanted.request, self._contract
         return {
-            "base_url": order.base_url,
-            "api_key": order.api_key,
-            "image": order.image,
+            "base_url": wanted.base_url,
+            "api_key": wanted.api_key,
+            "image": wanted.image,
             "prompt": str(asked.get("prompt", "")),
             "quality": str(asked.get("quality", contract.quality_default)),
             "duration": str(asked.get("duration", contract.duration_default)),
-            "out": str(order.out),
-            "callback_url": order.callback_url,
-            "callback_port": str(order.callback_port),
-            "deadline": f"{order.deadline:g}",
-            "min_poll": f"{order.min_poll:g}",
+            "out": str(wanted.out),
+            "callback_url": wanted.callback_url,
+            "callback_port": str(wanted.callback_port),
+            "deadline": f"{wanted.deadline:g}",
+            "min_poll": f"{wanted.min_poll:g}",
         }
 
 
-def _late(order: Order, began: float) -> float:
+def _late(wanted: RunRequest, began: float) -> float:
     """Seconds from *began* to the client's first call; as long as the grace where there was none."""
-    first = order.first_call()
-    return order.grace if first is None else first - began
+    first = wanted.first_call()
+    return wanted.grace if first is None else first - began
 
 
 def rooted(command: Sequence[str], here: Path) -> list[str]:
@@ -149,14 +149,14 @@ def spellings(key: str) -> list[bytes]:
     return [text.encode() for text in Mask.spellings(key)]
 
 
-def look_around(order: Order, told: Told) -> None:
+def look_around(wanted: RunRequest, result: RunResult) -> None:
     """Note the files that were left, and the key in them."""
-    files = found_in(order.folder, order.out)
-    told.files = described(order.folder, files)
-    needles = spellings(order.api_key)
-    for name, text in small_texts(order.folder, files).items():
+    files = found_in(wanted.folder, wanted.out)
+    result.files = described(wanted.folder, files)
+    needles = spellings(wanted.api_key)
+    for name, text in small_texts(wanted.folder, files).items():
         if any(needle in text for needle in needles):
-            told.leaks.append(name)
+            result.leaks.append(name)
 
 
 class Result(BaseModel):
@@ -192,5 +192,5 @@ def known(found: Any) -> dict[str, Any]:
     try:
         return Result.model_validate(found).model_dump(exclude_unset=True)
     except ValidationError as error:
-        told = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, told['loc'])) or 'the result'}: {told['msg']}") from None
+        result = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, result['loc'])) or 'the result'}: {result['msg']}") from None

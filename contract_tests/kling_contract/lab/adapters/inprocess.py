@@ -24,9 +24,10 @@ from kling_contract.history.events import AnyEvent, Callback, Download, Exchange
 from kling_contract.history.labels import Topic
 from kling_contract.lab.adapters.command import known, look_around
 from kling_contract.lab.behaviour import Behaviour
-from kling_contract.lab.results import Order, Told, last
-from kling_contract.lab.scripted import API, FILES, LINK, VIDEO, Headers, Scripted, Served, Telling
+from kling_contract.lab.results import RunRequest, RunResult, last
+from kling_contract.lab.scripted import API, FILES, LINK, VIDEO, Headers, OutgoingCallback, Scripted, Served
 from kling_contract.reading.contract import Contract
+from kling_contract.rules.case_facts import CaseFacts
 from kling_contract.rules.verdicts import CLIENT, SetupError
 
 KEY = "sk-drawn-0123456789abcdef"
@@ -76,7 +77,7 @@ class Response:
     whole: bool = True
 
 
-class Surroundings:
+class Environment:
     """All that the client finds. Time passes only in `sleep`, in `send`, and in nothing else.
 
     request: members of the create beside the model; deadline: seconds until it must have given up; min_poll: the least pause
@@ -104,7 +105,7 @@ class Surroundings:
     def sleep(self, seconds: float) -> None:
         """Let time pass; callbacks that fall due arrive meanwhile."""
         self._pass(max(0.0, seconds) / 2)
-        self._tell(self._server.due())
+        self._deliver(self._server.due())
         self._pass(max(0.0, seconds) / 2)
 
     def listen(self, hear: Hear) -> None:
@@ -125,17 +126,17 @@ class Surroundings:
             raise OutOfTime
         sent = tuple((str(name), str(value)) for name, value in headers.items())
         served = self._server.answer(method, url, sent, body or b"", self.wall())
-        self._tell(self._server.due(early=True))
+        self._deliver(self._server.due(early=True))
         self._pass(timeout if served.lost == "timeout" else _LATENCY)
         self._keep(method, url, sent, body or b"", served, began)
         if served.lost == "timeout":
             raise Silence("no answer")
         if served.lost and not served.part:
             raise Cut("the connection was cut")
-        told = dict(served.headers)
-        told.setdefault("Date", formatdate(int(self.wall()), usegmt=True))
+        result = dict(served.headers)
+        result.setdefault("Date", formatdate(int(self.wall()), usegmt=True))
         return Response(
-            served.status, told, served.body[: served.part] if served.part else served.body, not served.lost
+            served.status, result, served.body[: served.part] if served.part else served.body, not served.lost
         )
 
     def _pass(self, seconds: float) -> None:
@@ -147,18 +148,18 @@ class Surroundings:
         times = {"mono": began, "at": _WALL + began, "ended_mono": self._now, "ended_at": self.wall()}
         self.events.append(event_of(self.recorder, (method, url, sent, body), served, times))
 
-    def _tell(self, owed: Iterable[Telling]) -> None:
+    def _deliver(self, owed: Iterable[OutgoingCallback]) -> None:
         hear = self._hear
-        for telling in owed if hear is not None else ():
+        for callback in owed if hear is not None else ():
             assert hear is not None
-            body = telling.body
+            body = callback.body
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
             began = self._now
             status = hear("POST", headers, body)
             self._pass(_LATENCY / 10)
             self.events.append(Callback(
-                method="POST", url=telling.url, request=self.recorder.message(headers.items(), body),
-                answer=self.recorder.answer(status, (), b""), who=KEY if telling.genuine else "", case=CASE, mono=began, at=_WALL + began,
+                method="POST", url=callback.url, request=self.recorder.message(headers.items(), body),
+                answer=self.recorder.answer(status, (), b""), who=KEY if callback.genuine else "", case=CASE, mono=began, at=_WALL + began,
                 ended_mono=self._now, ended_at=self.wall(),
             ))  # fmt: skip
 
@@ -180,7 +181,7 @@ def event_of(
     return Exchange(method=method, request=recorder.message(sent, body), answer=answer, **about)
 
 
-InProcess = Callable[[Surroundings], Any]
+InProcess = Callable[[Environment], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,15 +200,15 @@ def play(
     server = Scripted(behaviour, contract, KEY)
     with tempfile.TemporaryDirectory(prefix="kling-drawn-") as name:
         folder = Path(name)
-        around = Surroundings(server, folder / "video.mp4", min_poll=min_poll, deadline=deadline, grace=grace)
-        order = Order(
+        around = Environment(server, folder / "video.mp4", min_poll=min_poll, deadline=deadline, grace=grace)
+        wanted = RunRequest(
             case=CASE, job=1, base_url=API, api_key=KEY, request=around.request, folder=folder, out=around.out,
             min_poll=min_poll, deadline=deadline, grace=grace,
         )  # fmt: skip
-        told = _carry_out(client, around)
-        look_around(order, told)
-        told.leaks += ["stdout or stderr"] if KEY in told.stdout + told.stderr else []
-    history = written(around.recorder, behaviour, server, order, told, around.events)
+        result = _carry_out(client, around)
+        look_around(wanted, result)
+        result.leaks += ["stdout or stderr"] if KEY in result.stdout + result.stderr else []
+    history = written(around.recorder, behaviour, server, wanted, result, around.events)
     return Played(history, len(server.tasks))
 
 
@@ -233,28 +234,28 @@ def _alarm() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _carry_out(client: InProcess, around: Surroundings) -> Told:
+def _carry_out(client: InProcess, around: Environment) -> RunResult:
     """Call the client and take down what it says."""
     out, err = io.StringIO(), io.StringIO()
-    told = Told()
+    result = RunResult()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.suppress(OutOfTime):
-        told.ended = "deadline"
+        result.ended = "deadline"
         try:
             with _alarm():
                 answer = client(around)
-            told.exit = 0
+            result.exit = 0
             if isinstance(answer, Mapping):
-                told.said, told.broken = _understood(answer)
-                told.exit = 0 if answer.get("outcome", "completed") == "completed" else 1
+                result.said, result.broken = _understood(answer)
+                result.exit = 0 if answer.get("outcome", "completed") == "completed" else 1
         except SystemExit as error:
-            told.exit = error.code if isinstance(error.code, int) else int(error.code is not None)
+            result.exit = error.code if isinstance(error.code, int) else int(error.code is not None)
         except Exception as error:
-            told.exit = _CRASHED if isinstance(error, _CRASHES) else 1
-            traceback.print_exc() if told.exit == _CRASHED else print(f"{type(error).__name__}: {error}", file=err)
-        told.ended = "itself"
-    told.seconds = around.clock()
-    told.stdout, told.stderr = last(out.getvalue().encode()), last(err.getvalue().encode())
-    return told
+            result.exit = _CRASHED if isinstance(error, _CRASHES) else 1
+            traceback.print_exc() if result.exit == _CRASHED else print(f"{type(error).__name__}: {error}", file=err)
+        result.ended = "itself"
+    result.seconds = around.clock()
+    result.stdout, result.stderr = last(out.getvalue().encode()), last(err.getvalue().encode())
+    return result
 
 
 def _understood(answer: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -269,28 +270,26 @@ def written(
     recorder: Recorder,
     behaviour: Behaviour,
     server: Scripted,
-    order: Order,
-    told: Told,
+    wanted: RunRequest,
+    result: RunResult,
     events: Iterable[AnyEvent],
 ) -> tuple[AnyEvent, ...]:
     """The history of the case, as the lab writes it: what is right, what was seen, what was said."""
-    data = {
-        "story": CASE, "summary": "a drawn story", "rules": behaviour.rules, "scenario": "", "params": {},
-        "right": behaviour.right.model_dump(mode="json"), "request": {}, "flow": "once", "jobs": 1, "forge": [], "base": "fake",
-        "base_url": API, "api": API, "links": FILES, "elsewhere": "", "callback_url": HOOK, "deadline": order.deadline,
-        "grace": order.grace, "min_poll": order.min_poll,
-    }  # fmt: skip
+    about = CaseFacts(
+        story=CASE, summary="a drawn trace", rules=tuple(behaviour.rules), right=behaviour.right, base_url=API, api=API,
+        links=FILES, callback_url=HOOK, deadline=wanted.deadline, grace=wanted.grace, min_poll=wanted.min_poll,
+    )  # fmt: skip
     ordered = sorted(events, key=lambda event: event.mono)
     over = max((event.mono for event in ordered), default=1.0)
     recorder.add(Note(topic=Topic.RUN, data={"target": behaviour.client, "mode": CLIENT}, mono=1e-6))
-    recorder.add(Note(topic=Topic.CASE, who=KEY, case=CASE, data=data, mono=1e-6))
+    recorder.add(Note(topic=Topic.CASE, who=KEY, case=CASE, data=about.data(), mono=1e-6))
     for event in ordered:
         recorder.add(event)
     served = recorder.answer(200, (), VIDEO).body
     for task in server.tasks.values():
-        about = {"task_id": task.id, "url": LINK, "size": served.size, "sha256": served.sha256}
-        recorder.add(Note(topic=Topic.SERVED, who=KEY, case=CASE, data=about, mono=over))
-    recorder.add(Note(topic=Topic.TOLD, who=KEY, case=CASE, data=told.data(), mono=over))
+        link = {"task_id": task.id, "url": LINK, "size": served.size, "sha256": served.sha256}
+        recorder.add(Note(topic=Topic.SERVED, who=KEY, case=CASE, data=link, mono=over))
+    recorder.add(Note(topic=Topic.TOLD, who=KEY, case=CASE, data=result.data(), mono=over))
     return recorder.events
 
 

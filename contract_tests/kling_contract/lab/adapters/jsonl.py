@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from kling_contract.lab import process
 from kling_contract.lab.adapters.command import known, look_around, rooted, spellings
-from kling_contract.lab.results import Order, Told, last
+from kling_contract.lab.results import RunRequest, RunResult, last
 from kling_contract.lab.stories import Story
 from kling_contract.rules.verdicts import SetupError
 
@@ -42,8 +42,8 @@ class Broken(Exception):
 class _Waiting:
     """A case that an adapter is at."""
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, wanted: RunRequest) -> None:
+        self.wanted = wanted
         self.done = threading.Event()
         self.said: dict[str, Any] | None = None
         self.skipped = ""
@@ -92,8 +92,8 @@ class _Voice:
             heard = last(b"".join(self.stderr)).strip()[-300:] or self.broken
             problem = f"the adapter did not say hello{f': {heard}' if heard else ''}"
         except ValidationError as error:
-            told = error.errors()[0]
-            problem = f"the adapter's hello: {'.'.join(map(str, told['loc']))}: {told['msg']}"
+            result = error.errors()[0]
+            problem = f"the adapter's hello: {'.'.join(map(str, result['loc']))}: {result['msg']}"
         self.end()
         raise SetupError(problem)
 
@@ -114,7 +114,7 @@ class _Voice:
     def begin(self, name: str, waiting: _Waiting) -> None:
         """Take note of a case before it is sent."""
         with self._lock:
-            self._keys.append((waiting.order.api_key, spellings(waiting.order.api_key)))
+            self._keys.append((waiting.wanted.api_key, spellings(waiting.wanted.api_key)))
             if self.over.is_set():
                 waiting.fail("the adapter has ended")
             self._cases[name] = waiting
@@ -201,8 +201,8 @@ class _Voice:
             raise Broken(f"the adapter spoke of case {str(message.get('case'))[:60]!r}, which is not under way")
         if operation == "note":
             if isinstance(message.get("listening"), str):
-                waiting.order.listening.append(message["listening"])
-                waiting.order.heard.set()
+                waiting.wanted.listening.append(message["listening"])
+                waiting.wanted.heard.set()
             return
         if operation == "skip":
             waiting.skipped = str(message.get("why") or "it does not say why")
@@ -258,36 +258,36 @@ class JsonlAdapter:
         missing = sorted(wanted - self.can)
         return f"the adapter does not declare {missing[0]!r}" if missing else ""
 
-    def run(self, order: Order) -> Told:
+    def run(self, wanted: RunRequest) -> RunResult:
         """Have the adapter carry out *order*; a case that is to be killed has a process of its own."""
         with self._turns:
-            return self._run(order)
+            return self._run(wanted)
 
-    def _run(self, order: Order) -> Told:
-        own = order.stop.is_set() or order.case == "killed"
-        waiting = _Waiting(order)
-        told = Told(job=order.job)
-        began = threading.Timer(order.deadline + order.grace, waiting.fail, ("silence past the deadline",))
+    def _run(self, wanted: RunRequest) -> RunResult:
+        own = wanted.stop.is_set() or wanted.flow == "killed"
+        waiting = _Waiting(wanted)
+        result = RunResult(job=wanted.job)
+        began = threading.Timer(wanted.deadline + wanted.grace, waiting.fail, ("silence past the deadline",))
         began.daemon = True
         try:
             voice = self._new() if own else self._current()
         except SetupError as error:
-            told.broken, told.ended = str(error), "never began"
-            return told
-        name = f"{order.case}#{order.job}" if order.job > 1 else order.case
+            result.broken, result.ended = str(error), "never began"
+            return result
+        name = f"{wanted.case}#{wanted.job}" if wanted.job > 1 else wanted.case
         voice.begin(name, waiting)
         began.start()
         try:
-            voice.say(_message(name, order, webhook="webhook" in self.can))
-            _until(waiting, order)
+            voice.say(_message(name, wanted, webhook="webhook" in self.can))
+            _until(waiting, wanted)
         except Broken as error:
             waiting.fail(str(error))
         finally:
             began.cancel()
             voice.forget(name)
             if own:
-                process.end(voice.process, gently=not order.stop.is_set())
-        return self._told(told, order, waiting, voice)
+                process.end(voice.process, gently=not wanted.stop.is_set())
+        return self._told(result, wanted, waiting, voice)
 
     def close(self) -> None:
         """Stop the adapter."""
@@ -307,45 +307,39 @@ class JsonlAdapter:
                 self._voice = self._new()
             return self._voice
 
-    def _told(self, told: Told, order: Order, waiting: _Waiting, voice: _Voice) -> Told:
-        told.said, told.broken, told.cannot = waiting.said, waiting.broken, waiting.skipped
-        declared = sorted(word for word in self.can if word in _needs(order))
+    def _told(self, result: RunResult, wanted: RunRequest, waiting: _Waiting, voice: _Voice) -> RunResult:
+        result.said, result.broken, result.cannot = waiting.said, waiting.broken, waiting.skipped
+        declared = sorted(word for word in self.can if word in _needs(wanted))
         if waiting.skipped and declared:
-            told.broken, told.cannot = f"skipped what it declares to do ({declared[0]}): {waiting.skipped}", ""
-        told.ended = "on purpose" if order.stop.is_set() else "deadline" if "silence" in told.broken else "itself"
-        told.stderr = last(b"".join(voice.stderr)) if told.broken else ""
+            result.broken, result.cannot = f"skipped what it declares to do ({declared[0]}): {waiting.skipped}", ""
+        result.ended = "on purpose" if wanted.stop.is_set() else "deadline" if "silence" in result.broken else "itself"
+        result.stderr = last(b"".join(voice.stderr)) if result.broken else ""
         voice.over.wait(_LAST_LINES)
-        if order.api_key in voice.leaked:
-            told.leaks.append("stdout or stderr")
-        look_around(order, told)
-        return told
+        if wanted.api_key in voice.leaked:
+            result.leaks.append("stdout or stderr")
+        look_around(wanted, result)
+        return result
 
 
-def _until(waiting: _Waiting, order: Order) -> None:
+def _until(waiting: _Waiting, wanted: RunRequest) -> None:
     """Wait for the case's end, or for the order to be stopped."""
     while not waiting.done.wait(0.02):
-        if order.stop.is_set():
+        if wanted.stop.is_set():
             return
 
 
-def _needs(order: Order) -> set[str]:
+def _needs(wanted: RunRequest) -> set[str]:
     """The capabilities that a case takes."""
-    found = {"poll", "download"}
-    return (
-        found | {"webhook"}
-        if order.case.startswith("webhook")
-        else found | {"resume"}
-        if order.case == "killed"
-        else found
-    )
+    resume = {"resume"} if wanted.flow == "killed" else set()
+    return {"poll", "download"} | ({"webhook"} & set(wanted.needs)) | resume
 
 
-def _message(name: str, order: Order, *, webhook: bool) -> dict[str, Any]:
-    request = dict(order.request)
+def _message(name: str, wanted: RunRequest, *, webhook: bool) -> dict[str, Any]:
+    request = dict(wanted.request)
     if webhook:
-        request["callback_url"] = order.callback_url
+        request["callback_url"] = wanted.callback_url
     message = {
-        "op": "run", "case": name, "base_url": order.base_url, "api_key": order.api_key, "request": request,
-        "save_to": str(order.out), "deadline_s": order.deadline, "min_poll_s": order.min_poll,
+        "op": "run", "case": name, "base_url": wanted.base_url, "api_key": wanted.api_key, "request": request,
+        "save_to": str(wanted.out), "deadline_s": wanted.deadline, "min_poll_s": wanted.min_poll,
     }  # fmt: skip
-    return {**message, "webhook": {"listen": f"127.0.0.1:{order.callback_port}"}} if webhook else message
+    return {**message, "webhook": {"listen": f"127.0.0.1:{wanted.callback_port}"}} if webhook else message

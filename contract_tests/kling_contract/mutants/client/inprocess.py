@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kling_contract.lab.adapters.inprocess import Cut, Silence, Surroundings
+from kling_contract.lab.adapters.inprocess import Cut, Environment, Silence
 from kling_contract.mutants.client.switchable import Client
 from kling_contract.mutants.client.world import Lost, Reply, Setup
 from kling_contract.reading.contract import shipped
@@ -13,7 +13,7 @@ from kling_contract.reading.contract import shipped
 class _Around:
     """A world made of a story's surroundings."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Environment) -> None:
         self._around = around
         self.clock, self.wall = around.clock, around.wall
 
@@ -40,13 +40,13 @@ class _Around:
         print(line)  # noqa: T201 - what the adapter listens to
 
 
-def with_switch(name: str = "") -> Callable[[Surroundings], dict[str, Any]]:
+def with_switch(name: str = "") -> Callable[[Environment], dict[str, Any]]:
     """The client with that switch thrown, as `--in-process` takes it; without one it is correct."""
     from kling_contract.mutants.clients import limits_of
 
     limits = limits_of(shipped())
 
-    def run(around: Surroundings) -> dict[str, Any]:
+    def run(around: Environment) -> dict[str, Any]:
         """One request, callbacks included."""
         setup = Setup(
             base_url=around.base_url, key=around.api_key, request=around.request, out=around.out, deadline=around.deadline,

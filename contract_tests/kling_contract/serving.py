@@ -1,0 +1,179 @@
+"""Small HTTP servers of the kit: receivers, proxies and hosts that a client must not visit.
+
+A `Listener` takes connections on one port, each in a thread of its own, and hands every request to one function, whatever
+its method. A connection carries one exchange. What is recorded, and what is sent back, is the function's affair.
+"""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from http.client import responses
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+Headers = Sequence[tuple[str, str]]
+FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
+"""Headers that `Incoming.respond` writes itself."""
+_BODILESS = (204, 304)
+_UNLIMITED = 1 << 62
+
+
+class Incoming(BaseHTTPRequestHandler):
+    """One request as it arrived, and the means to respond to it."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: "_Server"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
+
+    def setup(self) -> None:
+        """Give the connection the listener's time-out."""
+        self.request.settimeout(self.server.listener.timeout)
+        super().setup()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        """Stay quiet: the history is the record."""
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The request's headers, in order."""
+        return tuple(self.headers.items())
+
+    def body(self, most: int = _UNLIMITED) -> bytes:
+        """Return the request's body, at most *most* bytes of it."""
+        if "chunked" in (self.headers.get("Transfer-Encoding") or "").lower():
+            return self._chunks(most)
+        length = self.headers.get("Content-Length", "")
+        return self.rfile.read(min(int(length), most)) if length.isdigit() else b""
+
+    def respond(self, status: int, headers: Headers = (), body: bytes = b"", *, part: int = 0) -> bool:
+        """Send a response; return False where the other side has gone. part: send only so many bytes of the body."""
+        lines = [f"HTTP/1.1 {status} {responses.get(status, 'Other')}"]
+        lines += [f"{name}: {value}" for name, value in headers if name.lower() not in FRAMING]
+        if status not in _BODILESS:
+            lines.append(f"Content-Length: {len(body)}")
+        if not any(name.lower() == "date" for name, _ in headers):
+            lines.append(f"Date: {self.date_time_string()}")
+        head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1", "replace")
+        content = b"" if self.command == "HEAD" else body[: part or None]
+        return self.write(head + content)
+
+    def write(self, data: bytes) -> bool:
+        """Send bytes as they are; return False where the other side has gone."""
+        try:
+            self.connection.sendall(data)
+        except OSError:
+            return False
+        return True
+
+    def _serve(self) -> None:
+        self.close_connection = True
+        self.server.listener.handle(self)
+
+    def _chunks(self, most: int) -> bytes:
+        kept = bytearray()
+        while len(kept) < most:
+            line = self.rfile.readline(100).split(b";")[0].strip()
+            try:
+                size = int(line, 16)
+            except ValueError:
+                break
+            if size == 0:
+                break
+            kept += self.rfile.read(min(size, most))
+            self.rfile.readline(10)
+        return bytes(kept)
+
+
+class Listener:
+    """`with Listener(handle) as listener`: serves until the block ends.
+
+    handle: called with each request. address: host and port, 0 for a free one. tls: for HTTPS. timeout: seconds of silence
+    after which a connection is dropped. idle: how often the server looks whether it is to end; the end waits that long at most.
+    `connections` counts them, also those on which nothing was asked; `closing` is set when the listener ends.
+    """
+
+    def __init__(
+        self, handle: Callable[[Incoming], None], *, address: tuple[str, int] = ("127.0.0.1", 0),
+        tls: ssl.SSLContext | None = None, timeout: float = 60.0, idle: float = 0.05,
+    ) -> None:  # fmt: skip
+        self.handle, self.tls, self.timeout, self._idle = handle, tls, timeout, idle
+        self.connections = 0
+        self.closing = threading.Event()
+        self._server = _Server(address, self)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begin to serve, in a thread of its own."""
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": self._idle}, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    @property
+    def origin(self) -> str:
+        """Its origin, `http://127.0.0.1:PORT`."""
+        return f"{'https' if self.tls else 'http'}://{self._server.server_address[0]!s}:{self.port}"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], listener: Listener) -> None:
+        self.listener = listener
+        super().__init__(address, Incoming)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Shake hands in the connection's own thread, then serve."""
+        self.listener.connections += 1
+        if self.listener.tls is None:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(self.listener.timeout)
+        with contextlib.suppress(OSError), self.listener.tls.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Ignore a peer that goes away: that is its right."""
+
+
+def certificate(names: Sequence[str]) -> tuple[ssl.SSLContext, bytes]:
+    """Return a server context for *names*, signed by an authority made for it, and that authority (PEM)."""
+    import trustme  # only HTTPS needs it
+
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context, authority.cert_pem.bytes()
+
+
+def free_port() -> int:
+    """Return a port of this machine on which no process listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
