@@ -39,6 +39,7 @@ class Settings(BaseModel):
     callbacks: Literal["strict", "local"] = "strict"
     relays: dict[str, str] = {}
     images: Literal["fetch", "offline"] = "fetch"
+    videos: Literal["full", "tiny"] = "full"
     keys: tuple[str, ...] | None = None
     admin_token: str | None = None
     public_url: str | None = None

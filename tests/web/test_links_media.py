@@ -55,6 +55,20 @@ def test_the_video_is_real_and_as_asked(
     assert frames == seconds * stream.average_rate
 
 
+def test_tiny_videos_keep_length_and_ratio(make: Callable[..., Any]) -> None:
+    """`--videos tiny`: a playable file of the asked length and the frame's ratio, a few pixels high whatever the quality."""
+    rig = make(videos="tiny")
+    task_id = rig.task("instant", image_start="https://image.test/1280x720.jpg", quality="1080p", duration=15)
+    rig.advance(1)
+    data = rig.call("GET", path_of(rig.shown(task_id)["results"][0]), key=None).data
+
+    with av.open(io.BytesIO(data)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (128, 72)
+        assert Fraction(container.duration, av.time_base) == 15
+    assert len(data) < 100_000
+
+
 def test_a_link_is_the_fakes_own_and_the_same_each_time(make: Callable[..., Any]) -> None:
     """On the fake's origin, or the one it is known by."""
     rig = make(public_url="https://videos.example.com")

@@ -80,7 +80,7 @@ _SECTIONS = {
         "--error-codes",
         "--contract",
     ),
-    "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images"),
+    "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images", "--videos"),
     "Who may": ("--keys", "--admin-token"),
     "What is kept": ("--store", "--workers", "--journal"),
 }
@@ -127,6 +127,12 @@ _SERVE_OPTIONS = (
         type=click.Choice(["fetch", "offline"]),
         default="fetch",
         help="offline: what the fake neither draws nor holds is accepted unseen.",
+    ),
+    option(
+        "--videos",
+        type=click.Choice(["full", "tiny"]),
+        default="full",
+        help="tiny: a few pixels high, made at once; length and ratio as asked.",
     ),
     option("--error-codes", type=click.Choice(["current", "legacy"]), help="Dialect of error bodies."),
     option(

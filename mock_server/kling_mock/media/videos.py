@@ -1,35 +1,44 @@
-"""Videos: a real, playable MP4 made from a first frame by a camera that slowly moves into it.
+"""Videos: a real, playable MP4 made from a first frame by a camera that slowly moves into it and back.
 
-The bytes depend on the `VideoSpec` alone, so a link can be served by any process and still answer the same file.
+One cycle of the camera is encoded; a video repeats it for as long as it lasts, so a long one costs hardly more than a short one. What is
+costly depends on the frame, the size and the length; tasks that share those share the work, and each file still differs by its *tag*.
+The bytes depend on the `VideoSpec` alone, so a link can be served by any process and still lead to the same file.
 Pillow and PyAV are imported with the first video, because a server that is only started should be ready at once.
 """
 
+import ctypes
 import hashlib
 import io
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kling_mock.media import pictures
 from kling_mock.media.cache import ByteCache
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
     from PIL.Image import Image as Picture
 
-# Half of what the service's own videos have: a slow camera is still smooth, and a first download waits half as long.
-FRAMES_PER_SECOND = 12
+# A third of what the service's own videos have: a slow camera is still smooth, and a first download waits a third as long.
+FRAMES_PER_SECOND = 8
 
-# A key frame at least this often (seconds), so that a player can jump.
-KEY_FRAME_EVERY = 5
+# The shorter side under `--videos tiny`: 16:9 is exact at 128x72.
+TINY = 72
 
-# Share of the picture's width that the camera loses in a second: slow enough to be calm, and after the shortest video
-# the last frame is still plainly another one.
-ZOOM_PER_SECOND = 0.025
+# The camera is back at the whole frame after this many seconds; each cycle begins with a key frame, so that a player can jump.
+CYCLE = 2
+_IMAGES = CYCLE * FRAMES_PER_SECOND
 
-# Measured on this house's own pictures and on noise: `superfast` without B-frames is the cheapest setting that keeps
-# a moving picture small. One thread, because the number of threads changes the bytes.
-_ENCODER = {"preset": "superfast", "crf": "25", "bf": "0", "threads": "1", "flags": "+bitexact"}
+# Share of the picture's width that the camera loses in a second: slow enough to be calm, and half a cycle on the image is
+# still plainly another one.
+ZOOM_PER_SECOND = 0.03
+
+# Measured on drawn pictures and on noise: without B-frames, because a cycle is cut where the video ends. One thread, because the
+# number of threads changes the bytes.
+_ENCODER = {"preset": "ultrafast", "crf": "25", "bf": "0", "threads": "1", "flags": "+bitexact", "g": str(_IMAGES)}
 
 # H.273 number of BT.709, the colours of high definition, for primaries, transfer and matrix alike.
 _BT709 = 1
@@ -39,6 +48,8 @@ _BT709 = 1
 _INDEX_BYTES = 4096
 _INDEX_BYTES_PER_FRAME = 24
 
+_TAG_BYTES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class VideoSpec:
@@ -46,7 +57,7 @@ class VideoSpec:
 
     *seconds*: its exact length. *short_side*: pixels of its shorter side, an even number. *frame*: file of the first
     frame, or None for a drawn one. *width*, *height*: pixels of the frame as a viewer sees it, which give the ratio.
-    *seed*: where the camera goes, and what is drawn where there is no frame.
+    *seed*: where the camera goes, and what is drawn where there is no frame. *tag*: makes two files differ that show the same.
     """
 
     seconds: int
@@ -55,6 +66,7 @@ class VideoSpec:
     width: int
     height: int
     seed: int
+    tag: int = 0
 
 
 class Videos:
@@ -65,8 +77,8 @@ class Videos:
         self._cache: ByteCache[Hashable, bytes] = ByteCache(kept_bytes, len)
 
     def video(self, key: Hashable, spec: VideoSpec) -> bytes:
-        """The MP4 file of *spec*, which the caller knows as *key*. Raises what `render` raises."""
-        return self._cache.get(key, lambda: render(spec))
+        """Return the MP4 file of *spec*; *key* stands for all of it but its tag. Raises what `render` raises."""
+        return self._cache.get(key, lambda: _essence(spec)) + _tagged(spec.tag)
 
 
 def size_of(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -85,11 +97,22 @@ def size_of(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 
 def render(spec: VideoSpec) -> bytes:
-    """The MP4 file of *spec*: H.264, yuv420p, no sound, its index before its data; the same bytes in every process.
+    """Return the MP4 file of *spec*: H.264, yuv420p, no sound, its index before its data; the same bytes in every process.
 
     The first image is the whole first frame. Raises ValueError for a length or size that no video can have, and what
     Pillow raises for a frame that is no picture; frames that passed `images.inspect` are.
     """
+    return _essence(spec) + _tagged(spec.tag)
+
+
+def _tagged(tag: int) -> bytes:
+    """A box that players skip (ISO 14496-12, `free`): it follows the video and makes the file one task's own."""
+    content = tag.to_bytes(_TAG_BYTES, signed=True)
+    return (8 + len(content)).to_bytes(4) + b"free" + content
+
+
+def _essence(spec: VideoSpec) -> bytes:
+    """The file without its tag."""
     import av
 
     if spec.seconds < 1:
@@ -100,28 +123,63 @@ def render(spec: VideoSpec) -> bytes:
     # `movflags=+faststart` would reopen the file by name to move its index; space kept free ahead needs no name.
     index = {"fflags": "+bitexact", "moov_size": str(_INDEX_BYTES + _INDEX_BYTES_PER_FRAME * count)}
     with av.open(file, "w", format="mp4", container_options=index) as container:
-        options = {**_ENCODER, "g": str(KEY_FRAME_EVERY * FRAMES_PER_SECOND)}
-        stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=options)
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        context = stream.codec_context
-        context.color_range = av.video.reformatter.ColorRange.MPEG
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        for frame in _frames(spec, size, count):
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        stream = _stream(container, size)
+        cycle = [packet for frame in _frames(spec, size, min(count, _IMAGES)) for packet in stream.encode(frame)]
+        cycle += stream.encode(None)
+        for number in range(count):
+            container.mux(_again(cycle[number % _IMAGES], number, stream))
+    del cycle
+    _give_memory_back()
     return file.getvalue()
 
 
+def _stream(container: "OutputContainer", size: tuple[int, int]) -> "VideoStream":
+    """The one track of the file."""
+    from av.video.reformatter import ColorRange
+
+    stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_ENCODER)
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
+    context = stream.codec_context
+    context.color_range = ColorRange.MPEG
+    context.colorspace = context.color_primaries = context.color_trc = _BT709
+    return stream
+
+
+def _again(packet: "Packet[Any]", number: int, stream: "VideoStream") -> "Packet[Any]":
+    """An encoded image once more, as image *number* of the video."""
+    from av import Packet
+
+    copy = Packet(bytes(packet))
+    copy.stream, copy.time_base, copy.is_keyframe = stream, packet.time_base, packet.is_keyframe
+    ticks = round(1 / (FRAMES_PER_SECOND * packet.time_base))
+    copy.pts = copy.dts = number * ticks
+    copy.duration = ticks
+    return copy
+
+
+def _give_memory_back() -> None:
+    """Return what the encoder has freed to the system; glibc would keep it. Elsewhere there is nothing to do."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def _frames(spec: VideoSpec, size: tuple[int, int], count: int) -> Iterator["VideoFrame"]:
-    """*count* images of the camera's way into the first frame, ready for the encoder."""
-    from av import VideoFrame
+    """The first *count* images of the camera's way into the first frame and back, ready for the encoder."""
+    from av.video.reformatter import Interpolation, VideoReformatter
 
     planes = _planes(_first_image(spec, size))
-    for number, box in enumerate(_boxes(spec, count)):
-        frame = VideoFrame(*size, "yuv420p")
-        for source, target in zip(planes, frame.planes, strict=True):
-            target.update(_zoomed(source, (target.width, target.height), box, target.line_size))
+    reformatter = VideoReformatter()
+    turned = _IMAGES // 2
+    way_in = []
+    for box in _boxes(spec, size, min(count, turned + 1)):
+        part = _part(planes, box)
+        way_in.append(
+            reformatter.reformat(part, *size, interpolation=Interpolation.BICUBIC) if part.width < size[0] else part
+        )
+    for number in range(count):
+        frame = way_in[min(number, _IMAGES - number)]
         frame.pts = number
         yield frame
 
@@ -154,27 +212,27 @@ def _planes(image: "Picture") -> list["Picture"]:
     ]
 
 
-def _boxes(spec: VideoSpec, count: int) -> Iterator[tuple[float, float, float, float]]:
-    """What the camera sees in each image: left, upper, right and lower bound as shares of the frame.
+def _boxes(spec: VideoSpec, size: tuple[int, int], count: int) -> Iterator[tuple[int, int, int, int]]:
+    """What the camera sees in each image: left, upper, right and lower bound in pixels, even numbers as yuv420p needs them.
 
     It begins with the whole and moves, evenly, towards a point that the seed chooses away from the edges.
     """
     digest = hashlib.blake2b(str(spec.seed).encode(), digest_size=2).digest()
-    aim_x, aim_y = (0.2 + 0.6 * byte / 255 for byte in digest)
+    aims = [0.2 + 0.6 * byte / 255 for byte in digest]
     for number in range(count):
         lost = 1 - (1 - ZOOM_PER_SECOND) ** (number / FRAMES_PER_SECOND)
-        left, upper = lost * aim_x, lost * aim_y
-        yield left, upper, left + 1 - lost, upper + 1 - lost
+        left, upper = (2 * round(lost * aim * side / 2) for aim, side in zip(aims, size, strict=True))
+        width, height = (2 * max(1, round((1 - lost) * side / 2)) for side in size)
+        yield left, upper, min(left + width, size[0]), min(upper + height, size[1])
 
 
-def _zoomed(plane: "Picture", size: tuple[int, int], box: tuple[float, float, float, float], line_bytes: int) -> bytes:
-    """The part of *plane* in *box* at *size*, between pixels where the camera stands between pixels.
+def _part(planes: list["Picture"], box: tuple[int, int, int, int]) -> "VideoFrame":
+    """The part of the picture in *box*, its own size."""
+    from av import VideoFrame
 
-    Each line is padded to *line_bytes*, as the encoder wants it.
-    """
-    from PIL import Image
-
-    width, height = plane.size
-    left, upper, right, lower = box
-    part = (left * width, upper * height, min(right, 1.0) * width, min(lower, 1.0) * height)
-    return plane.resize(size, Image.Resampling.BILINEAR, box=part).tobytes("raw", "L", line_bytes, 1)
+    frame = VideoFrame(box[2] - box[0], box[3] - box[1], "yuv420p")
+    for source, target, shrunk in zip(planes, frame.planes, (1, 2, 2), strict=True):
+        left, upper, right, lower = (bound // shrunk for bound in box)
+        # Each line is padded, as the encoder wants it.
+        target.update(source.crop((left, upper, right, lower)).tobytes("raw", "L", target.line_size, 1))
+    return frame

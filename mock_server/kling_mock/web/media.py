@@ -1,12 +1,14 @@
 """Videos behind their links: real files, rendered when they are first asked for."""
 
+from zlib import crc32
+
 from kling_mock import clock as clocks
 from kling_mock.clock import Clock
 from kling_mock.core.errors import TaskNotFound
 from kling_mock.core.scenarios import Act
 from kling_mock.core.tasks import Status, Task, stage
 from kling_mock.media.frames import UNSEEN
-from kling_mock.media.videos import Videos, VideoSpec
+from kling_mock.media.videos import TINY, Videos, VideoSpec
 from kling_mock.service.world import World
 from kling_mock.store.memory import Account
 from kling_mock.web.acts import headers_of, on_the_wire, phrase
@@ -61,9 +63,7 @@ class Media:
     def _opened(self, account: Account, task: Task) -> Reply:
         if stage(task, account.clock.now()).status is not Status.COMPLETED:
             return page(404, "NoSuchKey", "there is no video yet")
-        video = self._videos.video(
-            (task.image, task.frame, task.seconds, task.quality, task.plan.seed), self._spec(task)
-        )
+        video = self._videos.video((task.image, task.frame, task.seconds, task.quality), self._spec(task))
         headers = [("content-type", self.world.contract.link["content_type"])]
         return Reply(200, video, headers, more={"video": True})
 
@@ -74,11 +74,12 @@ class Media:
         content = self.world.frames.content(task.image, task.frame) if task.frame is not UNSEEN else None
         return VideoSpec(
             seconds=task.seconds,
-            short_side=self.world.contract.short_sides[task.quality],
+            short_side=TINY if self.world.settings.videos == "tiny" else self.world.contract.short_sides[task.quality],
             frame=content,
             width=task.frame.width,
             height=task.frame.height,
-            seed=task.plan.seed,
+            seed=crc32(task.image.encode()),
+            tag=task.plan.seed,
         )
 
     def _act(self, account: Account | None, task: Task | None) -> Act | None:
