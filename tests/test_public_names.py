@@ -1,6 +1,8 @@
 """What users may import: these names and no others; a change here is a change of the public interface."""
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -25,3 +27,31 @@ def test_other_names_are_not_there(package: str) -> None:
     """A name that does not exist is an AttributeError, as in any module."""
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = importlib.import_module(package).no_such_name
+
+
+@pytest.mark.parametrize(
+    ("start", "heavy"),
+    [
+        (
+            "from kling_mock.cli.main import main; sys.argv = ['kling-mock', '--help']; main()",
+            {"pydantic", "flask", "yaml"},
+        ),
+        (
+            "import kling_mock, kling_mock.testing, kling_mock.testing.pytest_plugin",
+            {"pydantic", "flask", "yaml", "requests"},
+        ),
+        (
+            "import kling_contract, kling_contract.testing.pytest_plugin",
+            {"schemathesis", "jsonschema_rs", "yaml", "requests"},
+        ),
+    ],
+)
+def test_what_only_helps_or_loads_imports_little(start: str, heavy: set[str]) -> None:
+    """Help, and plugins in a run that does not use them, leave the expensive libraries alone."""
+    code = f"import atexit, sys; atexit.register(lambda: print('loaded', *sorted(sys.modules))); {start}"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    loaded = set(done.stdout.rpartition("loaded ")[2].split())
+    assert "click" in loaded or "pytest" in loaded, done.stderr
+    assert not heavy & loaded

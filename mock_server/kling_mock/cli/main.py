@@ -354,12 +354,16 @@ def _spelled(ctx: click.Context) -> list[str]:
 def main() -> None:
     """Entry point: whatever goes wrong with what was asked for is one line and exit code 2."""
     from kling_mock.cli.verbs import add_verbs
-    from kling_mock.config import BadSetting
-    from kling_openapi import ContractError
 
     add_verbs(cli)
     try:
         cli(prog_name="kling-mock")
-    except (BadSetting, ContractError) as error:
+    except ValueError as error:
+        # Imported only now: they bring pydantic and the contract, which `--help` does without.
+        from kling_mock.config import BadSetting
+        from kling_openapi import ContractError
+
+        if not isinstance(error, BadSetting | ContractError):
+            raise
         click.echo(f"kling-mock: {error}", err=True)
         sys.exit(2)
