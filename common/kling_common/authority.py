@@ -1,7 +1,7 @@
 """A certificate authority of this user's own, for HTTPS to the fake.
 
-Nothing is installed anywhere: a client trusts it because a variable names one of its two public files, `ca.pem` (the
-authority alone) or `bundle.pem` (beside the system's). The keys lie in `private/`, readable by their owner only.
+Nothing is installed: a client trusts it because a variable names one of its two public files, `ca.pem` (the
+authority alone) or `bundle.pem` (with the system's authorities). The keys are in `private/`, readable by their owner only.
 """
 
 import os
@@ -41,7 +41,9 @@ def home() -> Path:
             return Path.home() / "Library" / "Application Support" / "kling-mock"
         return (Path(data) if Path(data).is_absolute() else Path.home() / ".local" / "share") / "kling-mock"
     except RuntimeError as error:
-        raise NoAuthority("this user has no home; KLING_MOCK_HOME names a folder for the certificates") from error
+        raise NoAuthority(
+            "this user has no home folder; set KLING_MOCK_HOME to a folder for the certificates"
+        ) from error
 
 
 class Authority:
@@ -54,7 +56,7 @@ class Authority:
         self._private = self.folder / "private"
 
     def certificate(self, names: Iterable[str]) -> Path:
-        """A PEM file with key and certificate for *names*, hosts and addresses; the public files are there after it.
+        """Return a PEM file with key and certificate for *names*, hosts and addresses; the public files exist then too.
 
         Raises:
             NoAuthority: the folder cannot be used.
@@ -66,7 +68,7 @@ class Authority:
                 authority = self._authority()
                 return self._leaf(authority, wanted)
         except OSError as error:
-            raise NoAuthority(f"{self.folder}: {error.strerror}; KLING_MOCK_HOME names another folder") from error
+            raise NoAuthority(f"{self.folder}: {error.strerror}; set KLING_MOCK_HOME to another folder") from error
 
     def share(self, folder: Path) -> None:
         """Leave copies of the two public files in *folder*.
@@ -82,7 +84,7 @@ class Authority:
             raise NoAuthority(f"{folder}: {error.strerror}") from error
 
     def variables(self) -> dict[str, str]:
-        """What makes Python, curl, Go, OpenSSL and Node trust it."""
+        """Return the variables that make Python, curl, Go, OpenSSL and Node trust it."""
         bundle = str(self.bundle_file)
         return {
             "SSL_CERT_FILE": bundle,
@@ -121,7 +123,7 @@ class Authority:
 
 
 def _usable(file: Path) -> bytes | None:
-    """What *file* holds, when that is a key with a certificate that is good for a while; None when a new one is due."""
+    """Return the content of *file* when it is a key with a certificate that is valid for a while; None when a new one is due."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 

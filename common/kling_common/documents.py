@@ -1,4 +1,4 @@
-"""YAML that knows on which line each of its values stands."""
+"""YAML with the line number of each value."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _Loader.add_implicit_resolver(
 
 
 class BadYaml(ValueError):
-    """The text is not YAML, or YAML that nobody here reads: anchors, a key twice. `line` counts from 1."""
+    """The text is not YAML, or uses what is not accepted: anchors, a duplicate key. `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class BadYaml(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a file: its value, and where the parts of it stand."""
+    """One document of a file: its value, and the line of each part."""
 
     value: Any
     node: Any
@@ -64,7 +64,7 @@ def parse(text: str) -> list[Document]:
     except yaml.YAMLError as error:
         raise BadYaml(_line_of(error, text), _said(error)) from error
     except UnicodeEncodeError as error:
-        raise BadYaml(text.count("\n", 0, error.start) + 1, "has characters that are none") from error
+        raise BadYaml(text.count("\n", 0, error.start) + 1, "contains invalid characters") from error
     found: list[Document] = []
     while True:
         line = found[-1].node.end_mark.line if found else 0
@@ -80,7 +80,7 @@ def parse(text: str) -> list[Document]:
         except BadYaml:
             raise
         except (ValueError, OverflowError, LookupError, TypeError, AttributeError) as error:
-            # PyYAML lets these out for tags that their values do not fit.
+            # PyYAML raises these for tags that do not fit their values.
             raise BadYaml(line + 1, f"not YAML: {error}") from error
 
 
@@ -103,12 +103,12 @@ def _refuse(root: Any) -> None:
     while waiting:
         node = waiting.pop()
         if id(node) in seen:
-            raise BadYaml(node.start_mark.line + 1, "anchors and aliases are not taken; write it out")
+            raise BadYaml(node.start_mark.line + 1, "anchors and aliases are not accepted; write the value out")
         seen.add(id(node))
         keys = set()
         for key, mark, child in _children(node):
             if key in keys:
-                raise BadYaml(mark.line + 1, f"the key {key[:60]!r} stands twice")
+                raise BadYaml(mark.line + 1, f"the key {key[:60]!r} appears twice")
             keys.add(key)
             waiting.append(child)
 

@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file, which the system lets go of when its holder ends, however it ends."""
+"""One process at a time: a lock on a file, which the system releases when its holder ends, however it ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Wait until nobody else is in here for *path*, an empty file that stays behind.
+    """Hold the lock on *path*, an empty file that is left behind; wait while another process holds it.
 
     Raises:
         OSError: the file cannot be made.

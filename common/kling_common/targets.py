@@ -67,7 +67,7 @@ def parse(url: str, schemes: tuple[str, ...]) -> Target:
     Take *url* apart.
 
     Raises BadAddress where it is no absolute URL of one of *schemes*, or two parsers could read it
-    differently. A fragment is allowed and stays at home, as HTTP has it.
+    differently. A fragment is allowed and never sent, as HTTP has it.
     """
     if _UNREADABLE.search(url):
         raise BadAddress("must not contain spaces, control characters or backslashes")
@@ -94,7 +94,7 @@ def _authority(url: str) -> str:
 
 
 def _host_and_port(authority: str, default_port: int | None) -> tuple[str, int]:
-    """Split *authority*; raises BadAddress where either part is missing or the port is none."""
+    """Split *authority*; raises BadAddress where either part is missing or the port is invalid."""
     found = _HOST_AND_PORT.fullmatch(authority)
     if found is None or not found["host"]:
         raise BadAddress(_NO_HOST)

@@ -63,7 +63,7 @@ class TooLarge(FetchFailed):
 
 
 class _Ended(Exception):
-    """An attempt is over, for a reason that no library error says."""
+    """An attempt ended for a reason that no library error expresses."""
 
     def __init__(self, kind: OutcomeKind, detail: str) -> None:
         super().__init__(detail)
@@ -82,7 +82,7 @@ class Transport:
     Sends callbacks and fetches files. Safe to use from many threads; each attempt opens a connection of its own.
 
     *resolve* gives the addresses of a name, *allow* judges each address before it is connected to, *monotonic* is the
-    real clock in seconds, *ca_file* names certificates trusted beside the system's, *max_response_bytes* bounds what is
+    real clock in seconds, *ca_file* names certificates trusted in addition to the system's, *max_response_bytes* bounds what is
     read of a receiver's answer, its headers included.
     """
 
@@ -176,7 +176,7 @@ class Transport:
         return not all(self._allow(ip) for ip in addresses)
 
     def _get(self, target: Target, max_bytes: int, deadline: Deadline) -> "bytes | _Redirect":
-        """One hop of a fetch: the file, or where it is said to be."""
+        """One hop of a fetch: the file, or the redirect's target."""
         with closing(self._open(target, deadline)) as wire:
             send(wire, "GET", target, self._headers(target, {}, None), None)
             response = head(wire, "GET")
@@ -282,7 +282,7 @@ def _next_hop(url: str, redirect: _Redirect) -> str:
 def _file(response: HTTPResponse, max_bytes: int) -> bytes:
     """The body of *response*; raises TooLarge before reading more than it must, IncompleteRead if it is cut."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise FetchFailed("could not be fetched: answered in a content encoding nobody asked for")
+        raise FetchFailed("could not be fetched: answered in a content encoding that was not asked for")
     if (response.length or 0) > max_bytes:
         raise TooLarge(f"is larger than {max_bytes} bytes")
     content = io.BytesIO()

@@ -97,7 +97,7 @@ class _Reader(io.BufferedReader):
 
 def dial(addresses: Sequence[IPAddress], port: int, deadline: Deadline) -> socket.socket:
     """
-    Connect to the first of *addresses* that answers; raises the last one's OSError where none does.
+    Connect to the first of *addresses* that accepts; raises the last one's OSError where none does.
 
     An address that stays silent gets an even share of the time left, so that the next one has its chance.
     """

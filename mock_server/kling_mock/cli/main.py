@@ -1,4 +1,4 @@
-"""`kling-mock`: serve the fake, run a command against it, and steer one that runs."""
+"""`kling-mock`: serve the fake, run a command against it, and control one that runs."""
 
 import json
 import os
@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Option(click.Option):
-    """An option whose bounds the help does not spell out; a value outside of them is told what they are."""
+    """An option whose bounds the help leaves out; the error for a value outside of them names them."""
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         """What stands in brackets after the help."""
@@ -46,7 +46,7 @@ class _Sections(click.Command):
         for heading, names in _SECTIONS.items():
             with formatter.section(heading):
                 formatter.write_dl([records.pop(name) for name in names if name in records])
-        with formatter.section("Beside"):
+        with formatter.section("Other options"):
             formatter.write_dl(list(records.values()))
 
 
@@ -68,8 +68,8 @@ def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 
 
 _SECTIONS = {
-    "Where": ("--host", "--port", "--tls", "--impersonate", "--proxy-port", "--ca-out", "--public-url"),
-    "What happens": (
+    "Network": ("--host", "--port", "--tls", "--impersonate", "--proxy-port", "--ca-out", "--public-url"),
+    "Behaviour": (
         "--clock",
         "--start",
         "--seed",
@@ -81,8 +81,8 @@ _SECTIONS = {
         "--contract",
     ),
     "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images", "--videos"),
-    "Who may": ("--keys", "--admin-token"),
-    "What is kept": ("--store", "--workers", "--journal"),
+    "Access": ("--keys", "--admin-token"),
+    "Storage": ("--store", "--workers", "--journal"),
 }
 _SERVE_OPTIONS = (
     option("--host", default="127.0.0.1", metavar="HOST", help="Address to listen on."),
@@ -91,9 +91,10 @@ _SERVE_OPTIONS = (
         type=int,
         default=1,
         metavar="N",
+        hidden=True,
         help="Processes; more than one needs a shared store.",
     ),
-    option("--store", default="memory", metavar="memory", help="Where the facts are kept."),
+    option("--store", default="memory", metavar="memory", hidden=True, help="Where the facts are kept."),
     option("--clock", default="real", metavar="real|manual|xRATE", help="x60 is a minute a second."),
     option(
         "--start",
@@ -107,7 +108,7 @@ _SERVE_OPTIONS = (
         metavar="N",
         help="The same seed and requests give the same ids, plans and outcomes.",
     ),
-    option("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="What tasks go through by default."),
+    option("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="The default scenario of tasks."),
     option("--scenarios", type=click.Path(path_type=Path), metavar="DIR", help="A folder of more scenarios."),
     option(
         "--callbacks",
@@ -120,13 +121,13 @@ _SERVE_OPTIONS = (
         multiple=True,
         callback=_pairs,
         metavar="https://HOST=http://127.0.0.1:PORT",
-        help="Deliver callbacks for HOST there. Repeatable.",
+        help="Deliver callbacks for HOST to another origin. Repeatable.",
     ),
     option(
         "--images",
         type=click.Choice(["fetch", "offline"]),
         default="fetch",
-        help="offline: what the fake neither draws nor holds is accepted unseen.",
+        help="fetch: download other image URLs. offline: accept them without fetching.",
     ),
     option(
         "--videos",
@@ -139,7 +140,7 @@ _SERVE_OPTIONS = (
         "--profile",
         default="current",
         metavar="current|legacy|FILE",
-        help="A named set of choices where the document is silent.",
+        help="A named set of settings where the document is silent.",
     ),
     option(
         "--set",
@@ -147,24 +148,24 @@ _SERVE_OPTIONS = (
         multiple=True,
         callback=_pairs,
         metavar="NAME=VALUE",
-        help="One such choice; docs/settings.md lists them. Repeatable.",
+        help="One such setting; docs/settings.md lists them. Repeatable.",
     ),
     option(
-        "--keys", default="any", metavar="any|KEY,KEY...", help="Keys that are known; any: all that begin with sk-."
+        "--keys", default="any", metavar="any|KEY,KEY...", help="Keys that are accepted; any: all that begin with sk-."
     ),
-    option("--admin-token", metavar="TOKEN", help="Lets control calls in from other machines."),
+    option("--admin-token", metavar="TOKEN", help="Token that control calls from other machines must send."),
     option("--tls", is_flag=True, help="HTTPS, with a certificate of a local authority."),
     option(
         "--impersonate",
         is_flag=True,
-        help="HTTPS under the service's own host names too, and a proxy that leads to nothing else.",
+        help="HTTPS under the service's own host names too, and a proxy that forwards to nothing else.",
     ),
     option("--proxy-port", type=_PORT, default=0, metavar="PORT", help="Where that proxy listens; 0 takes a free one."),
     option(
         "--ca-out",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="DIR",
-        help="Leave ca.pem and bundle.pem there for clients to trust.",
+        help="Folder to write ca.pem and bundle.pem to, for clients to trust.",
     ),
     option("--public-url", metavar="URL", help="Origin of result links, where it is not the fake's own."),
     option(
@@ -174,7 +175,7 @@ _SERVE_OPTIONS = (
         "--callback-ca",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Certificates to trust when callbacks are sent, beside the system's.",
+        help="Certificates to trust when callbacks are sent, in addition to the system's.",
     ),
     option(
         "--journal", type=click.IntRange(1, 1_000_000), default=1000, metavar="N", help="Entries the journal keeps."
@@ -294,7 +295,7 @@ def read_settings(given: dict[str, Any]) -> Any:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def run_command(ctx: click.Context, /, api_key: str, command: tuple[str, ...], **given: Any) -> None:
-    """Serve on a free port, run COMMAND with KLING_BASE_URL and its kin set, stop, and give back its exit code."""
+    """Serve on a free port, run COMMAND with KLING_BASE_URL and the other variables set, stop, and return its exit code."""
     from kling_mock.serving.process import Running
 
     del given
@@ -333,7 +334,7 @@ def _in_foreground() -> bool:
 
 
 def _spelled(ctx: click.Context) -> list[str]:
-    """The serve options that were given, as they were typed, with a free port."""
+    """Return the serve options of this command line, with a free port."""
     typed = []
     for parameter in ctx.command.params:
         if not isinstance(parameter, click.Option) or parameter.name == "api_key":
@@ -352,7 +353,7 @@ def _spelled(ctx: click.Context) -> list[str]:
 
 
 def main() -> None:
-    """Entry point: whatever goes wrong with what was asked for is one line and exit code 2."""
+    """Run the command line; a usage error is one line and exit code 2."""
     from kling_mock.cli.verbs import add_verbs
 
     add_verbs(cli)

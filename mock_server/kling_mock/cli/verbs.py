@@ -1,4 +1,4 @@
-"""The verbs that steer a fake that runs: `kling-mock advance 24h` and its kin."""
+"""The commands that control a running fake, such as `kling-mock advance 24h`."""
 
 import json
 from collections.abc import Callable
@@ -21,10 +21,10 @@ class Remote:
             self._headers["x-mock-token"] = token
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The decoded answer of one control call.
+        """Return the decoded response of one control call.
 
         Raises:
-            click.ClickException: it cannot be reached, or it refuses; one line, exit code 2.
+            click.ClickException: the fake cannot be reached, or refuses the call; one line, exit code 2.
         """
         import requests
 
@@ -48,7 +48,7 @@ class Remote:
             ) from error
         except requests.RequestException as error:
             raise _Failed(
-                f"no fake answers at {self._url}; start one with `kling-mock serve`, or name one with --url"
+                f"no fake responds at {self._url}; start one with `kling-mock serve`, or name one with --url"
             ) from error
         if answer.status_code == 408:
             raise click.exceptions.Exit(_say(value["error"]["message"], 1))
@@ -81,12 +81,14 @@ _REMOTE_OPTIONS = (
     click.option(
         "--url", envvar="KLING_MOCK_URL", default="http://127.0.0.1:4010", show_default=True, help="The running fake."
     ),
-    click.option("--api-key", envvar="KLING_MOCK_API_KEY", help="Act on this key's account; without it, on all."),
+    click.option(
+        "--api-key", envvar="KLING_MOCK_API_KEY", help="Act on this key's account; without it, on all accounts."
+    ),
     click.option("--admin-token", envvar="KLING_MOCK_ADMIN_TOKEN", help="Needed when the fake is on another machine."),
     click.option(
         "--ca", envvar="KLING_MOCK_CA", type=click.Path(path_type=Path), help="Authority of a fake that speaks HTTPS."
     ),
-    click.option("--json", "as_json", is_flag=True, help="The raw answer."),
+    click.option("--json", "as_json", is_flag=True, help="Print the raw response."),
 )
 
 
@@ -94,7 +96,7 @@ Verb = TypeVar("Verb", bound=Callable[..., tuple[Any, Any]])
 
 
 def _verb(group: click.Group, name: str) -> Callable[[Verb], Verb]:
-    """Make a command that gets a `Remote` and says what its function returns: text, or the answer with --json."""
+    """Make a command that gets a `Remote` and prints what its function returns: the text, or the response with --json."""
 
     def decorate(function: Verb) -> Verb:
         def command(
@@ -117,14 +119,23 @@ def _verb(group: click.Group, name: str) -> Callable[[Verb], Verb]:
     return decorate
 
 
-def _lines(title: str, rows: list[list[str]]) -> str:
-    """Rows as columns that line up; never folded, so that they can be searched and cut."""
+def _table(title: str, rows: list[list[str]]) -> str:
+    """Return *rows* as aligned columns, never folded or cut, so that they can be searched; control characters are taken out."""
     if not rows:
         return f"no {title}"
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for _ in rows[0]:
+        table.add_column(no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(width=sum(max(map(len, column)) * 2 + 2 for column in zip(*rows, strict=True)), color_system=None)
+    with console.capture() as shown:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in shown.get().splitlines())
 
 
 def _time(at: float | None) -> str:
@@ -156,8 +167,9 @@ def _clock_verbs(group: click.Group) -> None:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="SPAN") from error
         answer = remote.call("POST", "/clock/advance", {"seconds": length})
-        lines = [f"{_time(one['at'])}  {one['kind']:<9}  {one['task_id']}  {_what(one)}" for one in answer["fired"]]
-        return answer, "\n".join([*lines, f"now {_time(answer['now'])}"])
+        rows = [[_time(one["at"]), one["kind"], one["task_id"], _what(one)] for one in answer["fired"]]
+        fired = [_table("events", rows)] if rows else []
+        return answer, "\n".join([*fired, f"now {_time(answer['now'])}"])
 
     @_verb(group, "freeze")
     def freeze(remote: Remote) -> tuple[Any, Any]:
@@ -189,10 +201,10 @@ def _list_verbs(group: click.Group) -> None:
         """List the tasks."""
         answer = remote.call("GET", "/tasks")
         rows = [
-            [one["id"], one["status"], f"{one['progress']} %", one.get("code") or "", f"scenario: {_told(one)}"]
+            [one["id"], one["status"], f"{one['progress']} %", one.get("code") or "", f"scenario: {_scenario(one)}"]
             for one in answer["tasks"]
         ]
-        return answer, _lines("tasks", rows)
+        return answer, _table("tasks", rows)
 
     @_verb(group, "deliveries")
     @click.option("--task", "task_id", help="Only this task's.")
@@ -221,18 +233,17 @@ def _list_verbs(group: click.Group) -> None:
             return value, f"{len(value['log']['entries'])} entries in {har}"
         answer = remote.call("GET", "/journal", since=since)
         rows = [[str(one["seq"]), _time(one["at"]), one["kind"], *_exchange(one)] for one in answer["entries"]]
-        return answer, _lines("entries", rows)
+        return answer, _table("entries", rows)
 
     @_verb(group, "scenarios")
     def scenarios(remote: Remote) -> tuple[Any, Any]:
         """List the scenarios, one line each."""
         answer = remote.call("GET", "/scenarios")
-        width = max((len(one["name"]) for one in answer["scenarios"]), default=0)
-        lines = []
+        rows = []
         for one in answer["scenarios"]:
             params = " ".join(f"{name}={value}" for name, value in one["params"].items())
-            lines.append(f"{one['name']:<{width}}  {one['summary']}{f'  [{params}]' if params else ''}")
-        return answer, "\n".join(lines)
+            rows.append([one["name"], f"{one['summary']}{f'  [{params}]' if params else ''}"])
+        return answer, _table("scenarios", rows)
 
 
 def _attempt(attempt: dict[str, Any]) -> str:
@@ -246,10 +257,10 @@ def _exchange(entry: dict[str, Any]) -> list[str]:
     request, response = entry.get("request"), entry.get("response")
     what = f"{request['method']} {request['url'].partition('?')[0]}" if request else ""
     answer = str(response["status"]) if response else "-"
-    return [what, answer, _told(entry), entry.get("fault") or ""]
+    return [what, answer, _scenario(entry), entry.get("fault") or ""]
 
 
-def _told(one: dict[str, Any]) -> str:
+def _scenario(one: dict[str, Any]) -> str:
     """A scenario and its params, as they are written."""
     params = [f"{name}={value}" for name, value in one.get("params", {}).items()]
     return " ".join([one.get("scenario") or "", *params])

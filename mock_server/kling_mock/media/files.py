@@ -23,7 +23,7 @@ _ID_LENGTH = 24
 class Files:
     """Every account's uploads. *named* finds an account by the name it has in URLs.
 
-    A URL says whose file it is and which, so the host in it does not matter: every name that leads to the fake will do.
+    A URL names the account and the file, so its host does not matter: every name of the fake works.
     """
 
     def __init__(self, contract: Contract, choices: Choices, named: Callable[[str], Account | None]) -> None:

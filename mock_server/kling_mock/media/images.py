@@ -1,4 +1,4 @@
-"""First frames: the checks on their real bytes, and `image.test`, the host whose pictures the fake draws itself.
+"""First frames: the checks on their real bytes, and `image.test`, the host whose pictures the fake generates itself.
 
 What a first frame must be stands in the contract and comes in as `ImageRules`. Size, sides and ratio are judged as a
 viewer sees the picture, EXIF orientation applied, because the video is made to look like that.
@@ -197,7 +197,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What the drawing host answers."""
+    """The response of the drawing host."""
 
     status: int
     content_type: str
@@ -301,7 +301,7 @@ def _status(value: str) -> int:
 
 
 def _encode(drawing: Drawing) -> bytes:
-    """File of the painted picture; its size seeds its colours, so that two sizes are told apart at a glance."""
+    """File of the painted picture; its size seeds its colours, so that two sizes look different."""
     picture = pictures.paint(drawing.width, drawing.height, drawing.width * MAX_DRAWN_SIDE + drawing.height)
     buffer = io.BytesIO()
     picture.save(buffer, drawing.format.upper(), **_SAVE_OPTIONS.get(drawing.format, {}))

@@ -39,7 +39,7 @@ _KNOWN = (
 )
 
 ENOUGH = 1024
-"""So many bytes of a file tell what it is, if anything does."""
+"""Bytes of a file that are enough to recognise it."""
 
 
 def recognised(data: bytes) -> Signature | None:

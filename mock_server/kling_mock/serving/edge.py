@@ -1,7 +1,7 @@
 """The edge: serves the fake over sockets, on granian's RSGI interface, in one process.
 
-The two calls that every client repeats are answered on the event loop at once, from the same handlers that Flask calls. All else,
-and whatever would have to wait, goes through Flask in a thread. Faults of a scenario act on the real connection (faults.py).
+The two calls that every client repeats run on the event loop, in the same handlers that Flask calls. Everything else,
+and whatever would have to wait, goes through Flask in a thread. A scenario's faults act on the real connection (faults.py).
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Edge:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="web")
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
-        """Answer one request."""
+        """Serve one request."""
         body = b""
         if scope.method not in ("GET", "HEAD"):
             body = await _body(scope, proto, self._limit_at.get(scope.path, self._largest))
@@ -53,7 +53,7 @@ class Edge:
             proto.response_bytes(reply.status, reply.headers, reply.body)
 
     def _at_once(self, request: Request) -> Reply | None:
-        """The answer to a hot call that does not have to wait; None for every other."""
+        """Return the response to a frequent call that does not have to wait; None for every other."""
         path = request.path
         try:
             if request.method == "POST" and path == self._create_path:
@@ -77,7 +77,7 @@ class Edge:
 
 
 async def _body(scope: Any, proto: Any, most: int) -> bytes:
-    """The request's body. Of one that is longer than *most* bytes, enough for the route to see that."""
+    """Return the request's body. Of one that is longer than *most* bytes, enough for the route to see that."""
     length = scope.headers.get("content-length")
     if length is not None and int(length) <= most:  # the server refuses a length that is no number
         whole: bytes = await proto()

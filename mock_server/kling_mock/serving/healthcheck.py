@@ -1,4 +1,4 @@
-"""`python -m kling_mock.serving.healthcheck`: exit code 0 when the fake on this machine takes calls; for containers.
+"""`python -m kling_mock.serving.healthcheck`: exit code 0 when the fake on this machine is ready; for containers.
 
 It reads the variables that `kling-mock serve` reads, so that one line fits every choice of port and TLS.
 """
@@ -16,7 +16,7 @@ def main() -> int:
     port = os.environ.get("KLING_MOCK_PORT", "4010")
     on = {"1", "true", "t", "yes", "y", "on"}
     secure = any(os.environ.get(f"KLING_MOCK_{name}", "").lower() in on for name in ("TLS", "IMPERSONATE"))
-    # The question is whether it answers, not who it is; nothing secret is sent.
+    # Nothing secret is sent, so the certificate does not matter.
     unchecked = ssl._create_unverified_context() if secure else None  # noqa: S323
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if unchecked is not None:

@@ -56,7 +56,7 @@ class Running:
         return self._child.pid
 
     def variables(self, api_key: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """What a client finds in its environment, where *environment* is what it would find otherwise."""
+        """Return the variables that point a client at the fake; *environment* is what the client would have otherwise."""
         found = {
             "KLING_BASE_URL": self.url,
             "KLING_API_KEY": api_key,
@@ -75,7 +75,7 @@ class Running:
         return found
 
     def _fenced(self, proxy: str, environment: Mapping[str, str]) -> dict[str, str]:
-        """What leads a client with the service's names built in to the fake, and nowhere else."""
+        """Return the variables that lead a client with built-in service names to the fake and to nothing else."""
         names = ("https_proxy", "http_proxy", "all_proxy")
         found = {name: f"http://{proxy}" for lower in names for name in (lower, lower.upper())}
         found |= {"no_proxy": _LOOPBACK, "NO_PROXY": _LOOPBACK, "NODE_USE_ENV_PROXY": "1"}

@@ -1,7 +1,7 @@
 """The CONNECT proxy for clients with the service's host names built in.
 
-It knows the service's names and the fake's own address, and leads both to the fake. Whatever else it is asked for is
-refused before any connection is made: a missed setting cannot spend money. It listens on the loopback only, because
+It knows the service's names and the fake's own address, and leads both to the fake. Any other request is
+refused before a connection is made: a missed setting cannot spend money. It listens on the loopback only, because
 what comes through it looks to the fake like a call from this machine.
 """
 
@@ -29,7 +29,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Refused(Exception):
-    """What a client is told in place of a tunnel."""
+    """The refusal that a client gets in place of a tunnel."""
 
     status: str
     method: str
@@ -39,7 +39,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where a request goes on: to the fake, as it is (a tunnel), or with *opening* said first, over TLS."""
+    """How a request continues to the fake: as it is (a tunnel), or over TLS after *opening* was sent."""
 
     opening: bytes | None = None
 
@@ -52,7 +52,7 @@ class Proxy:
     ) -> None:
         """*names* are impersonated at port 443, *own* is where the fake itself is; both lead to *fake*, which speaks TLS.
 
-        *refused* is told of every request that is turned down.
+        *refused* is called with every request that is turned down.
         """
         self._names = frozenset(spelled(name) for name in names)
         self._fake = fake
@@ -87,7 +87,7 @@ class Proxy:
         except asyncio.LimitOverrunError:
             await _say(reader, writer, Refused("431 Request Header Fields Too Large", "", "", "the head is too long"))
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
-            pass  # it never said what it wants, or it is gone
+            pass  # it sent no request, or it is gone
         finally:
             writer.close()
 
@@ -116,7 +116,7 @@ class Proxy:
     def _no(self, method: str, target: str) -> Refused:
         known = ", ".join(f"{name}:{_HTTPS}" for name in sorted(self._names))
         asked = _shown(f"https://{target}" if method == "CONNECT" else target)
-        rule = f"it stands in for {known} over HTTPS and lets nothing else out"
+        rule = f"it stands in for {known} over HTTPS and forwards nothing else"
         # Many clients show the status line and never the body.
         return Refused(
             f"403 Refused by kling-mock: {rule}", method, asked, f"kling-mock refused {method} {asked}: {rule}"
@@ -128,7 +128,7 @@ class Proxy:
             out, into = await asyncio.open_connection(*self._fake)
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
-            # The certificate is this process's own, and the connection stays in it: there is nobody to tell apart.
+            # The connection stays inside this process, so there is no other server to tell from.
             unchecked = ssl.create_default_context()
             unchecked.check_hostname = False
             unchecked.verify_mode = ssl.CERT_NONE
@@ -179,7 +179,7 @@ def _resource(url: str) -> str:
 
 
 def _once(line: str, rest: str) -> bytes:
-    """The head of a single exchange: a proxied connection is not used again, since its next request may go elsewhere."""
+    """The head of a single exchange: a proxied connection is not used again, since its next request may have another target."""
     kept = [
         header
         for header in rest.split("\r\n")

@@ -1,4 +1,4 @@
-"""Runs the edge in this process until it is told to stop."""
+"""Runs the edge in this process until a signal stops it."""
 
 import asyncio
 import contextlib
@@ -20,10 +20,10 @@ from kling_mock.serving.proxy import Place, Proxy, Refused
 from kling_mock.web.faults import cut_all
 
 _ALWAYS = ("localhost", "127.0.0.1", "::1")
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 _HTTPS = 443
 _GRACE = 0.5
-"""Real seconds that answers under way have when the fake is told to stop."""
+"""Real seconds that responses in progress have to end when the fake stops."""
 
 Ready = Callable[[int | None], None]
 """Called once connections are taken; with the proxy's port, where there is one."""
@@ -31,10 +31,10 @@ Ready = Callable[[int | None], None]
 
 @contextlib.contextmanager
 def taken_port(host: str, port: int) -> Iterator[int]:
-    """*port* on *host*, or a free one for 0, kept from everybody else until the block ends.
+    """Yield *port* on *host*, or a free one for 0, and reserve it until the block ends.
 
-    The server shares its port with whoever asks for that (SO_REUSEPORT), so that two fakes that chose the same free one
-    would answer each other's callers. A socket that is bound and never listens holds the place.
+    The server sets SO_REUSEPORT, so two fakes that chose the same free port would serve each other's clients. A socket
+    that is bound and never listens holds the port.
 
     Raises:
         BadSetting: it is taken, or *host* is no address of this machine.
@@ -48,7 +48,7 @@ def taken_port(host: str, port: int) -> Iterator[int]:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             if port:
-                probe.bind(address)  # without SO_REUSEPORT: fails where anybody is there
+                probe.bind(address)  # without SO_REUSEPORT: fails where the port is in use
                 probe.close()
             holder.bind(address)
         except OSError as error:
@@ -58,31 +58,31 @@ def taken_port(host: str, port: int) -> Iterator[int]:
 
 def _taken(host: str, port: int, error: OSError) -> BadSetting:
     if error.errno == errno.EADDRINUSE:
-        return BadSetting(f"--port {port}: somebody listens there already; --port 0 takes a free one")
+        return BadSetting(f"--port {port}: the port is in use; --port 0 takes a free one")
     if error.errno == errno.EADDRNOTAVAIL:
         return BadSetting(f"--host {host}: {error.strerror}")
     return BadSetting(f"--port {port}: {error.strerror}; --port 0 takes a free one")
 
 
 def service_hosts(document: dict[str, Any]) -> tuple[str, ...]:
-    """The host names that the contract gives the service: its own, and those of single calls."""
+    """Return the service's host names as the contract lists them: for all operations, and for single ones."""
     calls = [call for item in document["paths"].values() for call in item.values()]
     servers = [server for place in (document, *calls) for server in place.get("servers", ())]
     return tuple(dict.fromkeys(urlsplit(server["url"]).hostname or "" for server in servers))
 
 
 def impersonated(settings: Settings, document: dict[str, Any]) -> tuple[str, ...]:
-    """The names that a client of an impersonating fake may call at port 443: the service's, and that of its public URL."""
+    """Return the names that a client of an impersonating fake may call at port 443: the service's, and that of the public URL."""
     public = urlsplit(settings.public_url or "")
     ours = [public.hostname] if public.scheme == "https" and public.hostname and public.port in (None, _HTTPS) else []
     return tuple(dict.fromkeys((*service_hosts(document), *ours)))
 
 
 def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool = False) -> None:
-    """Serve *app* until SIGINT or SIGTERM, or until standard input ends where *stop_with_stdin* says so.
+    """Serve *app* until SIGINT, SIGTERM or SIGHUP, or with *stop_with_stdin* until standard input ends.
 
     Raises:
-        BadSetting: there is no certificate to be had, or the proxy's port is taken.
+        BadSetting: no certificate can be made, or the proxy's port is in use.
     """
     from granian.constants import HTTPModes, Interfaces, SSLProtocols
     from granian.server.embed import Server
@@ -121,7 +121,7 @@ async def _serve(server: Any, settings: Settings, ready: Ready, proxy: Proxy | N
     if stop_with_stdin:
         try:
             loop.add_reader(sys.stdin.fileno(), _stop_at_the_end, loop, server, settings.port)
-        except PermissionError as error:  # a file, or /dev/null: nobody can say of it when it ends
+        except PermissionError as error:  # a file or /dev/null: no event loop can watch it
             raise BadSetting("--stop-with-stdin: standard input is no pipe and no terminal") from error
     port = None
     if proxy is not None:
@@ -138,20 +138,20 @@ async def _serve(server: Any, settings: Settings, ready: Ready, proxy: Proxy | N
 
 
 def _stop(loop: asyncio.AbstractEventLoop, server: Any, port: int) -> None:
-    """Take no more; answers under way have a moment to end, silence and endless downloads have no longer."""
+    """Accept no more requests; responses in progress have a moment to end, silent and endless ones are cut."""
     server.stop()
     loop.call_later(_GRACE, cut_all, port)
 
 
 def _stop_at_the_end(loop: asyncio.AbstractEventLoop, server: Any, port: int) -> None:
-    """Read what comes in; stop when nothing ever will again."""
+    """Drop what comes in; stop at the end of it."""
     if not os.read(sys.stdin.fileno(), 4096):
         loop.remove_reader(sys.stdin.fileno())
         _stop(loop, server, port)
 
 
 def _certificate(settings: Settings, names: tuple[str, ...]) -> Path:
-    """A certificate for this machine's names, the host that was asked for, and the service's where it is impersonated."""
+    """Return a certificate for this machine's names, the host of the settings, and the service's where it is impersonated."""
     from kling_common.authority import Authority, NoAuthority
 
     host = () if settings.host in _EVERYWHERE else (settings.host,)

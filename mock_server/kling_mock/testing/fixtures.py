@@ -1,4 +1,4 @@
-"""What stands behind the pytest fixtures: a fake shared by processes, one account of it, and its clock."""
+"""The objects behind the pytest fixtures: a fake that processes share, one account of it, and its clock."""
 
 import os
 import signal
@@ -23,14 +23,14 @@ _START = 20.0
 
 
 class MockError(Exception):
-    """The fake did not start, is gone, or refuses a control call; its own words."""
+    """The fake did not start, has stopped, or refused a control call; the message is its own."""
 
 
 class SharedFake:
-    """One fake for every process that enters with the same *folder*; it ends when the last of them has left or died.
+    """One fake for every process that enters with the same *folder*; it stops when the last of them has left or died.
 
     The server's standard input is a named pipe in *folder* which each process holds open. The system closes what a crashed
-    process held, so nobody has to count, and nothing is left behind.
+    process held, so no counting is needed, and nothing is left behind.
     """
 
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
@@ -149,7 +149,7 @@ class KlingMock:
         return self._fake.url
 
     def control(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The decoded answer of one control call on this account: `control("POST", "/tasks/ID/cancel")`.
+        """Return the decoded response of one control call on this account: `control("POST", "/tasks/ID/cancel")`.
 
         Raises:
             MockError: it is refused.

@@ -38,7 +38,7 @@ def kling_mock_server(
 def kling_mock(kling_mock_server: "SharedFake", request: pytest.FixtureRequest) -> "KlingMock":
     """A fresh account at the fake: `url` and `api_key` for the application, control calls for the test.
 
-    The key follows from the test's name, so that the same test draws the same ids and plans in every run.
+    The key follows from the test's name, so that the same test gets the same ids and plans in every run.
     """
     return kling_mock_server.account(request.node.nodeid)
 
@@ -53,7 +53,7 @@ def kling_clock(kling_mock: "KlingMock") -> "ManualClock":
 
 @pytest.fixture
 def kling_receiver(kling_mock: "KlingMock", kling_mock_server: "SharedFake") -> "Iterator[HttpsReceiver]":
-    """A receiver of callbacks behind a public-looking https `url`, which keeps what comes and answers as it is told to."""
+    """A callback receiver behind a public-looking https `url`; it keeps each call and responds as the test sets it up."""
     from kling_mock.testing.receiver import HttpsReceiver
 
     with HttpsReceiver(kling_mock_server.certificate()) as receiver:

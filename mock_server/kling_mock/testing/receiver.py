@@ -1,4 +1,4 @@
-"""An HTTPS receiver of callbacks for tests: it keeps what comes, fails as often as it is told to, and asks the application."""
+"""An HTTPS receiver of callbacks for tests: it keeps each call, fails as often as the test wants, and can call the application."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ _SLOWEST_HANDSHAKE = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that reached the receiver, and what it was answered."""
+    """One request that reached the receiver, and the status of the response."""
 
     method: str
     path: str
@@ -36,7 +36,7 @@ Handler = Callable[[Call], int | None]
 
 
 class HttpsReceiver:
-    """An HTTPS server on this machine that keeps what comes; `url` is the address to give as `callback_url`."""
+    """An HTTPS server on this machine that keeps each call; `url` is the address to give as `callback_url`."""
 
     origin = "https://receiver.test"
 
@@ -67,7 +67,7 @@ class HttpsReceiver:
         self._server.server_close()
 
     def answers(self, *statuses: int) -> None:
-        """Answer the next calls with *statuses*, one each, before the handler is asked; what comes after them gets 204."""
+        """Respond to the next calls with *statuses*, one each, before the handler is used; later calls get 204."""
         self._planned.extend(statuses)
 
     def delay(self, seconds: float) -> None:

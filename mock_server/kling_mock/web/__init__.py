@@ -1,1 +1,5 @@
-"""HTTP in front of the world: the service's routes, the control protocol, the media, and the edge that serves them."""
+"""The HTTP surface: the service's routes, the control protocol, links and uploads, and the faults of a scenario.
+
+Handlers translate between a `Request` and a `Reply`; what a call does to an account belongs in `service`. Nothing here opens
+a socket or runs a server: that is `serving`.
+"""

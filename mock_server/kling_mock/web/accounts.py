@@ -1,4 +1,4 @@
-"""What clients call beside the two endpoints: the balance, the models, lists of tasks (wire-facts "Beside the two endpoints", C)."""
+"""The optional operations on an account: balance, models, lists of tasks (wire-facts "Beside the two endpoints", C)."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ class Accounts:
         }
 
     def get_credits(self, account: Account, request: Request) -> Reply:
-        """`GET /v1/credits`: what is left and what was charged, everything that has ended by now settled."""
+        """`GET /v1/credits`: the balance and what was charged, once every task that has ended by now is settled."""
         del request
         self._courier.settle(account)
         with account.lock:
@@ -47,7 +47,7 @@ class Accounts:
         return json_reply({"object": "list", "data": [{"id": model, "object": "model"} for model in models]})
 
     def list_tasks(self, account: Account, request: Request) -> Reply:
-        """`GET /v1/tasks`: a page of the account's tasks, newest first. Looking at a list reads no task."""
+        """`GET /v1/tasks`: a page of the account's tasks, newest first. Listing a task does not count as reading it."""
         asked = self._api.incoming.query("listTasks", request)
         self._courier.settle(account)
         with account.lock:
@@ -59,7 +59,7 @@ class Accounts:
     def batch_tasks(self, account: Account, request: Request) -> Reply:
         """`POST /v1/tasks/batch`: each task as the query would show it, and it counts as a read of each.
 
-        What a scenario does to the query of one task it does to the whole answer; only where it hides the task is the task left out.
+        A scenario's fault on the query of one task applies to the whole response; a task that its scenario hides is left out.
         """
         asked = self._api.incoming.json("batchTasks", request)
         rows: list[Any] = []
@@ -108,12 +108,12 @@ class Accounts:
 
 
 def page(items: Sequence[T], asked: dict[str, Any]) -> Sequence[T]:
-    """The page of *items* that a query asks for; empty past the end."""
+    """Return the page of *items* that a query asks for; empty past the end."""
     start = (asked["page"] - 1) * asked["page_size"]
     return items[start : start + asked["page_size"]]
 
 
 def whole(number: float) -> float:
-    """*number* without the dust of binary fractions, and as a whole number where it is one."""
+    """Return *number* rounded to credit digits, as an integer where it is whole."""
     rounded = round(number, _CREDIT_DIGITS)
     return int(rounded) if rounded == int(rounded) else rounded

@@ -1,4 +1,4 @@
-"""What a scenario's acts make of an answer, before it goes on its way."""
+"""How a scenario's acts change a response before it is sent."""
 
 from collections.abc import Callable
 from email.utils import formatdate
@@ -17,13 +17,13 @@ _GATEWAY = "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><
 
 
 class Acts:
-    """Answers that a scenario asks for, in the contract's words. *refuse* renders a documented error."""
+    """Builds the responses that a scenario asks for, as the contract documents them. *refuse* renders a documented error."""
 
     def __init__(self, contract: Contract, refuse: Callable[[ApiError], Reply]) -> None:
         self._contract, self._refuse = contract, refuse
 
     def reply(self, act: Act | None, operation: str, clock: Clock, body: dict[str, Any] | None) -> Reply:
-        """The right answer *body*, or what *act* makes of it; *operation* is the operationId that was called."""
+        """Return the correct response with *body*, or what *act* makes of it; *operation* is the operationId that was called."""
         if act is None:
             return json_reply(body)
         if act.answer is not None:
@@ -37,7 +37,7 @@ class Acts:
         return on_the_wire(act, json_reply(body), clock)
 
     def answer(self, answer: Answer, operation: str, now: float) -> Reply:
-        """A scenario's answer: a documented error, a gateway's page, or a body of its own."""
+        """Return a scenario's response: a documented error, a gateway's page, or a body of its own."""
         entry = self._entry(answer, operation)
         status = answer.status or self._contract.errors[entry or ""].status
         if answer.body is not None or status < 400:
@@ -70,7 +70,7 @@ class Acts:
 
 
 def on_the_wire(act: Act, reply: Reply, clock: Clock) -> Reply:
-    """*reply* with the fault that its connection will have; a drip takes as long on *clock*."""
+    """Return *reply* with the fault that its connection will have; a drip is measured on *clock*."""
     wire = act.wire
     if wire is not None:
         reply.fault = wire.fault
@@ -80,7 +80,7 @@ def on_the_wire(act: Act, reply: Reply, clock: Clock) -> Reply:
 
 
 def headers_of(answer: Answer, now: float) -> dict[str, str]:
-    """The headers that an answer names. A Retry-After date is *now* and so many seconds, rounded up, beside a Date of *now*."""
+    """Return the headers of a scenario's response. A Retry-After date is *now* plus the seconds, rounded up, with a Date of *now*."""
     headers = dict(answer.headers)
     if answer.retry_after is not None and answer.retry_form == "seconds":
         headers["retry-after"] = str(answer.retry_after)
@@ -102,7 +102,7 @@ def _plain_error(status: int) -> Reply:
 
 
 def phrase(status: int) -> str:
-    """The usual words for a status."""
+    """Return the standard reason phrase of a status."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -29,7 +29,7 @@ _MOST_ENTRIES = 10_000
 
 
 class Control:
-    """Answers the control protocol. A bearer key picks one account; without one a call acts on all."""
+    """Handles the control calls. A bearer key selects one account; without one a call acts on all."""
 
     def __init__(self, world: World, courier: Courier) -> None:
         self.world, self.courier = world, courier
@@ -136,7 +136,7 @@ class Control:
         return self._clock(account)
 
     def _clocks(self, account: Account | None) -> list[clocks.Clock]:
-        """The clocks a call is about: the account's own, or the server's and every one cut loose from it."""
+        """Return the clocks that a call acts on: the account's own, or the server's and every one that was forked from it."""
         store = self.world.store
         if account is not None:
             return [store.own_clock(account)]
@@ -327,6 +327,6 @@ def _grant(account: Account, body: dict[str, Any]) -> None:
 
 
 def _near(client: str) -> bool:
-    """Whether *client* is this machine: an address of either family, as servers write it."""
+    """Return whether *client*, an IPv4 or IPv6 address as servers write it, is this machine."""
     address = ip_address(client.strip("[]") or "127.0.0.1")
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback

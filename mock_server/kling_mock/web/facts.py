@@ -7,7 +7,7 @@ from kling_mock.store.memory import Account
 
 
 def account_json(account: Account) -> dict[str, Any]:
-    """Balance and permissions of *account*, under the name that the journal gives it."""
+    """Return balance and permissions of *account*, under the name that the journal gives it."""
     with account.lock:
         return {
             "account": account.name,
@@ -19,7 +19,7 @@ def account_json(account: Account) -> dict[str, Any]:
 
 
 def plan_json(task: Task) -> dict[str, Any]:
-    """What *task* goes through; None for seconds that never end."""
+    """Return the plan of *task*; None for seconds that never end."""
     plan = task.plan
     outcome: dict[str, Any] = {"status": plan.outcome.value}
     if plan.code is not None:

@@ -1,6 +1,6 @@
 """Faults of a connection: cut, silent, short, dripping, endless.
 
-`misbehave` does them for real, on the sockets of the edge. Under any other WSGI server, and under Flask's test client, the
+`misbehave` applies them to the sockets of the edge. Under any other WSGI server, and under Flask's test client, the
 connection is out of reach; `Faults` then does what comes closest: `cut` raises ConnectionResetError out of the application and
 `silent` raises TimeoutError, as a client would; a short body, a drip and an endless body are what they are.
 """
@@ -32,7 +32,7 @@ _STALLED_SECONDS = 60.0
 async def misbehave(wire: Wire, status: int, headers: Headers, body: bytes, scope: Any, proto: Any) -> None:
     """Do to the connection what a scenario asks for.
 
-    All of them end: silence after ten minutes, an endless body after 16 GiB or when nobody has read on for a minute.
+    All of them end: silence after ten minutes, an endless body after 16 GiB or when the client has not read for a minute.
     """
     plain = [(name, value) for name, value in headers if name != "content-length"]
     if wire.cut is not None:
@@ -87,11 +87,11 @@ async def _endless(scope: Any, proto: Any, status: int, headers: Headers, body: 
 
 
 async def _fill(reading: IO[bytes], writing: int, body: bytes) -> None:
-    """Write *body* and then zeros into a pipe, as fast as they are read, and slowly once that is enough for anybody.
+    """Write *body* and then zeros into a pipe, as fast as they are read, and slowly once that is larger than any video.
 
     Raises:
-        BrokenPipeError: nobody will read on.
-        TimeoutError: nobody has read on for a while.
+        BrokenPipeError: the reader is gone.
+        TimeoutError: the reader has not read for a while.
     """
     left, chunk = _ENDLESS_BYTES, memoryview(body or _CHUNK)
     while left > 0:
@@ -128,7 +128,7 @@ def cut(client: str) -> bool:
 
 
 def cut_all(port: int) -> None:
-    """Reset every connection that was made to *port* of this machine, so that nobody who waits keeps the fake from ending."""
+    """Reset every connection that was made to *port* of this machine, so that a waiting client does not keep the fake from ending."""
     for one, _ in _connections():
         if one.getsockname()[1] == port:
             _reset(one)
@@ -188,7 +188,7 @@ class Faults:
 
         Raises:
             ConnectionResetError: the scenario cuts the connection.
-            TimeoutError: the scenario never answers.
+            TimeoutError: the scenario never responds.
         """
         if REQUEST in environ:  # the edge acts on the faults itself
             return self._app(environ, start_response)

@@ -44,7 +44,7 @@ class FilesApi:
             return self._added(account, "file", file.stream, file.filename or "", form.fields)
 
     def upload_base64(self, account: Account, request: Request) -> Reply:
-        """`POST /api/v1/files/upload/base64`: bare base64 or a data URL; white space in it is passed over."""
+        """`POST /api/v1/files/upload/base64`: bare base64 or a data URL; white space in it is ignored."""
         asked = self._api.incoming.json("uploadBase64", request)
         return self._added(account, "base64_data", BytesIO(_decoded(asked["base64_data"])), "", asked)
 
@@ -89,7 +89,7 @@ class FilesApi:
         return _done()
 
     def download(self, request: Request, account_name: str, file_id: str) -> Reply:
-        """`GET /uploads/ACCOUNT/FILE/NAME`: the whole file, without a key; the caller cuts out ranges. 404 once it is dead."""
+        """`GET /uploads/ACCOUNT/FILE/NAME`: the whole file, without a key; the caller cuts out ranges. 404 once it has expired."""
         started = clocks.monotonic()
         account = self._world.store.named(account_name)
         stored = self._files.find(account, file_id)

@@ -1,4 +1,4 @@
-"""Flask around the routes: it finds the route, reads the body, and turns a `Reply` into a response."""
+"""The Flask application: it finds the route, reads the body, and turns a `Reply` into a response."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from kling_mock.web.parts import Fake
 
 
 def flask_app(fake: Fake) -> Flask:
-    """A Flask application over *fake*; its parts stand in `app.extensions["kling-mock"]`."""
+    """Return a Flask application over *fake*; its parts are in `app.extensions["kling-mock"]`."""
     app = Flask("kling_mock", static_folder=None)
     app.extensions["kling-mock"] = fake
     app.wsgi_app = Faults(app.wsgi_app)  # type: ignore[method-assign]
@@ -28,7 +28,7 @@ def flask_app(fake: Fake) -> Flask:
 
 
 def _routes(fake: Fake) -> Iterator[tuple[str, str, str, Any]]:
-    """Endpoint, path, method and view of everything that is answered."""
+    """Yield endpoint, path, method and view of every route."""
     for name in fake.api.handlers:
         operation = fake.world.contract.operations[name]
         yield name, _rule(operation.path), operation.method, _api_view(fake, name)
@@ -68,7 +68,7 @@ def _media_view(fake: Fake) -> Any:
 
 def _upload_view(fake: Fake) -> Any:
     def view(account: str, file_id: str, name: str) -> Response:
-        del name  # for people: whatever it says, the id finds the file
+        del name  # for people: the id alone finds the file
         reply = fake.files.download(_request(), account, file_id)
         return _ranged(reply, reply.status == 200)
 
@@ -76,7 +76,7 @@ def _upload_view(fake: Fake) -> Any:
 
 
 def _ranged(reply: Reply, is_file: bool) -> Response:
-    """The reply; of a file, the part that was asked for."""
+    """Return the response; of a file, the requested range."""
     response = _response(reply)
     if is_file:
         response.add_etag()
@@ -88,16 +88,16 @@ def _ranged(reply: Reply, is_file: bool) -> Response:
 
 
 def _one_range() -> dict[str, Any]:
-    """The environ with a Range that asks for one piece of bytes, or none: any other is passed over, as RFC 9110 14.2 allows."""
+    """Return the environ with a Range of a single part, or without one: any other is ignored, as RFC 9110 14.2 allows."""
     asked = request.range
     single = asked is not None and asked.units == "bytes" and len(asked.ranges) == 1
     return {name: value for name, value in request.environ.items() if single or name != "HTTP_RANGE"}
 
 
 def _no_such(fake: Fake, error: HTTPException) -> Response:
-    """A path or a method that is not there: as the service says it under its own paths, as the control protocol does under its.
+    """Return the response for an unknown path or method: the control protocol's error under `/__mock`, else the service's.
 
-    A fault of the fake's own comes here too; Flask has logged it.
+    An error inside the fake arrives here too; Flask has logged it.
     """
     asked = _request()
     if isinstance(error, InternalServerError):

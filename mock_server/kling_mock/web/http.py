@@ -1,4 +1,4 @@
-"""A request and its reply, as the routes see them: the same under Flask, under any WSGI server, and at the edge."""
+"""A request and its response as the routes see them: the same under Flask, under any WSGI server, and at the edge."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -11,10 +11,10 @@ import orjson
 from kling_mock.core.scenarios import Wire
 
 REPLY = "kling.reply"
-"""Where the environ holds the reply behind a response, so that its faults can act."""
+"""Key of the environ under which the reply behind a response stands, so that its faults can act."""
 
 REQUEST = "kling.request"
-"""Where the edge leaves the request that it has already read."""
+"""Key of the environ under which the edge leaves the request that it has already read."""
 
 
 class Headers(Protocol):
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """An answer, what a scenario does to it on its way, and what must have ended before it is given."""
+    """A response, the fault that a scenario applies to it, and what must have ended before it is sent."""
 
     status: int
     body: bytes
@@ -63,10 +63,10 @@ class Reply:
 
 
 def kept(headers: Headers) -> dict[str, str]:
-    """Headers to keep: the server's own object would keep the whole buffer that they were read into."""
+    """Return headers that can be kept: the server's own object would hold the whole buffer that they were read into."""
     return {intern(name): value for name, value in headers.items()}
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
-    """*value* as an application/json answer."""
+    """Return *value* as an application/json response."""
     return Reply(status, orjson.dumps(value))

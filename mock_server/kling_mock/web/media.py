@@ -22,14 +22,14 @@ _PAGE = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 class Media:
-    """Serves videos. A link needs no key; what it opens and until when is sealed in it."""
+    """Serves videos. A link needs no key; the video and the expiry are signed in it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._videos = Videos(_KEPT_BYTES)
 
     def download(self, request: Request, account_name: str, task_id: str, expires: str, signature: str) -> Reply:
-        """`GET /files/ACCOUNT/TASK.mp4`: the whole file; the caller cuts out ranges. An object store's page where it cannot be had."""
+        """`GET /files/ACCOUNT/TASK.mp4`: the whole file; the caller cuts out ranges. An object store's error page where there is none."""
         started = clocks.monotonic()
         account: Account | None = None
         task: Task | None = None
@@ -92,7 +92,7 @@ class Media:
             return story.act("link", account.count(f"link {task.id}"))
 
     def _acted(self, act: Act, reply: Reply, clock: Clock) -> Reply:
-        """What a scenario's act makes of a download."""
+        """Return the download as changed by a scenario's act."""
         answer = act.answer
         if answer is None:
             return on_the_wire(act, reply, clock)
@@ -108,5 +108,5 @@ class Media:
 
 
 def page(status: int, code: str, message: str) -> Reply:
-    """What an object store answers in place of a file."""
+    """Return an error page as an object store sends it in place of a file."""
     return Reply(status, _PAGE.format(code=code, message=message).encode(), [("content-type", "application/xml")])

@@ -1,4 +1,4 @@
-"""Waiting until something is so: a task has ended, its callback is delivered, or so many attempts were made."""
+"""Waiting for a condition: a task has ended, its callback is delivered, or a number of attempts were made."""
 
 from kling_mock import clock as clocks
 from kling_mock.core import tasks
@@ -13,15 +13,15 @@ _A_LITTLE_LATER = 0.001
 
 
 class Waiting:
-    """Waits on an account's own condition, and looks again when its clock may have brought the answer."""
+    """Waits on an account's condition variable, and checks again when its clock may have met the condition."""
 
     def __init__(self, world: World, courier: Courier) -> None:
         self.world, self.courier = world, courier
 
     def wait(self, account: Account, task: Task, until: str, timeout: float) -> tuple[bool | None, str]:
-        """Whether *until* is so, and the state that was waited for.
+        """Return whether *until* is met, and the state that was waited for.
 
-        False as soon as it can never be; None when *timeout* real seconds have passed first.
+        False as soon as it can never be met; None when *timeout* real seconds have passed first.
         """
         deadline = clocks.monotonic() + timeout
         while True:
@@ -34,13 +34,13 @@ class Waiting:
                 account.changed.wait(min(left, self._next_look(account)))
 
     def _next_look(self, account: Account) -> float:
-        """Real seconds until the account's clock itself may have brought the answer."""
+        """Return the real seconds until the account's clock itself may meet the condition."""
         due = account.next_due()
         left = account.clock.real_wait(due) if due is not None else None
         return _LONG if left is None else left + _A_LITTLE_LATER
 
     def _met(self, account: Account, task: Task, until: str) -> tuple[bool | None, str]:
-        """Whether it is so; None while it may still become so."""
+        """Return whether it is met; None while it may still be."""
         stage = tasks.stage(task, account.clock.now())
         if until == "terminal":
             return (True if stage.status.terminal and task.settled else None), stage.status.value
