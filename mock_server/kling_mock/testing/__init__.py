@@ -1,4 +1,22 @@
-"""What tests of an application use: the pytest plugin, its fixtures and a callback receiver.
+"""For the tests of an application: the pytest plugin and the objects that its fixtures give.
 
-Everything here drives a fake from outside, over HTTP; nothing reaches into the fake's own objects.
+Nothing here is needed to serve. What may be imported is listed in `__all__`; names are loaded on first use, because pytest loads the
+plugin in every project that has klingkit installed.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kling_mock.testing.fixtures import KlingMock, ManualClock, MockError, SharedFake
+    from kling_mock.testing.receiver import HttpsReceiver
+
+__all__ = ["HttpsReceiver", "KlingMock", "ManualClock", "MockError", "SharedFake"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "receiver" if name == "HttpsReceiver" else "fixtures"
+    return getattr(import_module(f"{__name__}.{module}"), name)
