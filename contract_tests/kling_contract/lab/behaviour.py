@@ -44,7 +44,7 @@ _EVERY = ("CD-01", "CD-03", "CP-08")
 class Event(BaseModel):
     """One event: at the next create, read, download or, for callbacks, after so many reads.
 
-    `stall`: nothing changes any more. `forge`: a stranger's callback, which says that the task is completed.
+    `stall`: nothing changes any more. `forge`: a forged callback, which says that the task is completed.
     status: of `refuse` and `fail-server` (502 comes as a page). wait, form: Retry-After of `limit`. accepted: whether a create
     whose answer is lost made a task. progress: of `processing`. code: of `fail`. after: reads before a callback.
     """
@@ -102,7 +102,7 @@ class Behaviour(BaseModel):
 
     @property
     def rules(self) -> list[str]:
-        """The rules that it can show, beside those that every history shows."""
+        """The rules that it can show, besides those that every history shows."""
         found = list(_EVERY) + [_RULES[event.does] for event in self.events if event.does in _RULES]
         creates, reads, links = self.of("create"), self.of("read"), self.of("link")
         if any(event.does in LOSSES for event in creates):

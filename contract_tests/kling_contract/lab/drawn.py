@@ -46,10 +46,10 @@ class Drawn:
 
 
 def behaviours(contract: Contract, *, real_time: bool = False) -> st.SearchStrategy[Behaviour]:
-    """Everything that the contract lets a server do to one request, as a list of events.
+    """Everything that the contract allows a server to do to one request, as a list of events.
 
-    aloud: only what can be waited for in real seconds: a read is not met with silence, for nobody has told the client how long
-    to bear it, and no wait that the server asks for is long.
+    real_time: only what can be waited for in real seconds: no read is met with silence, since the client was not given a limit for
+    it, and no wait that the server asks for is long.
     """
     longest = 1 if real_time else 20
     silence = [] if real_time else [_one("read", "silence")]

@@ -19,7 +19,7 @@ _LOOPBACK = "localhost,127.0.0.1,::1"
 def environment(wanted: RunRequest, *, control_url: str, proxy: str, variables: Mapping[str, str]) -> dict[str, str]:
     """The environment of one client.
 
-    proxy: host and port of a proxy that lets nothing out. variables: what leads a client with built-in hosts to the fake;
+    proxy: host and port of a proxy that forwards nothing. variables: what leads a client with built-in hosts to the fake;
     they replace that proxy. The home folder is the case's own, so that no two cases share a state file.
     """
     found, asked = bare(wanted.folder), wanted.request
@@ -39,7 +39,7 @@ def environment(wanted: RunRequest, *, control_url: str, proxy: str, variables: 
 
 
 def lasting(folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a program that is there for all cases, and is told of each what is its own."""
+    """The environment of a program that is there for all cases, and is given what belongs to each."""
     closed = _closed(_NOWHERE, variables)
     return {**bare(folder), **{name: value for name, value in closed.items() if name not in _ADDRESSES}}
 
@@ -57,7 +57,7 @@ def bare(folder: Path) -> dict[str, str]:
 
 _ADDRESSES = ("KLING_BASE_URL", "EVOLINK_BASE_URL")
 _NOWHERE = "127.0.0.1:1"
-"""A proxy that is none."""
+"""An address where no proxy listens."""
 _OWN = ("KLING_API_KEY", "EVOLINK_API_KEY", "KLING_CONTROL_URL", "PATH", "HOME", "TMPDIR")
 
 

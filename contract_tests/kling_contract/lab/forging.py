@@ -1,4 +1,4 @@
-"""Callbacks that the kit sends itself: what a stranger who has guessed the URL might send."""
+"""Callbacks that the kit sends itself: what an attacker who has guessed the URL might send."""
 
 import socket
 import threading
@@ -19,14 +19,14 @@ _TICK = 0.03
 class Forger:
     """Sends forged callbacks of one case to its client.
 
-    relay: where the client really listens, told once it is known; task: a body of the case's task, as the fake would show it.
+    relay: where the client really listens, given once it is known; task: a body of the case's task, as the fake would show it.
     """
 
     def __init__(self, recorder: Recorder, wire: Sender, *, case: str, url: str, seconds: float) -> None:
         self._recorder, self._wire, self._case, self._url, self._seconds = recorder, wire, case, url, seconds
 
     def send(self, kinds: Iterable[Forgery], origin: str, task: dict[str, Any], elsewhere: str) -> list[AnyEvent]:
-        """Send each of *kinds* to *origin*; answers the attempts."""
+        """Send each of *kinds* to *origin*; return the attempts."""
         return [self._post(kind, origin, task, elsewhere) for kind in kinds]
 
     def _post(self, kind: Forgery, origin: str, task: dict[str, Any], elsewhere: str) -> Callback:
@@ -72,7 +72,7 @@ def wait_for(found: Callable[[], Any], stop: threading.Event) -> Any:
 
 
 def listens(origin: str) -> bool:
-    """Whether somebody takes connections at *origin*."""
+    """Return whether connections are taken at *origin*."""
     host, _, port = origin.partition("://")[2].partition("/")[0].rpartition(":")
     try:
         with socket.create_connection((host, int(port)), 0.5):

@@ -9,7 +9,7 @@ from kling_contract.history.events import AnyEvent, Callback, Download, Exchange
 _REDACTED = "[redacted]"
 _LOST = {"cut": "cut", "silent": "timeout", "short": "cut", "endless": "endless"}
 _UNSENT = ("refused", "dns", "blocked")
-"""Outcomes of an attempt that reached nobody."""
+"""Outcomes of an attempt that reached no receiver."""
 
 Entry = Mapping[str, Any]
 

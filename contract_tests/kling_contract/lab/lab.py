@@ -35,7 +35,7 @@ IMAGE = "https://image.test/300x300.png"
 GRACE = 2.5
 """Seconds after its deadline in which a client may still end by itself: start-up, a last read and tidying up, on a busy machine."""
 _LAST_BYTE = 8 << 20
-NOBODY = "nobody's"
+UNKNOWN_ACCOUNT = "nobody's"
 """The case of calls that carried no case's key."""
 
 
@@ -107,7 +107,7 @@ class Lab:
     def run_story(self, story: Story, adapter: Adapter, seen: Seen | None = None, *, final: bool = True) -> Ended:
         """Put the client of *adapter* through *story*; the events are in the recorder when it returns.
 
-        seen: told meanwhile of what the fake sees. final: False for a run that may be repeated; of one that was too short
+        seen: filled meanwhile with what the fake sees. final: False for a run that may be repeated; of one that was too short
         for its client nothing is recorded.
         """
         key = f"sk-lab-{secrets.token_hex(12)}"
@@ -138,12 +138,12 @@ class Lab:
             stop.set()
 
     def strays(self) -> list[AnyEvent]:
-        """Write down the calls that no case's key was sent with, and answer them; once, at the end."""
+        """Write down the calls that no case's key was sent with, and return them; once, at the end."""
         entries = self.fake.control.call("GET", "/journal")["entries"]
         strange = [
             entry for entry in entries if entry.get("kind") == "exchange" and entry["account"] not in self._accounts
         ]
-        return [self.recorder.add(event) for event in self._reader.events(strange, case=NOBODY, key="")]
+        return [self.recorder.add(event) for event in self._reader.events(strange, case=UNKNOWN_ACCOUNT, key="")]
 
     def _touched(self, case: Case, hidden: OtherHost) -> Note:
         data = {"untrusted": hidden.origin, "connections": hidden.touched}
@@ -197,7 +197,7 @@ class Lab:
         case.keep(note)
 
     def _drive(self, case: Case, wanted: RunRequest, adapter: Adapter, other_host: OtherHost) -> None:
-        """Run the client as the story's flow has it, forging callbacks beside it."""
+        """Run the client as the story's flow has it, forging callbacks meanwhile."""
         with self._forging(case, wanted, other_host):
             for batch in self._batches(case, wanted, other_host):
                 with ThreadPoolExecutor(len(batch)) as pool:
@@ -272,7 +272,7 @@ class Lab:
         control, own = self.fake.control.of(case.key), f"http://127.0.0.1:{wanted.callback_port}"
 
         def target() -> str:
-            """Where the client listens; empty while nobody does."""
+            """Where the client listens; empty while it does not."""
             place = _origin(wanted.listening[0]) if wanted.listening else own
             return place if listens(place) else ""
 

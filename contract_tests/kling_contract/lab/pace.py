@@ -1,4 +1,4 @@
-"""How fast a client may go, and when it is to give up: as somebody told, else as its first reads show it."""
+"""How fast a client may go, and when it is to give up: as the user says, else as its first reads show it."""
 
 from dataclasses import dataclass, replace
 
@@ -9,9 +9,9 @@ from kling_contract.rules.rulebook import rules
 RULE = "CP-01"
 """The rule about the pause between reads: a story that shows it keeps the whole pause."""
 PATIENCE = 60.0
-"""Seconds that a story has while nobody knows how fast the client is."""
+"""Seconds that a story has while it is unknown how fast the client is."""
 _STARTS, _READS = 4.0, 8.0
-"""The deadline where nobody gave one: seconds to start and end, and so many pauses between reads."""
+"""The default deadline: seconds to start and end, and so many pauses between reads."""
 
 
 def deadline(pause: float) -> float:
@@ -21,10 +21,10 @@ def deadline(pause: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a client is told.
+    """What a client is given.
 
     min_poll: seconds between reads that it is held to. hurried: the same in stories that are about something else; a client
-    that takes it from KLING_MIN_POLL is spared the wait. deadline: seconds until it gives up; None while nobody knows.
+    that takes it from KLING_MIN_POLL is spared the wait. deadline: seconds until it gives up; None while unknown.
     """
 
     min_poll: float
@@ -33,7 +33,7 @@ class Pace:
 
     @property
     def given(self) -> bool:
-        """Whether somebody said how long the client waits."""
+        """Whether the user said how long the client waits."""
         return self.hurried == self.min_poll
 
     def for_story(self, story: Story) -> float:
@@ -52,7 +52,7 @@ class Pace:
 
 
 def pace_for(contract: Contract, min_poll: float | None, limit: float | None) -> Pace:
-    """The pace that somebody told; where nobody did, the contract's pause, and the rulebook's in stories about something else."""
+    """Return the pace that the user gave; by default the contract's pause, and the rulebook's in stories about something else."""
     if min_poll is not None:
         return Pace(min_poll, min_poll, limit or deadline(min_poll))
     return Pace(contract.min_poll, min(contract.min_poll, rules(contract)[RULE].params["lab"]), limit)

@@ -15,7 +15,7 @@ from kling_contract.lab.results import End
 from kling_contract.rules.verdicts import SetupError
 
 FLOOD = 16 << 20
-"""Bytes of output after which a command is stopped: nobody reads that."""
+"""Bytes of output after which a command is stopped: that is of no use."""
 _KEPT = 64 << 10
 _LAST_WORDS = 0.5
 """Seconds between the polite signal and the other one."""
@@ -133,7 +133,7 @@ def _read(process: subprocess.Popen[bytes], taps: Iterable[Tap]) -> list[threadi
 
 
 def _reap(process: subprocess.Popen[bytes], news: threading.Event) -> None:
-    """Set *news* when *process* ends. Many clients run at once, so nobody asks each of them again and again."""
+    """Set *news* when *process* ends. Many clients run at once, so none of them is polled."""
 
     def wait() -> None:
         process.wait()
@@ -162,7 +162,7 @@ def _wait(
 
 
 def end(process: subprocess.Popen[bytes], *, gently: bool = True, mark: str = "") -> int:
-    """End *process*, its session, and what left the session; answers how many others were still running."""
+    """End *process*, its session, and what left the session; return how many others were still running."""
     if process.poll() is None and gently:
         _signal(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -193,7 +193,7 @@ def _signal(group: int, number: int) -> None:
 
 
 def _others(leader: int, mark: str) -> list[int]:
-    """Processes beside *leader* that carry *mark* in their environment; none where the system does not tell (no /proc)."""
+    """Processes besides *leader* that carry *mark* in their environment; none where the system does not say (no /proc)."""
     found: list[int] = []
     proc = Path("/proc")
     if not mark or not proc.is_dir():

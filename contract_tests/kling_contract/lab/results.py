@@ -26,9 +26,9 @@ class RunRequest:
     """One request that a client is to carry out.
 
     case: the story's name; job: 1, or which of several that run at once or after each other. request: members of the
-    create beside model and image, and `image_start`. folder: the client's working folder, its own. out: the file for the
+    create besides model and image, and `image_start`. folder: the client's working folder, its own. out: the file for the
     video. environment: all that the client finds in its environment, its key and addresses included. min_poll and deadline:
-    seconds that it is told, between reads and until it gives up; grace: seconds more until it is ended by force. stop: set
+    seconds that it is given, between reads and until it gives up; grace: seconds more until it is ended by force. stop: set
     when it is to be killed at once. up: set once it has called or ended, so that it needs no processor to start any more.
     """
 
@@ -106,7 +106,7 @@ class Adapter(Protocol):
 
     parallel: int
     speaks: bool
-    """Whether it tells, through the order, where its client listens for callbacks."""
+    """Whether it says, through the request, where its client listens for callbacks."""
     min_poll: float | None
     """Seconds between reads that its client keeps by its own word; None where it does not say."""
 

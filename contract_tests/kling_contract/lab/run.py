@@ -35,9 +35,9 @@ def run(
     impersonate: bool = False,
     report: Report = lambda _: None,
 ) -> tuple[list[Ended], Pace]:
-    """Put one client through *stories*, writing everything into *recorder*; answers the cases, and the pace that was found.
+    """Put one client through *stories*, writing everything into *recorder*; return the cases, and the pace that was found.
 
-    tell: told of each case that is over.
+    report: called with each case that is over.
 
     Raises:
         SetupError: the fake or the client cannot be started, or the client never called the lab.
@@ -65,7 +65,7 @@ def run(
 def _all(
     stories: Sequence[Story], lab: Lab, adapter: Adapter, report: Report, *, impersonate: bool
 ) -> tuple[list[Ended], dict[str, str]]:
-    """Run what can be run; answers the cases, and why the other stories were left out."""
+    """Run what can be run; return the cases, and why the other stories were left out."""
     unable = {story.name: why for story in stories if (why := _unable(story, adapter, impersonate=impersonate))}
     able = sorted((story for story in stories if story.name not in unable), key=turn)
     with Scheduler(lab, adapter, report) as party:

@@ -17,7 +17,7 @@ from kling_contract.rules.verdicts import SetupError
 AT_ONCE = 64
 """Cases side by side: most of their time they sleep."""
 _FIRST = 3
-"""Cases that begin while nobody knows yet whether there is a client at all."""
+"""Cases that begin until it is known whether there is a client at all."""
 _GLIMPSE = 3.0
 """Seconds from its first call in which a client that hurries has read twice."""
 _SAID = 400
@@ -49,7 +49,7 @@ class Scheduler:
         self._lab, self._adapter, self._tell = lab, adapter, report
         self._running: dict[str, _Running] = {}
         self._pause: float | None = None
-        """Seconds between reads by which the deadline was chosen; None where somebody told it."""
+        """Seconds between reads by which the deadline was chosen; None where the user gave it."""
         self._pool = ThreadPoolExecutor(min(AT_ONCE, adapter.parallel))
 
     def __enter__(self) -> Self:
@@ -70,7 +70,7 @@ class Scheduler:
                 self._running[story.name] = _Running(story, seen, self._pool.submit(self._run, story, seen))
 
     def begin(self, stories: Sequence[Story]) -> str:
-        """Start the first of *stories*, and learn from them how fast the client is, where nobody told it.
+        """Start the first of *stories*, and learn from them how fast the client is, unless the user said it.
 
         Answers why webhook stories need not be tried; empty when they must be.
 

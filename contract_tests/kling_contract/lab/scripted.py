@@ -1,4 +1,4 @@
-"""A server without sockets that follows a `Behaviour`: pure, with the time that it is told."""
+"""A server without sockets that follows a `Behaviour`: pure, with the time that it is given."""
 
 import email.utils
 import json
@@ -14,7 +14,7 @@ from kling_contract.reading.contract import Contract
 API = "https://api.kling.test"
 FILES = "https://files.kling.test"
 STRANGE = "https://stranger.test/video.mp4"
-"""Origins that nobody can own (RFC 2606), and where a stranger's callback leads."""
+"""Origins that cannot be registered (RFC 2606), and where a forged callback leads."""
 LINK = f"{FILES}/video.mp4?signature=abc"
 _CREATED = 1757169743
 _TASK = "task-unified-{created}-drawn{number:03}"
@@ -112,7 +112,7 @@ class Scripted:
         return found
 
     def _callbacks_of(self, task: Task, event: Event) -> list[OutgoingCallback]:
-        """What one event has the receiver hear; the task is over by then, unless it is a stranger who says so."""
+        """What one event has the receiver hear; the task is over by then, unless it is a forgery."""
         if event.does == "forge":
             claim = {**json.loads(self._shown(task)), "status": "completed", "progress": 100, "results": [STRANGE]}
             return [OutgoingCallback(task.hook, json.dumps(claim).encode(), genuine=False)]
@@ -269,7 +269,7 @@ class Scripted:
 
 
 def _dressed(body: dict[str, Any], dress: Event | None) -> dict[str, Any]:
-    """*body* with what nobody documents, or without what may be missing."""
+    """*body* with undocumented members, or without what may be missing."""
     match dress.does if dress else "":
         case "extra":
             return {

@@ -50,10 +50,10 @@ def search(
     """Put the client that *play* plays to through *stories* drawn stories; the first that fails is made as small as it gets.
 
     A story that fails is played once more when the others are over, for a busy machine makes a good client late. only: the
-    rules that count, as for `drawn.search`. tell: called whenever a story is over.
+    rules that count, as for `drawn.search`. report: called whenever a story is over.
 
     Raises:
-        SetupError: the client cannot be started, or calls nobody.
+        SetupError: the client cannot be started, or makes no call.
     """
     every = drawn(contract, stories, seed)
     shrinker = _Shrinker(play, contract, book_for(contract, only), at_once)

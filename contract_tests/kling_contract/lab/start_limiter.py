@@ -1,4 +1,4 @@
-"""Who starts next: a start costs more than all that follows, and in a crowd nobody gets on."""
+"""Who starts next: a start costs more than all that follows, so the number of processes that start at once is limited."""
 
 import heapq
 import os

@@ -22,7 +22,7 @@ class Story(BaseModel):
     """One story.
 
     rules: the ids that it can show. scenario: what the account's next creates follow; empty for nothing queued.
-    request: members of the request that the client is asked for, beside the image. flow: `once`; `twice`, the same
+    request: members of the request that the client is asked for, besides the image. flow: `once`; `twice`, the same
     command at once for one file; `many`, *jobs* commands at once for files of their own; `killed`, ended by force after
     its create was answered and run again. base: where the client is led, the fake or one of two places that it must not
     talk to. share: of the deadline, where a story needs less of it or more. first: a client may take all its time, or more, so

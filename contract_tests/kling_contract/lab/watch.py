@@ -20,7 +20,7 @@ Entry = Mapping[str, Any]
 
 
 def _nothing() -> None:
-    """Nobody asks."""
+    """No listener."""
 
 
 class Seen:
@@ -82,7 +82,7 @@ class Watch:
         self._thread.join()
 
     def follow(self, key: str, seen: Seen) -> None:
-        """Have *seen* told of the calls of *key*."""
+        """Note the calls of *key*."""
         (account,) = self._control.of(key).call("GET", "/accounts")["accounts"]
         with self._news:
             self._accounts[str(account["account"])] = seen

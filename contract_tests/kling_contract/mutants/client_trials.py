@@ -94,7 +94,7 @@ class _Running:
         self._futures = [pool.submit(self._play, story, adapter) for story in client.plays(bench.stories)]
 
     def _play(self, story: Story, adapter: CommandAdapter) -> float:
-        """Run one story; answers how long it took."""
+        """Run one story; return how long it took."""
         began = time.perf_counter()
         self._lab.run_story(story, adapter)
         return time.perf_counter() - began

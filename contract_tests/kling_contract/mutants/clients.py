@@ -15,7 +15,7 @@ from kling_contract.reading.contract import Contract
 from kling_contract.rules.rulebook import rules
 
 PAUSE, DEADLINE = 0.2, 6.0
-"""Seconds that the client is told to wait between reads and to give up after, unless a mutant needs others to be seen."""
+"""Seconds that the client is given to wait between reads and to give up after, unless a mutant needs others to be seen."""
 TIMEOUT = 1.0
 """Seconds of one call."""
 
@@ -25,9 +25,9 @@ class ClientMutant:
     """A client with one switch thrown.
 
     rule: the one that must be named for it. switch: its name. story: one sentence, what is wrong with it. callbacks:
-    whether it must register one to be seen. pause: seconds that it really waits between reads, if not what it was told.
+    whether it must register one to be seen. pause: seconds that it really waits between reads, if not what it was given.
     limit: seconds that it has at least. stories: those that show it; empty for all that serve the rule. alone: its calls carry
-    nobody's key, so that only a fake of its own can tell whose they are.
+    no case's key, so that only a fake of its own can tell whose they are.
     """
 
     rule: str
@@ -51,7 +51,7 @@ class ClientMutant:
 
     @property
     def pace(self) -> Pace:
-        """What it is told: to wait as long as it does, so that only a switch makes it hurry."""
+        """What it is given: to wait as long as it does, so that only a switch makes it hurry."""
         return Pace(self.pause, self.pause, self.deadline)
 
     def plays(self, stories: Iterable[Story]) -> list[Story]:

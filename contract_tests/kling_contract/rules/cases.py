@@ -1,4 +1,4 @@
-"""A client's cases as its judges look at them: what the server saw beside what the client said.
+"""A client's cases as its judges look at them: what the server saw next to what the client said.
 
 A case of the lab has a note that says what is right and one for each process; in any other recording a case is whatever
 one key did, and only what traffic shows can be judged.
@@ -224,7 +224,7 @@ def _observed(view: View) -> Iterator[Case]:
 
 
 def strays(view: View) -> list[Call]:
-    """Calls of the lab's clients with a key that is none of theirs, or with none."""
+    """Calls of the lab's clients with an unknown key, or without one."""
     known = {case.name for case in cases(view)}
     lab = any(case.note is not None for case in cases(view))
     return [call for call in view.calls if lab and call.event.case not in known]

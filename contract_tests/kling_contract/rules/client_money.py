@@ -20,7 +20,7 @@ def again(case: Case, create: Call) -> list[Call]:
 
 
 def lost(create: Call) -> bool:
-    """Whether the client cannot know what became of a create: no whole answer, or one that tells of no task."""
+    """Whether the client cannot know what became of a create: no whole answer, or one that names no task."""
     return bool(create.event.lost) or create.event.answer is None or (create.accepted and not is_task(create.got))
 
 

@@ -32,7 +32,7 @@ def bearer(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("CQ-02")
 def key_not_in_url(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at the URL of everything that was asked for, here and elsewhere."""
+    """Looks at the URL of everything that was asked for, here and on other hosts."""
     for case in cases(view):
         for call in (*case.calls, *case.elsewhere):
             yield check(not has_key(call.event.url, case.who), "no key in a URL", call.event.url, call)
@@ -52,7 +52,7 @@ def key_not_in_output(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("CQ-04")
 def key_stays_home(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at downloads from another origin, and at whatever arrived elsewhere: redirect targets, proxies, forged links."""
+    """Looks at downloads from another origin, and at whatever arrived on other hosts: redirect targets, proxies, forged links."""
     for case in cases(view):
         api = str(case.facts.api or (case.calls and _origin(case.calls[0].event.url)) or "")
         for download in case.downloads:
@@ -94,7 +94,7 @@ def plain_http_refused(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("CQ-07")
 def untrusted_refused(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at a server whose certificate nobody trusts: whether a request got through to it."""
+    """Looks at a server with a certificate of an unknown authority: whether a request got through to it."""
     for case in about(view, "CQ-07"):
         if case.touched is None or not case.touched.data["connections"]:
             continue
@@ -163,14 +163,14 @@ def id_is_encoded(view: View, _: Rule) -> Iterator[Check]:
             for call in case.after(create.event, case.calls):
                 path = call.event.url.removeprefix(_origin(call.event.url))
                 if call.event.method == "GET" and path.startswith(stem):
-                    # The lab's fake tells paths as they read decoded: one that still has all of the id was encoded.
+                    # The lab's fake shows paths decoded: one that still has all of the id was encoded.
                     fine = path.lower() == (stem + wanted).lower() or (case.note is not None and path == stem + task_id)
                     yield check(fine, f"GET {stem}{wanted}", f"GET {path}", create, call)
 
 
 @judge("CQ-13")
 def named_agent(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at the User-Agent of creates; one of a library names nobody."""
+    """Looks at the User-Agent of creates; one of a library names no client."""
     for case in cases(view):
         for call in case.creates:
             agent = header(call.event.request.headers, "user-agent") or ""

@@ -33,7 +33,7 @@ def refused(download: Download) -> bool:
 
 @judge("CD-01")
 def succeeds(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at completed tasks: success, and a file saved or every link told."""
+    """Looks at completed tasks: success, and a file saved or every link named."""
     for case in about(view, "CD-01"):
         end = seen_end(case, "completed")
         if end is None:
@@ -60,7 +60,7 @@ def downloads_soon(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("CD-03")
 def same_bytes(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at saved files beside what the link serves."""
+    """Compares saved files with what the link serves."""
     for case in about(view, "CD-03"):
         file = saved(case.results[-1])
         if file is not None and case.served:
@@ -157,7 +157,7 @@ def failure_is_told(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("CD-11")
 def tells_the_truth(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at every word of a client beside what the server saw and what was left on disk."""
+    """Looks at every word of a client against what the server saw and what was left on disk."""
     for case in cases(view):
         for note in case.results if case.able and case.flow in ("once", "killed") else ():
             if note.data["ended"] == "on purpose":
@@ -182,5 +182,8 @@ def _agreement(case: Case, note: Any) -> Iterator[Check]:
     for file in said.get("files") or ():
         if isinstance(file, dict) and file.get("sha256"):
             yield check(
-                file["sha256"] in hashes, "a file as it is told", f"sha256 {file['sha256'][:12]} is not there", note
+                file["sha256"] in hashes,
+                "a file as it was reported",
+                f"sha256 {file['sha256'][:12]} is not there",
+                note,
             )

@@ -15,7 +15,7 @@ def genuine(case: Case) -> list[Attempt]:
 
 
 def forged(case: Case) -> list[Attempt]:
-    """Callbacks that the kit sent as a stranger."""
+    """Callbacks that the kit forged."""
     return [attempt for attempt in case.attempts if not attempt.event.who]
 
 
@@ -25,7 +25,7 @@ def lasted(attempt: Attempt) -> float:
 
 
 def once(case: Case) -> Iterator[Check]:
-    """That the task's end had one effect: one whole download, and one effect told where any is told."""
+    """That the task's end had one effect: one whole download, and one effect reported where any is."""
     shown = genuine(case)
     whole = [
         download
@@ -108,7 +108,7 @@ def _with(case: Case, attempt: Attempt) -> Check:
 
 @judge("CW-07")
 def unknown_is_nothing(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at a stranger's callback for a task that nobody made."""
+    """Looks at a forged callback for an unknown task."""
     for case in about(view, "CW-07"):
         for attempt in forged(case):
             yield check(

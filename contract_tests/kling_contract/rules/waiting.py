@@ -58,7 +58,7 @@ def middle(values: list[float]) -> float:
 
 
 def floor(view: View, case: Case, *, lab: float) -> float:
-    """The least pause between reads: what the client was told, else the contract's for the service and *lab* elsewhere."""
+    """The least pause between reads: what the client was given, else the contract's for the service and *lab* in other recordings."""
     if case.facts.min_poll is not None:
         return case.facts.min_poll
     servers = tuple(str(server["url"]) for server in view.contract.document["servers"])

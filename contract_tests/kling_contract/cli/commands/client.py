@@ -33,7 +33,7 @@ def _option(name: str, **more: Any) -> Callable[[Any], Any]:
 
 
 class _Seconds(click.FloatRange):
-    """Seconds, more than none; nan and inf are none."""
+    """A positive, finite number of seconds."""
 
     def __init__(self) -> None:
         super().__init__(min=0, min_open=True)
@@ -50,19 +50,19 @@ _OPTIONS = (
     click.option("--story", "names", multiple=True, metavar="NAME", help="Only this story; repeatable. `--stories` lists them."),
     click.option("--stories", "listing", is_flag=True, help="List the stories and stop."),
     _option("--min-poll", type=_Seconds(), metavar="S",
-            help="The pause between reads that the client was told to keep in every story. Default: what an adapter declares, else the "
-                 "contract's where a story is about it and what KLING_MIN_POLL says in all others."),
+            help="Minimum seconds between polls that the client was configured with, in every story. Default: what an adapter declares, "
+                 "else the contract's value where a story is about it and KLING_MIN_POLL in all others."),
     _option("--deadline", type=_Seconds(), metavar="S",
-            help="When the client gives up, told as {deadline} and KLING_DEADLINE. Default: by --min-poll or the client's own pace."),
-    _option("--name", default="", metavar="NAME", help="What the report calls the client."),
+            help="Seconds after which the client must give up; it finds them as {deadline} and KLING_DEADLINE. "
+                 "Default: derived from --min-poll or from the client's own pace."),
+    _option("--name", default="", metavar="NAME", help="Name of the client in reports."),
     click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
-                 help="For clients with the service's addresses built in: HTTPS under its own host names."),
+                 help="For clients with the service's addresses built in: HTTPS under the service's own host names."),
     click.option("--in-process", metavar="MODULE:CALLABLE",
-                 help="No command: a Python function, put through drawn stories in this process. A file.py:CALLABLE will do."),
+                 help="Instead of a command: a Python function, played generated traces in this process. FILE.py:CALLABLE works too."),
     click.option("--drawn", type=click.IntRange(1), metavar="N",
-                 help="Stories that are drawn, in place of the lab's own: for a command, or with --in-process (there 200 by default)."),
-    click.option("--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-                 help="Play a drawn story that was saved."),
+                 help="Play N generated traces instead of the lab's stories: to a command, or with --in-process (200 by default)."),
+    click.option("--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Play a saved trace."),
 )  # fmt: skip
 
 
@@ -79,9 +79,10 @@ def _options(command: Any) -> Any:
 def command(words: tuple[str, ...], report: Path | None, listing: bool, **given: Any) -> int:
     """Judge a client: run COMMAND in every story, against a fake that misbehaves.
 
-    {base_url} {api_key} {image} {prompt} {quality} {duration} {out} {callback_url} {callback_port} {deadline} {min_poll} in
-    COMMAND are filled in; KLING_BASE_URL, KLING_API_KEY, KLING_IMAGE, KLING_OUT and their kin say the same. The client exits 0 when
-    it has the video, 1 to 63 when it failed and said so, 77 when it cannot do the case. It reaches nothing but this machine.
+    The placeholders {base_url} {api_key} {image} {prompt} {quality} {duration} {out} {callback_url} {callback_port} {deadline}
+    {min_poll} in COMMAND are replaced; the variables KLING_BASE_URL, KLING_API_KEY, KLING_IMAGE, KLING_OUT and so on hold the
+    same values. The client exits with 0 when it has the video, with 1 to 63 when it failed and reported it, with 77 when it
+    cannot do the case. It can reach no other machine.
     """
     contract, console = shipped(), Console()
     if listing:
@@ -148,7 +149,7 @@ def _check_pace(min_poll: float | None, limit: float | None, contract: Contract)
 def _put_through(
     words: tuple[str, ...], given: dict[str, Any], choice: Choice, contract: Contract, recorder: Recorder, console: Console
 ) -> Pace:  # fmt: skip
-    """Put the client through the lab's stories; answers the pace that was found."""
+    """Put the client through the lab's stories; return the pace that was found."""
     chosen_stories = _chosen(catalogue.load(contract), given["names"], choice, contract)
     make, pace = _adapter(words, given, contract)
     about = {"min_poll": pace.min_poll, "deadline": pace.deadline, "features": [given["adapter"]]}
@@ -164,7 +165,7 @@ def _put_through(
 
 
 def _name(words: tuple[str, ...]) -> str:
-    """What a client is called where nobody says it: its program, and the file that this runs."""
+    """Return the default name of a client: its program, and the file that this runs."""
     script = next((Path(word).name for word in words[1:] if Path(word).is_file()), "")
     return f"{Path(words[0]).name} {script}".strip()
 
@@ -207,7 +208,7 @@ def _chosen(every: dict[str, Story], names: tuple[str, ...], choice: Choice, con
 
 
 def _adapter(words: tuple[str, ...], given: dict[str, Any], contract: Contract) -> tuple[MakeAdapter, Pace]:
-    """How the adapter is made, and the pace that the user told."""
+    """How the adapter is made, and the pace that the user gave."""
     pace = pace_for(contract, given["min_poll"], given["deadline"])
     if given["adapter"] == "command":
         adapter = CommandAdapter(words, contract)

@@ -30,7 +30,7 @@ _LIMIT = 15.0
 
 
 def judge(name: str, given: dict[str, Any], choice: Choice, contract: Contract, console: Console) -> int:
-    """Draw stories for the function *name* (or play the one of `--replay`), print what was found; answers the exit code.
+    """Draw stories for the function *name* (or play the one of `--replay`), print what was found; return the exit code.
 
     Raises:
         SetupError: there is no such function or file.
@@ -53,7 +53,7 @@ def _counting(choice: Choice, contract: Contract) -> frozenset[str]:
 def judge_in_real_time(
     words: Sequence[str], adapter: Adapter, given: dict[str, Any], choice: Choice, contract: Contract, console: Console
 ) -> int:
-    """Play the story of `--replay`, or `--drawn` ones, to a command in real time; answers the exit code.
+    """Play the story of `--replay`, or `--drawn` ones, to a command in real time; return the exit code.
 
     Raises:
         SetupError: there is no such file, or the command cannot be started.
@@ -112,7 +112,7 @@ class _Again:
     report: Path | None
 
     def found(self, drawn: Drawn, seed: int, client: str) -> int:
-        """Tell what drawing with *seed* came to, and save the story that fails; answers the exit code."""
+        """Tell what drawing with *seed* came to, and save the story that fails; return the exit code."""
         if drawn.failure is None:
             self.console.print(f"{drawn.stories} drawn stories (seed {seed}): nothing is wrong", highlight=False)
             return 0
@@ -121,7 +121,7 @@ class _Again:
         return self.shown(drawn, path)
 
     def shown(self, drawn: Drawn, path: Path) -> int:
-        """Print the story, what is wrong with it, and the command that plays it; answers the exit code."""
+        """Print the story, what is wrong with it, and the command that plays it; return the exit code."""
         if drawn.failure is None:
             self._say(f"{path}: nothing is wrong any more")
             return 0

@@ -1,1 +1,4 @@
-"""How a client is driven: as a command, over JSON lines, or as a function."""
+"""Ways to drive a client: a command, JSON lines, a function in this process, and drawn traces in real time.
+
+An adapter carries out one `RunRequest` and returns a `RunResult`; it knows no story and no rule.
+"""

@@ -35,7 +35,7 @@ class CommandAdapter:
     here: the folder that relative paths in the command are relative to; each case has a working folder of its own.
 
     Raises:
-        SetupError: there is no such program, or a placeholder that is none.
+        SetupError: there is no such program, or an unknown placeholder.
     """
 
     parallel = 1000

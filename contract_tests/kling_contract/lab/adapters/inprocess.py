@@ -52,7 +52,7 @@ _CRASHES = (
 _CRASHED = 70
 
 Hear = Callable[[str, Mapping[str, str], bytes], int]
-"""A receiver: method, headers and body of a callback to the status that it answers."""
+"""A receiver: method, headers and body of a callback to the status that it responds with."""
 
 
 class Cut(ConnectionError):
@@ -80,7 +80,7 @@ class Response:
 class Environment:
     """All that the client finds. Time passes only in `sleep`, in `send`, and in nothing else.
 
-    request: members of the create beside the model; deadline: seconds until it must have given up; min_poll: the least pause
+    request: members of the create besides the model; deadline: seconds until it must have given up; min_poll: the least pause
     between reads; out: where the video goes; callback_url: to be registered by a client that listens.
     """
 
@@ -216,7 +216,7 @@ def play(
 def _alarm() -> Iterator[None]:
     """Ends a client that does not come back in real seconds: one that waits by itself, or turns in circles.
 
-    Only the main thread can be interrupted; elsewhere, and on systems without alarms, there is no such end.
+    Only the main thread can be interrupted; in other threads, and on systems without alarms, there is no such end.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
@@ -305,7 +305,7 @@ def load(name: str) -> InProcess:
     try:
         module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         found = getattr(module, attribute)
-    except Exception as error:  # whatever a stranger's module does while it is imported
+    except Exception as error:  # whatever an unknown module does while it is imported
         raise SetupError(f"{name}: cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise SetupError(f"{name}: is no callable")

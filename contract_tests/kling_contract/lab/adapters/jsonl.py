@@ -56,7 +56,7 @@ class _Waiting:
 
 
 class _Voice:
-    """One process of an adapter: what it is told and what it says."""
+    """One process of an adapter: what it is sent and what it says."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], kit: str) -> None:
         self.hello: dict[str, Any] | None = None
@@ -101,7 +101,7 @@ class _Voice:
         """Send one line.
 
         Raises:
-            Broken: nobody reads it.
+            Broken: it no longer reads.
         """
         assert self.process.stdin is not None
         try:

@@ -66,7 +66,7 @@ def _setup(options: argparse.Namespace) -> Setup:
 
 
 def main() -> int:
-    """Carry out one request; answers the exit code."""
+    """Carry out one request; return the exit code."""
     parser = argparse.ArgumentParser(prog="switchable-client")
     parser.add_argument("--limits", required=True, help="JSON, see kling_contract.mutants.clients.limits_of")
     parser.add_argument("--mutant", default="", help="the switch to throw")

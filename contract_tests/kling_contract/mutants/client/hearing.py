@@ -11,7 +11,7 @@ class Hearing(Calls):
     """What arrives at the callback URL."""
 
     def heard(self, method: str, body: bytes) -> int:
-        """Take a callback; answers the status to give. A callback is a hint to read the task, and nothing more."""
+        """Take a callback; return the status to give. A callback is a hint to read the task, and nothing more."""
         if method != "POST":
             return 200 if self.does("takes-any-method") else 405
         if len(body) > self.setup.limits["callback_bytes"] and not self.does("breaks-on-rubbish"):

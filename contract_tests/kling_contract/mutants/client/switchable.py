@@ -26,7 +26,7 @@ class Client(Hearing):
     """One request of the user. `run` carries it out; `heard` takes what arrives at the callback URL."""
 
     def run(self) -> dict[str, Any]:
-        """Carry it out; answers what KLING_RESULT is to hold."""
+        """Carry it out; return what KLING_RESULT is to hold."""
         error = None
         try:
             self._carry_out()
@@ -72,7 +72,7 @@ class Client(Hearing):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Nobody else works for the same file meanwhile."""
+        """No other run works for the same file meanwhile."""
         with self.setup.out.with_suffix(".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +101,7 @@ class Client(Hearing):
         return body
 
     def _create(self) -> str:
-        """Send the create, again only where nothing can be paid twice; answers the task's id."""
+        """Send the create, again only where nothing can be paid twice; return the task's id."""
         body = json.dumps(self._body()).encode()
         key = uuid.uuid4().hex
         for _ in range(5):
@@ -137,7 +137,7 @@ class Client(Hearing):
         return str(made["id"])
 
     def _judge_create(self, reply: Reply, key: str) -> str:
-        """Wait where sending again is right, and answer the key to send it with; else end."""
+        """Wait where sending again is right, and return the key to send it with; else end."""
         status = reply.status
         if status == 429:
             asked = retry_after(reply, self.world.wall())
@@ -270,7 +270,7 @@ class Client(Hearing):
         return bool(status == "completed")
 
     def _after_trouble(self, reply: Reply | None, errors: int) -> float:
-        """Seconds to wait after a read that told nothing. Raises End when there is no sense in another."""
+        """Seconds to wait after a read without a result. Raises End when there is no sense in another."""
         wait = self._pause * (1 if self.does("never-slows-down") else min(1 << errors, 12))
         if reply is None:
             return wait

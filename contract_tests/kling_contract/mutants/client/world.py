@@ -39,7 +39,7 @@ class Reply:
 class Setup:
     """What the user asked for.
 
-    request: members of the create beside the model. deadline: seconds until it gives up; pause: the least between two reads;
+    request: members of the create besides the model. deadline: seconds until it gives up; pause: the least between two reads;
     spread: the share by which this run's waits are longer, so that many runs do not keep step; timeout: of one call.
     limits: the contract's, as `clients.limits_of` gives them. mutant: the switch that is thrown.
     """
