@@ -162,7 +162,7 @@ def test_a_crowd_finds_what_one_after_the_other_finds(switch: str) -> None:
     """
     broken, over = with_switch(switch), list[int]()
     play_it = partial(play, contract=shipped(), min_poll=0.2, deadline=30.0)
-    found = crowd.search(partial(play_it, broken), shipped(), stories=80, tell=lambda: over.append(1), at_once=1)
+    found = crowd.search(partial(play_it, broken), shipped(), stories=80, report=lambda: over.append(1), at_once=1)
     fine = crowd.search(partial(play_it, correct), shipped(), stories=40, at_once=1)
 
     assert found.failure is not None

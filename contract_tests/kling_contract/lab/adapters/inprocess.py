@@ -1,6 +1,6 @@
 """The adapter for Python clients: a function in this process, judged without sockets and without a real second.
 
-The function takes a `Surroundings` and does with it what its client would do with a network and a clock. It returns what a
+The function takes an `Environment` and does with it what its client would do with a network and a clock. It returns what a
 client writes to KLING_RESULT, or nothing when all went well, and raises when it failed.
 """
 

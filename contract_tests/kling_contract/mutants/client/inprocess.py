@@ -11,7 +11,7 @@ from kling_contract.reading.contract import shipped
 
 
 class _Around:
-    """A world made of a story's surroundings."""
+    """A world made of the environment that a trace gives."""
 
     def __init__(self, around: Environment) -> None:
         self._around = around
