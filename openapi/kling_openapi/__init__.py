@@ -1,4 +1,4 @@
-"""The contract, as a package: two OpenAPI 3.1 documents and one loader for everybody who derives from them.
+"""The contract, as a package: two OpenAPI 3.1 documents, a file for each model, and one loader for everybody who derives from them.
 
 The fake, the kit and the Python client read the service's rules from here and nowhere else.
 """
@@ -7,44 +7,39 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from kling_openapi.family import HERE, SERVICE, Family, family, read_document, read_family
+from kling_openapi.files import ContractError, one_line
 
-_PACKAGE = Path(__file__).parent
-HERE = _PACKAGE if (_PACKAGE / "kling-v3-turbo.yaml").exists() else _PACKAGE.parent
-"""The folder of the contract's files: inside the package in a wheel, above it in a checkout."""
-SERVICE = HERE / "kling-v3-turbo.yaml"
 CONTROL = HERE / "control.yaml"
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class ContractError(ValueError):
-    """The contract file cannot be used; the message names the file and the place."""
+__all__ = [
+    "CONTROL",
+    "HERE",
+    "SERVICE",
+    "ContractError",
+    "Family",
+    "family",
+    "one_line",
+    "read",
+    "read_family",
+    "service",
+]
 
 
 def read(path: Path = SERVICE) -> dict[str, Any]:
-    """Parse the OpenAPI document at *path*.
+    """Parse the OpenAPI document at *path*; where it is a service's and leaves its own model to a model file, with that in it.
 
     Raises:
         ContractError: the file is missing, is not YAML, or is not an OpenAPI 3.1 document.
     """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader, in C
-    except OSError as error:
-        raise ContractError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path}: not YAML: {one_line(error)}") from error
-    if not isinstance(document, dict) or not str(document.get("openapi", "")).startswith("3.1"):
-        raise ContractError(f"{path}: not an OpenAPI 3.1 document")
-    return document
-
-
-def one_line(error: Exception) -> str:
-    """What *error* says, on one line."""
-    return " ".join(str(error).split())
+    document = read_document(path)
+    schemas = document.get("components", {}).get("schemas", {})
+    if "CreateVideo" in schemas or "TaskCommon" not in schemas:
+        return document
+    return dict(read_family(None if path == SERVICE else path).document())
 
 
 @cache
 def service() -> dict[str, Any]:
     """The service's contract as shipped; shared, so treat it as read-only."""
-    return read(SERVICE)
+    return family().document()

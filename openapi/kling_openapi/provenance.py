@@ -30,6 +30,11 @@ SECTIONS = {
     "callback": "the callback",
     "beside": "calls beside the two endpoints",
 }
+PAGES = {
+    "page": "a page of the public manual, by its path below video-series/",
+    "prices": "the public price snapshot of that day",
+    "client": "first-party client code",
+}
 
 _DATA = {"const", "default", "enum", "example", "examples", "value", "x-assumptions", "x-source"}
 _UNSAID = {
@@ -190,8 +195,10 @@ def _fact(key: str, value: Any) -> str | None:
 
 
 def _known(source: str, document: dict[int, str]) -> bool:
-    """Whether *source* names a sentence of the document or a section of the wire facts."""
+    """Whether *source* names a sentence of the document, a section of the wire facts, or a public page by its path."""
     kind, _, name = source.partition(":")
+    if kind in PAGES:
+        return bool(name)
     if kind == "doc":
         return name.isdecimal() and int(name) in document
     return kind == "wire" and name in SECTIONS
