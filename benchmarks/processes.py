@@ -183,7 +183,7 @@ class Server:
 
 
 def get_status(port: int, path: str, headers: dict[str, str]) -> int:
-    """The status of one ``GET path``, 0 when nobody answers."""
+    """The status of one ``GET path``, 0 when nothing responds."""
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path, headers=headers)

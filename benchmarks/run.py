@@ -1,4 +1,4 @@
-"""The fake and its peers, create and query, side by side in one run. See README.md beside this file."""
+"""The fake and its peers, create and query, side by side in one run. See README.md in this folder."""
 
 import os
 import sys

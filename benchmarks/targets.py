@@ -65,7 +65,7 @@ def fake(command: str) -> Target:
 
 
 def program(command: str) -> list[str]:
-    """*command* split, its program looked for beside this Python first, so that the virtual environment wins."""
+    """*command* split, its program looked for next to this Python first, so that the virtual environment wins."""
     name, *rest = shlex.split(command)
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:

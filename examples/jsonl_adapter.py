@@ -17,7 +17,7 @@ from kling_client.listener import listening
 
 AT_ONCE = 32
 LINGER = 1.0
-"""Seconds for which late callbacks still find somebody at home."""
+"""Seconds for which late callbacks are still received."""
 _writing = threading.Lock()
 
 

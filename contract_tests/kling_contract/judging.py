@@ -49,7 +49,7 @@ def judge_history(
     """The run that *events* amount to under *choice*; *rerun* gives the command that repeats one rule.
 
     Raises:
-        SetupError: *choice* names a rule that is none, or leaves none.
+        SetupError: *choice* names a rule that does not exist, or leaves none.
     """
     contract = contract or shipped()
     kept = tuple(events)

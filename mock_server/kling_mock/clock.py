@@ -89,7 +89,7 @@ class Clock:
         return Clock(self.mode, self._run[2] or 1.0, self.now())
 
     def real_seconds(self, span: float) -> float:
-        """How long *span* of this clock's seconds takes when somebody really waits for it; a manual clock waits in real time."""
+        """How long *span* of this clock's seconds takes when it is really waited for; a manual clock waits in real time."""
         return span / (self._run[2] or 1.0)
 
     def real_wait(self, moment: float) -> float | None:

@@ -206,7 +206,7 @@ class Contract:
     """The service's contract as the fake uses it.
 
     Raises:
-        ContractError: the file is missing or broken, or has a keyword or extension that nobody here would obey.
+        ContractError: the file is missing or broken, or has a keyword or extension that the code does not know.
     """
 
     def __init__(self, path: Path = kling_openapi.SERVICE) -> None:

@@ -152,7 +152,7 @@ def settings_page(contract: dict[str, Any]) -> str:
 def _walk(node: Any, path: tuple[str, ...], grade: str, *, names: bool = False) -> Iterator[Statement]:
     """The statements at and below *node*; a place without a grade has that of the place around it.
 
-    With *names*, the keys of *node* are names that somebody chose, and one may be spelt like a keyword.
+    With *names*, the keys of *node* are names chosen by an author, and one may be spelt like a keyword.
     """
     if isinstance(node, list):
         for index, item in enumerate(node):

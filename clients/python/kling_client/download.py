@@ -288,5 +288,5 @@ def _is_local(url: str) -> bool:
 
 
 def _whole(value: Any) -> int | None:
-    """A Content-Length as a number, None where it is none."""
+    """A Content-Length as a number, None where it is not JSON."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None

@@ -1,4 +1,4 @@
-"""The kit's own receiver of callbacks: answers as it was told, and writes each attempt into the history.
+"""The kit's own receiver of callbacks: responds as configured, and writes each attempt into the history.
 
 It listens in plain HTTP for relays and tunnels, or in HTTPS with a certificate of its own. What it does with the
 attempts of one path is a script: one `Act` an attempt, the last one for all that follow.
@@ -23,7 +23,7 @@ from kling_contract.serving import Incoming, Listener, certificate
 _MOST = 1024 * 1024
 _IDLE = 0.02
 HOST = "hooks.example.com"
-"""A public-looking host that nobody owns: relays lead from it to the receiver."""
+"""A public-looking host without an owner: relays lead from it to the receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ Hook = Callable[[Any], None]
 
 @dataclass(eq=False)
 class Route:
-    """A path that was registered as somebody's callback, and what is done with what arrives there.
+    """A path that was registered as a callback, and what is done with what arrives there.
 
     clock: the account's. hook: called with the body's JSON bytes before the first answer.
     """
@@ -217,7 +217,7 @@ def _reset(connection: socket.socket) -> None:
 
 
 def write_authority(receiver: Receiver, path: Path | None = None) -> Path:
-    """Write the receiver's authority where a server can be told to trust it; answers the file."""
+    """Write the receiver's authority where a server can be configured to trust it; return the file."""
     if path is None:
         with tempfile.NamedTemporaryFile(suffix=".pem", delete=False) as file:
             path = Path(file.name)

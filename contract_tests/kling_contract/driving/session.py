@@ -27,7 +27,7 @@ MOST_LOST = 8
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An answer as a driver looks at it: `body` is its JSON, None when it is none."""
+    """A response as a driver looks at it: `body` is its JSON, None when it is not JSON."""
 
     reply: RawResponse
     event: Exchange

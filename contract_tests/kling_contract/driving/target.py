@@ -1,4 +1,4 @@
-"""What is judged: where it is, whether it bills, which keys it knows and what it can be told to do."""
+"""What is judged: where it is, whether it bills, which keys it knows and what it can be asked to do."""
 
 import secrets
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class Target:
     """One server under judgement.
 
     features: parts of the control protocol that it offers. accounts: whether keys of our own making are accounts.
-    beside: operationIds of the documented calls beside the two endpoints that it answers.
+    `beside`: operationIds of the documented optional operations that it serves.
     """
 
     base: str
@@ -149,7 +149,7 @@ def _must_answer(sender: Sender, base: str) -> None:
 
 
 def made_up_id() -> str:
-    """A well-formed id of a task that nobody has made."""
+    """A well-formed id of a task that does not exist."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     return "task-unified-1700000000-" + "".join(secrets.choice(letters) for _ in range(8))
 
@@ -184,7 +184,7 @@ def _is_json(reply: RawResponse) -> bool:
 
 
 def _makes_accounts(control: Control) -> bool:
-    """Whether a key that nobody has told the fake of is an account."""
+    """Whether a key that the fake has never seen is an account."""
     try:
         control.of("sk-contract-" + secrets.token_hex(6)).now()
     except ControlFailed:

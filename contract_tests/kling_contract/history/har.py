@@ -50,7 +50,7 @@ def own_events(log: Mapping[str, Any]) -> list[AnyEvent]:
     """The events of a log that `to_har` wrote, in their order.
 
     Raises:
-        HistoryError: an `_event` is none.
+        HistoryError: an `_event` is not an event.
     """
     documents = [_own(entry) for entry in log.get("entries", ()) if "_event" in entry]
     events = [from_json(document) for document in (*documents, *log.get("_events", ()))]
@@ -148,7 +148,7 @@ def moment_of(text: Any) -> float:
     """Unix seconds of a HAR date.
 
     Raises:
-        HistoryError: *text* is none.
+        HistoryError: *text* is not a moment.
     """
     try:
         return datetime.fromisoformat(str(text)).timestamp()

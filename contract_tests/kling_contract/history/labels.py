@@ -24,7 +24,7 @@ class Expect(StrEnum):
 
 
 class Receiver(StrEnum):
-    """How the kit's receiver was told to treat the callbacks of a task."""
+    """How the kit's receiver treats the callbacks of a task."""
 
     ANSWERS = "answers"
     REFUSED_FIRST = "refused-first"
@@ -58,11 +58,11 @@ class Topic(StrEnum):
     """reason: a cap of money or time ended the run."""
     CASE = "case"
     """One story of the client lab, before anything happened: story, scenario, right (what is right at its end), request,
-    base_url, elsewhere (origins that are not the service's), deadline and min_poll (seconds that the client was told)."""
+    base_url, `elsewhere` (origins that are not the service's), deadline and min_poll (seconds that the client was given)."""
     TOLD = "told"
-    """What one process of a client said and left behind, see `lab.told.Told`; once for each process of a case."""
+    """What one process of a client said and left behind, see `lab.results`; once for each process of a case."""
     ELSEWHERE = "elsewhere"
-    """untrusted, connections: how often a client connected to the server whose certificate nobody trusts."""
+    """untrusted, connections: how often a client connected to the server whose certificate is not trusted."""
     SERVED = "served"
     """task_id, url, size, sha256: what a link serves when nothing is wrong, fetched by the kit after the case."""
 

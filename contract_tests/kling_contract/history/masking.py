@@ -28,7 +28,7 @@ def header(headers: Iterable[tuple[str, str]], name: str) -> str | None:
 
 
 class Mask:
-    """Replaces the keys it has been told of, and whatever looks like one, by their hashes. Thread-safe."""
+    """Replaces the keys it has been given, and whatever looks like one, by their hashes. Thread-safe."""
 
     def __init__(self, salt: bytes, keys: Iterable[str] = ()) -> None:
         self._salt = salt

@@ -62,7 +62,7 @@ class Request:
 
     @cached_property
     def json(self) -> Any:
-        """The body as JSON; None where it is none."""
+        """The body as JSON; None where it is not JSON."""
         return parsed(self.body)
 
     @property
@@ -103,7 +103,7 @@ class Response:
 
     @cached_property
     def json(self) -> Any:
-        """The body as JSON; None where it is none."""
+        """The body as JSON; None where it is not JSON."""
         return parsed(self.body)
 
     @property
@@ -131,7 +131,7 @@ class CallbackPost:
 
     @cached_property
     def task(self) -> dict[str, Any]:
-        """The task that it tells of; an empty object where it is none."""
+        """The task in it; an empty object where it is not one."""
         found = parsed(self.body)
         return found if is_task(found) else {}
 

@@ -94,7 +94,7 @@ def _in_order(chosen: Sequence[Mutant], started: dict[str, Future[Trial]]) -> It
 
 
 def _cost(mutant: Mutant) -> tuple[bool, bool]:
-    """The long ones first, so that nobody waits for a last one alone."""
+    """The long ones first, so that a long one is not left for the end."""
     return not COSTLY & set(mutant.scripts), not mutant.alone
 
 

@@ -26,7 +26,7 @@ EVERYDAY = frozenset({
     "lifecycle", "failures", "cancelled", "keys", "isolation", "methods", "accepted", "prices", "replayed", "burst",
     "billing-failed", "billing-cancelled", "callback", "callback-failed", "callback-cancelled", "callback-yes",
 })  # fmt: skip
-"""Short scripts that see a little of everything, run beside those that serve the mutant's own rule."""
+"""Short scripts that see a little of everything, run with those that serve the mutant's own rule."""
 WIDE = EVERYDAY | {"refusals", "reading", "rated", "links", "unknown-fields", "callback-no"}
 """What rules are looked at in that no case is made for."""
 _NAMED = (Result.FAIL, Result.WARN, Result.INFO)

@@ -47,7 +47,7 @@ class Operation:
     html: frozenset[str]
     """Statuses whose body may be an HTML page of a gateway."""
     core: bool
-    """Whether every server of the contract has it; the others are what clients in the wild call beside."""
+    """Whether every server of the contract has it; the others are what clients in the wild call as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class Contract:
         )
 
     def errors_of(self, status: int) -> tuple[DocumentedError, ...]:
-        """The documented errors with that status, when somebody but us documents it; else none."""
+        """The documented errors with that status, when a public source documents it; else none."""
         found = tuple(error for error in self.errors if error.status == status)
         return found if any(error.grade in "DS" for error in found) else ()
 
@@ -209,7 +209,7 @@ class Contract:
 
     @cached_property
     def _components(self) -> dict[str, Any]:
-        """The components with tasks told apart by status, so that a flaw is named, not "no branch fits"."""
+        """The components with tasks distinguished by status, so that a flaw is named, not "no branch fits"."""
         components = dict(self.document["components"])
         schemas = dict(components["schemas"])
         for name in ("Task", "TerminalTask"):

@@ -50,7 +50,7 @@ class Window:
 
     @cached_property
     def clean(self) -> bool:
-        """Whether no create of the account crosses an edge of the window, was lost, or comes from elsewhere."""
+        """Whether no create of the account crosses an edge of the window, was lost, or came from another place."""
         inside = {call.event.seq for call in self.calls}
         return not any(
             call.name == "createVideo"

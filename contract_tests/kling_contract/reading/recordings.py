@@ -1,6 +1,6 @@
 """Recorded histories from anywhere: our JSON Lines, our HAR, a browser's or proxy's HAR, the fake's journal.
 
-In a foreign recording exchanges are known by their path, callbacks by being marked or by a task posted elsewhere, and
+In a foreign recording exchanges are known by their path, callbacks by being marked or by a task posted to another host, and
 downloads by their link having been seen in a result. Everything else in the file is left out.
 """
 
@@ -54,7 +54,7 @@ def read(path: Path) -> list[AnyEvent]:
     """The events of a recording, whichever of the formats it is in.
 
     Raises:
-        HistoryError: it is none of them; one line that names the file. OSError: *path* cannot be read.
+        HistoryError: it is not one of them; one line that names the file. OSError: *path* cannot be read.
     """
     data = path.read_bytes()
     head = data.lstrip()[:1]

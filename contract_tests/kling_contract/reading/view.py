@@ -227,7 +227,7 @@ class TaskRecord:
 
     @cached_property
     def ended_by(self) -> float:
-        """A moment (account's clock) at which it was over; infinite when nobody saw that."""
+        """A moment (account's clock) at which it was over; infinite when that was not seen."""
         return min((s.event.ended_at for s in self.sightings if s.terminal), default=float("inf"))
 
 
@@ -263,7 +263,7 @@ class View:
         self.strays: list[Attempt] = []
         """Attempts that belong to no task of this history."""
         self.followed: list[Attempt] = []
-        """What arrived where a redirect of the receiver pointed, and nobody had registered: no attempt of anything."""
+        """What arrived where a redirect of the receiver pointed, and no task had registered: not an attempt."""
         self._gather()
         self._clocks = self._of(ClockMove)
         noted = [float(note.data.get("seconds", 0)) for note in self.notes if note.topic == Topic.NOISE]

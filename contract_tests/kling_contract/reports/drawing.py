@@ -14,7 +14,7 @@ from kling_contract.reports.words import answered, duration, sent, short, status
 KIT, SERVER, RECEIVER, WIDTH = 186, 540, 890, 960
 TOP, ROW = 34, 34
 MOST = 16
-"""Rows drawn; a longer story is told by its first events."""
+"""Rows drawn; of a longer one, its first events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +105,5 @@ def _row(event: AnyEvent) -> _Row:
 
 
 def tone(code: int) -> str:
-    """The colour class of an HTTP status; 0 is none at all."""
+    """The colour class of an HTTP status; 0 when there was none."""
     return {2: "good", 3: "odd", 4: "refused", 5: "bad"}.get(code // 100, "bad")

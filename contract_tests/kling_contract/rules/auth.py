@@ -13,9 +13,9 @@ from kling_contract.rules.rulebook import Rule
 
 
 def sent_by_kit(view: View) -> Iterator[Call]:
-    """Calls of documented routes that the kit sent; in recordings from elsewhere credentials may have been cut out.
+    """Calls of documented routes that the kit sent; in recordings of other tools credentials may have been cut out.
 
-    Routes beside the two endpoints need not exist, so a 404 of one of them says nothing.
+    Optional operations need not exist, so a 404 of one of them says nothing.
     """
     for call in view.calls:
         documented = call.routes and call.path.startswith("/v1/") and (call.core or call.status != 404)

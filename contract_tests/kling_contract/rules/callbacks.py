@@ -1,4 +1,4 @@
-"""Judges of the callback (SC): who is told, when, how often, and with what body.
+"""Judges of the callback (SC): who is called, when, how often, and with what body.
 
 An attempt's end is when the receiver had answered, but never later than the timeout allows: a sender that has given up
 knows nothing of what the receiver does afterwards.

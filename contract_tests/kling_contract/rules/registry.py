@@ -32,7 +32,7 @@ judges: Mapping[str, Judge] = MappingProxyType(JUDGES)
 
 
 def run_judge(rule: Rule, view: View) -> Judgement:
-    """What the rule's judge finds in *view*; a judge that breaks is told of in the judgement, never raised."""
+    """What the rule's judge finds in *view*; an error of a judge is reported in the judgement, never raised."""
     try:
         checks = list(judges[rule.id](view, rule))
     except Exception as error:  # whatever a server sent, the other rules are still judged

@@ -50,7 +50,7 @@ def rules(contract: Contract) -> Mapping[str, Rule]:
     """Every rule by its id, in the order in which reports show them.
 
     Raises:
-        ValueError: the file names a level that is none, an unknown number, or an id twice.
+        ValueError: the file names a level that does not exist, an unknown number, or an id twice.
     """
     facts = contract.facts()
     book: dict[str, Rule] = {}

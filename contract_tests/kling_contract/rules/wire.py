@@ -138,7 +138,7 @@ def dialect(view: View) -> str:
 
 @judge("SW-12")
 def error_code(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at HTTP errors whose status somebody documents."""
+    """Looks at HTTP errors whose status is documented."""
     spoken = dialect(view)
     for call, documented in _documented(view):
         allowed: list[Any] = [call.status] if spoken == "legacy" else _distinct([entry.code for entry in documented])
@@ -148,7 +148,7 @@ def error_code(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("SW-13")
 def error_type(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at HTTP errors whose status somebody documents."""
+    """Looks at HTTP errors whose status is documented."""
     legacy = dialect(view) == "legacy"
     for call, documented in _documented(view):
         allowed = _distinct([entry.legacy_type if legacy else entry.type for entry in documented])
@@ -273,7 +273,7 @@ def request_id(view: View, rule: Rule) -> Iterator[Check]:
 
 @judge("SW-22")
 def types_hold(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at every documented answer that carries members beside the documented ones, or none: types must hold."""
+    """Looks at every documented answer that carries members besides the documented ones, or none: types must hold."""
     for call in service_calls(view):
         if call.operation is not None and call.got is not MISSING and not call.faulty:
             flaws = view.contract.answer_flaws(call.operation, call.status, call.got)
@@ -288,7 +288,7 @@ def _is_softer(flaw: Flaw) -> bool:
 
 
 def _is_faded(view: View, call: Call, flaw: Flaw) -> bool:
-    """Whether it is only that a task no longer lists links that are dead by now, which nobody forbids."""
+    """Whether it is only that a task no longer lists links that are dead by now, which is not forbidden."""
     created = call.got.get("created") if isinstance(call.got, dict) else None
     old = isinstance(created, int | float) and call.event.at >= created + view.contract.link_lifetime
     return old and (flaw.path, flaw.keyword) == (("results",), "minItems")

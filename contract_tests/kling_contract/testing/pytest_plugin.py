@@ -1,7 +1,7 @@
 """The kit under pytest: `pytest --pyargs kling_contract --kling-target URL --kling-api-key KEY`, a test for each rule.
 
 The fixtures give your own tests the same history: put `def test_mine(kling_view): ...` into a file of yours and name it
-beside `--pyargs kling_contract`. Nothing is driven until a fixture is asked for.
+next to `--pyargs kling_contract`. Nothing is driven until a fixture is asked for.
 """
 
 import os

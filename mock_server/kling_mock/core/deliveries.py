@@ -68,7 +68,7 @@ class Delivery:
 
 
 def scheduled(delivery: Delivery) -> list[Attempt]:
-    """The attempts that the policy made; those asked for by hand are beside it."""
+    """The attempts that the policy made; those asked for by hand come in addition."""
     return [attempt for attempt in delivery.attempts if not attempt.extra]
 
 

@@ -22,7 +22,7 @@ def seconds(text: str | float) -> float:
     """A duration such as `24h`, `1.5s`, `250ms` or a bare number of seconds, at most a century.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is not one of these.
     """
     match = None if isinstance(text, bool) else _DURATION.fullmatch(str(text).strip())
     span = float(match[1]) * _UNITS[match[2] or "s"] if match else inf

@@ -111,7 +111,7 @@ class Answer(_Data):
 
     `error` is a documented error, by its code or by its entry in the contract; a bare `status` is the documented error that the
     operation has for it. `form` says how such an error is written: `auto` is a gateway's page where the contract allows one or
-    knows no error, JSON elsewhere. `body` is sent as it stands. `accepted`: the call was done all the same.
+    knows no error, JSON otherwise. `body` is sent as it stands. `accepted`: the call was done all the same.
     """
 
     error: str | None = None

@@ -109,7 +109,7 @@ CANCELLED = "request_cancelled"
 
 
 def stage(task: Task, now: float) -> Stage:
-    """Where *task* is for somebody who looks at *now*."""
+    """Where *task* is at *now*."""
     if task.cancelled_at is not None:
         running = _running(task, task.cancelled_at, task.cancelled_reads)
         return Stage(Status.FAILED, running.progress, task.cancelled_at, CANCELLED)

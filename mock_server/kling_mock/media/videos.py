@@ -159,7 +159,7 @@ def _again(packet: "Packet[Any]", number: int, stream: "VideoStream") -> "Packet
 
 
 def _give_memory_back() -> None:
-    """Return what the encoder has freed to the system; glibc would keep it. Elsewhere there is nothing to do."""
+    """Return what the encoder has freed to the system; glibc would keep it. Other C libraries need nothing."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

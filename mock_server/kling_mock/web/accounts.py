@@ -1,4 +1,4 @@
-"""The optional operations on an account: balance, models, lists of tasks (wire-facts "Beside the two endpoints", C)."""
+"""The optional operations on an account: balance, models, lists of tasks (wire-facts, calls besides the two endpoints, C)."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar

@@ -48,7 +48,7 @@ class Api:
         """Answer more operations of the contract, each by its operationId.
 
         Raises:
-            ValueError: one of them has a handler already, or is none of the contract's.
+            ValueError: one of them has a handler already, or is not one of the contract's.
         """
         for name, handler in handlers.items():
             if name in self.handlers or name not in self.world.contract.operations:

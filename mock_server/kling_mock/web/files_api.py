@@ -1,4 +1,4 @@
-"""Uploads: the files API, and the files behind their URLs (wire-facts "Beside the two endpoints", C)."""
+"""Uploads: the files API, and the files behind their URLs (wire-facts, calls besides the two endpoints, C)."""
 
 import binascii
 import re

@@ -128,7 +128,7 @@ def json_body(request: Request, limit: int) -> Any:
 
 
 def _typed(text: str, schema: dict[str, Any]) -> Any:
-    """A query's text as the type that its schema asks for; text that is none stays text, for the schema to refuse."""
+    """A query's text as the type that its schema asks for; text that does not fit stays text, for the schema to refuse."""
     return int(text) if schema.get("type") == "integer" and _INTEGER.fullmatch(text) else text
 
 

@@ -1,4 +1,4 @@
-"""`kling-contract check FILE...`: judge what was recorded earlier, or elsewhere."""
+"""`kling-contract check FILE...`: judge what was recorded earlier, or by other tools."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

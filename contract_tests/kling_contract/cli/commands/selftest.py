@@ -83,7 +83,7 @@ def _halves(only: frozenset[str], *, servers: bool, clients: bool) -> list[tuple
     """What is to be tried, and the rules that it proves; a half of which no rule is asked for is left out.
 
     Raises:
-        SetupError: a rule is none, or nothing is left.
+        SetupError: a rule does not exist, or nothing is left.
     """
     book = [*server_rules(), *client_rules()]
     unknown = sorted(only - {rule.id for rule in book})

@@ -54,7 +54,7 @@ def elsewhere(room: Room, session: Session) -> None:
 
 
 def isolation(room: Room, session: Session) -> None:
-    """Another account's task: by query, in the list, and with a key that is nobody's."""
+    """Another account's task: by query, in the list, and with an unknown key."""
     other = _other(room, session)
     task = room.made(session).task_id
     session.read(task)

@@ -1,4 +1,4 @@
-"""Cases of callbacks: who is told, and what each way of receiving brings about.
+"""Cases of callbacks: who is called, and what each way of receiving leads to.
 
 Where a task can be cancelled, its callback is owed at that very moment of a clock that stands still, so the waits
 between attempts are known exactly.
@@ -28,7 +28,7 @@ _KINDS = (201, 202, 204, 299)
 
 
 def completed(room: Room, session: Session) -> None:
-    """A task that completes, one without a callback beside it; credits and task are read on receipt."""
+    """A task that completes, and one without a callback; credits and task are read on receipt."""
     seen: list[str] = []
 
     def on_receipt(body: bytes) -> None:
@@ -177,7 +177,7 @@ def rebound(room: Room, session: Session) -> None:
 
 
 def _knock(url: str, session: Session) -> Callback:
-    """A connection on which no request came, since the certificate is nobody's: an attempt without a method."""
+    """A connection on which no request came, since no authority signed the certificate: an attempt without a method."""
     return Callback(method="", url=url, request=Message(), answer=None, ended="cut", case=session.case)
 
 

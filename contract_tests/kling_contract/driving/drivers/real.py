@@ -20,7 +20,7 @@ from kling_contract.driving.target import made_up_id
 from kling_contract.history.labels import Expect, Probe
 
 POLL = 10.0
-"""Seconds between two polls of the real service (kits.md 5, manners)."""
+"""Seconds between two polls of the real service (kits.md 5)."""
 PATIENCE = 1800.0
 _REPEATED = 3
 _ARRIVES = 30.0

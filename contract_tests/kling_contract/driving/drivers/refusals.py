@@ -1,4 +1,4 @@
-"""Cases in which nothing may be accepted: near misses, wrong methods, ids of nobody, bodies that are too large."""
+"""Cases in which nothing may be accepted: near misses, wrong methods, unknown ids, bodies that are too large."""
 
 from kling_contract.driving.drivers.probes import Near, near_misses
 from kling_contract.driving.drivers.room import Room, Script
@@ -32,7 +32,7 @@ def refusals(room: Room, session: Session) -> None:
 
 
 def reading(room: Room, session: Session) -> None:
-    """GETs alone between two readings of the credits; ids that are none, and ids that nobody has."""
+    """GETs alone between two readings of the credits; malformed ids, and unknown ids."""
     session.credits()
     unknown_ids(session)
     for _ in range(3):

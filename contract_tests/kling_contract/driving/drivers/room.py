@@ -34,7 +34,7 @@ class ScriptBroken(Exception):
 class Script:
     """One story of the scripted run.
 
-    rules: whom it serves, beside those that look at everything. needs: parts of the control protocol. run: what it does.
+    rules: those that it serves, besides those that look at everything. needs: parts of the control protocol. run: what it does.
     alone: it watches the account's credits, so nothing else may happen on that account.
     own: it leaves behind what must never be sent, so it needs an account of its own.
     """

@@ -49,7 +49,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Made:
-    """A history and what the user should be told beside the verdicts. any_key: whether the target takes any key."""
+    """A history, and what to say to the user besides the verdicts. any_key: whether the target takes any key."""
 
     recorder: Recorder
     target: Target

@@ -1,7 +1,7 @@
 """Requests drawn from the contract's schemas by Schemathesis, right ones and wrong ones, and the link create to query.
 
 Only its generation is used: what it draws goes through the session, so it stands in the history and the same judges
-judge it. Its own checks are left out: they know nothing of what the contract says beside its schemas. Never run against
+judge it. Its own checks are left out: they know nothing of what the contract says outside its schemas. Never run against
 a service that bills.
 """
 

@@ -1,4 +1,4 @@
-"""A story: steps as data, so that what a drawn run found can be told, saved and played again.
+"""A story: steps as data, so that what a generated run found can be printed, saved and replayed.
 
 Tasks are named by the order in which the story made them, from 1.
 """

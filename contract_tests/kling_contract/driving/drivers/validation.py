@@ -34,7 +34,7 @@ def unknown(room: Room, session: Session) -> None:
 def addresses(room: Room, session: Session) -> None:
     """Callback URLs that are right: the longest one, and hosts just outside the internal ranges.
 
-    The account's clock stands still, so that no task ends and nobody out there is called.
+    The account's clock stands still, so that no task ends and no outside server is called.
     """
     room.relay(session, {f"https://{HOST}": room.receiver.origin})
     session.create(

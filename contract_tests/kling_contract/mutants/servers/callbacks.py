@@ -48,7 +48,7 @@ def _failed(task: Task, known: Known) -> bool:
 
 
 def _early() -> Switch:
-    """The receiver is told as soon as the create was answered, and once more at the end."""
+    """The receiver is called as soon as the create was answered, and once more at the end."""
 
     def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         url = str(ask.sent.get("callback_url") or "")
@@ -111,7 +111,7 @@ def _tried_again(_: Task, known: Known) -> bool:
 
 
 def _unasked() -> Switch:
-    """Whoever finished without a callback URL is told of at the account's last one."""
+    """A task that finished without a callback URL is announced at the account's last one."""
 
     def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         for task in tasks_in(ask, answer) if ask.name == "getTask" else ():
@@ -167,7 +167,7 @@ def _forgotten() -> Switch:
 
 
 def _as(status: int, *given: int) -> Switch:
-    """Answers with one of the *given* statuses count as *status*; 0 is none at all."""
+    """Answers with one of the *given* statuses count as *status*; 0 when there was none."""
     return mistakes(lambda reply: ReceiverResponse.of(status) if reply.status in given else reply)
 
 

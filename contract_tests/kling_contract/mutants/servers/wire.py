@@ -66,7 +66,7 @@ def _no_json(ask: Request, _: Response) -> bool:
 
 
 def _as_text(answer: Response) -> Response:
-    """A documented number as text, beside a member that nobody documents."""
+    """A documented number as text, and a member that is not documented."""
     info = answer.json["task_info"]
     said = {"task_info.estimated_time": f"{info['estimated_time']} s", "eta": "soon"}
     return answer.becomes(merged(answer.json, said))
