@@ -5,12 +5,11 @@ A name is resolved once, every answer is checked, and the connection goes to a c
 so a name that changes between check and connect (rebinding, SC-16) leads nowhere. TLS is still verified against the
 name.
 
-The system's resolver takes no timeout, so it is asked in a thread of its own, left behind when the time is over.
+The system's resolver takes no timeout, so it is asked in threads of its own (kling_common/lookups.py).
 """
 
 import io
 import logging
-import queue
 import socket
 import ssl
 import threading
@@ -23,10 +22,11 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urljoin
 
+from kling_common.lookups import Lookups, Resolve
 from kling_common.targets import BadAddress, IPAddress, Target, parse
 from kling_common.wire import CHUNK, AnswerTooLong, Deadline, Wire, check_complete, dial, drain, head, send
 
-Resolve = Callable[[str, int], Sequence[IPAddress]]
+Admit = Callable[[Target, Sequence[IPAddress]], None]
 OutcomeKind = Literal["2xx", "status", "timeout", "refused", "dns", "blocked"]
 
 _SCHEMES = ("https", "http")
@@ -96,7 +96,7 @@ class Transport:
         max_response_bytes: int,
         user_agent: str,
     ) -> None:
-        self._resolve = resolve
+        self._lookups = Lookups(resolve)
         self._monotonic = monotonic
         self._allow = allow
         self._ca_file = ca_file
@@ -139,18 +139,26 @@ class Transport:
         return Outcome(kind=kind, status=status, detail=detail, seconds=self._monotonic() - began)
 
     def fetch(
-        self, url: str, *, max_bytes: int, timeout: float, max_redirects: int, check: Callable[[str], Target]
+        self,
+        url: str,
+        *,
+        max_bytes: int,
+        timeout: float,
+        max_redirects: int,
+        check: Callable[[str], Target],
+        admit: Admit | None = None,
     ) -> bytes:
         """
         The bytes behind *url*, had within *timeout* seconds, redirects included.
 
-        *check* judges the URL of every hop, raising BadAddress. Raises TooLarge as soon as more than *max_bytes* are
+        *check* judges the URL of every hop and *admit* the addresses that it leads to, in place of `allow`; both raise
+        BadAddress. Raises TooLarge as soon as more than *max_bytes* are
         announced or have come, FetchFailed for anything else.
         """
         deadline = Deadline(self._monotonic, self._monotonic() + timeout)
         try:
             for _ in range(max_redirects + 1):
-                found = self._get(check(url), max_bytes, deadline)
+                found = self._get(check(url), max_bytes, deadline, admit)
                 if isinstance(found, bytes):
                     return found
                 url = _next_hop(url, found)
@@ -175,9 +183,9 @@ class Transport:
             return False
         return not all(self._allow(ip) for ip in addresses)
 
-    def _get(self, target: Target, max_bytes: int, deadline: Deadline) -> "bytes | _Redirect":
+    def _get(self, target: Target, max_bytes: int, deadline: Deadline, admit: Admit | None) -> "bytes | _Redirect":
         """One hop of a fetch: the file, or the redirect's target."""
-        with closing(self._open(target, deadline)) as wire:
+        with closing(self._open(target, deadline, admit=admit)) as wire:
             send(wire, "GET", target, self._headers(target, {}, None), None)
             response = head(wire, "GET")
             if response.status in _REDIRECTS and (location := response.headers.get("Location")):
@@ -207,11 +215,14 @@ class Transport:
         relay: str | None = None,
         budget: int | None = None,
         names: Mapping[str, Sequence[IPAddress]] = MappingProxyType({}),
+        admit: Admit | None = None,
     ) -> Wire:
         """A connection to *target*, or unchecked to *relay* in its place, that gives at most *budget* bytes."""
         place = target if relay is None else parse(relay, _SCHEMES)
         addresses = names.get(place.host) or self._addresses(place, deadline)
-        if relay is None and not all(self._allow(ip) for ip in addresses):
+        if admit is not None:
+            admit(target, addresses)
+        elif relay is None and not all(self._allow(ip) for ip in addresses):
             raise _Ended("blocked", "leads to an internal address")
         sock = dial(addresses, place.port, deadline)
         if place.scheme == "https":
@@ -222,19 +233,9 @@ class Transport:
         """The addresses of *place*; raises _Ended where there are none, or none in time."""
         if place.ip is not None:
             return [place.ip]
-        answers: queue.SimpleQueue[Sequence[IPAddress] | Exception] = queue.SimpleQueue()
-
-        def ask() -> None:
-            try:
-                answers.put(self._resolve(place.host, place.port))
-            except Exception as error:
-                answers.put(error)
-
-        threading.Thread(target=ask, name="lookup", daemon=True).start()
-        try:
-            found = answers.get(timeout=deadline.left())
-        except queue.Empty:
-            raise _Ended("dns", "the host's name was not resolved in time") from None
+        found = self._lookups.ask(place.host, place.port, deadline)
+        if found is None:
+            raise _Ended("dns", "the host's name was not resolved in time")
         if isinstance(found, (OSError, ValueError)) or not found:  # ValueError: a label that no resolver takes
             raise _Ended("dns", "the host's name does not resolve")
         if isinstance(found, Exception):

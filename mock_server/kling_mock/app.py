@@ -14,6 +14,7 @@ from kling_mock.media.frames import Frames, allowed
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.service.courier import Courier, Sender
 from kling_mock.service.world import World
+from kling_mock.web.access import Access, impersonated
 from kling_mock.web.accounts import Accounts
 from kling_mock.web.api import Api
 from kling_mock.web.control import Control
@@ -49,11 +50,12 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
         contract, chosen, choices, catalogue, frames, lambda target: callbacks.leads_inside(target, _RESOLVES_AT_ONCE)
     )
     courier = Courier(world, sender or callbacks)
+    access = Access(chosen, impersonated(chosen, contract.document) if chosen.impersonate else ())
     api = Api(world, courier)
     uploads = FilesApi(api, files)
     api.take(Accounts(api).handlers)
     api.take(uploads.handlers)
-    return Fake(world, courier, api, Control(world, courier), Media(world), uploads)
+    return Fake(world, courier, api, Control(world, courier, access), Media(world), uploads)
 
 
 def _transport(chosen: Settings, allow: Any) -> Transport:

@@ -42,6 +42,8 @@ class Settings(BaseModel):
     videos: Literal["full", "tiny"] = "full"
     keys: tuple[str, ...] | None = None
     admin_token: str | None = None
+    allowed_host: tuple[str, ...] = ()
+    fetch_local: tuple[str, ...] = ()
     public_url: str | None = None
     contract: Path | None = None
     profile: str = "current"
@@ -57,6 +59,23 @@ class Settings(BaseModel):
     @classmethod
     def _origins(cls, relays: dict[str, str]) -> dict[str, str]:
         return {origin(source): origin(target) for source, target in relays.items()}
+
+    @field_validator("fetch_local")
+    @classmethod
+    def _fetched(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(origin, origins))
+
+    @field_validator("allowed_host")
+    @classmethod
+    def _hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_host, names))
+
+    @field_validator("admin_token")
+    @classmethod
+    def _guessable(cls, token: str | None) -> str | None:
+        if token is not None and not token.strip():
+            raise ValueError("an empty token would let everybody in; leave the option out, or choose a token")
+        return token
 
     @field_validator("store", "workers")
     @classmethod
@@ -156,6 +175,17 @@ def origin(text: str) -> str:
     if target.resource not in ("", "/"):
         raise ValueError(f"{text!r} has a path; an origin ends with its host and port")
     return target.origin
+
+
+def _host(name: str) -> str:
+    """Return *name* as it stands in a Host header, without a port."""
+    try:
+        target = parse(f"http://{name}:1", ("http",))
+    except BadAddress as error:
+        raise ValueError(f"{name!r} is not a host name such as mock.example: it {error.reason}") from error
+    if (target.port, target.resource) != (1, "/"):
+        raise ValueError(f"{name!r} is more than a host name; leave out scheme, port and path")
+    return target.host
 
 
 def settings(**given: Any) -> Settings:

@@ -48,7 +48,9 @@ INTERNAL_HOSTS = """
 [64:ff9b::a00:1] [64:ff9b:1::8.8.8.8] [2002:7f00:1::] [2002:c0a8:101::1] [2001:0:4136:e378:8000:63bf:80ff:fffe]
 [fc00::1] [fdff::1] [fe80::1] [febf::1] [fec0::1] [ff02::1] [ff0e::1] [2001:db8::1] [3fff::1] [100::1] [4000::1]
 [5f00::1] [2001:2::1] localhost LOCALHOST localhost. api.localhost printer.local db.internal localhost.localdomain
-ip6-localhost ip6-loopback ｌｏｃａｌｈｏｓｔ ⓛocalhost metadata.google.internal
+ip6-localhost ip6-loopback localhost4.localdomain4 localhost6.localdomain6 ip6-localnet ip6-mcastprefix ip6-allnodes
+ip6-allrouters ip6-allhosts broadcasthost loopback router.home.arpa [2606:4700::5efe:127.0.0.1] [2606:4700::200:5efe:a00:1]
+[2a00:1450:4001:0:300:5efe:c0a8:101] [2002:808:808::5efe:169.254.169.254] ｌｏｃａｌｈｏｓｔ ⓛocalhost metadata.google.internal
 """
 
 
@@ -64,8 +66,9 @@ def test_internal_hosts_are_refused_in_every_spelling(host: str) -> None:
 PUBLIC_HOSTS = """
 11.0.0.1 9.255.255.255 172.15.255.255 172.32.0.1 192.167.255.255 192.169.0.1 126.255.255.255 128.0.0.1 100.63.255.255
 100.128.0.1 169.253.255.255 169.255.0.0 198.17.255.255 198.20.0.0 223.255.255.255 1.0.0.0 192.0.1.0 134744072
-0x08080808 010.8.8.8 8.8.8.8. ８.８.８.８ 8.2056 [2606:4700::1] [2002:808:808::1] [64:ff9b::8.8.8.8] [2A00:1450:4001::1]
-[2400:cb00::] hooks.example.com HOOKS.Example.COM hooks.example.com. bücher.example xn--bcher-kva.example
+0x08080808 010.8.8.8 8.8.8.8. ８.８.８.８ 8.2056 [2606:4700::1] [2002:808:808::1] [64:ff9b::8.8.8.8]
+[2606:4700::5efe:8.8.8.8] [2606:4700::5eff:7f00:1] [2A00:1450:4001::1] [2400:cb00::]
+hooks.example.com HOOKS.Example.COM hooks.example.com. bücher.example xn--bcher-kva.example
 my_host.example a--b.example notlocalhost localhost.example.com mylocal internal.example.com 127.0.0.1.example.com
 1e100.net 0x7f.example 10.0.0.x
 """

@@ -17,7 +17,7 @@ import yaml
 import kling_openapi
 from kling_mock.cli.main import cli
 from kling_mock.serving.process import Running
-from kling_mock.serving.server import service_hosts
+from kling_mock.web.access import service_hosts
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]

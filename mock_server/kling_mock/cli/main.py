@@ -81,7 +81,7 @@ _SECTIONS = {
         "--contract",
     ),
     "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images", "--videos"),
-    "Access": ("--keys", "--admin-token"),
+    "Access": ("--keys", "--admin-token", "--allowed-host", "--fetch-local"),
     "Storage": ("--store", "--workers", "--journal"),
 }
 _SERVE_OPTIONS = (
@@ -153,7 +153,23 @@ _SERVE_OPTIONS = (
     option(
         "--keys", default="any", metavar="any|KEY,KEY...", help="Keys that are accepted; any: all that begin with sk-."
     ),
-    option("--admin-token", metavar="TOKEN", help="Token that control calls from other machines must send."),
+    option(
+        "--admin-token",
+        metavar="TOKEN",
+        help="Token that control calls from other machines, or through a proxy, must send.",
+    ),
+    option(
+        "--allowed-host",
+        multiple=True,
+        metavar="NAME",
+        help="Another host name under which control calls are accepted. Repeatable.",
+    ),
+    option(
+        "--fetch-local",
+        multiple=True,
+        metavar="http://HOST:PORT",
+        help="An origin in a private network from which images may be fetched. Repeatable.",
+    ),
     option("--tls", is_flag=True, help="HTTPS, with a certificate of a local authority."),
     option(
         "--impersonate",
@@ -258,7 +274,7 @@ def _announce_json(app: Any, settings: Any, proxy: int | None) -> None:
 
 def _names(app: Any, settings: Any) -> tuple[str, ...]:
     """The host names that the proxy leads to the fake."""
-    from kling_mock.serving.server import impersonated
+    from kling_mock.web.access import impersonated
 
     return impersonated(settings, app.extensions["kling-mock"].world.contract.document)
 
@@ -344,6 +360,9 @@ def _spelled(ctx: click.Context) -> list[str]:
         value = ctx.params[parameter.name or ""]
         if parameter.is_flag:
             typed.append(parameter.opts[0])
+        elif isinstance(value, tuple):
+            for item in value:
+                typed += [parameter.opts[0], str(item)]
         elif isinstance(value, dict):
             for name, item in value.items():
                 typed += [parameter.opts[0], f"{name}={item}"]

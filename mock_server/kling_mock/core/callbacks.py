@@ -6,6 +6,7 @@ every address a name resolves to, at the moment of connecting.
 Written a second time, on purpose, in `kling_contract.reading.addresses`: the kit that judges these rules must not share their code.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -13,17 +14,27 @@ from kling_common.targets import BadAddress, IPAddress, Target, parse
 
 IPNetwork = IPv4Network | IPv6Network
 
-# Names that never lead outside: RFC 6761 (localhost), RFC 6762 (local), ICANN's reservation of internal, and the names
-# that common hosts files give the loopback. A name covers everything below it.
+# Names that never lead outside: RFC 6761 (localhost), RFC 6762 (local), RFC 8375 (home.arpa), ICANN's reservation of
+# internal, and what the hosts files of Debian, Red Hat, macOS and their kin define. A name covers everything below it.
 INTERNAL_NAMES = (
     "localhost",
     "local",
     "internal",
+    "home.arpa",
     "localdomain",
+    "localdomain4",
+    "localdomain6",
     "localhost4",
     "localhost6",
+    "loopback",
+    "broadcasthost",
     "ip6-localhost",
     "ip6-loopback",
+    "ip6-localnet",
+    "ip6-mcastprefix",
+    "ip6-allnodes",
+    "ip6-allrouters",
+    "ip6-allhosts",
 )
 
 # IANA's special-purpose blocks that one or another supported Python counts as global: protocol assignments, the retired
@@ -39,6 +50,8 @@ _SPECIAL: tuple[IPNetwork, ...] = (
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 # RFC 6052: on a network with DNS64 every IPv4-only name resolves into this block, so the address inside is what counts.
 _NAT64 = IPv6Network("64:ff9b::/96")
+# RFC 5214: an ISATAP interface identifier is 00-00-5E-FE and an IPv4 address, under whatever /64; two of its first bits vary.
+_ISATAP, _ISATAP_MASK = 0x0000_5EFE, 0xFCFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +79,25 @@ def check(url: str, rules: AddressRules) -> Target:
 
 
 def is_internal(ip: IPAddress, internal: tuple[IPNetwork, ...]) -> bool:
-    """Whether *ip* lies in a network of *internal* or is not global unicast; an IPv4 address inside it counts too."""
+    """Return whether *ip* lies in a network of *internal* or is not global unicast; an IPv4 address inside it counts too."""
     if any(ip in network for network in internal):
         return True
     if isinstance(ip, IPv6Address):
         if ip in _NAT64:
             return is_internal(IPv4Address(ip.packed[-4:]), internal)
-        if ip.sixtofour is not None and is_internal(ip.sixtofour, internal):
-            return True
-        if ip not in _GLOBAL_UNICAST:
+        if ip not in _GLOBAL_UNICAST or any(is_internal(inner, internal) for inner in _embedded(ip)):
             return True
     return not ip.is_global or ip.is_multicast or ip.is_reserved or any(ip in network for network in _SPECIAL)
+
+
+def _embedded(ip: IPv6Address) -> Iterator[IPv4Address]:
+    """Yield the IPv4 addresses that a tunnel would deliver a packet for *ip* to: 6to4, Teredo and ISATAP."""
+    if ip.sixtofour is not None:
+        yield ip.sixtofour
+    if ip.teredo is not None:
+        yield from ip.teredo
+    if int.from_bytes(ip.packed[8:12]) & _ISATAP_MASK == _ISATAP:
+        yield IPv4Address(ip.packed[-4:])
 
 
 def _is_internal_name(host: str, names: tuple[str, ...]) -> bool:

@@ -17,6 +17,7 @@ from flask import Flask
 
 from kling_mock.config import BadSetting, Settings
 from kling_mock.serving.proxy import Place, Proxy, Refused
+from kling_mock.web.access import impersonated
 from kling_mock.web.faults import cut_all
 
 _ALWAYS = ("localhost", "127.0.0.1", "::1")
@@ -62,20 +63,6 @@ def _taken(host: str, port: int, error: OSError) -> BadSetting:
     if error.errno == errno.EADDRNOTAVAIL:
         return BadSetting(f"--host {host}: {error.strerror}")
     return BadSetting(f"--port {port}: {error.strerror}; --port 0 takes a free one")
-
-
-def service_hosts(document: dict[str, Any]) -> tuple[str, ...]:
-    """Return the service's host names as the contract lists them: for all operations, and for single ones."""
-    calls = [call for item in document["paths"].values() for call in item.values()]
-    servers = [server for place in (document, *calls) for server in place.get("servers", ())]
-    return tuple(dict.fromkeys(urlsplit(server["url"]).hostname or "" for server in servers))
-
-
-def impersonated(settings: Settings, document: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names that a client of an impersonating fake may call at port 443: the service's, and that of the public URL."""
-    public = urlsplit(settings.public_url or "")
-    ours = [public.hostname] if public.scheme == "https" and public.hostname and public.port in (None, _HTTPS) else []
-    return tuple(dict.fromkeys((*service_hosts(document), *ours)))
 
 
 def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool = False) -> None:

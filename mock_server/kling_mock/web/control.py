@@ -1,6 +1,5 @@
 """The control protocol: `/__mock/...`, by the operationId each call has in openapi/control.yaml."""
 
-import hmac
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
@@ -18,6 +17,7 @@ from kling_mock.service.courier import Courier, delivery_json
 from kling_mock.service.world import World
 from kling_mock.store import journal
 from kling_mock.store.memory import Account, Queued
+from kling_mock.web.access import Access
 from kling_mock.web.control_protocol import ControlError, Protocol, bad_request
 from kling_mock.web.facts import account_json, plan_json
 from kling_mock.web.http import Reply, Request, json_reply
@@ -31,8 +31,8 @@ _MOST_ENTRIES = 10_000
 class Control:
     """Handles the control calls. A bearer key selects one account; without one a call acts on all."""
 
-    def __init__(self, world: World, courier: Courier) -> None:
-        self.world, self.courier = world, courier
+    def __init__(self, world: World, courier: Courier, access: Access) -> None:
+        self.world, self.courier, self.access = world, courier, access
         self.protocol = Protocol()
         self.calls: dict[str, Callable[..., Any]] = {
             "getHealth": self.get_health,
@@ -73,12 +73,9 @@ class Control:
     # Access
 
     def _admit(self, request: Request) -> None:
-        if _near(request.client):
-            return
-        token = self.world.settings.admin_token
-        given = request.headers.get("x-mock-token") or ""
-        if token is None or not hmac.compare_digest(token.encode(), given.encode("utf-8", "replace")):
-            raise ControlError("forbidden", "off the loopback a control call needs the header X-Mock-Token")
+        refusal = self.access.refusal(request)
+        if refusal is not None:
+            raise ControlError("forbidden", refusal)
 
     def _account(self, request: Request) -> Account | None:
         authorization = request.headers.get("authorization")
@@ -324,9 +321,3 @@ def _grant(account: Account, body: dict[str, Any]) -> None:
         account.models = frozenset(body["models"])
     if "rate_limit" in body:
         account.rate_limit = body["rate_limit"]
-
-
-def _near(client: str) -> bool:
-    """Return whether *client*, an IPv4 or IPv6 address as servers write it, is this machine."""
-    address = ip_address(client.strip("[]") or "127.0.0.1")
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

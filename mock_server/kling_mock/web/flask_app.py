@@ -121,7 +121,7 @@ def _request() -> Request:
         query=request.query_string.decode("latin-1"),
         headers=request.headers,
         body=request.get_data(cache=False),
-        client=request.remote_addr or "127.0.0.1",
+        client=request.remote_addr or "",
     )
 
 
