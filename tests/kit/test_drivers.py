@@ -69,7 +69,7 @@ def room_at(url: str, **options: Any) -> Room:
     """A room for one driver alone."""
     wire = Sender()
     target = discover(Asked(url=url, key="sk-a"), CONTRACT, wire)
-    line = Line(target, CONTRACT, Recorder(salt=b"salt"), wire, Guard(lambda _: 0.0))
+    line = Line(target, CONTRACT, Recorder(salt=b"salt"), wire, Guard())
     return Room(line, Options(seed=1, poll=0.02, **options), b"salt")
 
 

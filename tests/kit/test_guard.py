@@ -1,28 +1,44 @@
 """The money guard by itself: what it lets pass, what it counts, and when it ends a run."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kling_contract.driving.guard import Guard, Price, Stopped
+from kling_contract.driving.balance import Books
+from kling_contract.driving.drivers.running import guard_for
+from kling_contract.driving.guard import Caps, Guard, Stopped, Withheld
+from kling_contract.driving.guarded import GuardedSender
+from kling_contract.driving.pricing import MARGIN, Price
+from kling_contract.driving.sender import RawResponse, Sender
 from kling_contract.reading.contract import shipped
 
 CONTRACT = shipped()
 PRICE = Price.of(CONTRACT, 0.1)
+SHORT = {"duration": CONTRACT.duration_min}
+CREATE = "https://service.example/v1/videos/generations"
 
 
-def guard(max_usd: float | None = 1.0, creates: int | None = 1) -> Guard:
+def guard(max_usd: float | None = 1.0, creates: int | None = 1, **more: Any) -> Guard:
     """A guard at ten cents a second."""
-    return Guard(lambda body: PRICE.worst(body, CONTRACT), max_usd=max_usd, creates=creates)
+    return guard_for(CONTRACT, PRICE, Caps(max_usd=max_usd, creates=creates, **more))
+
+
+def accept(watch: Guard, body: object = None, task: str = "") -> None:
+    """A create that is sent and accepted."""
+    watch.after("POST", watch.before("POST", body or SHORT), 200, task_id=task)
 
 
 def test_the_price_comes_from_the_contract_unless_the_user_knows_better() -> None:
-    """Credits a second times dollars a credit; one price of the user's holds for every quality."""
+    """Credits a second times dollars a credit, twice at worst; a price of the user's is the worst by itself."""
     assumed = Price.of(CONTRACT)
+    rates = CONTRACT.document["x-assumptions"]["credits_per_second"]["schema"]["default"]
+    credit = CONTRACT.document["x-assumptions"]["usd_per_credit"]["schema"]["default"]
 
-    assert assumed.worst({"duration": 3, "quality": "720p"}, CONTRACT) == pytest.approx(0.3)
-    assert assumed.worst({"duration": 3, "quality": "1080p"}, CONTRACT) == pytest.approx(0.48)
-    assert Price.of(CONTRACT, 2.0).worst({"duration": 3, "quality": "1080p"}, CONTRACT) == pytest.approx(6.0)
+    assert assumed.expected({**SHORT, "quality": "720p"}, CONTRACT) == pytest.approx(3 * rates["720p"] * credit)
+    assert assumed.worst({**SHORT, "quality": "1080p"}, CONTRACT) == pytest.approx(MARGIN * 3 * rates["1080p"] * credit)
+    assert Price.of(CONTRACT, 2.0).worst({**SHORT, "quality": "1080p"}, CONTRACT) == pytest.approx(6.0)
 
 
 @given(
@@ -34,65 +50,190 @@ def test_no_body_is_cheaper_than_the_cheapest_task(body: object) -> None:
     assert PRICE.worst(body, CONTRACT) >= CONTRACT.duration_min * 0.1 - 1e-9
 
 
+@given(
+    st.lists(st.tuples(st.integers(-3, 40), st.sampled_from([200, 400, 402, 500, None]), st.booleans()), max_size=30),
+    st.floats(0, 5),
+)
+def test_no_sequence_of_answers_passes_the_cap(calls: list[tuple[int, int | None, bool]], cap: float) -> None:
+    """Whatever is sent and whatever comes back, what may have been charged stays within the cap, and nothing follows a lost reply."""
+    watch = guard(max_usd=cap, creates=None, at_once=None)
+    charged, over = 0.0, False
+    for seconds, status, _ in calls:
+        try:
+            charge = watch.before("POST", {"duration": seconds})
+        except Stopped:
+            continue
+        assert not over
+        taken = status is None or status in (200, 500)
+        charged += charge.worst if taken else 0.0
+        over = status in (None, 500)
+        watch.after("POST", charge, status)
+    assert charged <= cap + 1e-6
+    assert watch.spent.usd == pytest.approx(charged)
+
+
 def test_a_create_over_the_cap_is_not_sent() -> None:
     """What was spent and the worst of the next one together stay within the cap."""
-    watch = guard(max_usd=0.5)
-    watch.after("POST", watch.before("POST", {"duration": 3}), 200, expected=True)
+    watch = guard(max_usd=0.5, creates=None, at_once=None)
+    accept(watch)
 
-    with pytest.raises(Stopped, match=r"\$0.30 of \$0.50 may be spent already"):
-        watch.before("POST", {"duration": 3})
-    assert watch.spent.accepted == 1
-    assert watch.spent.sent == 1
+    with pytest.raises(Withheld, match=r"may cost \$0.30, and \$0.30 of \$0.50 may be spent already; raise --max-usd"):
+        watch.before("POST", SHORT)
+    assert (watch.spent.accepted, watch.spent.sent) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("caps", "said"),
+    [
+        ({"creates": 1}, "raise --max-creates"),
+        ({"creates": None, "at_once": 1}, "tasks are under way"),
+        ({"creates": None, "at_once": None, "seconds": 5.0}, "raise --max-seconds"),
+    ],
+)
+def test_every_cap_by_itself(caps: dict[str, Any], said: str) -> None:
+    """The second create is withheld, and the message names the option."""
+    watch = guard(max_usd=9.0, **caps)
+    accept(watch, task="task-1")
+    with pytest.raises(Withheld, match=said):
+        watch.before("POST", SHORT)
+
+
+def test_a_task_that_is_over_makes_room_for_the_next() -> None:
+    """One at a time, not one for ever."""
+    watch = guard(max_usd=9.0, creates=None)
+    accept(watch, task="task-1")
+    watch.ended("task-1")
+    accept(watch, task="task-2")
+    assert watch.open == {"task-2"}
+
+
+def test_the_wall_clock_is_a_cap() -> None:
+    """After so many seconds nothing that may cost is sent."""
+    now = [0.0]
+    watch = Guard(caps=Caps(max_usd=1.0, wall=60.0), clock=lambda: now[0])
+    now[0] = 61.0
+    with pytest.raises(Withheld, match="raise --max-wall"):
+        watch.before("POST", SHORT)
 
 
 def test_a_refused_create_costs_nothing() -> None:
     """Any number of refusals leaves the whole cap."""
-    watch = guard(max_usd=0.3, creates=0)
+    watch = guard(max_usd=0.3)
     for _ in range(50):
-        watch.after("POST", watch.before("POST", {"duration": 3}), 400, expected=False)
+        watch.after("POST", watch.before("POST", SHORT), 400)
 
     assert watch.spent.usd == pytest.approx(0)
     assert watch.spent.sent == 50
 
 
-def test_an_accepted_negative_ends_the_run_for_good() -> None:
-    """Nothing that may cost money is sent after it."""
-    watch = guard(max_usd=None, creates=0)
-    with pytest.raises(Stopped, match="must be refused was accepted"):
-        watch.after("POST", watch.before("POST", {"duration": 16}), 200, expected=False)
-
-    with pytest.raises(Stopped):
-        watch.before("POST", {"duration": 3})
-    assert watch.before("GET", None) == 0
-
-
 @pytest.mark.parametrize("status", [None, 500, 502])
 def test_a_lost_reply_counts_as_charged_and_ends_the_run(status: int | None) -> None:
-    """Nobody knows whether the create was taken."""
+    """Nobody knows whether the create was taken; its name is in the message."""
     watch = guard()
-    with pytest.raises(Stopped, match="unknown; it may have cost"):
-        watch.after("POST", watch.before("POST", {"duration": 3}), status, expected=True)
+    watch.after("POST", watch.before("POST", SHORT), status, name="POST duration: 3")
 
+    assert "POST duration: 3 may have been accepted and may have cost $0.30" in watch.stopped
     assert watch.spent.usd == pytest.approx(0.3)
     with pytest.raises(Stopped):
-        watch.before("POST", {"duration": 3})
-
-
-def test_a_pause_is_granted_at_once() -> None:
-    """A 429, even of a read, ends a run against a service that bills."""
-    watch = guard()
-    with pytest.raises(Stopped, match="429"):
-        watch.after("GET", 0.0, 429, expected=True)
+        watch.before("POST", SHORT)
+    assert watch.before("GET", None).worst == 0
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "post", "BREW"])
 def test_every_method_but_the_safe_ones_may_create(method: str) -> None:
     """The guard does not trust a path or a verb to be harmless."""
-    assert guard().before(method, {"duration": 3}) == pytest.approx(0.3)
+    assert guard().before(method, SHORT).worst == pytest.approx(0.3)
 
 
 def test_a_fake_is_not_guarded() -> None:
     """Without caps nothing is counted and nothing stops."""
-    watch = guard(max_usd=None, creates=None)
-    watch.after("POST", watch.before("POST", {}), None, expected=False)
+    watch = Guard()
+    watch.after("POST", watch.before("POST", {}), None)
+    watch.balance(1.0)
+    watch.balance(0.0)
     assert watch.free
+    assert watch.stopped == ""
+
+
+def test_pauses_are_kept_and_too_long_ones_end_the_run() -> None:
+    """Retry-After is waited for; without one, or with one of minutes, nothing more is sent."""
+    now = [0.0]
+    watch = Guard(caps=Caps(max_usd=1.0), clock=lambda: now[0])
+    watch.slow_down(30.0)
+    assert watch.pause == 30.0
+    now[0] = 31.0
+    assert watch.pause == 0.0
+    watch.slow_down(None)
+    assert watch.silent
+    assert "asks for a pause (429)" in watch.stopped
+
+
+@pytest.mark.parametrize(
+    ("owed", "readings", "said"),
+    [
+        (0.3, [100, 70], ""),
+        (0.3, [100, 100, 70, 100], ""),
+        (0.3, [100, 60], "what was accepted explains 30"),
+        (0.0, [100, 99], "no accepted create explains it"),
+        (0.3, [100, 70, 101], "no refund explains it"),
+        (0.0, [100, 200], "no refund explains it"),
+    ],
+)
+def test_every_move_of_the_balance_needs_a_cause(owed: float, readings: list[float], said: str) -> None:
+    """A charge within the worst case, or its refund; nothing else."""
+    books = Books(0.01)
+    books.read(readings[0])
+    books.owe(owed)
+    reasons = [books.read(reading) for reading in readings[1:]]
+    assert reasons[:-1] == [""] * (len(reasons) - 1)
+    assert said in reasons[-1]
+    assert bool(said) == bool(reasons[-1])
+
+
+class _Deaf(Sender):
+    """Remembers what was sent and answers the same to all of it."""
+
+    def __init__(self, reply: RawResponse) -> None:
+        super().__init__()
+        self.reply, self.sent = reply, []
+
+    def send(self, method: str, url: str, *rest: Any) -> RawResponse:
+        """Nothing goes out."""
+        self.sent.append((method, url))
+        return self.reply
+
+
+@pytest.mark.parametrize("place", ["header", "scheme", "basic", "url", "body"])
+def test_without_spending_no_create_carries_the_key_anywhere(place: str) -> None:
+    """Whatever a driver asks for, the sender refuses it: the mode is safe because of where it sends, not of what is planned."""
+    deaf = _Deaf(RawResponse(200, (), b"{}"))
+    sender = GuardedSender(deaf, guard(), CONTRACT, keys=["sk-key-0815"], spending=False)
+    headers = {
+        "header": [("Authorization", "Bearer sk-key-0815")],
+        "scheme": [("X-Key", "sk-key-0815")],
+        "basic": [("Authorization", "Basic c2sta2V5LTA4MTU=")],
+    }
+    url = CREATE + ("?key=sk-key-0815" if place == "url" else "")
+    body = b'{"key": "sk-key-0815"}' if place == "body" else b"{}"
+    with pytest.raises(Withheld, match="this mode never sends one"):
+        sender.send("POST", url, headers.get(place, []), body)
+    assert deaf.sent == []
+    sender.send("POST", CREATE, [("Authorization", "Bearer sk-other")], b"{}")
+    sender.send("GET", CREATE, [("Authorization", "Bearer sk-key-0815")], None)
+    assert len(deaf.sent) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "stopped"),
+    [("2", False), ("Wed, 21 Oct 2015 07:28:00 GMT", False), ("", True), ("9999", True), ("soon", True)],
+)
+def test_retry_after_is_honoured_before_the_next_request(value: str, stopped: bool) -> None:
+    """Waited for through the sender, as seconds or as a date; a pause that nobody can read ends the run."""
+    waits: list[float] = []
+    deaf = _Deaf(RawResponse(429, (("Retry-After", value),), b""))
+    sender = GuardedSender(deaf, guard(), CONTRACT, keys=["sk-key-0815"], wait=waits.append)
+    sender.send("GET", CREATE, [], None)
+    assert sender.guard.silent is stopped
+    if value == "2":
+        sender.send("GET", CREATE, [], None)
+        assert waits[0] == pytest.approx(2, abs=1)

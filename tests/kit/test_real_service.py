@@ -60,87 +60,143 @@ def test_fake_mode_is_refused_where_money_may_flow(base: str) -> None:
         choose_mode(base, "fake", control=base == SERVICE, services=[SERVICE])
 
 
+def plan_hash(*args: str) -> str:
+    """The hash that `--plan` ends with."""
+    result = CliRunner().invoke(command, [*args, "--plan"], standalone_mode=False)
+    assert (result.exception, result.return_value) == (None, 0), result.output
+    return result.output.split("plan hash: ")[1].split()[0]
+
+
+def paid(service: StandIn, *args: str) -> Result:
+    """A paid run that was agreed to."""
+    given = ["--mode", "paid", "--poll", "0.05", *args]
+    return run(service, *given, "--plan-hash", plan_hash(service.url, "--api-key", "sk-a", *given))
+
+
 def test_readonly_makes_nothing_and_costs_nothing(service: StandIn, tmp_path) -> None:
-    """Near misses are all refused, the balance stays, and every rule that could be seen holds."""
+    """Not one create carries the key, the balance stays, and every rule that could be seen holds."""
     result = run(service, "--mode", "readonly", "--report", str(tmp_path))
 
     assert (result.exception, result.return_value) == (None, 0), result.output
     assert not rows(service, "accepted")
-    assert len(rows(service, "refused")) > 50
     assert service.balance("sk-a") == 10_000
     report = json.loads((tmp_path / "report.json").read_text())
     verdicts = {rule["id"]: rule["verdict"] for rule in report["rules"]}
     assert report["mode"] == "readonly"
     assert {"fail", "warn"}.isdisjoint(verdicts.values())
-    assert [verdicts[name] for name in ("SV-09", "SV-27", "SA-01", "SB-05", "SL-16", "SW-11")] == ["pass"] * 6
+    assert [verdicts[name] for name in ("SA-01", "SA-05", "SB-07", "SL-16", "SW-11")] == ["pass"] * 5
 
 
-def test_readonly_pokes_at_no_private_network(service: StandIn) -> None:
+def test_refusals_poke_at_no_private_network(service: StandIn) -> None:
     """Internal callback addresses and a duration without bounds are for fakes."""
-    run(service, "--mode", "readonly")
+    result = run(service, "--mode", "refusals", "--max-usd", "5")
+    assert (result.exception, result.return_value) == (None, 0), result.output
     params = [row.get("param") for row in rows(service, "refused")]
+    assert len(params) > 30
     assert params.count("callback_url") <= 12
 
 
-def test_readonly_stops_at_the_first_accepted_negative(service: StandIn, tmp_path, monkeypatch) -> None:
-    """One task was made, so nothing more is sent; the finding is that task."""
+def test_refusals_go_on_after_an_accepted_one(service: StandIn, tmp_path, monkeypatch) -> None:
+    """The finding is that request, said on the terminal with its charge; the other rules are tried as well."""
     import standin_checks
 
     monkeypatch.setattr(standin_checks, "DURATION_MAX", 20)
-    result = run(service, "--mode", "readonly", "--report", str(tmp_path))
+    result = run(service, "--mode", "refusals", "--max-usd", "9", "--poll", "0.05", "--report", str(tmp_path))
 
     assert result.return_value == 1, result.output
     assert len(rows(service, "accepted")) == 1
+    assert "ACCEPTED, and must be refused: POST /v1/videos/generations  duration: 16" in result.output
+    assert "may have cost $3.20" in result.output
     report = json.loads((tmp_path / "report.json").read_text())
     assert [rule["id"] for rule in report["rules"] if rule["verdict"] == "fail"] == ["SV-09"]
-    assert service.ledger_rows()[-1]["event"] in ("accepted", "settled")
 
 
-def test_readonly_with_a_cap_leaves_out_what_may_cost_more(service: StandIn) -> None:
-    """A negative whose worst charge is above the cap is never sent."""
-    result = run(service, "--mode", "readonly", "--max-usd", "0.35")
-    assert result.return_value == 0, result.output
-    assert [row.get("param") for row in rows(service, "refused")].count("duration") <= 4  # the ones below the least
+def test_refusals_leave_out_what_may_cost_more_than_the_cap(service: StandIn) -> None:
+    """Stopped by the cap, with the first request that was not sent."""
+    result = run(service, "--mode", "refusals", "--max-usd", "0.65")
+    assert result.return_value == 3, result.output
+    assert "was not sent" in result.output
+    assert [row.get("param") for row in rows(service, "refused")].count("duration") == 0
 
 
 def test_paid_makes_exactly_one_task_within_the_cap(service: StandIn, tmp_path) -> None:
     """The shortest task in the default quality; forty rules and more are seen on it."""
-    result = run(service, "--mode", "paid", "--max-usd", "0.5", "--poll", "0.05", "--report", str(tmp_path))
+    result = paid(service, "--max-usd", "0.7", "--report", str(tmp_path))
 
     assert (result.exception, result.return_value) == (None, 0), result.output
     (row,) = rows(service, "accepted")
     assert (row["duration"], row["quality"]) == (3, "720p")
-    assert row["usd_reserved"] <= 0.5
-    assert [r["event"] for r in service.ledger_rows()] == ["accepted", "settled"]
+    assert row["usd_reserved"] <= 0.7
+    assert [r["event"] for r in service.ledger_rows() if r["key"]] == ["accepted", "settled"]
     report = json.loads((tmp_path / "report.json").read_text())
     passed = {rule["id"] for rule in report["rules"] if rule["verdict"] == "pass"}
     assert {"SW-02", "SL-01", "SL-03", "SL-17", "SK-02", "SK-09", "SK-10", "SB-02", "SB-03", "SV-05"} <= passed
     assert len(passed) >= 40
 
 
-@pytest.mark.parametrize("cap", ["0", "0.29"])
-def test_paid_below_its_price_sends_no_create(service: StandIn, cap: str) -> None:
-    """Stopped by the cap: exit code 3, and the ledger is empty."""
-    result = run(service, "--mode", "paid", "--max-usd", cap)
+def test_paid_below_its_price_sends_no_create(service: StandIn) -> None:
+    """Stopped by the cap: exit code 3, and nothing was accepted."""
+    result = paid(service, "--max-usd", "0.29")
     assert result.return_value == 3, result.output
-    assert service.ledger_rows() == []
+    assert not rows(service, "accepted")
 
 
 def test_the_user_knows_the_price_better(service: StandIn) -> None:
-    """A price a second takes the place of the assumed one."""
-    result = run(service, "--mode", "paid", "--max-usd", "5", "--usd-per-second", "2")
+    """A price a second takes the place of the assumed one, in both directions."""
+    result = paid(service, "--max-usd", "5", "--usd-per-second", "2")
     assert result.return_value == 3, result.output
-    assert service.ledger_rows() == []
+    assert not rows(service, "accepted")
+    result = paid(service, "--max-usd", "0.3", "--usd-per-second", "0.1")
+    assert result.return_value == 0, result.output
 
 
-def test_paid_needs_a_cap(service: StandIn) -> None:
+@pytest.mark.parametrize("mode", ["refusals", "paid"])
+def test_what_may_cost_needs_a_cap(service: StandIn, mode: str) -> None:
     """Without it nothing is sent."""
-    result = run(service, "--mode", "paid")
+    result = run(service, "--mode", mode)
     assert isinstance(result.exception, SetupError)
     assert "--max-usd" in str(result.exception)
 
 
-@pytest.mark.parametrize("mode", ["readonly", "paid", "fake"])
+def test_paid_needs_a_plan_that_was_agreed_to(service: StandIn) -> None:
+    """Without a terminal that is its hash, and a stale one is no agreement."""
+    none = run(service, "--mode", "paid", "--max-usd", "5")
+    assert "needs --plan-hash" in str(none.exception)
+    stale = run(service, "--mode", "paid", "--max-usd", "5", "--plan-hash", "0123456789abcdef")
+    assert "is not the hash of this plan" in str(stale.exception)
+    assert service.ledger_rows() == []
+
+
+@pytest.mark.parametrize(("said", "accepted"), [("y\n", 1), ("n\n", 0), ("", 0)])
+def test_on_a_terminal_paid_asks_for_a_yes(service: StandIn, said: str, accepted: int, monkeypatch) -> None:
+    """After the plan; anything else sends nothing."""
+    from kling_contract.cli import money
+
+    class Terminal:
+        """Standard input, as far as the question whether it is a terminal goes."""
+
+        @staticmethod
+        def isatty() -> bool:
+            """It is."""
+            return True
+
+    monkeypatch.setattr(money, "sys", type("sys", (), {"stdin": Terminal}))
+    given = [service.url, "--api-key", "sk-a", "--mode", "paid", "--max-usd", "5", "--poll", "0.05"]
+    result = CliRunner().invoke(command, given, standalone_mode=False, input=said)
+    assert "plan hash: " in result.output
+    assert len(rows(service, "accepted")) == accepted
+
+
+def test_the_hash_is_of_the_calls() -> None:
+    """Another first frame, target or price is another plan; the cap and the pace are not part of it."""
+    base = [SERVICE, "--api-key", "sk-a", "--mode", "paid", "--image", "https://example.com/a.png"]
+    first = plan_hash(*base)
+    assert first == plan_hash(*base, "--max-usd", "3", "--poll", "20")
+    assert first != plan_hash(*base[:-1], "https://example.com/b.png")
+    assert first != plan_hash(*base, "--usd-per-second", "9")
+
+
+@pytest.mark.parametrize("mode", ["readonly", "refusals", "paid", "fake"])
 def test_a_plan_sends_nothing(service: StandIn, mode: str, monkeypatch) -> None:
     """Not one request, whatever the mode; every call stands there with two charges."""
     from kling_contract.driving.sender import Sender
@@ -157,26 +213,9 @@ def test_a_plan_sends_nothing(service: StandIn, mode: str, monkeypatch) -> None:
 
 
 def test_a_plan_needs_no_service_at_all() -> None:
-    """The real service's plan is printed without a look at it; it is read only unless asked otherwise."""
+    """The real service's plans are printed without a look at it: one for each mode, each with its hash."""
     result = CliRunner().invoke(command, [SERVICE, "--api-key", "sk-a", "--plan"], standalone_mode=False)
     assert (result.exception, result.return_value) == (None, 0), result.output
-    assert "mode readonly" in result.output
-
-
-def test_a_lost_reply_ends_the_run_as_unknown(service: StandIn, monkeypatch) -> None:
-    """The create may have been taken: it is not sent again, and the run says so."""
-    from dataclasses import replace
-
-    from kling_contract.driving.sender import Sender
-
-    send = Sender.send
-
-    def losing(self: Sender, method: str, *args: Any) -> Any:
-        reply = send(self, method, *args)
-        return replace(reply, status=None, lost="cut") if method == "POST" else reply
-
-    monkeypatch.setattr(Sender, "send", losing)
-    result = run(service, "--mode", "paid", "--max-usd", "1")
-    assert result.return_value == 3, result.output
-    assert len(rows(service, "accepted")) == 1
-    assert "may have cost $0.30" in result.output
+    assert [f"mode {mode}" in result.output for mode in ("readonly", "refusals", "paid")] == [True] * 3
+    assert result.output.count("plan hash: ") == 3
+    assert "audio_urls" not in result.output

@@ -1,135 +1,258 @@
 """The money guard: what may be sent to a service that bills, decided before it is sent.
 
 It counts the worst case: that the service takes the request and charges all of it. A create whose reply was lost may
-have been taken, so it counts as charged and ends the run.
+have been taken, so it counts as accepted and ends the run. Readings of the balance are held against what was sent.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kling_contract.reading.contract import Contract
+from kling_contract.driving.balance import Books
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that cost nothing."""
+LONGEST_PAUSE = 120.0
+"""Seconds of a Retry-After that are waited for; a service that asks for more ends the run."""
+_CENT = 1e-9
 
 
 class Stopped(Exception):
     """A cap of money or time ends the run; the message is one line for the user."""
 
 
+class Withheld(Stopped):
+    """One request is not sent, because it could pass a cap; what costs nothing may go on."""
+
+
 @dataclass(frozen=True, slots=True)
-class Price:
-    """Dollars for a second of each quality, at worst."""
+class Charge:
+    """What one request may cost: dollars by the price list, dollars at worst, seconds of video."""
 
-    per_second: Mapping[str, float]
+    expected: float = 0.0
+    worst: float = 0.0
+    seconds: float = 0.0
 
-    @classmethod
-    def of(cls, contract: Contract, usd_per_second: float | None = None) -> "Price":
-        """The contract's assumed prices, or one price for every quality.
 
-        A price is nothing the document states, so a user who knows better says so.
-        """
-        assumed = contract.document["x-assumptions"]
-        credit = float(assumed["usd_per_credit"]["schema"]["default"])
-        rates = assumed["credits_per_second"]["schema"]["default"]
-        if usd_per_second is not None:
-            return cls(dict.fromkeys(rates, usd_per_second))
-        return cls({quality: rate * credit for quality, rate in rates.items()})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """What a run may use up; None for no cap.
 
-    def worst(self, body: Any, contract: Contract) -> float:
-        """Dollars that a create of *body* costs if it is taken as it stands.
+    max_usd: dollars at worst. creates: how many may be accepted. seconds: of video. at_once: tasks under way at one time.
+    wall: seconds of real time after which nothing that may cost is sent.
+    """
 
-        A member that is missing or of no known value counts as the dearest that the service has.
-        """
-        asked = body if isinstance(body, dict) else {}
-        seconds = asked.get("duration", contract.duration_default)
-        known = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
-        quality = asked.get("quality", contract.quality_default)
-        dearest = max(self.per_second.values())
-        rate = self.per_second.get(quality, dearest) if isinstance(quality, str) else dearest
-        return float(max(seconds, contract.duration_min) if known else contract.duration_max) * rate
+    max_usd: float | None = None
+    creates: int | None = 1
+    seconds: float | None = None
+    at_once: int | None = 1
+    wall: float | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is guarded: the target is a fake."""
+        return self.max_usd is None and self.creates is None
+
+
+NO_CAPS = Caps(creates=None, at_once=None)
 
 
 @dataclass(slots=True)
 class Spent:
-    """What a run may have cost so far: dollars at worst, creates sent, creates taken."""
+    """What a run may have cost so far: dollars at worst and by the price list, seconds, creates sent and accepted."""
 
     usd: float = 0.0
+    expected: float = 0.0
+    seconds: float = 0.0
     sent: int = 0
     accepted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One create that was accepted, or whose reply was lost: its name in the plan, its charge, the task it made."""
+
+    name: str
+    charge: Charge
+    status: int | None
+    task_id: str = ""
+    planned: bool = True
 
 
 class Guard:
     """Stands before every request that may cost money. Thread-safe.
 
-    max_usd: None for no cap of dollars. creates: how many may be taken; None for any number (a fake).
+    price: what a body may cost. clock: seconds that never run back. usd_per_credit: how a balance is read in dollars.
     """
 
     def __init__(
-        self, worst: Callable[[Any], float], *, max_usd: float | None = None, creates: int | None = None
+        self,
+        price: Callable[[Any], Charge] = lambda _: Charge(),
+        caps: Caps = NO_CAPS,
+        *,
+        usd_per_credit: float = 0.0,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._worst = worst
-        self.max_usd, self.creates = max_usd, creates
-        self.spent = Spent()
+        self._price, self.caps, self._clock = price, caps, clock
+        self.spent, self.books = Spent(), Books(usd_per_credit)
+        self.accepted: list[Accepted] = []
+        self.withheld: list[str] = []
+        self._open: set[str] = set()
+        self._under_way = 0
         self._lock = threading.Lock()
+        self._began = clock()
         self._stopped = ""
+        self._not_before = 0.0
+        self._paused = 0
+        self.silent = False
+        """Whether the service asked for quiet, so that nothing at all is sent."""
 
     @property
     def free(self) -> bool:
         """Whether there is nothing to guard: the target is a fake."""
-        return self.creates is None and self.max_usd is None
+        return self.caps.free
 
-    def before(self, method: str, body: Any) -> float:
-        """Let a request pass, its worst charge counted; answers that charge (dollars).
+    @property
+    def stopped(self) -> str:
+        """Why nothing that may cost is sent any more; empty while there is no reason."""
+        return self._stopped
+
+    def before(self, method: str, body: Any, name: str = "") -> Charge:
+        """Let a request pass, its worst charge counted, and return that charge.
 
         Raises:
-            Stopped: the run is over, or the request could pass the cap.
+            Stopped: the run is over. Withheld: this request could pass a cap.
         """
         if method.upper() in SAFE or self.free:
-            return 0.0
+            return Charge()
         with self._lock:
             if self._stopped:
                 raise Stopped(self._stopped)
-            worst = self._worst(body)
-            if self.max_usd is not None and self.spent.usd + worst > self.max_usd + 1e-9:
-                raise self._stop(
-                    f"a create may cost ${worst:.2f}, and ${self.spent.usd:.2f} of ${self.max_usd:.2f} may be spent already"
-                )
-            self.spent.usd += worst
-            self.spent.sent += 1
-            return worst
+            charge = self._price(body)
+            reason = self._over(charge)
+            if reason:
+                self.withheld.append(f"{name or method}: {reason}")
+                raise Withheld(reason)
+            self._count(charge, 1)
+            self._under_way += 1
+            return charge
 
-    def after(self, method: str, worst: float, status: int | None, *, expected: bool) -> None:
-        """Take note of what became of a request that `before` let pass.
+    def _over(self, charge: Charge) -> str:
+        """Why a request of *charge* may not be sent; empty when it may."""
+        caps, spent = self.caps, self.spent
+        if caps.max_usd is not None and spent.usd + charge.worst > caps.max_usd + _CENT:
+            twice = f" (expected ${charge.expected:.2f})" if charge.worst > charge.expected + _CENT else ""
+            return (
+                f"a create may cost ${charge.worst:.2f}{twice}, and ${spent.usd:.2f} of ${caps.max_usd:.2f} may be spent "
+                "already; raise --max-usd, or say what a second costs at worst with --usd-per-second"
+            )
+        if caps.creates is not None and spent.accepted + self._under_way >= caps.creates:
+            return f"the cap is {caps.creates} accepted {'create' if caps.creates == 1 else 'creates'}; raise --max-creates"
+        if caps.seconds is not None and spent.seconds + charge.seconds > caps.seconds:
+            return f"{spent.seconds:g} of {caps.seconds:g} s of video are made already; raise --max-seconds"
+        if caps.at_once is not None and len(self._open) + self._under_way >= caps.at_once:
+            return f"{len(self._open) + self._under_way} of at most {caps.at_once} tasks are under way"
+        if caps.wall is not None and self._clock() - self._began > caps.wall:
+            return f"the run has lasted {caps.wall:g} s; raise --max-wall"
+        return ""
 
-        Raises:
-            Stopped: its reply was lost, it was taken against expectation, or the account is asked to slow down.
+    def _count(self, charge: Charge, sign: int) -> None:
+        self.spent.usd += sign * charge.worst
+        self.spent.expected += sign * charge.expected
+        self.spent.seconds += sign * charge.seconds
+        self.spent.sent += max(sign, 0)
+
+    def after(
+        self,
+        method: str,
+        charge: Charge,
+        status: int | None,
+        *,
+        name: str = "",
+        task_id: str = "",
+        planned: bool = True,
+    ) -> None:
+        """Take note of what became of a request that `before` let pass; `stopped` says when that ends the run.
+
+        planned: whether the request was meant to be accepted.
         """
-        if self.free:
+        if self.free or method.upper() in SAFE:
             return
         with self._lock:
-            if status == 429:
-                self._refund(method, worst)
-                raise self._stop("the service asks for a pause (429); nothing more is sent")
-            if method.upper() in SAFE:
-                return
-            if status is None or status >= 500:
-                raise self._stop(f"the outcome of a create is unknown; it may have cost ${worst:.2f}")
-            if status >= 300:
-                self._refund(method, worst)
+            self._under_way -= 1
+            if status is not None and 300 <= status < 500:
+                self._count(charge, -1)
                 return
             self.spent.accepted += 1
-            if not expected:
-                raise self._stop(f"a request that must be refused was accepted; it may have cost ${worst:.2f}")
-            if self.creates is not None and self.spent.accepted > self.creates:
-                raise self._stop(f"more than {self.creates} creates were accepted")
+            self.accepted.append(Accepted(name, charge, status, task_id, planned))
+            self.books.owe(charge.worst)
+            if task_id:
+                self._open.add(task_id)
+            if status is None or status >= 500:
+                said = "its reply was lost" if status is None else f"it was answered {status}"
+                self._stop(
+                    f"the outcome of a create is unknown ({said}): {name or method} may have been accepted and may have cost "
+                    f"${charge.worst:.2f}; it is not sent again, so look at the account's list of tasks"
+                )
 
-    def _refund(self, method: str, worst: float) -> None:
-        if method.upper() not in SAFE:
-            self.spent.usd -= worst
+    def charged(self, credits: float) -> None:
+        """Take note of what the service says that the last accepted create reserves."""
+        self.books.said(credits)
 
-    def _stop(self, reason: str) -> Stopped:
-        self._stopped = reason
-        return Stopped(reason)
+    def ended(self, task_id: str) -> None:
+        """Take note that a task is over."""
+        with self._lock:
+            self._open.discard(task_id)
+
+    @property
+    def open(self) -> frozenset[str]:
+        """Tasks of this run that were not seen to be over."""
+        with self._lock:
+            return frozenset(self._open)
+
+    def balance(self, credits: float) -> None:
+        """Hold a reading of the balance against what was sent; one that nothing explains ends the run."""
+        if self.free:
+            return
+        reason = self.books.read(credits)
+        fallen = self.books.fallen
+        with self._lock:
+            if reason:
+                self._stop(reason)
+            elif self.caps.max_usd is not None and fallen > self.caps.max_usd + _CENT:
+                self._stop(f"the balance fell by ${fallen:.2f}, more than the cap of ${self.caps.max_usd:.2f}")
+
+    def slow_down(self, retry_after: float | None) -> None:
+        """Take note of a 429 that asks to wait for *retry_after* seconds; None where it does not say for how long."""
+        with self._lock:
+            self._paused += 1
+            if retry_after is None or retry_after > LONGEST_PAUSE or self._paused > 3:
+                asked = "" if retry_after is None else f" of {retry_after:g} s"
+                self.silent = True
+                self._stop(f"the service asks for a pause{asked} (429); nothing more is sent")
+                return
+            self._not_before = self._clock() + retry_after
+
+    @property
+    def pause(self) -> float:
+        """Seconds for which the service asked for no request, from now on."""
+        with self._lock:
+            return max(self._not_before - self._clock(), 0.0)
+
+    def stop(self, reason: str) -> None:
+        """Send nothing more that may cost, because of *reason*."""
+        with self._lock:
+            self._stop(reason)
+
+    def _stop(self, reason: str) -> None:
+        self._stopped = self._stopped or reason
+
+    def bill(self) -> str:
+        """What the run may have cost, in a line."""
+        spent = self.spent
+        line = f"creates sent: {spent.sent}, accepted: {spent.accepted}; may have cost ${spent.usd:.2f} at worst"
+        if spent.accepted:
+            line += f" (${spent.expected:.2f} by the price list{self.books.seen()})"
+        return line

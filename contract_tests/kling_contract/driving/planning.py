@@ -4,87 +4,114 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
-from kling_contract.driving.drivers import real
 from kling_contract.driving.drivers.plan import every_script
 from kling_contract.driving.drivers.probes import near_misses
-from kling_contract.driving.drivers.real import Step
 from kling_contract.driving.drivers.room import Room
-from kling_contract.driving.drivers.running import Wanted
+from kling_contract.driving.drivers.running import Wanted, plan_of
+from kling_contract.driving.drivers.steps import Kind, Plan, Step
 from kling_contract.driving.guard import Guard
 from kling_contract.driving.sender import Sender
 from kling_contract.driving.session import Line
 from kling_contract.driving.target import Target, choose_mode, origin_of, services_of
 from kling_contract.history.events import Recorder
 
+_BILLED = ("readonly", "refusals", "paid")
+
 
 def print_plan(wanted: Wanted, console: Console) -> None:
-    """Print the plan of *wanted*.
+    """Print the plan of *wanted*: of its mode, or of each mode where the user named none and the target may bill.
 
     Raises:
         SetupError: the URL or the mode cannot be used.
     """
     base = origin_of(wanted.asked.url)
     mode = choose_mode(base, wanted.asked.mode, control=False, services=services_of(wanted.contract))
-    target = Target(base, wanted.asked.key, mode, optional=frozenset({"getCredits", "listTasks"}))
-    recorder = Recorder(keys=[wanted.asked.key])
-    line = Line(target, wanted.contract, recorder, Sender(), Guard(lambda _: 0.0))
-    console.print(f"plan for {base}, mode {mode}; nothing is sent now", highlight=False, soft_wrap=True)
-    with Room(line, wanted.options) as room:
-        if mode == "fake":
-            _print_fake(room, console)
-        else:
-            _print_real(room, wanted, console)
+    if mode == "fake":
+        _say(console, f"plan for {base}, mode {mode}; nothing is sent now")
+        _print_fake(wanted, console)
+        return
+    for number, name in enumerate(_BILLED if wanted.asked.mode is None else (mode,)):
+        if number:
+            _say(console, "")
+        print_real(plan_of(wanted, name), wanted.money.max_usd, console)
 
 
-def _print_real(room: Room, wanted: Wanted, console: Console) -> None:
-    credits_ = Step("GET", room.contract.named("getCredits").template, ("SB-02", "SB-05", "SB-07"), "before and after")
-    if room.target.mode == "paid":
-        task = real.paid_step(room, wanted.price)
-        polls = Step(
-            "GET", "/v1/tasks/{id}", ("SL-*",),
-            f"every {room.options.poll:g} s until it ends, for at most {room.options.patience:g} s; then each link three times",
-        )  # fmt: skip
-        steps = [credits_, task, polls, *real.reads(room)]
-    else:
-        steps = [credits_, *real.readonly_steps(room, wanted.price, wanted.money.max_usd)]
-    _table(steps, console)
-    expected = sum(step.expected_usd for step in steps)
-    worst = max((step.worst_usd for step in steps), default=0.0)
-    console.print(
-        f"expected: ${expected:.2f}; at worst ${worst:.2f}, because the run stops at the first accepted negative "
-        f"(${sum(step.worst_usd for step in steps):.2f} if it did not)",
-        highlight=False,
-        soft_wrap=True,
+def print_real(plan: Plan, cap: float | None, console: Console) -> None:
+    """Print one plan for a service that bills."""
+    _say(console, f"plan for {plan.base}, mode {plan.mode}; nothing is sent now")
+    _line(console, "expected", "worst", "call", "rules and what is sent")
+    _row(
+        console,
+        Step(
+            "GET",
+            "/v1/credits",
+            ("SB-02", "SB-05", "SB-07"),
+            "before, after, and after each create that carries the key",
+        ),
     )
-    cap = wanted.money.max_usd
+    for step in plan.steps:
+        _row(console, step)
+        if step.kind is Kind.TASK:
+            _row(console, Step("GET", "/v1/tasks/{id}", ("SL-*",), "until it ends; then each link three times"))
+    _say(console, _total(plan))
+    _say(console, f"plan hash: {plan.hash}")
     if cap is not None:
-        console.print(
-            f"cap: ${cap:.2f}" + ("" if worst <= cap else "; the create above it would not be sent"), highlight=False
+        over = [step for step in plan.steps if step.worst_usd > cap + 1e-9]
+        _say(
+            console,
+            f"cap: ${cap:.2f}" + (f"; {len(over)} of these calls may cost more and would not be sent" if over else ""),
         )
 
 
-def _table(steps: Iterable[Step], console: Console) -> None:
-    """A line a call: expected and worst charge, the call, the rules it serves, what is bent."""
-    _line(console, "expected", "worst", "call", "rules and what is sent")
-    for step in steps:
-        served = f"{','.join(step.rules) or '-'}  {step.what}"
-        _line(console, f"${step.expected_usd:.2f}", f"${step.worst_usd:.2f}", f"{step.method} {step.path}", served)
+def _total(plan: Plan) -> str:
+    expected = sum(step.expected_usd for step in plan.steps)
+    worst = sum(step.worst_usd for step in plan.steps)
+    most = max((step.worst_usd for step in plan.steps), default=0.0)
+    calls = f"{len(plan.steps)} calls; "
+    if plan.mode == "readonly":
+        return f"{calls}expected: $0.00; at worst $0.00, because no create carries the key"
+    margin = plan.price.margin if plan.price else 1.0
+    why = f" ({margin:g} times the contract's price, which no document states)" if margin > 1 else ""
+    if plan.mode == "refusals":
+        return (
+            f"{calls}expected: $0.00; at worst ${worst:.2f}{why} if the service accepted every one, ${most:.2f} for the dearest; "
+            "the run never passes --max-usd"
+        )
+    return f"{calls}expected: ${expected:.2f}; at worst ${worst:.2f}{why}"
+
+
+def _row(console: Console, step: Step) -> None:
+    served = f"{','.join(step.rules) or '-'}{f' ({step.grade})' if step.grade else ''}  {step.what}"
+    _line(console, f"${step.expected_usd:.2f}", f"${step.worst_usd:.2f}", f"{step.method} {step.path}", served)
 
 
 def _line(console: Console, expected: str, worst: str, call: str, rest: str) -> None:
-    text = f"{expected:>8}  {worst:>6}  {call:<32}  {rest}"
+    _say(console, f"{expected:>8}  {worst:>6}  {call:<32}  {rest}")
+
+
+def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _print_fake(room: Room, console: Console) -> None:
+def _print_fake(wanted: Wanted, console: Console) -> None:
     """A fake costs nothing, so its plan is the list of scripts, and of the near misses among them."""
-    for case in every_script(room):
-        needs = f" (needs {', '.join(case.needs)})" if case.needs else ""
-        _line(console, "$0.00", "$0.00", f"case {case.name}", ",".join(case.rules) + needs)
-    create = room.contract.named("createVideo").template
-    misses = near_misses(room.contract, room.body())
-    _table(
-        [Step("POST", create, near.rules, f"{near.field or 'body'}: {str(near.value)[:60]!r}") for near in misses],
-        console,
-    )
-    console.print("expected: $0.00; at worst $0.00: a fake bills nothing", highlight=False, soft_wrap=True)
+    target = Target(origin_of(wanted.asked.url), wanted.asked.key, "fake")
+    recorder = Recorder(keys=[wanted.asked.key])
+    line = Line(target, wanted.contract, recorder, Sender(), Guard())
+    with Room(line, wanted.options) as room:
+        for script in every_script(room):
+            needs = f" (needs {', '.join(script.needs)})" if script.needs else ""
+            _line(console, "$0.00", "$0.00", f"case {script.name}", ",".join(script.rules) + needs)
+        create = room.contract.named("createVideo").template
+        misses = near_misses(room.contract, room.body())
+        _table(
+            (Step("POST", create, near.rules, f"{near.field or 'body'}: {str(near.value)[:60]!r}") for near in misses),
+            console,
+        )
+    _say(console, "expected: $0.00; at worst $0.00: a fake bills nothing")
+
+
+def _table(steps: Iterable[Step], console: Console) -> None:
+    _line(console, "expected", "worst", "call", "rules and what is sent")
+    for step in steps:
+        _row(console, step)

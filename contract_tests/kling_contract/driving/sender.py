@@ -43,6 +43,14 @@ class Limits:
     answer: int = ANSWER_CAP
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a guard is told of a request: its name for people, and whether it is meant to be accepted."""
+
+    name: str = ""
+    planned: bool = True
+
+
 class Sender:
     """Sends requests. verify: a file of certificates to trust instead of the system's; empty for the system's."""
 
@@ -51,7 +59,13 @@ class Sender:
         self._tls: ssl.SSLContext | None = None
 
     def send(
-        self, method: str, url: str, headers: Headers, body: bytes | None, limits: Limits = Limits()
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes | None,
+        limits: Limits = Limits(),
+        about: About = About(),  # noqa: ARG002 - for a sender past the guard
     ) -> RawResponse:
         """One request and what became of it; never raises for anything that the network or the server does."""
         try:

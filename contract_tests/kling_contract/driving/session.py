@@ -1,6 +1,6 @@
 """One account in one case: sends requests past the guard and writes each into the history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +9,9 @@ import orjson
 from kling_common.bodies import json_or_none
 from kling_contract.driving.clocks import AccountClock
 from kling_contract.driving.control import Control
-from kling_contract.driving.guard import Guard, Stopped
-from kling_contract.driving.sender import Limits, RawResponse, Sender
+from kling_contract.driving.guard import SAFE, Guard, Stopped
+from kling_contract.driving.guarded import balance_of
+from kling_contract.driving.sender import About, Limits, RawResponse, Sender
 from kling_contract.driving.target import Target
 from kling_contract.history.events import Balance, Download, Exchange, Note, Recorder
 from kling_contract.history.labels import Expect, Probe, Topic, When
@@ -68,6 +69,11 @@ class Pulse:
     lost: int = 0
     answered: int = 0
 
+    @property
+    def gone(self) -> bool:
+        """Whether the target counts as gone."""
+        return self.lost >= MOST_LOST
+
     def beat(self, reply: RawResponse) -> None:
         """Take note of one call.
 
@@ -78,7 +84,7 @@ class Pulse:
             self.lost, self.answered = 0, self.answered + 1
             return
         self.lost += 1
-        if self.lost >= MOST_LOST:
+        if self.gone:
             raise Stopped(f"the target stopped answering ({reply.detail})")
 
 
@@ -137,13 +143,14 @@ class Session:
         data = raw if raw is not None or body is None else orjson.dumps(body)
         sent = self._headers(auth, data, headers)
         line = self.line
-        worst = line.guard.before(method, body)
         moment, mono = self.clock.moment(), line.recorder.mono()
-        reply = line.sender.send(method, line.target.base + path, sent, data, line.limits)
+        planned = probe is None or probe.expect not in (Expect.REFUSED, Expect.UNAUTHORIZED, Expect.NO_SUCH_TASK)
+        about = About(f"{method} {path}  {_what(probe)}".rstrip(), planned)
+        reply = line.sender.send(method, line.target.base + path, sent, data, line.limits, about)
         event = self._record(method, path, (sent, data, reply), (moment.at, mono), probe)
-        expected = probe is None or probe.expect not in (Expect.REFUSED, Expect.UNAUTHORIZED, Expect.NO_SUCH_TASK)
-        line.guard.after(method, worst, reply.status, expected=expected)
         line.pulse.beat(reply)
+        if line.guard.silent or (line.guard.stopped and method not in SAFE):
+            raise Stopped(line.guard.stopped)
         return Seen(reply, event, json_or_none(reply.body))
 
     def _headers(self, auth: str | None, data: bytes | None, more: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -248,10 +255,6 @@ class Session:
         return self.line.recorder.note(topic, who=self.who, case=self.case, **data)
 
 
-def balance_of(body: Any) -> float | None:
-    """The credits in an answer of the credits call; None when it has none."""
-    node: Any = body
-    for member in ("data", "token"):
-        node = node.get(member) if isinstance(node, Mapping) else None
-    left = node.get("remaining_credits") if isinstance(node, Mapping) else None
-    return float(left) if isinstance(left, int | float) and not isinstance(left, bool) else None
+def _what(probe: Probe | None) -> str:
+    """What a probe bends, in a few words."""
+    return "" if probe is None else str(probe.value or "")[:80]

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from kling_common.bodies import json_or_none
@@ -13,7 +13,7 @@ from kling_contract.reading.addresses import is_loopback, split
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.verdicts import SetupError
 
-Mode = Literal["fake", "readonly", "paid"]
+Mode = Literal["fake", "readonly", "refusals", "paid"]
 _PATIENCE = 15.0
 """Seconds for each of the first calls: a target that is slower cannot be judged in any useful time."""
 
@@ -72,9 +72,9 @@ def choose_mode(base: str, asked: str | None, *, control: bool, services: Iterab
     harmless = host not in known and (is_loopback(host) or control)
     if asked == "fake" and not harmless:
         raise SetupError(
-            f"{base} is not on this machine and offers no control protocol, so it may bill: use --mode readonly or paid"
+            f"{base} is not on this machine and offers no control protocol, so it may bill: use --mode readonly, refusals or paid"
         )
-    if asked in ("fake", "readonly", "paid"):
+    if asked in get_args(Mode):
         return asked  # type: ignore[return-value]
     return "fake" if harmless else "readonly"
 

@@ -53,7 +53,7 @@ class Trial:
 def every_usual_case() -> list[Script]:
     """The scripts of a fake, but for the costly ones."""
     target = Target("http://127.0.0.1", "sk-none", "fake")
-    line = Line(target, shipped(), Recorder(), Sender(), Guard(lambda _: 0.0))
+    line = Line(target, shipped(), Recorder(), Sender(), Guard())
     with Room(line, Options(quick=True)) as room:
         return [case for case in every_script(room) if case.name not in COSTLY]
 

@@ -19,7 +19,7 @@ from kling_contract.rules.case_facts import CaseFacts, Flow, facts_of
 
 CRASH = 63
 """Above this, and by a signal, a process has not failed but broken down."""
-DRIVEN = frozenset({"fake", "readonly", "paid"})
+DRIVEN = frozenset({"fake", "readonly", "refusals", "paid"})
 """Modes of histories in which the kit itself was the client (`verdicts.DRIVEN`)."""
 
 

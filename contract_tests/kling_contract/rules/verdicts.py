@@ -14,7 +14,7 @@ from kling_contract.reading.contract import Contract
 from kling_contract.rules.judging import Finding, Judgement
 from kling_contract.rules.rulebook import Level, Rule, rules
 
-REAL = ("readonly", "paid")
+REAL = ("readonly", "refusals", "paid")
 """Modes in which the target is taken for the real service."""
 DRIVEN = ("fake", *REAL)
 """Modes in which the kit itself was the client."""
@@ -244,10 +244,18 @@ def _result_of(
 def _why_not(rule: Rule, mode: str) -> str:
     if rule.for_clients and mode != CLIENT:
         return "needs the client lab"
-    if mode == "readonly" and "R0" not in rule.where:
-        return "needs a create that is billed" if "R$" in rule.where else "needs a fake with the control protocol"
-    if mode == "paid" and not {"R0", "R$"} & set(rule.where):
+    if mode in REAL:
+        return _why_not_real(rule, mode)
+    return "nothing in this history shows it"
+
+
+def _why_not_real(rule: Rule, mode: str) -> str:
+    if not {"R0", "R$", "H"} & set(rule.where):
         return "needs a fake with the control protocol"
+    if mode != "paid" and "R0" not in rule.where:
+        return "needs a task that is billed: --mode paid"
+    if mode != "refusals" and "R0" in rule.where:
+        return "needs creates with the key that must be refused: --mode refusals"
     return "nothing in this history shows it"
 
 

@@ -18,8 +18,9 @@ _OPTIONS = (
     ("--kling-target", "URL of the server to judge."),
     ("--kling-api-key", "The account that the run uses."),
     ("--kling-second-key", "Another account, to see that the two are apart."),
-    ("--kling-mode", "fake, readonly or paid; as `kling-contract server --mode`."),
-    ("--kling-max-usd", "Most dollars that a paid run may cost."),
+    ("--kling-mode", "fake, readonly, refusals or paid; as `kling-contract server --mode`."),
+    ("--kling-max-usd", "Most dollars that a run may cost; refusals and paid need it."),
+    ("--kling-plan-hash", "The plan that you agree to, as `kling-contract server --plan` prints it; paid needs it."),
     ("--kling-seed", "Seed of everything that is drawn."),
 )
 
@@ -51,10 +52,8 @@ def kling_run(request: pytest.FixtureRequest) -> "Run":
     from kling_contract.judging import again, judge_history
     from kling_contract.rules.verdicts import Choice, SetupError
 
-    mode, cap, seed = (_given(config, f"--kling-{name}") for name in ("mode", "max-usd", "seed"))
-    if mode == "paid" and not cap:
-        pytest.exit("--kling-mode paid needs --kling-max-usd", returncode=2)
-    live = mode in ("readonly", "paid")
+    mode, cap, seed, agreed = (_given(config, f"--kling-{name}") for name in ("mode", "max-usd", "seed", "plan-hash"))
+    live = mode in ("readonly", "refusals", "paid")
     options = Options(
         seed=int(seed or 0),
         quick=not config.getoption("--kling-full"),
@@ -65,7 +64,7 @@ def kling_run(request: pytest.FixtureRequest) -> "Run":
     asked = Asked(url=url, key=key, second_key=second, mode=mode or None)
     choice = for_servers(Choice())
     try:
-        made = make_history(Wanted(asked, options, Money(float(cap) if cap else None)), choice)
+        made = make_history(Wanted(asked, options, Money(float(cap) if cap else None), agreed=agreed), choice)
         return judge_history(made.recorder.events, choice, again("server", [url]))
     except SetupError as error:
         pytest.exit(f"kling-contract: {error}", returncode=2)

@@ -10,14 +10,15 @@ from typing import Any
 import click
 from rich.console import Console
 
+from kling_contract.cli.money import agreed, agreement, caps, money_of, repeated
 from kling_contract.cli.options import chosen, common, variable
 from kling_contract.driving.drivers import real
 from kling_contract.driving.drivers.room import QUICK, Options
-from kling_contract.driving.drivers.running import Money, Wanted, for_servers, make_history
+from kling_contract.driving.drivers.running import Wanted, for_servers, make_history
 from kling_contract.driving.planning import print_plan
 from kling_contract.driving.target import Asked
 from kling_contract.judging import finish, judge_history
-from kling_contract.rules.verdicts import SetupError
+from kling_contract.rules.verdicts import REAL
 
 
 def _option(name: str, **more: Any) -> Callable[[Any], Any]:
@@ -35,13 +36,9 @@ _OPTIONS = (
     _option("--api-key", required=True, metavar="KEY", help="The account that the run uses."),
     _option("--second-key", default="", metavar="KEY", help="Another account, to see that the two are apart."),
     _option("--denied-key", default="", metavar="KEY", help="A key that may not use the model."),
-    _option("--mode", type=click.Choice(["fake", "readonly", "paid"]),
-            help="fake: on this machine, or with a control protocol. readonly: only what is free when the service behaves; "
-            "the default for every other target. paid: one cheapest task."),
-    _option("--max-usd", type=click.FloatRange(min=0), metavar="X", help="Most dollars that the run may cost; paid needs it."),
-    _option("--usd-per-second", type=click.FloatRange(min=0), metavar="X",
-            help="Worst price of a second of video; the contract's assumption by default."),
-    _option("--plan", is_flag=True, help="Print every call with its expected and its worst charge; send nothing."),
+    _option("--mode", type=click.Choice(["fake", "readonly", "refusals", "paid"]),
+            help="fake: on this machine, or with a control protocol. readonly, the default for every other target: the key goes on reads "
+            "alone, so nothing can be charged. refusals: also creates that must be refused. paid: one cheapest task."),
     _option("--quick", is_flag=True, help="The scripted run alone, without what takes a server long."),
     _option("--real-time", is_flag=True, help="Without a clock to steer: wait for what needs real time."),
     _option("--features", default="auto", metavar="auto|none|LIST", help="Parts of the control protocol to use."),
@@ -72,12 +69,14 @@ def _options(command: Any) -> Any:
 @click.command()
 @click.argument("url")
 @_options
+@caps
+@agreement
 @common
 def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
     """Judge the server at URL: every departure from the contract that can be seen from outside.
 
     A target that is not on this machine and offers no control protocol is taken for the real service: nothing is spent
-    without --mode paid and --max-usd.
+    without --mode refusals or paid and --max-usd. `docs/real-service.md` has the whole way.
     """
     choice = for_servers(chosen(**given))
     console = Console()
@@ -88,7 +87,7 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
     if plan:
         print_plan(wanted, console)
         return 0
-    made = make_history(wanted, choice)
+    made = make_history(agreed(wanted, console), choice)
     for line in made.remarks:
         console.print(line, style="dim", highlight=False, soft_wrap=True)
     run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.any_key))
@@ -97,9 +96,7 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
 
 def _wanted(url: str, seed: int, given: dict[str, Any]) -> Wanted:
     mode = given["mode"]
-    if mode == "paid" and given["max_usd"] is None:
-        raise SetupError("--mode paid needs --max-usd: the most dollars that the run may cost")
-    live = mode in ("readonly", "paid")
+    live = mode in REAL
     slow = live or given["real_time"]
     options = Options(
         seed=seed,
@@ -118,17 +115,33 @@ def _wanted(url: str, seed: int, given: dict[str, Any]) -> Wanted:
         url=url, key=given["api_key"], second_key=given["second_key"], denied_key=given["denied_key"], mode=mode,
         features=given["features"], token=given["control_token"],
     )  # fmt: skip
-    money = Money(given["max_usd"], given["usd_per_second"])
-    return Wanted(asked, options, money, ca_file=given["ca_file"], timeout=given["timeout"])
+    return Wanted(
+        asked, options, money_of(given), ca_file=given["ca_file"], timeout=given["timeout"],
+        assumptions=given["include_assumptions"], agreed=given["plan_hash"].strip(),
+    )  # fmt: skip
 
 
 def _again(url: str, seed: int, given: dict[str, Any], any_key: bool) -> Callable[[str], str]:
     """The command that repeats one rule. A key is never printed: where any will do, one of ours stands for it."""
     words = ["kling-contract", "server", url, *(["--api-key", "sk-contract-rerun"] if any_key else [])]
-    for name in ("mode", "max_usd", "usd_per_second", "features", "image", "ca_file", "callback_base", "replay"):
+    for name in (
+        "mode",
+        "max_usd",
+        "usd_per_second",
+        "max_creates",
+        "max_seconds",
+        "max_wall",
+        "plan_hash",
+        "features",
+        "image",
+        "ca_file",
+        "callback_base",
+        "replay",
+    ):
         if given[name] not in (None, "", "auto"):
             words += ["--" + name.replace("_", "-"), str(given[name])]
     words += [f"--{name.replace('_', '-')}" for name in ("quick", "real_time") if given[name]]
+    words += repeated(given)
     words += ["--seed", str(seed)]
     start = shlex.join(words)
     return lambda rule: f"{start} --only {rule}"

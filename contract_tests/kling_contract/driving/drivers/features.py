@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from kling_contract.driving.control import Control, ControlFailed
 from kling_contract.driving.drivers.room import Room
-from kling_contract.driving.session import Session, balance_of
+from kling_contract.driving.guarded import balance_of
+from kling_contract.driving.session import Session
 from kling_contract.history.labels import Topic
 
 _STEP = 7.0

@@ -1,168 +1,110 @@
-"""A service that bills: a list of calls, written down before anything is sent, and nothing else.
+"""A service that bills: the steps of a plan, written down before anything is sent, and nothing else.
 
-`readonly` is free when the service behaves and stops at the first negative that is accepted. `paid` sends one create,
-the cheapest, and lets it serve as many rules as it can.
+`readonly` sends the key on reads alone, so no answer can cost anything. `refusals` asks for what must be refused, one call at a
+time. `paid` sends one create, the cheapest, and lets it serve as many rules as it can. Whatever is free comes first.
 """
 
-import base64
-import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-from kling_contract.driving.drivers.probes import Near, near_misses
-from kling_contract.driving.drivers.refusals import MALFORMED
 from kling_contract.driving.drivers.room import Room, pause
-from kling_contract.driving.guard import Price, Stopped
+from kling_contract.driving.drivers.steps import Kind, Plan, Step
+from kling_contract.driving.guard import Stopped, Withheld
 from kling_contract.driving.receiver import Route
 from kling_contract.driving.session import Seen, Session
-from kling_contract.driving.target import made_up_id
-from kling_contract.history.labels import Expect, Probe
+from kling_contract.history.labels import Topic
+from kling_contract.rules.rulebook import rules
 
 POLL = 10.0
-"""Seconds between two polls of the real service (kits.md 5)."""
+"""Seconds between two polls of the real service."""
 PATIENCE = 1800.0
-_REPEATED = 3
 _ARRIVES = 30.0
+Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One planned call. auth as `Session.call` takes it, `{key}` filled in when it is sent; charges in dollars."""
-
-    method: str
-    path: str
-    rules: tuple[str, ...]
-    what: str = ""
-    body: Any = None
-    raw: bytes | None = None
-    auth: str | None = ""
-    expect: Expect | None = None
-    expected_usd: float = 0.0
-    worst_usd: float = 0.0
-
-    def probe(self) -> Probe:
-        """The label of its exchange."""
-        value = self.what if len(self.what) < 200 else self.what[:60] + "..."
-        return Probe(rules=self.rules, expect=self.expect, value=value)
-
-    def send(self, session: Session) -> Seen:
-        """Send it."""
-        auth = (
-            None
-            if self.auth is None
-            else self.auth.format(key=session.key, basic=base64.b64encode(f"{session.key}:".encode()).decode())
-        )
-        return session.call(self.method, self.path, self.body, raw=self.raw, auth=auth, probe=self.probe())
-
-
-def reads(room: Room) -> Iterator[Step]:
-    """Calls that cost nothing whatever the service makes of them."""
-    unknown = f"Bearer unknown-{secrets.token_hex(12)}"
-    nobody = f"/v1/tasks/{made_up_id()}"
-    create = room.contract.named("createVideo").template
-    for malformed in MALFORMED:
-        yield Step("GET", f"/v1/tasks/{malformed}", ("SL-16",), "a malformed id")
-    yield Step("GET", nobody, ("SL-16",), "an id of nobody", expect=Expect.NO_SUCH_TASK)
-    yield Step("GET", create, ("SW-16",), "a method that the path does not have")
-    for path in (nobody, *_optional(room)):
-        yield Step("GET", path, ("SA-01",), "no key", auth=None, expect=Expect.UNAUTHORIZED)
-        yield Step("GET", path, ("SA-02",), "an unknown key", auth=unknown, expect=Expect.UNAUTHORIZED)
-    for auth in ("Basic {basic}", "Token {key}", "{key}"):
-        yield Step("GET", nobody, ("SA-03",), "another scheme", auth=auth, expect=Expect.UNAUTHORIZED)
-    yield Step("GET", nobody, ("SA-09",), "bearer in small letters", auth="bearer {key}", expect=Expect.NO_SUCH_TASK)
-
-
-def _optional(room: Room) -> list[str]:
-    return [room.contract.named(name).template for name in sorted(room.target.optional)]
-
-
-def negatives(room: Room, price: Price) -> Iterator[Step]:
-    """Creates that must be refused, the cheapest risk first."""
-    create = room.contract.named("createVideo").template
-    right = room.body()
-    unknown = f"Bearer unknown-{secrets.token_hex(12)}"
-    high = {**right, "duration": room.contract.duration_max + 1}
-    wrong_keys = (
-        (("SA-01",), "a right body without a key", right, None),
-        (("SA-02",), "a right body with an unknown key", right, unknown),
-        (("SA-03",), "a right body with the key in another scheme", right, "Token {key}"),
-        (("SA-04",), "the key in the body", {**right, "api_key": "{key}"}, None),
-        (("SA-05",), "a wrong body with an unknown key", high, unknown),
-    )
-    steps = [
-        Step("POST", create, rules, what, body, auth=auth, expect=Expect.UNAUTHORIZED, worst_usd=price.worst(body, room.contract))
-        for rules, what, body, auth in wrong_keys
-    ]  # fmt: skip
-    misses = [near for near in near_misses(room.contract, right) if not near.risky]
-    for number, near in enumerate(misses):
-        step = _negative(create, near, price.worst(near.body, room.contract))
-        steps += [step] * (2 if number < _REPEATED else 1)
-    yield from sorted(steps, key=lambda step: step.worst_usd)
-
-
-def _negative(path: str, near: Near, worst: float) -> Step:
-    value = repr(near.value)
-    shown = value if len(value) < 60 else f"{value[:40]}... ({len(str(near.value))} characters)"
-    what = f"{near.field or 'body'}: {shown}"
-    return Step("POST", path, near.rules, what, near.body, near.raw, expect=Expect.REFUSED, worst_usd=worst)
-
-
-def readonly_steps(room: Room, price: Price, max_usd: float | None) -> list[Step]:
-    """Everything that a read-only run sends; a negative that may cost more than *max_usd* is left out."""
-    steps = [*reads(room), *negatives(room, price)]
-    return [step for step in steps if max_usd is None or step.worst_usd <= max_usd]
-
-
-def paid_step(room: Room, price: Price) -> Step:
-    """The one create that a paid run sends: the shortest, in the default quality."""
-    body = room.body()
-    worst = price.worst(body, room.contract)
-    rules = ("SV-05", "SV-10", "SV-15", "SL-01", "SB-01")
-    create = room.contract.named("createVideo").template
-    what = f"the cheapest task: {body['duration']} s, {body['quality']}"
-    return Step("POST", create, rules, what, body, expect=Expect.ACCEPTED, expected_usd=worst, worst_usd=worst)
-
-
-def readonly(room: Room, steps: Iterable[Step]) -> None:
-    """Send *steps*, one after the other.
+def run(room: Room, plan: Plan, tell: Tell, wait: Callable[[float], None] = pause) -> None:
+    """Send what *plan* says; *tell* is given a line for everything that the user has to know.
 
     Raises:
-        Stopped: a negative was accepted, its reply was lost, or the service asks for a pause.
+        Stopped: a reply was lost, the balance moved without a cause, the service asks for a pause, or is gone.
     """
-    session = room.session("readonly", shared=True)
+    session = room.session(plan.mode, shared=True)
     session.credits()
     session.list_tasks()
+    if plan.of(Kind.TASK) and not room.options.callback_base:
+        _no_receiver(room, session)
+    for step in plan.of(Kind.READ, Kind.KEYLESS):
+        if step.optional in ("", *room.target.optional):
+            step.send(session)
+    session.credits()
+    withheld = ""
+    try:
+        withheld = _refusals(room, session, plan.of(Kind.REFUSAL), tell, wait)
+        for step in plan.of(Kind.TASK):
+            _task(room, session, step, wait)
+    finally:
+        if not room.line.guard.silent and not room.line.pulse.gone:
+            session.list_tasks()
+            session.credits()
+    if withheld or room.line.guard.stopped:
+        raise Stopped(room.line.guard.stopped or withheld)
+
+
+def _no_receiver(room: Room, session: Session) -> None:
+    """Note for the rules of callbacks that nothing can reach this machine."""
+    reason = "needs a public HTTPS receiver: --callback-base URL that leads to --callback-listen HOST:PORT"
+    for rule in rules(room.contract).values():
+        if rule.id.startswith("SC-") and {"R$", "H"} & set(rule.where):
+            session.note(Topic.NOT_RUN, rule=rule.id, reason=reason)
+
+
+def _refusals(room: Room, session: Session, steps: list[Step], tell: Tell, wait: Callable[[float], None]) -> str:
+    """Send each create that must be refused, and look at the balance after it; return why some were not sent."""
+    withheld = ""
+    missed: dict[str, str] = {}
+    tried: set[str] = set()
     for step in steps:
-        _filled(step, session).send(session)
-    session.list_tasks()
-    session.credits()
+        try:
+            seen = step.send(session)
+        except Withheld as no:
+            withheld = withheld or f"{step.name} was not sent: {no}"
+            missed |= dict.fromkeys(step.rules, f"not sent: {no}")
+            continue
+        tried.update(step.rules)
+        if seen.accepted:
+            _report(room, step, seen, tell)
+            _until_end(room, session, seen.task_id, wait)
+        session.credits()
+        if room.line.guard.stopped:
+            raise Stopped(room.line.guard.stopped)
+    for rule, reason in missed.items():
+        if rule not in tried:
+            session.note(Topic.NOT_RUN, rule=rule, reason=reason)
+    return withheld
 
 
-def _filled(step: Step, session: Session) -> Step:
-    """*step* with the key in its body, where that is what it is about."""
-    if isinstance(step.body, dict) and step.body.get("api_key") == "{key}":
-        return Step(
-            step.method, step.path, step.rules, step.what, {**step.body, "api_key": session.key}, None, step.auth, step.expect
-        )  # fmt: skip
-    return step
+def _report(room: Room, step: Step, seen: Seen, tell: Tell) -> None:
+    """Say which request was accepted, what it may have cost, and which rule that breaks."""
+    book = rules(room.contract)
+    broken = [book[name] for name in step.rules if name in book and name != "SV-28"]
+    named = "; ".join(f"breaks {rule.id} ({rule.level}, grade {rule.grade}): {rule.sentence}" for rule in broken)
+    tell(
+        f"ACCEPTED, and must be refused: {step.name} -> {seen.status} {seen.task_id or 'without a task id'}; it may have cost "
+        f"${step.worst_usd:.2f}; {named or f'no rule names it (grade {step.grade})'}"
+    )
 
 
-def paid(room: Room, step: Step, wait: Callable[[float], None] = pause) -> None:
-    """One task from create to its last byte, then the free reads.
-
-    Raises:
-        Stopped: the create was not accepted as planned, or the service asks for a pause.
-    """
-    session = room.session("paid", shared=True)
-    session.credits()
+def _task(room: Room, session: Session, step: Step, wait: Callable[[float], None]) -> None:
+    """One task from create to its last byte."""
     route = None
     body = dict(step.body)
     if room.options.callback_base:
         route, body["callback_url"] = room.route(session)
     made = session.create(body, probe=step.probe())
     if not made.task_id:
-        raise Stopped(f"the create was answered {made.status or made.reply.lost}: {_why(made)}; nothing more is sent")
+        said = f"{made.status or made.reply.lost}: {_why(made)}"
+        hint = "; top up the account and run again" if made.status == 402 else ""
+        raise Stopped(f"{step.name} was answered {said}{hint}; nothing more that may cost is sent")
     session.read(made.task_id)
     session.credits()
     end = _until_end(room, session, made.task_id, wait)
@@ -174,21 +116,19 @@ def paid(room: Room, step: Step, wait: Callable[[float], None] = pause) -> None:
         session.download(link, look=True)
         session.download(link)
         session.download(link, asked_range="bytes=0-99")
-    for read in reads(room):
-        read.send(session)
-    session.credits()
 
 
 def _why(made: Seen) -> str:
-    error = made.body.get("error") if isinstance(made.body, dict) else None
+    error: Any = made.body.get("error") if isinstance(made.body, dict) else None
     return str(error.get("message", ""))[:200] if isinstance(error, dict) else "no error object"
 
 
 def _until_end(room: Room, session: Session, task: str, wait: Callable[[float], None]) -> Seen:
+    """Read *task* until it is over or patience is, never faster than the run's pace."""
     began = room.recorder.mono()
     while True:
         seen = session.read(task)
-        over = seen.state in room.contract.terminal
+        over = seen.state in room.contract.terminal or not task
         if over or room.recorder.mono() - began > room.options.patience:
             return seen
         wait(room.options.poll)

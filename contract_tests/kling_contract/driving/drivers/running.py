@@ -1,6 +1,7 @@
 """One run, whatever its mode: look at the target, drive it, and hand over the history."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,13 +9,17 @@ import orjson
 
 from kling_contract.driving.drivers import plan, real
 from kling_contract.driving.drivers.room import Options, Room
-from kling_contract.driving.guard import Guard, Price, Stopped
+from kling_contract.driving.drivers.steps import Plan, cheapest, steps_of
+from kling_contract.driving.guard import Caps, Charge, Guard, Stopped
+from kling_contract.driving.guarded import GuardedSender, date_of
+from kling_contract.driving.pricing import Price, seconds_of
 from kling_contract.driving.receiver import write_authority
 from kling_contract.driving.sender import Limits, Sender
 from kling_contract.driving.session import Line
 from kling_contract.driving.target import Asked, Target, choose_mode, discover, origin_of, services_of
-from kling_contract.history.events import Recorder
+from kling_contract.history.events import AnyEvent, Exchange, Recorder
 from kling_contract.history.labels import Topic
+from kling_contract.history.masking import header
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import Choice, SetupError, book_of
@@ -24,10 +29,22 @@ _TRY = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """What the user lets a run cost, and what a second costs at worst (dollars); None for the contract's assumption."""
+    """What the user allows a run to use up; None where they did not say.
+
+    max_usd: dollars. usd_per_second: what a second costs at worst, in place of the contract's price. creates: how many may be
+    accepted. seconds: of video. wall: seconds after which nothing that may cost is sent.
+    """
 
     max_usd: float | None = None
     usd_per_second: float | None = None
+    creates: int | None = None
+    seconds: float | None = None
+    wall: float | None = None
+
+    def caps(self, mode: str) -> Caps:
+        """The caps of a run of *mode*: a paid run makes one task, one of refusals none that is meant, so money is its cap."""
+        creates = self.creates if self.creates is not None else None if mode == "refusals" else 1
+        return Caps(max_usd=self.max_usd or 0.0, creates=creates, seconds=self.seconds, wall=self.wall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,10 @@ class Wanted:
     ca_file: Path | None = None
     timeout: float = 30.0
     contract: Contract = field(default_factory=shipped)
+    assumptions: bool = False
+    """Whether a service that bills is also sent creates whose refusal no source documents."""
+    agreed: str = ""
+    """The hash of the plan that the user agreed to; a paid run needs it."""
 
     @property
     def price(self) -> Price:
@@ -69,13 +90,16 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
     """
     asked, contract = wanted.asked, wanted.contract
     book_of(contract, choice)
+    _check_agreed(wanted)
     sender = Sender(verify=str(wanted.ca_file or ""))
     target = discover(asked, contract, sender)
     options = _pictured(wanted, target, sender)
     keys = [key for key in (asked.key, asked.second_key, asked.denied_key) if key]
     salt = secrets.token_bytes(16)
     recorder = Recorder(keys=keys, salt=salt)
-    line = Line(target, contract, recorder, sender, _guard(wanted, target), Limits(wanted.timeout))
+    guard = guard_of(wanted, target.mode)
+    past = _guarded(sender, guard, wanted, target) if target.real else sender
+    line = Line(target, contract, recorder, past, guard, Limits(wanted.timeout))
     made = Made(recorder, target)
     recorder.note(
         Topic.RUN,
@@ -93,13 +117,28 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
     except KeyboardInterrupt:
         recorder.note(Topic.STOPPED, reason="stopped by hand")
     if target.real:
-        made.remarks.append(_bill(line.guard))
+        made.remarks += [*skewed(recorder.events), line.guard.bill()]
     return made
 
 
-def _bill(guard: Guard) -> str:
-    spent = guard.spent
-    return f"creates sent: {spent.sent}, accepted: {spent.accepted}; may have cost ${spent.usd:.2f} at worst"
+def _check_agreed(wanted: Wanted) -> None:
+    """Refuse a run that may cost money and has no cap, or that nobody has agreed to.
+
+    Raises:
+        SetupError: it is one.
+    """
+    mode = wanted.asked.mode
+    if mode in ("refusals", "paid") and wanted.money.max_usd is None:
+        raise SetupError(f"--mode {mode} needs --max-usd: the most dollars that the run may cost")
+    if mode != "paid" or wanted.agreed == plan_of(wanted, "paid").hash:
+        return
+    if wanted.agreed:
+        raise SetupError(
+            f"--plan-hash {wanted.agreed} is not the hash of this plan; read it again with --mode paid --plan, then give its hash"
+        )
+    raise SetupError(
+        "--mode paid needs --plan-hash: read the plan with --mode paid --plan, then give the hash that it ends with"
+    )
 
 
 def for_servers(choice: Choice) -> Choice:
@@ -108,22 +147,41 @@ def for_servers(choice: Choice) -> Choice:
     return replace(choice, skip=choice.skip | (clients - choice.only))
 
 
-def _guard(wanted: Wanted, target: Target) -> Guard:
-    price = wanted.price
-    if not target.real:
-        return Guard(lambda _: 0.0)
-    creates = 1 if target.mode == "paid" else 0
-    return Guard(lambda body: price.worst(body, wanted.contract), max_usd=wanted.money.max_usd, creates=creates)
+def guard_of(wanted: Wanted, mode: str) -> Guard:
+    """The guard of a run; one that watches nothing where the target is a fake."""
+    if mode == "fake":
+        return Guard()
+    return guard_for(wanted.contract, wanted.price, wanted.money.caps(mode))
+
+
+def guard_for(contract: Contract, price: Price, caps: Caps) -> Guard:
+    """A guard that reckons with the prices of *contract*."""
+
+    def charge(body: object) -> Charge:
+        return Charge(price.expected(body, contract), price.worst(body, contract), seconds_of(body, contract))
+
+    return Guard(charge, caps, usd_per_credit=price.usd_per_credit)
+
+
+def _guarded(sender: Sender, guard: Guard, wanted: Wanted, target: Target) -> GuardedSender:
+    asked = wanted.asked
+    keys = [key for key in (asked.key, asked.second_key, asked.denied_key) if key]
+    return GuardedSender(sender, guard, wanted.contract, keys=keys, spending=target.mode != "readonly")
+
+
+def plan_of(wanted: Wanted, mode: str) -> Plan:
+    """What a run of *mode* against a service that bills will send; nothing is sent for it."""
+    contract = wanted.contract
+    right = cheapest(contract, wanted.options.image)
+    steps = steps_of(mode, contract, right, wanted.price, assumptions=wanted.assumptions)
+    return Plan(mode, origin_of(wanted.asked.url), contract.version, tuple(steps), wanted.price)
 
 
 def _drive(room: Room, wanted: Wanted, choice: Choice, made: Made) -> None:
     if room.options.callback_ca is not None:
         write_authority(room.receiver, room.options.callback_ca)
-    if room.target.mode == "readonly":
-        real.readonly(room, real.readonly_steps(room, wanted.price, wanted.money.max_usd))
-        return
-    if room.target.mode == "paid":
-        real.paid(room, real.paid_step(room, wanted.price))
+    if room.target.real:
+        real.run(room, plan_of(wanted, room.target.mode), made.remarks.append)
         return
     if room.options.replay is not None:
         from kling_contract.driving.drivers import machine
@@ -175,3 +233,22 @@ def _takes(target: Target, sender: Sender, contract: Contract, image: str) -> bo
     url = target.base + contract.named("createVideo").template
     reply = sender.send("POST", url, headers, orjson.dumps(body), Limits(_TRY))
     return reply.status != 400 or b"image_start" not in reply.body
+
+
+SKEW = 120.0
+"""Seconds between the service's clock and this machine's that a user should know of."""
+
+
+def skewed(events: Iterable[AnyEvent]) -> list[str]:
+    """A line when the Date of the answers is far from this machine's clock: what is judged by the clock is then in doubt."""
+    for event in events:
+        if isinstance(event, Exchange) and event.answer is not None:
+            date = header(event.answer.headers, "date")
+            there = date_of(date) if date else None
+            if there is not None and abs(there - event.ended_at) > SKEW:
+                ahead = there - event.ended_at
+                way = "ahead of" if ahead > 0 else "behind"
+                return [
+                    f"the service's clock is {abs(ahead):.0f} s {way} this machine's; set this machine's clock, or read SW-10 with care"
+                ]
+    return []

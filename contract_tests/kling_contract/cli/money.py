@@ -1,0 +1,83 @@
+"""The options that say what a run against a service that bills may cost, shared by the subcommands that can spend."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from kling_contract.cli.options import variable
+from kling_contract.driving.drivers.running import Money, Wanted, plan_of
+from kling_contract.driving.planning import print_real
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _option(name: str, **more: Any) -> Callable[[Any], Any]:
+    return click.option(name, envvar=variable(name.removeprefix("--")), **more)
+
+
+_CAPS = (
+    _option("--max-usd", type=click.FloatRange(min=0), metavar="X",
+            help="Most dollars that the run may cost at worst. Needed wherever something may be charged."),
+    _option("--usd-per-second", type=click.FloatRange(min=0), metavar="X",
+            help="What a second of video costs at worst. Default: twice the contract's price, which no document states."),
+    _option("--max-creates", type=click.IntRange(min=0), metavar="N",
+            help="Most creates that may be accepted. Default: 1; with --mode refusals only --max-usd counts."),
+    _option("--max-seconds", type=click.FloatRange(min=0), metavar="S", help="Most seconds of video that may be made."),
+    _option("--max-wall", type=click.FloatRange(min=0), metavar="S",
+            help="Seconds of real time after which nothing that may cost is sent."),
+)  # fmt: skip
+_AGREEMENT = (
+    _option("--plan", is_flag=True, help="Print every call with its expected and its worst charge; send nothing."),
+    _option("--plan-hash", default="", metavar="HASH",
+            help="The plan that you agree to, as --plan prints it. A paid run asks for a yes on a terminal, for this without one."),
+    _option("--include-assumptions", is_flag=True,
+            help="Also send a service that bills what we only assume to be refused. It may be accepted, and charged."),
+)  # fmt: skip
+
+
+def caps(command: F) -> F:
+    """Give *command* the options of `money_of`."""
+    for option in reversed(_CAPS):
+        command = option(command)
+    return command
+
+
+def agreement(command: F) -> F:
+    """Give *command* the options plan, plan_hash and include_assumptions."""
+    for option in reversed(_AGREEMENT):
+        command = option(command)
+    return command
+
+
+def money_of(given: Mapping[str, Any]) -> Money:
+    """The caps that the user gave."""
+    return Money(
+        given["max_usd"], given["usd_per_second"], given["max_creates"], given["max_seconds"], given["max_wall"]
+    )
+
+
+def agreed(wanted: Wanted, console: Console) -> Wanted:
+    """*wanted* once the user has agreed to what it may cost; on a terminal they are asked.
+
+    Raises:
+        Abort: they said no.
+    """
+    if wanted.asked.mode != "paid" or wanted.agreed or wanted.money.max_usd is None or not sys.stdin.isatty():
+        return wanted
+    plan = plan_of(wanted, "paid")
+    print_real(plan, wanted.money.max_usd, console)
+    click.confirm(f"Send it to {plan.base}?", abort=True)
+    return replace(wanted, agreed=plan.hash)
+
+
+def repeated(given: Mapping[str, Any]) -> list[str]:
+    """The options of this page as words of a command line."""
+    words = []
+    for name in ("max_usd", "usd_per_second", "max_creates", "max_seconds", "max_wall", "plan_hash"):
+        if given[name] not in (None, ""):
+            words += ["--" + name.replace("_", "-"), str(given[name])]
+    return [*words, *(["--include-assumptions"] if given["include_assumptions"] else [])]
