@@ -8,6 +8,7 @@ import asyncio
 import io
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask
@@ -16,6 +17,9 @@ from kling_mock.media.frames import WouldBlock
 from kling_mock.web.api import Api
 from kling_mock.web.faults import misbehave
 from kling_mock.web.http import REPLY, REQUEST, Reply, Request
+from kling_mock.web.page.events import EVERY, Watch, admitted
+from kling_mock.web.page.events import PATH as EVENTS
+from kling_mock.web.page.facts import Facts
 
 _THREADS = 64
 
@@ -25,7 +29,7 @@ class Edge:
 
     def __init__(self, app: Flask) -> None:
         fake = app.extensions["kling-mock"]
-        self._app = app
+        self._app, self._fake = app, fake
         self._api: Api = fake.api
         operations = fake.world.contract.operations
         self._create_path: str = operations["createVideo"].path
@@ -41,6 +45,9 @@ class Edge:
         request = Request(
             scope.method, scope.path, scope.query_string, scope.headers, body, scope.client.rpartition(":")[0]
         )
+        if request.path == EVENTS and request.method == "GET":
+            await self._news(proto, request)
+            return
         reply = self._at_once(request)
         if reply is None:
             await self._through_flask(asyncio.get_running_loop(), scope, proto, request)
@@ -65,6 +72,21 @@ class Edge:
         except WouldBlock:
             pass
         return None
+
+    async def _news(self, proto: Any, request: Request) -> None:
+        """Send the page's events until the browser hangs up."""
+        refused = admitted(self._fake, request)
+        if refused is not None:
+            proto.response_bytes(refused.status, refused.headers, refused.body)
+            return
+        loop, watch = asyncio.get_running_loop(), Watch(Facts(self._fake))
+        stream = proto.response_stream(200, [("content-type", "text/event-stream"), ("cache-control", "no-store")])
+        with suppress(Exception):  # the transport says in many ways that nobody listens any more
+            while True:
+                news = await loop.run_in_executor(self._pool, watch.news)
+                if news:
+                    await stream.send_str(news)
+                await asyncio.sleep(EVERY)
 
     async def _through_flask(self, loop: Any, scope: Any, proto: Any, request: Request) -> None:
         environ = _environ(scope, request)

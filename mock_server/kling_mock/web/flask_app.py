@@ -11,6 +11,7 @@ from kling_mock.web.api import no_method, no_route
 from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.faults import Faults
 from kling_mock.web.http import REPLY, REQUEST, Reply, Request
+from kling_mock.web.page.routes import blueprint, is_browser, lost
 from kling_mock.web.parts import Fake
 
 
@@ -23,6 +24,7 @@ def flask_app(fake: Fake) -> Flask:
     app.url_map.merge_slashes = False
     for name, path, method, view in _routes(fake):
         app.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
+    app.register_blueprint(blueprint(fake))
     app.register_error_handler(HTTPException, lambda error: _no_such(fake, error))
     return app
 
@@ -102,6 +104,8 @@ def _no_such(fake: Fake, error: HTTPException) -> Response:
     asked = _request()
     if isinstance(error, InternalServerError):
         return _response(fake.api.refuse(InternalError("the fake failed; its log says how"), asked))
+    if is_browser(asked):
+        return _for_people(fake, asked, error.code or 404)
     if asked.path == "/__mock" or asked.path.startswith("/__mock/"):
         return _response(
             fake.control.protocol.refusal(
@@ -111,6 +115,13 @@ def _no_such(fake: Fake, error: HTTPException) -> Response:
     allowed = list(error.valid_methods or ()) if isinstance(error, MethodNotAllowed) else []
     problem = no_method(asked, [method for method in allowed if method != "HEAD"]) if allowed else no_route(asked)
     return _response(fake.api.refuse(problem, asked))
+
+
+def _for_people(fake: Fake, asked: Request, status: int) -> Response:
+    """What a browser sees at a path or a method that is not there; the bare host and `/__mock` lead to the page."""
+    if asked.path in ("/", "/__mock"):
+        return Response(status=302, headers={"Location": "/__mock/"})
+    return lost(fake, status, asked.path, f"Invalid URL ({asked.method} {asked.path})")
 
 
 def _request() -> Request:
