@@ -1,14 +1,13 @@
 """How the page writes times, spans, bodies, and a request as a curl command."""
 
 import shlex
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
 from kling_mock.store.journal import Entry, as_json
 
-_DAY = 86_400
 _PLAIN = frozenset({"host", "content-length", "connection", "accept-encoding", "user-agent", "accept"})
 
 
@@ -39,8 +38,9 @@ def reason(entry: Entry) -> str:
 
 def span(seconds: float) -> str:
     """A length of time in its two largest units."""
-    left = int(seconds)
-    parts = [(left // _DAY, "d"), (left // 3600 % 24, "h"), (left // 60 % 60, "min"), (left % 60, "s")]
+    whole = timedelta(seconds=int(seconds))
+    left = whole.seconds
+    parts = [(whole.days, "d"), (left // 3600, "h"), (left // 60 % 60, "min"), (left % 60, "s")]
     told = [f"{number} {unit}" for number, unit in parts if number]
     return " ".join(told[:2]) or "0 s"
 
