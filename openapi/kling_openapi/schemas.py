@@ -112,14 +112,15 @@ class Judge:
     def problems(self, value: Any, name: str = "") -> list[Problem]:
         """Return everything wrong with *value*, the plainest first.
 
-        What is wrong whatever the other fields say comes before what only they ask for; an outer field before an inner one.
+        What is wrong whatever the other fields say comes first, an outer field before an inner one; then what only other fields
+        ask for, those inside before those around them.
         *name* is what the value is called where it is not a body: a parameter.
         """
         try:
             errors = list(self._validator.iter_errors(value))
         except ValueError:
             return [Problem(name or None, f"{name or 'the body'}: nested too deeply")]
-        errors.sort(key=lambda error: (_conditional(error), len(error.instance_path), str(error.schema_path)))
+        errors.sort(key=_place)
         start = (name,) if name else ()
         return [self._problem(error, (*start, *error.instance_path)) for error in errors]
 
@@ -133,6 +134,11 @@ class Judge:
             allowed = ", ".join(str(choice.get("const")) for choice in choices)
             message = f"{param or 'the body'}: {_clipped(repr(error.instance))} is not one of {allowed}"
         return Problem(param, message, kind.name, _conditional(error))
+
+
+def _place(error: jsonschema_rs.ValidationError) -> tuple[bool, int, str]:
+    conditional, depth = _conditional(error), len(error.instance_path)
+    return conditional, -depth if conditional else depth, str(error.schema_path)
 
 
 def _conditional(error: jsonschema_rs.ValidationError) -> bool:

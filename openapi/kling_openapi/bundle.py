@@ -1,0 +1,90 @@
+"""The whole contract with all its models as one OpenAPI 3.1 document, for other people's tools: no reference leaves it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kling_openapi.composing import examples
+from kling_openapi.family import Family
+from kling_openapi.model import Model
+from kling_openapi.schemas import needed
+
+_PREFIX = "#/components/schemas/"
+
+
+def bundle(family: Family, *, server: str | None = None, models: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return one document with the create schemas of *models*, by default all of them.
+
+    *server*: the origin that serves all of it; by default the service's own hosts.
+    """
+    names = list(family.models) if models is None else list(models)
+    chosen = [family.models[name] for name in names]
+    document = {**family.raw}
+    schemas = dict(family.raw["components"]["schemas"])
+    schemas.pop("Model", None)
+    schemas["CreateVideo"] = _union(chosen)
+    schemas |= {model.name: _create(model) for model in chosen}
+    schemas["TaskCommon"] = _with(schemas["TaskCommon"], "model", {"enum": names}, drop="const")
+    schemas["Usage"] = _with(schemas["Usage"], "billing_rule", {}, drop="x-value")
+    schemas["CompletedTask"] = _completed(schemas["CompletedTask"], chosen)
+    paths = _paths(family.raw["paths"], chosen, alone=server is not None)
+    everything = {**family.components, **schemas}
+    responses = family.raw["components"]
+    used = needed([paths, {key: value for key, value in responses.items() if key != "schemas"}], everything)
+    document["components"] = {**responses, "schemas": {name: used[name] for name in everything if name in used}}
+    document["paths"] = paths
+    if server is not None:
+        document["servers"] = [{"url": server, "description": "A fake of the service."}]
+    return document
+
+
+def _create(model: Model) -> dict[str, Any]:
+    return {key: value for key, value in model.schema.items() if key not in ("x-sums", "x-totals")}
+
+
+def _union(models: list[Model]) -> dict[str, Any]:
+    """Return the schema of a create of any model, told apart by its name."""
+    names = [model.name for model in models]
+    return {
+        "description": "A create of one of the models; which one is told by its name.",
+        "oneOf": [{"$ref": f"{_PREFIX}{name}"} for name in names],
+        "discriminator": {"propertyName": "model", "mapping": {name: f"{_PREFIX}{name}" for name in names}},
+    }
+
+
+def _with(schema: Mapping[str, Any], name: str, more: Mapping[str, Any], *, drop: str) -> dict[str, Any]:
+    """Return *schema* with the property *name* changed."""
+    about = {key: value for key, value in schema["properties"][name].items() if key != drop}
+    return {**schema, "properties": {**schema["properties"], name: {**about, **more}}}
+
+
+def _completed(schema: Mapping[str, Any], models: list[Model]) -> dict[str, Any]:
+    """Return the shape of a completed task: links, or the id of what a model makes in place of a video."""
+    elements = [model.name for model in models if model.output.medium == "element"]
+    if not elements:
+        return dict(schema)
+    data = schema["properties"]["result_data"]
+    made = {"type": "object", "required": ["element_id"], "properties": {"element_id": {"type": "string"}}}
+    is_element = {"properties": {"model": {"enum": elements}}, "required": ["model"]}
+    links = {"required": schema["required"], "properties": {"result_data": data}}
+    ids = {"required": ["result_data"], "properties": {"results": {"not": {}}, "result_data": {**data, "items": made}}}
+    properties = {**schema["properties"], "result_data": {"type": "array"}}
+    rest = {key: value for key, value in schema.items() if key != "required"}
+    return {**rest, "properties": properties, "if": is_element, "then": ids, "else": links}
+
+
+def _paths(paths: Mapping[str, Any], models: list[Model], *, alone: bool) -> dict[str, Any]:
+    """Return the paths with an example of each model; *alone*: one server has all of them."""
+    found: dict[str, Any] = {}
+    for path, item in paths.items():
+        found[path] = {verb: _operation(one, alone) for verb, one in item.items()}
+        create = found[path].get("post", {})
+        if create.get("operationId") == "createVideo":
+            shown = {f"{model.name}-{kind}": it for model in models for kind, it in examples(model).items()}
+            content = create["requestBody"]["content"]["application/json"]
+            body = {**create["requestBody"], "content": {"application/json": {**content, "examples": shown}}}
+            found[path]["post"] = {**create, "requestBody": body}
+    return found
+
+
+def _operation(operation: Mapping[str, Any], alone: bool) -> dict[str, Any]:
+    return {key: value for key, value in operation.items() if not (alone and key == "servers")}
