@@ -49,7 +49,7 @@ def _members(**members: Any) -> dict[str, Any]:
 
 
 _EXTENSIONS: dict[str, dict[str, Any]] = {
-    "x-grade": {"enum": ["D", "S", "C", "A"]},
+    "x-grade": {"enum": ["D", "S", "C", "O", "A"]},
     "x-source": {"type": "array", "items": {"type": "string", "pattern": "^(doc|wire):"}, "minItems": 1},
 }
 _EXTENSIONS |= {
@@ -77,6 +77,7 @@ _EXTENSIONS |= {
     "x-value": _TEXT,
     "x-fixed-by": {"enum": ["caller", "service"]},
     "x-retryable": {"type": "boolean"},
+    "x-integer-codes": {"const": True},
     "x-error": {
         "type": "object",
         "properties": {
@@ -93,7 +94,12 @@ _EXTENSIONS |= {
         "type": "object",
         "additionalProperties": {
             "type": "object",
-            "properties": {"summary": _TEXT, "schema": {"type": "object", "required": ["default"]}},
+            "properties": {
+                "summary": _TEXT,
+                "schema": {"type": "object", "required": ["default"]},
+                "x-grade": _EXTENSIONS["x-grade"],
+                "x-source": _EXTENSIONS["x-source"],
+            },
             "required": ["summary", "schema"],
             "additionalProperties": False,
         },
@@ -177,6 +183,10 @@ def _problem(error: jsonschema_rs.ValidationError, path: str) -> Problem:
         return Problem(field, f"{field} is not a field of this request")
     if kind.name == "maxLength":
         return Problem(path, f"{path}: {len(str(error.instance))} characters, more than the maximum of {kind.limit}")
+    if kind.name == "const":
+        return Problem(
+            path or None, f"{path or 'the body'}: {_clipped(repr(error.instance))} is not one of {kind.expected_value}"
+        )
     if kind.name == "not":
         return Problem(path, f"{path} is not accepted")
     return Problem(path or None, f"{path or 'the body'}: {_clipped(error.message)}")
@@ -251,6 +261,9 @@ class Contract:
         self.errors = {
             name: DocumentedError(**entry["x-error"]) for name, entry in self.components["responses"].items()
         }
+        self.integer_codes = frozenset(
+            name for name, operation in self.operations.items() if "x-integer-codes" in operation.description
+        )
         self.idempotency_seconds: float = self.components["parameters"]["IdempotencyKey"]["x-idempotency"][
             "lifetime_seconds"
         ]

@@ -66,7 +66,7 @@ def test_a_lost_sentence_is_found(number: int) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"x-grade": "B"}, "schemas.Duration: B is not one of D, S, C, A"),
+        ({"x-grade": "B"}, "schemas.Duration: B is not one of D, S, C, O, A"),
         ({"x-source": []}, "schemas.Duration: no source"),
         ({"x-source": ["wire:create"]}, "schemas.Duration: graded D, and cites no sentence of the document"),
         ({"x-source": ["doc:3", "doc:68"]}, "schemas.Duration: no such source: doc:68"),
@@ -88,7 +88,7 @@ def test_a_statement_without_any_grade_is_found() -> None:
     A source with no grade, neither its own nor one around it, is no statement.
     """
     contract = {"components": {"schemas": {"Loose": {"x-source": ["doc:1"]}}}}
-    assert "schemas.Loose: no grade is not one of D, S, C, A" in provenance.problems(contract, {1: "A sentence"})
+    assert "schemas.Loose: no grade is not one of D, S, C, O, A" in provenance.problems(contract, {1: "A sentence"})
 
 
 def test_statements_know_their_place() -> None:

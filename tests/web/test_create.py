@@ -117,6 +117,16 @@ def test_a_wrong_field_is_named(rig: Any, field: str, value: Any) -> None:
     assert nothing_made(rig)
 
 
+def test_an_unknown_model_is_answered_with_those_that_are_served(rig: Any) -> None:
+    """400 and the names; one that is served and that the key may not use is 403."""
+    response = rig.create(model="kling-v3")
+    assert (response.status_code, response.json["error"]["code"], param(response)) == (400, "invalid_request", "model")
+    assert MODEL in response.json["error"]["message"]
+    rig.control("PUT", "/account", {"models": []}, key="sk-test")
+    assert rig.create(model="kling-v3").status_code == 400
+    assert rig.create().status_code == 403
+
+
 @pytest.mark.parametrize("missing", SCHEMAS["CreateVideo"]["required"])
 def test_a_missing_field_is_named(rig: Any, missing: str) -> None:
     """400 with its name."""

@@ -1,6 +1,8 @@
 """Profiles: named sets of choices as files, shipped and of one's own, with errors that say where."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,17 @@ def test_legacy_is_the_older_dialect(contract: Contract) -> None:
     """It says so, and a single choice on top of it wins."""
     assert Choices(contract, "legacy").error_codes == "legacy"
     assert Choices(contract, "legacy", {"error_codes": "current"}).error_codes == "current"
+
+
+def test_observed_is_what_was_seen(contract: Contract, make: Callable[..., Any]) -> None:
+    """A completed body has less than the manual shows, and the seconds that the task took; all of it is still the contract's."""
+    rig = make(profile="observed")
+    task_id = rig.task("completed queued=2 runs=8")
+    rig.advance(20)
+    body = rig.shown(task_id)
+    assert body["usage"] == {"cost": {"credits": 36, "usd": round(36 / 68, 6), "cny": 3.6}, "credits_used": 36}
+    assert (body["task_info"], body["duration"]) == ({"can_cancel": False}, 10)
+    assert contract.shape({"$ref": "#/components/schemas/CompletedTask"}).fits(body)
 
 
 def test_a_file_is_a_profile(contract: Contract, tmp_path: Path) -> None:
@@ -62,5 +75,5 @@ def test_a_bad_file_is_one_line_that_names_it(content: str, complaint: str, cont
 
 def test_an_unknown_profile_lists_the_known(contract: Contract, tmp_path: Path) -> None:
     """A name that is neither a profile nor a file."""
-    with pytest.raises(BadSetting, match=r"neither a profile \(current, legacy\) nor a readable file"):
+    with pytest.raises(BadSetting, match=r"neither a profile \(current, legacy, observed\) nor a readable file"):
         Choices(contract, str(tmp_path / "nowhere.yaml"))

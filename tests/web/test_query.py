@@ -33,7 +33,7 @@ def test_a_completed_task_shows_its_video_and_its_price(rig: Any) -> None:
     body = rig.shown(task_id)
 
     cost = 7 * rig.fake.world.choices.credits_per_second["1080p"]
-    assert body["result_data"] == [{"video_url": body["results"][0], "duration": 7}]
+    assert body["result_data"] == [{"video_url": body["results"][0], "url": body["results"][0], "duration": 7}]
     assert body["usage"]["credits_used"] == body["usage"]["credits_reserved"] == cost
     assert body["usage"]["cost"] == {"credits": cost, "usd": round(cost * rig.fake.world.choices.usd_per_credit, 6)}
     assert body["task_info"]["can_cancel"] is False

@@ -111,6 +111,7 @@ export interface components {
             readonly cost?: {
                 readonly credits?: number;
                 readonly usd?: number;
+                readonly cny?: number;
             };
         };
         /** @description Accepted, not begun. */
@@ -140,10 +141,14 @@ export interface components {
             readonly status?: "completed";
             /** @constant */
             readonly progress?: 100;
+            /** @description Seconds that the task took. */
+            readonly duration?: number;
             /** @description Direct links to the video file; they need no key. */
             readonly results: readonly components["schemas"]["HttpUrl"][];
             readonly result_data?: readonly {
                 readonly video_url: components["schemas"]["HttpUrl"];
+                /** @description The same link; the one stored production body has this member. */
+                readonly url?: components["schemas"]["HttpUrl"];
                 readonly duration: number;
             }[];
             readonly error?: never;
@@ -167,7 +172,7 @@ export interface components {
             readonly type: "task_error";
         };
         /** @description Why a task failed. x-fixed-by says who can do something about it, x-retryable whether the same request may succeed later. */
-        readonly TaskErrorCode: string & ("content_policy_violation" | "invalid_parameters" | "image_processing_error" | "image_dimension_mismatch" | "request_cancelled" | "generation_failed_no_content" | "service_error" | "generation_timeout" | "resource_exhausted" | "quota_exceeded" | "service_unavailable" | "resource_not_found" | "unknown_error");
+        readonly TaskErrorCode: string & ("content_policy_violation" | "invalid_parameters" | "image_processing_error" | "image_dimension_mismatch" | "request_cancelled" | "generation_failed_no_content" | "service_error" | "generation_timeout" | "resource_exhausted" | "quota_exceeded" | "service_unavailable" | "resource_not_found" | "model_unavailable" | "upstream_error" | "rate_limited" | "unknown_error");
         /** @description A file as long as it lives. Both URLs need no key; the second one makes a browser save the file. */
         readonly FileEntry: {
             readonly file_id: string;
@@ -386,6 +391,21 @@ export const CONTRACT = {
       fixedBy: "caller",
       retryable: false
     },
+    model_unavailable: {
+      description: "The model cannot be used at present.",
+      fixedBy: "service",
+      retryable: true
+    },
+    upstream_error: {
+      description: "The provider behind the service failed.",
+      fixedBy: "service",
+      retryable: true
+    },
+    rate_limited: {
+      description: "Too many tasks at once; slower.",
+      fixedBy: "caller",
+      retryable: true
+    },
     unknown_error: {
       description: "Nobody knows; try again and then ask support.",
       fixedBy: "service",
@@ -491,8 +511,8 @@ export const CONTRACT = {
     },
     QueryRateLimited: {
       status: 429,
-      code: "evo_api_error",
-      type: "rate_limit_error",
+      code: "rate_limit_exceeded",
+      type: "evo_api_error",
       legacyType: "rate_limit_error"
     },
     InternalError: {
@@ -504,7 +524,7 @@ export const CONTRACT = {
     UpstreamError: {
       status: 502,
       code: "upstream_error",
-      type: "api_error",
+      type: "upstream_error",
       legacyType: "upstream_error"
     },
     ServiceUnavailable: {

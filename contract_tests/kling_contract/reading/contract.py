@@ -47,7 +47,9 @@ class Operation:
     html: frozenset[str]
     """Statuses whose body may be an HTML page of a gateway."""
     core: bool
-    """Whether every server of the contract has it; the others are what clients in the wild call as well."""
+    """Whether every server of the contract has it; the others are optional."""
+    integer_codes: bool = False
+    """Whether its errors carry the HTTP status as their code, whatever the dialect of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,13 @@ class Contract:
             if "text/html" in content:
                 html.add(status)
         return Operation(
-            node["operationId"], method.upper(), template, statuses, frozenset(html), "videos" in node["tags"]
+            node["operationId"],
+            method.upper(),
+            template,
+            statuses,
+            frozenset(html),
+            "videos" in node["tags"],
+            "x-integer-codes" in node,
         )
 
     def routes(self, path: str) -> tuple[Operation, ...]:

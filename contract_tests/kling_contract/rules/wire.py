@@ -132,7 +132,7 @@ def error_shape(view: View, _: Rule) -> Iterator[Check]:
 
 def dialect(view: View) -> str:
     """`legacy` when the first documented error speaks with an integer code, else `current`."""
-    codes = (call.error.get("code") for call in errors(view) if "code" in call.error)
+    codes = (call.error.get("code") for call in errors(view) if "code" in call.error and not _integer_codes(call))
     return "legacy" if isinstance(next(codes, ""), int) else "current"
 
 
@@ -141,9 +141,15 @@ def error_code(view: View, _: Rule) -> Iterator[Check]:
     """Looks at HTTP errors whose status is documented."""
     spoken = dialect(view)
     for call, documented in _documented(view):
-        allowed: list[Any] = [call.status] if spoken == "legacy" else _distinct([entry.code for entry in documented])
+        integer = spoken == "legacy" or _integer_codes(call)
+        allowed: list[Any] = [call.status] if integer else _distinct([entry.code for entry in documented])
+        allowed += [entry.code for entry in documented] if _integer_codes(call) else []
         code = call.error.get("code")
         yield check(code in allowed and not isinstance(code, bool), f"one of {quoted(allowed)}", quoted(code), call)
+
+
+def _integer_codes(call: Call) -> bool:
+    return call.operation is not None and call.operation.integer_codes
 
 
 @judge("SW-13")

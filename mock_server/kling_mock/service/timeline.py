@@ -5,6 +5,7 @@ from math import inf
 
 from kling_mock.core import tasks
 from kling_mock.core.deliveries import Delivery
+from kling_mock.core.prices import whole
 from kling_mock.core.tasks import Status, Task
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.store.memory import Account
@@ -72,9 +73,9 @@ class Timeline:
         stage = tasks.stage(task, at)
         task.settled = True
         if stage.status is Status.COMPLETED:
-            account.used += task.reserved
+            account.used = whole(account.used + task.reserved)
         else:
-            account.credits += task.reserved
+            account.credits = whole(account.credits + task.reserved)
         self._owe(account, task, at)
         account.schedule(max(self.forgotten_at(task), at), task)
         return Fired(at, "status", task.id, stage.status)

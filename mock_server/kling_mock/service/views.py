@@ -44,7 +44,6 @@ class Views:
         contract, choices = self.contract, self.choices
         terminal = stage.status.terminal
         progress = 0 if stage.status is Status.FAILED and choices.failed_progress == "zero" else stage.progress
-        info: dict[str, Any] = {"can_cancel": not terminal} if choices.cancel_field else {}
         body: dict[str, Any] = {
             "created": int(task.created_at),
             "id": task.id,
@@ -52,7 +51,7 @@ class Views:
             "object": contract.object,
             "progress": progress,
             "status": stage.status.value,
-            "task_info": {**info, "estimated_time": task.plan.estimate, "video_duration": task.seconds},
+            "task_info": self._info(task, terminal),
             "type": contract.type,
             "usage": {
                 "billing_rule": contract.billing_rule,
@@ -62,6 +61,8 @@ class Views:
         }
         if stage.status is Status.COMPLETED:
             self._add_results(body, task, self.link(account, task, stage), now)
+            if choices.completed_body == "observed":
+                self._observe(body, task, stage)
         elif stage.status is Status.FAILED:
             body["usage"]["credits_used"] = 0
             code = stage.code or "unknown_error"
@@ -74,7 +75,21 @@ class Views:
         listed = not (self.choices.expired_results == "empty" and link.expired(now))
         body["results"] = [link.url] if listed else []
         if self.choices.result_data:
-            body["result_data"] = [{"video_url": link.url, "duration": task.seconds}] if listed else []
+            found = {"video_url": link.url, "url": link.url, "duration": task.seconds}
+            body["result_data"] = [found] if listed else []
+
+    def _info(self, task: Task, terminal: bool) -> dict[str, Any]:
+        info: dict[str, Any] = {"can_cancel": not terminal} if self.choices.cancel_field else {}
+        estimate = 0 if terminal else self.choices.estimated_seconds
+        return {**info, "estimated_time": estimate, "video_duration": task.seconds}
+
+    def _observe(self, body: dict[str, Any], task: Task, stage: Stage) -> None:
+        """Leave what one stored production body had: no reservation, no estimate, and the seconds that the task took."""
+        cny = round(task.reserved * self.choices.cny_per_credit, 6)
+        usage = body["usage"]
+        body["usage"] = {"cost": {**usage["cost"], "cny": cny}, "credits_used": usage["credits_used"]}
+        body["task_info"] = {"can_cancel": False}
+        body["duration"] = round(stage.since - task.created_at)
 
     def link(self, account: Account, task: Task, stage: Stage) -> links.Link:
         """The link to a completed task's video; the same each time."""

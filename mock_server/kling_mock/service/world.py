@@ -24,6 +24,7 @@ from kling_mock.core.errors import (
     Unauthorized,
 )
 from kling_mock.core.notation import TAG, parse_choice
+from kling_mock.core.prices import Prices, whole
 from kling_mock.core.scenarios import Act, Story
 from kling_mock.core.scenarios import plan as draw_plan
 from kling_mock.core.tasks import Plan, Status, Task
@@ -97,7 +98,7 @@ class World:
         schemes = (*contract.address["schemes"], "http") if local else tuple(contract.address["schemes"])
         self.address_rules = AddressRules(schemes, contract.callback_max_length, local, contract.internal_networks)
         self._default_choice = catalogue.default(settings.scenario)
-        self._rates = choices.credits_per_second
+        self.prices = Prices(choices.credits_per_second, choices.minimum_credits, choices.units_per_credit)
         self._id = contract.id
 
     # Who calls
@@ -151,7 +152,7 @@ class World:
             return self._accept(account, call, may_block)
         claimed = self.idempotency.claim(account, key, call.body, call.raw, may_block=may_block)
         if isinstance(claimed, Task):
-            return Created(claimed, claimed.scenario, self.catalogue.story(claimed.scenario), replayed=True)
+            return self._replayed(claimed)
         task: Task | None = None
         try:
             created = self._accept(account, call, may_block)
@@ -159,6 +160,13 @@ class World:
         finally:
             self.idempotency.release(account, key, claimed, task)
         return created
+
+    def _replayed(self, task: Task) -> Created:
+        """The create again, with the body that it had; what a scenario did to its connection is not repeated."""
+        story = self.catalogue.story(task.scenario)
+        act = story.act("create", 1)
+        edits = act if act is not None and act.edit is not None else None
+        return Created(task, task.scenario, story, edits, replayed=True)
 
     def _accept(self, account: Account, call: CreateCall, may_block: bool) -> Created:
         """What a valid create that is no repetition comes to."""
@@ -177,8 +185,8 @@ class World:
             return self._make(account, call, choice, story, act, seen)
 
     def _cost(self, body: dict[str, Any]) -> float:
-        rate: float = self._rates[body.get("quality", self.contract.default_quality)]
-        return int(body.get("duration", self.contract.default_seconds)) * rate
+        quality = body.get("quality", self.contract.default_quality)
+        return self.prices.cost(quality, int(body.get("duration", self.contract.default_seconds)))
 
     def _check_balance(self, account: Account, body: dict[str, Any]) -> None:
         """A create that is refused for itself meets no scenario, and uses none up."""
@@ -273,7 +281,7 @@ class World:
         seconds = int(body.get("duration", self.contract.default_seconds))
         cost = self._cost(body)
         with account.lock:
-            account.credits -= cost
+            account.credits = whole(account.credits - cost)
             account.number += 1
             now = account.clock.now()
             draw = self._draw(account, account.number)

@@ -7,6 +7,7 @@ from orjson import Fragment
 
 from kling_mock.core import tasks
 from kling_mock.core.errors import ApiError
+from kling_mock.core.prices import whole
 from kling_mock.core.scenarios import Act
 from kling_mock.core.tasks import Status, Task
 from kling_mock.store.memory import Account
@@ -15,8 +16,9 @@ from kling_mock.web.http import Reply, Request, json_reply
 
 T = TypeVar("T")
 
-_LINKS = ("results", "result_data")
-_CREDIT_DIGITS = 6
+_ROW = ("id", "model", "type", "status", "progress")
+_CANCELLED = "cancelled"
+"""A value of the list's filter that no task shows: such a task has failed, with the code of a cancel."""
 
 
 class Accounts:
@@ -38,7 +40,7 @@ class Accounts:
         with account.lock:
             balance = {"remaining_credits": whole(account.credits), "used_credits": whole(account.used)}
         data = {"token": {**balance, "unlimited_credits": False}, "user": balance}
-        return json_reply({"success": True, "data": data})
+        return json_reply({"success": True, "message": "", "data": data})
 
     def list_models(self, account: Account, request: Request) -> Reply:
         """`GET /v1/models`: those that the key may use."""
@@ -83,14 +85,24 @@ class Accounts:
             return False
         if asked["status"] is None:
             return True
-        status = tasks.stage(task, now).status
+        stage = tasks.stage(task, now)
+        status = stage.status
+        if asked["status"] == _CANCELLED:
+            return stage.code == tasks.CANCELLED
         return status == asked["status"] or (
             asked["status"] == Status.PROCESSING and status is Status.PENDING  # one filter for all that is not over
         )
 
     def _row(self, account: Account, task: Task, now: float) -> dict[str, Any]:
+        """A task in a list (wire-facts "Corrections", C): no links, no details."""
         shown = self._world.views.view(account, task, now)
-        return {name: value for name, value in shown.items() if name not in _LINKS}
+        row = {name: shown[name] for name in _ROW}
+        facts = {
+            "created_at": shown["created"],
+            "has_results": bool(shown.get("results")),
+            "has_error": "error" in shown,
+        }
+        return {**row, **facts, "credits_used": shown["usage"].get("credits_used", 0)}
 
     def _found(self, account: Account, task_ids: Sequence[str]) -> list[Task]:
         found = []
@@ -111,9 +123,3 @@ def page(items: Sequence[T], asked: dict[str, Any]) -> Sequence[T]:
     """Return the page of *items* that a query asks for; empty past the end."""
     start = (asked["page"] - 1) * asked["page_size"]
     return items[start : start + asked["page_size"]]
-
-
-def whole(number: float) -> float:
-    """Return *number* rounded to credit digits, as an integer where it is whole."""
-    rounded = round(number, _CREDIT_DIGITS)
-    return int(rounded) if rounded == int(rounded) else rounded

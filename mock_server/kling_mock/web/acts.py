@@ -57,10 +57,11 @@ class Acts:
         errors = self._contract.errors
         if answer.error is not None and answer.error in errors:
             return answer.error
-        if answer.error is not None:
-            named: list[str] = [name for name, error in errors.items() if error.code == answer.error]
-            return min(named, key=lambda name: errors[name].status != answer.status)
         responses: dict[str, dict[str, str]] = self._contract.operations[operation].description["responses"]
+        if answer.error is not None:
+            own = {response.get("$ref", "").rpartition("/")[2] for response in responses.values()}
+            named: list[str] = [name for name, error in errors.items() if error.code == answer.error]
+            return min(named, key=lambda name: (errors[name].status != answer.status, name not in own))
         entry = responses.get(str(answer.status), {}).get("$ref", "").rpartition("/")[2]
         return entry if entry in documented() else None
 

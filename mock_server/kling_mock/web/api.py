@@ -73,7 +73,7 @@ class Api:
         except WouldBlock:
             raise
         except ApiError as error:
-            reply = self.refusal(error)
+            reply = self.refusal(error, operation)
         except Exception:
             _log.exception("%s failed", operation)
             reply = self.refusal(InternalError("the fake failed; its log says how"))
@@ -155,12 +155,13 @@ class Api:
 
     # Parts
 
-    def refusal(self, error: ApiError) -> Reply:
-        """A documented error in the chosen dialect."""
-        entry = self.world.contract.errors[error.entry]
+    def refusal(self, error: ApiError, operation: str | None = None) -> Reply:
+        """Return a documented error in the chosen dialect; some operations have integer codes in every dialect."""
+        contract = self.world.contract
+        entry = contract.errors[error.entry]
         legacy = self.world.choices.error_codes == "legacy"
         body: dict[str, Any] = {
-            "code": entry.status if legacy else entry.code,
+            "code": entry.status if legacy or operation in contract.integer_codes else entry.code,
             "message": error.message,
             "type": entry.legacy_type if legacy else entry.type,
         }

@@ -108,7 +108,8 @@ def test_is_told_to_wait(account: Any) -> None:
     task = client.task()
     assert client.query(task).status == 200
     refused = client.query(task)
-    assert refused.error == (429, "evo_api_error")
+    assert refused.error == (429, "rate_limit_exceeded")
+    assert refused.json["error"]["type"] == "evo_api_error"
     assert 90 <= parsedate_to_datetime(refused.headers["retry-after"]).timestamp() - now < 91
     assert 0 <= now - parsedate_to_datetime(refused.headers["date"]).timestamp() < 1
     assert client.query(task).status == 200

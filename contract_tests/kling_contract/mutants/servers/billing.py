@@ -99,7 +99,7 @@ def _spares(member: str, value: Any) -> Any:
 
 
 MUTANTS = (
-    broken("SB-01", "hd-is-cheaper", "asks less for 1080p than for 720p", chosen(credits_per_second={"720p": 10, "1080p": 5})),
+    broken("SB-01", "hd-is-cheaper", "asks less for 1080p than for 720p", chosen(credits_per_second={"720p": 9, "1080p": 7.2})),
     broken("SB-01", "flat-price", "says that every task reserves the same", shows(_flat)),
     broken("SB-02", "hidden-fee", "takes a credit beside the reservation",
            fee(1, lambda ask, answer: ask.name == "createVideo" and answer.accepted and ask.sent.get("prompt") != "to be cancelled")),
