@@ -1,209 +1,17 @@
 """`kling-mock`: serve the fake, run a command against it, and control one that runs."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from kling_mock import __version__
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _Option(click.Option):
-    """An option whose bounds the help leaves out; the error for a value outside of them names them."""
-
-    def get_help_extra(self, ctx: click.Context) -> Any:
-        """What stands in brackets after the help."""
-        extra = super().get_help_extra(ctx)
-        extra.pop("range", None)
-        return extra
-
-
-_PORT = click.IntRange(0, 65535)
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-
-
-def option(*names: str, **more: Any) -> Callable[[F], F]:
-    """A click option that also reads KLING_MOCK_NAME; its default is shown."""
-    variable = "KLING_MOCK_" + names[0].removeprefix("--").upper().replace("-", "_")
-    shown = more.get("default") is not None and not more.get("is_flag")
-    return click.option(*names, cls=_Option, envvar=variable, show_default=shown, **more)
-
-
-class _Sections(click.Command):
-    """Shows options under the headings of `_SECTIONS`, in place of one long list."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        records = dict(_records(self.get_params(ctx), ctx))
-        for heading, names in _SECTIONS.items():
-            with formatter.section(heading):
-                formatter.write_dl([records.pop(name) for name in names if name in records])
-        with formatter.section("Other options"):
-            formatter.write_dl(list(records.values()))
-
-
-def _records(parameters: list[click.Parameter], ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
-    for parameter in parameters:
-        record = parameter.get_help_record(ctx)
-        if record is not None:
-            yield parameter.opts[0], record
-
-
-def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for value in values:
-        name, separator, rest = value.partition("=")
-        if not separator:
-            raise click.BadParameter(f"{value!r} is not NAME=VALUE", param=parameter)
-        pairs[name] = rest
-    return pairs
-
-
-_SECTIONS = {
-    "Network": ("--host", "--port", "--tls", "--impersonate", "--proxy-port", "--ca-out", "--public-url"),
-    "Behaviour": (
-        "--clock",
-        "--start",
-        "--seed",
-        "--scenario",
-        "--scenarios",
-        "--profile",
-        "--set",
-        "--error-codes",
-        "--contract",
-    ),
-    "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images", "--videos"),
-    "Access": ("--keys", "--admin-token", "--allowed-host", "--fetch-local"),
-    "Storage": ("--store", "--workers", "--journal"),
-}
-_SERVE_OPTIONS = (
-    option("--host", default="127.0.0.1", metavar="HOST", help="Address to listen on."),
-    option(
-        "--workers",
-        type=int,
-        default=1,
-        metavar="N",
-        hidden=True,
-        help="Processes; more than one needs a shared store.",
-    ),
-    option("--store", default="memory", metavar="memory", hidden=True, help="Where the facts are kept."),
-    option("--clock", default="real", metavar="real|manual|xRATE", help="x60 is a minute a second."),
-    option(
-        "--start",
-        metavar="MOMENT",
-        help="Where the clock begins: Unix seconds, or 2025-09-06T14:42:23Z. With --clock manual, runs are the same to the letter.",
-    ),
-    option(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="The same seed and requests give the same ids, plans and outcomes.",
-    ),
-    option("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="The default scenario of tasks."),
-    option("--scenarios", type=click.Path(path_type=Path), metavar="DIR", help="A folder of more scenarios."),
-    option(
-        "--callbacks",
-        type=click.Choice(["strict", "local"]),
-        default="strict",
-        help="strict: the service's address rules; local: loopback and http too.",
-    ),
-    option(
-        "--relay",
-        multiple=True,
-        callback=_pairs,
-        metavar="https://HOST=http://127.0.0.1:PORT",
-        help="Deliver callbacks for HOST to another origin. Repeatable.",
-    ),
-    option(
-        "--images",
-        type=click.Choice(["fetch", "offline"]),
-        default="fetch",
-        help="fetch: download other image URLs. offline: accept them without fetching.",
-    ),
-    option(
-        "--videos",
-        type=click.Choice(["full", "tiny"]),
-        default="full",
-        help="tiny: a few pixels high, made at once; length and ratio as asked.",
-    ),
-    option("--error-codes", type=click.Choice(["current", "legacy"]), help="Dialect of error bodies."),
-    option(
-        "--profile",
-        default="current",
-        metavar="current|legacy|FILE",
-        help="A named set of settings where the document is silent.",
-    ),
-    option(
-        "--set",
-        "choices",
-        multiple=True,
-        callback=_pairs,
-        metavar="NAME=VALUE",
-        help="One such setting; docs/settings.md lists them. Repeatable.",
-    ),
-    option(
-        "--keys", default="any", metavar="any|KEY,KEY...", help="Keys that are accepted; any: all that begin with sk-."
-    ),
-    option(
-        "--admin-token",
-        metavar="TOKEN",
-        help="Token that control calls from other machines, or through a proxy, must send.",
-    ),
-    option(
-        "--allowed-host",
-        multiple=True,
-        metavar="NAME",
-        help="Another host name under which control calls are accepted. Repeatable.",
-    ),
-    option(
-        "--fetch-local",
-        multiple=True,
-        metavar="http://HOST:PORT",
-        help="An origin in a private network from which images may be fetched. Repeatable.",
-    ),
-    option("--tls", is_flag=True, help="HTTPS, with a certificate of a local authority."),
-    option(
-        "--impersonate",
-        is_flag=True,
-        help="HTTPS under the service's own host names too, and a proxy that forwards to nothing else.",
-    ),
-    option("--proxy-port", type=_PORT, default=0, metavar="PORT", help="Where that proxy listens; 0 takes a free one."),
-    option(
-        "--ca-out",
-        type=click.Path(path_type=Path, file_okay=False),
-        metavar="DIR",
-        help="Folder to write ca.pem and bundle.pem to, for clients to trust.",
-    ),
-    option("--public-url", metavar="URL", help="Origin of result links, where it is not the fake's own."),
-    option(
-        "--contract", type=click.Path(path_type=Path), metavar="FILE", help="Another contract than the shipped one."
-    ),
-    option(
-        "--callback-ca",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Certificates to trust when callbacks are sent, in addition to the system's.",
-    ),
-    option(
-        "--journal", type=click.IntRange(1, 1_000_000), default=1000, metavar="N", help="Entries the journal keeps."
-    ),
-)
-
-
-def serve_options(command: F) -> F:
-    """The options of `serve`, save where it listens, which `exec` chooses itself."""
-    for add in reversed(_SERVE_OPTIONS):
-        command = add(command)
-    return command
+from kling_mock.cli.banner import announce, announce_json
+from kling_mock.cli.options import CONTEXT, PORT, Sections, option, serve_options
 
 
 class _Group(click.Group):
@@ -214,14 +22,14 @@ class _Group(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=_Group, context_settings=_CONTEXT)
+@click.group(cls=_Group, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="kling-mock")
 def cli() -> None:
     """A fake of kling-v3-turbo-image-to-video: tasks, callbacks, expiring links and real videos, on a clock that you move."""
 
 
-@cli.command(cls=_Sections)
-@option("--port", "-p", type=_PORT, default=4010, metavar="PORT", help="0 takes a free one.")
+@cli.command(cls=Sections)
+@option("--port", "-p", type=PORT, default=4010, metavar="PORT", help="0 takes a free one.")
 @serve_options
 @click.option(
     "--stop-with-stdin", is_flag=True, help="Stop when standard input ends: with the process that started it."
@@ -245,38 +53,8 @@ def serve(stop_with_stdin: bool, ready_json: bool, **given: Any) -> None:
             raise
         settings = read_settings({**given, "port": port})
         app = create_app(settings)
-        announce = _announce_json if ready_json else _announce
-        run(app, settings, lambda proxy: announce(app, settings, proxy), stop_with_stdin=stop_with_stdin)
-
-
-def _announce(app: Any, settings: Any, proxy: int | None) -> None:
-    """Say to people where the fake is."""
-    click.echo(f"kling-mock {__version__} listening on {settings.own_origin}")
-    if settings.secure:
-        from kling_common.authority import Authority
-
-        click.echo(f"  trust: {Authority().ca_file}")
-    if proxy is not None:
-        click.echo(f"  proxy: http://127.0.0.1:{proxy} for {', '.join(_names(app, settings))}")
-    keys = "any that begins with sk-" if settings.keys is None else str(len(settings.keys))
-    click.echo(f"  keys: {keys}; clock: {settings.clock}; seed: {settings.seed}; control: /__mock/")
-    sys.stdout.flush()
-
-
-def _announce_json(app: Any, settings: Any, proxy: int | None) -> None:
-    """Say to programs where the fake is."""
-    ready: dict[str, Any] = {"url": settings.own_origin, "port": settings.port, "pid": os.getpid()}
-    if proxy is not None:
-        ready |= {"proxy": f"127.0.0.1:{proxy}", "names": _names(app, settings)}
-    click.echo(json.dumps(ready))
-    sys.stdout.flush()
-
-
-def _names(app: Any, settings: Any) -> tuple[str, ...]:
-    """The host names that the proxy leads to the fake."""
-    from kling_mock.web.access import impersonated
-
-    return impersonated(settings, app.extensions["kling-mock"].world.contract.document)
+        say = announce_json if ready_json else announce
+        run(app, settings, lambda proxy: say(app, settings, proxy), stop_with_stdin=stop_with_stdin)
 
 
 def read_settings(given: dict[str, Any]) -> Any:
@@ -305,7 +83,7 @@ def read_settings(given: dict[str, Any]) -> Any:
     return chosen if chosen.public_url else settings(**{**values, "public_url": chosen.own_origin})
 
 
-@cli.command("exec", cls=_Sections, context_settings={**_CONTEXT, "ignore_unknown_options": False})
+@cli.command("exec", cls=Sections, context_settings={**CONTEXT, "ignore_unknown_options": False})
 @serve_options
 @click.option("--api-key", default="sk-test", show_default=True, help="The key the command finds in KLING_API_KEY.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
