@@ -258,6 +258,43 @@ def test_journal_is_read(tmp_path: Path) -> None:
     assert found[0].who == Mask(b"").token(found[0].who) != ""
 
 
+def har_with(*entries: tuple[str, list[tuple[str, str]], str]) -> dict[str, Any]:
+    """A browser's HAR with these calls: URL, headers of the request, body of the response."""
+
+    def entry(number: int, url: str, headers: list[tuple[str, str]], content: str) -> dict[str, Any]:
+        pairs = [{"name": name, "value": value} for name, value in headers]
+        request = {"method": "GET", "url": url, "headers": pairs}
+        response = {"status": 200, "headers": [], "content": {"text": content, "size": len(content)}}
+        return {
+            "startedDateTime": f"2025-09-06T14:42:{number:02d}Z",
+            "time": 1,
+            "request": request,
+            "response": response,
+        }
+
+    return {"log": {"version": "1.2", "entries": [entry(number, *one) for number, one in enumerate(entries)]}}
+
+
+def test_har_keeps_no_secret(tmp_path: Path) -> None:
+    """
+    Nothing of a browser's recording is kept that has a secret's name, and a key that was echoed before it was sent is known.
+    """
+    key = "plain-cAnary-0123456789"
+    path = tmp_path / "browser.har"
+    log = har_with(
+        ("https://x.example/v1/models", [("x", "1")], f'{{"seen": "{key} of somebody"}}'),
+        (f"https://x.example/v1/tasks?access_token={key}1", [("Authorization", f"Bearer {key}")], "{}"),
+        ("https://u:cAnary@x.example/v1/credits", [("X-Auth-Token", "cAnary"), ("X-Goog-Api-Key", "cAnary")], "{}"),
+        ("https://x.example/v1/credits", [("Cookie", "a=cAnary; b=2"), ("Authorization", "KEY cAnary")], "{}"),
+    )
+    path.write_bytes(orjson.dumps(log))
+
+    kept = b"".join(orjson.dumps(to_json(event)) for event in recordings.read(path))
+
+    assert b"cAnary" not in kept
+    assert kept.count(b"key-") >= 8
+
+
 def test_accounts_keep_apart_after_masking() -> None:
     """
     Two keys have two tokens, one key has one, and another salt gives others.

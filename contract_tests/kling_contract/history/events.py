@@ -304,7 +304,7 @@ class Recorder:
         fields: dict[str, Any] = {"at": event.at or moment.at, "mono": event.mono or mono}
         if isinstance(event, Exchange | Callback | Download):
             fields |= {"ended_at": event.ended_at or moment.at, "ended_mono": event.ended_mono or mono}
-            fields["url"] = self.mask.text(event.url)
+            fields["url"] = (self.mask.callback if isinstance(event, Callback) else self.mask.text)(event.url)
         if event.who:
             fields["who"] = self.mask.token(event.who)
         elif isinstance(event, Exchange):

@@ -158,6 +158,9 @@ def _events(found: list[_Loose | ClockMove] | list[_Loose], recorder: Recorder) 
     ordered = sorted(found, key=lambda item: item.at)
     start = ordered[0].at if ordered else 0.0
     contract, links = shipped(), set[str]()
+    for item in ordered:  # first, so that a key is known wherever it stands, echoed before it was sent included
+        if isinstance(item, _Loose):
+            recorder.mask.learn_from(item.sent)
     for item in ordered:
         # mono may not be zero: the recorder would take it for "not given".
         mono = item.at - start + 1e-6

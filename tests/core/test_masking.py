@@ -1,0 +1,229 @@
+"""Secrets out of what is kept: by name, by shape, in every spelling; equal stays equal, and the rest stays as it is."""
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kling_common import masking
+from kling_common.masking import TOKEN, Mask, is_secret
+
+CANARY = "cAnary-7f3b9d1e-Zx81"
+SHAPED = "sk-live-cAnary7f3b9d1eZx81"
+
+
+@pytest.fixture
+def mask() -> Mask:
+    """A mask that has learned nothing."""
+    return Mask(b"salt")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Api-Key", "Api-Key", "apikey", "APIKEY"),
+        *("X-Auth-Token", "X-Goog-Api-Key", "X-Amz-Security-Token", "Ocp-Apim-Subscription-Key", "X-Functions-Key"),
+        *("Private-Token", "X-Vault-Token", "X-RapidAPI-Key", "X-Mock-Token", "X-Access-Token", "X-CSRF-Token"),
+        *(
+            "api_key",
+            "access_token",
+            "accessToken",
+            "client_secret",
+            "key",
+            "password",
+            "sessionId",
+            "X-Session",
+            "jwt",
+        ),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    """In every style of writing."""
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Idempotency-Key", "idempotency_key", "Content-Type", "X-Request-Id", "WWW-Authenticate", "Retry-After"),
+        *("signature", "expires", "task_id", "author", "monkey", "tokenizer", "keyboard", "prompt", "callback_url"),
+    ],
+)
+def test_names_of_no_secrets(name: str) -> None:
+    """What only looks like one."""
+    assert not is_secret(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Authorization", f"Bearer {CANARY}"),
+        ("authorization", f"KEY {CANARY}"),
+        ("Authorization", f"{CANARY} x"),
+        ("Authorization", CANARY),
+        ("Proxy-Authorization", f"Basic {CANARY}"),
+        ("Cookie", f"session={CANARY}; theme=dark"),
+        ("Cookie", f"a=1; session={CANARY}"),
+        ("Set-Cookie", f"{CANARY}; Path=/"),
+        ("X-Auth-Token", CANARY),
+        ("X-Goog-Api-Key", CANARY),
+        ("Referer", f"https://a.example/?api_key={CANARY}&b=1"),
+        ("Location", f"https://user:{CANARY}@a.example/"),
+        ("X-Debug", f"Bearer {CANARY}"),
+        ("X-Debug", SHAPED),
+    ],
+)
+def test_headers(mask: Mask, name: str, value: str) -> None:
+    """The value goes, wherever in it the secret stands; nothing else of the headers changes."""
+    ((same, masked), other) = mask.headers([(name, value), ("Accept", "*/*")])
+
+    assert same == name
+    assert CANARY not in masked
+    assert "cAnary" not in masked
+    assert TOKEN.search(masked)
+    assert other == ("Accept", "*/*")
+
+
+BODIES = [
+    f'{{"api_key": "{CANARY}"}}',
+    f'{{"nested": {{"accessToken":"{CANARY}"}}, "b": 1}}',
+    f'{{"password": "a\\"{CANARY}"}}',
+    f'{{"callback_url": "https://hooks.example/cb?token={CANARY}"}}',
+    f'{{"callback_url": "https://u:{CANARY}@hooks.example/cb"}}',
+    '{"callback_url": "https://hooks.example/services/T00/cAnary7f3b9d1eZx81aa"}',
+    '{"callback_url": "https://hooks.example/cb?s=cAnary7f3b9d1eZx81aa"}',
+    f'{{"url": "https://a.example/?x=1\\u0026api_key={CANARY}"}}',
+    f"grant_type=x&client_secret={CANARY}",
+    f"api_key={CANARY}",
+    f'--b\r\nContent-Disposition: form-data; name="api_key"\r\n\r\n{CANARY}\r\n--b--',
+    f"it said Bearer {CANARY} to me",
+    f"the key is {SHAPED}.",
+    f"GET https://a.example/v1?key={CANARY} HTTP/1.1",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjQW5hcnkifQ.cAnary-signature",
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_texts_and_bodies(mask: Mask, body: str) -> None:
+    """By the name of a member, parameter or part, by its place in a URL, or by its shape."""
+    masked = mask.text(body)
+
+    assert "cAnary" not in masked
+    assert TOKEN.search(masked)
+    assert mask.bytes(body.encode()) == masked.encode()
+
+
+@pytest.mark.parametrize("body", BODIES[:7])
+def test_json_stays_json(mask: Mask, body: str) -> None:
+    """Its members too."""
+    assert json.loads(mask.text(body)).keys() == json.loads(body).keys()
+
+
+SPELLINGS = {
+    "as it is": CANARY,
+    "in a URL": quote(f"{CANARY}/+", safe="")[: len(CANARY)],
+    "percent, every character": "".join(f"%{ord(character):02x}" for character in CANARY),
+    "percent, mixed": "".join(f"%{ord(one):02X}" if index % 2 else one for index, one in enumerate(CANARY)),
+    "JSON escapes": "".join(f"\\u{ord(character):04x}" for character in CANARY),
+    "JSON escapes, mixed": "".join(f"\\u{ord(one):04X}" if index % 3 else one for index, one in enumerate(CANARY)),
+    "base64": base64.b64encode(CANARY.encode()).decode(),
+    "base64 of a pair": base64.b64encode(f":{CANARY}".encode()).decode(),
+    "base64 of another pair": base64.b64encode(f"u:{CANARY}:x".encode()).decode(),
+    "base64 for URLs": base64.urlsafe_b64encode(f"???{CANARY}".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("how", SPELLINGS)
+def test_a_known_key_goes_in_every_spelling(how: str) -> None:
+    """Under a name that says nothing."""
+    mask = Mask(b"salt", [CANARY])
+    text = f'{{"note": "before {SPELLINGS[how]} after"}}'
+
+    masked = mask.text(text)
+
+    assert mask.token(CANARY) in masked
+    assert SPELLINGS[how] not in masked
+    assert masked.startswith('{"note": "before ')
+    assert masked.endswith(' after"}')
+
+
+def test_equal_secrets_stay_equal_and_others_differ(mask: Mask) -> None:
+    """Rules compare URLs and keys by their pseudonyms; a pseudonym stands for itself."""
+    url = f"https://hooks.example/cb/cAnary7f3b9d1eZx81aa?token={CANARY}&n=1"
+    body = json.loads(mask.text(json.dumps({"callback_url": url})))
+
+    assert body["callback_url"] == mask.callback(url)
+    assert mask.callback(url) != mask.callback(url.replace("Zx81", "Zx82"))
+    assert mask.callback(mask.callback(url)) == mask.callback(url)
+    assert mask.text(mask.text(url)) == mask.text(url)
+    assert mask.callback(url).endswith("&n=1")
+    assert Mask(b"other").token(CANARY) != mask.token(CANARY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"data":{"token":{"remaining_credits":5}}}',
+        "https://fake.example/files/ab/task-unified-1757169743-7cvnl5zw.mp4?expires=1.5&signature=0123456789abcdef",
+        '{"callback_url": "https://hooks.example.com/callback/ab12cd34?case=12"}',
+        '{"prompt": "the bearer of bad news; basic colours; a key on a table"}',
+        '{"prompt": "50% off, caf\\u00e9"}',
+        "",
+    ],
+)
+def test_what_is_no_secret_stays(mask: Mask, text: str) -> None:
+    """Byte for byte."""
+    assert mask.text(text) == text
+    assert mask.bytes(text.encode()) == text.encode()
+
+
+@given(st.binary(max_size=200))
+def test_other_bytes_stay(data: bytes) -> None:
+    """Masking bytes never fails, and what it leaves is as it was."""
+    mask = Mask(b"salt", [CANARY])
+
+    assert mask.bytes(b"\xff" + data + CANARY.encode()).endswith(mask.token(CANARY).encode())
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "eyJ-",
+        "sk-.",
+        '"key":"',
+        'name="key"',
+        "://",
+        "?key=",
+        "bearer ",
+        "a",
+        "%",
+        "aA1",
+        "/aA1",
+        '"key',
+        "\\u0026",
+        "key-",
+    ],
+)
+def test_masking_is_linear(piece: str) -> None:
+    """64 KB of what lets a pattern begin again and again come back at once; a quadratic one would never end."""
+    mask = Mask(b"salt", [CANARY])
+    long = piece * (64 * 1024 // len(piece))
+
+    assert isinstance(mask.text(long), str)
+    assert isinstance(mask.callback(long), str)
+
+
+@pytest.mark.parametrize(
+    "name", ["_SHAPES", "_SPOKEN", "_USERINFO", "_QUERY", "_MEMBER", "_PART", "_RANDOM", "_ESCAPED"]
+)
+def test_each_pattern_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it a secret passes that none of the others finds."""
+    texts = [*BODIES, *(f'{{"note": "{spelling}"}}' for spelling in SPELLINGS.values())]
+    before = [Mask(b"salt", [CANARY]).text(text) for text in texts] + [Mask(b"s").text(text) for text in texts]
+
+    monkeypatch.setattr(masking, name, masking.re.compile(r"(?!)"))
+
+    assert before != [Mask(b"salt", [CANARY]).text(text) for text in texts] + [Mask(b"s").text(text) for text in texts]
