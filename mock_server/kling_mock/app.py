@@ -14,6 +14,8 @@ from kling_mock.media.frames import Frames, allowed
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.service.courier import Courier, Sender
 from kling_mock.service.world import World
+from kling_mock.store.journal import Journal
+from kling_mock.store.memory import MemoryStore
 from kling_mock.web.access import Access, impersonated
 from kling_mock.web.accounts import Accounts
 from kling_mock.web.api import Api
@@ -41,14 +43,20 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
     choices = Choices(contract, chosen.profile, chosen.choices)
     catalogue = Catalogue(contract.task_errors, contract.errors, chosen.scenarios)
     callbacks = _transport(
-        chosen, lambda ip: chosen.callbacks == "local" or not is_internal(ip, contract.internal_networks)
+        chosen, lambda ip: chosen.callbacks == "local" or not is_internal(ip, contract.address.internal)
     )
     fetcher = _transport(chosen, partial(allowed, contract, chosen))
-    files = Files(contract, choices, lambda name: world.store.named(name))
-    frames = Frames(contract, chosen, choices, fetcher, files)
-    world = World(
-        contract, chosen, choices, catalogue, frames, lambda target: callbacks.leads_inside(target, _RESOLVES_AT_ONCE)
+    store = MemoryStore(
+        chosen.start_clock,
+        choices.starting_credits,
+        Journal(entries=chosen.journal),
+        chosen.relays,
+        choices.upload_store_bytes,
     )
+    files = Files(contract, store)
+    frames = Frames(contract, chosen, choices, fetcher, files)
+    inside = partial(callbacks.leads_inside, timeout=_RESOLVES_AT_ONCE)
+    world = World(contract, chosen, choices, catalogue, frames, store, inside)
     courier = Courier(world, sender or callbacks)
     access = Access(chosen, impersonated(chosen, contract.document) if chosen.impersonate else ())
     api = Api(world, courier)

@@ -14,6 +14,7 @@ import kling_openapi
 from kling_common.targets import BadAddress, parse
 from kling_mock.clock import Clock, Mode
 from kling_mock.contract import Contract
+from kling_mock.core.callbacks import origin
 
 _CLOCK = re.compile(r"real|manual|x\d+(\.\d+)?")
 
@@ -160,21 +161,6 @@ class Settings(BaseModel):
         """A clock as the server was started with."""
         mode: Mode = "scaled" if self.clock.startswith("x") else self.clock  # type: ignore[assignment]
         return Clock(mode, float(self.clock[1:]) if mode == "scaled" else 1.0, self.start)
-
-
-def origin(text: str) -> str:
-    """*text* as scheme, host and port in one spelling, the default port left out.
-
-    Raises:
-        ValueError: it has a path, or is not an http or https URL.
-    """
-    try:
-        target = parse(text.rstrip("/"), ("https", "http"))
-    except BadAddress as error:
-        raise ValueError(f"{text!r} is not an origin such as https://hooks.example.com: {error.reason}") from error
-    if target.resource not in ("", "/"):
-        raise ValueError(f"{text!r} has a path; an origin ends with its host and port")
-    return target.origin
 
 
 def _host(name: str) -> str:

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 
 import kling_openapi
+from kling_mock.core.callbacks import AddressRules
 from kling_mock.core.deliveries import RetryPolicy
+from kling_mock.core.policies import FileRules, IdRules, ImageRules, LinkRules, ratio
 from kling_openapi import ContractError, one_line
 
 _KEYWORDS = frozenset(
@@ -238,12 +239,10 @@ class Contract:
         self.components: dict[str, Any] = self.document["components"]
         self.schemas: dict[str, Any] = self.components["schemas"]
         self.operations = {operation.id: operation for operation in _operations(self.document["paths"])}
-        self.create = self.shape({"$ref": "#/components/schemas/CreateVideo"})
         fields = self.schemas["CreateVideo"]["properties"]
         self.fields = frozenset(fields)
-        self.image: dict[str, Any] = fields["image_start"]["x-image"]
-        self.address: dict[str, Any] = fields["callback_url"]["x-callback-address"]
-        self.callback_max_length: int = fields["callback_url"]["maxLength"]
+        self.image = _image_rules(fields["image_start"]["x-image"])
+        self.address = _address_rules(fields["callback_url"])
         self.default_seconds: int = self.schemas["Duration"]["default"]
         self.default_quality: str = self.schemas["Quality"]["default"]
         self.short_sides = {choice["const"]: choice["x-short-side"] for choice in self.schemas["Quality"]["oneOf"]}
@@ -251,11 +250,12 @@ class Contract:
         self.model: str = common["model"]["const"]
         self.object: str = common["object"]["const"]
         self.type: str = common["type"]["const"]
-        self.id: dict[str, Any] = common["id"]["x-id"]
+        self.id = IdRules(**_values(common["id"]["x-id"]))
         usage = self.schemas["Usage"]["properties"]
         self.billing_rule: str = usage["billing_rule"]["x-value"]
         self.user_group: str = usage["user_group"]["default"]
-        self.link: dict[str, Any] = self.schemas["CompletedTask"]["properties"]["results"]["x-link"]
+        link = _values(self.schemas["CompletedTask"]["properties"]["results"]["x-link"])
+        self.link = LinkRules(link["lifetime_seconds"], link["content_type"])
         self.task_errors = {code["const"]: code["description"] for code in self.schemas["TaskErrorCode"]["oneOf"]}
         self.task_error_type: str = self.schemas["TaskError"]["properties"]["type"]["const"]
         self.errors = {
@@ -267,7 +267,8 @@ class Contract:
         self.idempotency_seconds: float = self.components["parameters"]["IdempotencyKey"]["x-idempotency"][
             "lifetime_seconds"
         ]
-        self.files: dict[str, Any] = self.schemas["UploadedFile"]["x-files"]
+        files = self.schemas["UploadedFile"]["x-files"]
+        self.files = FileRules(files["max_bytes"], files["max_files"], files["lifetime_seconds"])
         self.assumptions: dict[str, Any] = self.document["x-assumptions"]
         self.delivery = self._delivery()
         self._check()
@@ -278,7 +279,7 @@ class Contract:
         missing = sorted({operation.id for operation in _operations(shipped["paths"])} - set(self.operations))
         if missing:
             raise ContractError(f"{self.path}: no operation {', '.join(missing)}; the fake answers these")
-        _ = self.internal_networks, self.ratios, self.bodies
+        _ = self.bodies
 
     def _delivery(self) -> RetryPolicy:
         (expression,) = self.operations["createVideo"].description["callbacks"]["taskFinished"].values()
@@ -292,20 +293,6 @@ class Contract:
             return Shape(schema, self.components)
         except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
             raise ContractError(f"{self.path}: {getattr(error, 'message', None) or one_line(error)}") from error
-
-    @cached_property
-    def internal_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """The ranges that the contract names as internal."""
-        return tuple(ip_network(text) for text in self.address["internal"])
-
-    @cached_property
-    def ratios(self) -> tuple[Fraction, Fraction]:
-        """Smallest and largest width to height of a first frame, both included."""
-        low, high = (
-            Fraction(left) / Fraction(right)
-            for left, right in (self.image[key].split(":") for key in ("ratio_min", "ratio_max"))
-        )
-        return low, high
 
     @cached_property
     def bodies(self) -> dict[str, Body]:
@@ -333,6 +320,22 @@ class Contract:
                 schema: dict[str, Any] = parameter["schema"]
                 return schema
         raise KeyError(f"{operation_id} has no parameter {name}")
+
+
+def _values(extension: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of an extension without its grade and sources."""
+    return {name: value for name, value in extension.items() if not name.startswith("x-")}
+
+
+def _image_rules(image: dict[str, Any]) -> ImageRules:
+    low, high = ratio(image["ratio_min"]), ratio(image["ratio_max"])
+    return ImageRules(tuple(image["formats"]), image["max_bytes"], image["min_side_px"], low, high)
+
+
+def _address_rules(field: dict[str, Any]) -> AddressRules:
+    policy = field["x-callback-address"]
+    internal = tuple(ip_network(text) for text in policy["internal"])
+    return AddressRules(tuple(policy["schemes"]), field["maxLength"], False, internal)
 
 
 def _operations(paths: dict[str, Any]) -> Iterator[Operation]:

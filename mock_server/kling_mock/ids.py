@@ -29,11 +29,7 @@ class Draw:
         """*length* characters of *alphabet*."""
         size = len(alphabet)
         value = self.below(size**length)
-        characters = []
-        for _ in range(length):
-            value, index = divmod(value, size)
-            characters.append(alphabet[index])
-        return "".join(characters)
+        return "".join([alphabet[value // size**place % size] for place in range(length)])
 
 
 def fingerprint(*names: object, length: int = 12) -> str:

@@ -15,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
+from kling_mock.core.policies import ImageRules
 from kling_mock.media import images, pictures
-from kling_mock.media.images import BadImage, ImageRules, draw, inspect, parse_drawing, read_capped
+from kling_mock.media.images import BadImage, draw, inspect, parse_drawing, read_capped
 
 RULES = ImageRules(("jpeg", "png"), 52_428_800, 300, Fraction(2, 5), Fraction(5, 2))
 ANY_SHAPE = ImageRules(("jpeg", "png"), 52_428_800, 1, Fraction(1, 1000), Fraction(1000))

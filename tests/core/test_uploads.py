@@ -10,7 +10,8 @@ from PIL import Image
 
 from kling_mock.core.names import shown_name
 from kling_mock.media.signatures import media_type
-from kling_mock.store.disk import Disk, NoRoom
+from kling_mock.store.disk import Disk
+from kling_mock.store.interface import NoRoom
 
 
 def picture(kind: str) -> bytes:

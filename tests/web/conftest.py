@@ -23,7 +23,7 @@ from werkzeug.test import TestResponse
 import kling_openapi
 from kling_mock import app as app_module
 from kling_mock.app import create_app
-from kling_mock.store.memory import Account
+from kling_mock.store.memory_account import MemoryAccount
 from kling_mock.web.parts import Fake
 
 KEY = "sk-test"
@@ -286,7 +286,7 @@ class Rig:
         """What the clock shows."""
         return float(self.control("GET", "/clock", key=key)["now"])
 
-    def account(self, key: str = KEY) -> Account:
+    def account(self, key: str = KEY) -> MemoryAccount:
         """The account behind *key*."""
         return self.fake.world.store.seen(key)
 

@@ -235,7 +235,7 @@ def test_what_breaks_inside_is_a_documented_500(make: Callable[..., Any], monkey
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a fault inside")
 
-    monkeypatch.setattr(rig.fake.world, "find", broken)
+    monkeypatch.setattr(rig.fake.world, "read", broken)
     response = rig.call("GET", ANYTHING)
 
     assert (response.status_code, response.json["error"]["code"]) == (500, "internal_error")

@@ -81,7 +81,7 @@ def test_stream(rig: Any) -> None:
     data = stored(stream(rig, file_name="start.jpg", upload_path="frames/today"))
     assert (data["file_name"], data["original_name"]) == ("start.jpg", "photo.jpg")
     assert (data["file_size"], data["mime_type"]) == (len(JPEG), "image/jpeg")
-    assert rig.account().files[data["file_id"]].expires_at == now + LIMITS["lifetime_seconds"]
+    assert rig.account().uploads[data["file_id"]].expires_at == now + LIMITS["lifetime_seconds"]
     answer = get(rig, data["file_url"])
     assert (answer.status_code, answer.mimetype, answer.data) == (200, "image/jpeg", JPEG)
     assert "content-disposition" not in answer.headers
@@ -210,7 +210,7 @@ def test_quota_holds_under_a_rush(small: Callable[..., Any]) -> None:
     with ThreadPoolExecutor(12) as pool:
         statuses = sorted(answer.status_code for answer in pool.map(lambda _: stream(rig, b"x" * 500), range(12)))
     assert statuses == [200] * 3 + [403] * 9
-    assert rig.fake.files._files._disk.held == 1500
+    assert rig.fake.world.store._disk.held == 1500
 
 
 def test_no_room(make: Callable[..., Any]) -> None:
@@ -232,7 +232,7 @@ def test_expiry(rig: Any) -> None:
     """
     data = stored(stream(rig))
     url = data["file_url"]
-    rig.account().clock.move_to(rig.account().files[data["file_id"]].expires_at - 0.01)
+    rig.account().clock.move_to(rig.account().uploads[data["file_id"]].expires_at - 0.01)
     assert get(rig, url).status_code == 200
     assert rig.create(image_start=url).status_code == 200
     rig.advance(0.01)
@@ -270,7 +270,7 @@ def test_reset_removes_everything(rig: Any) -> None:
     After a reset no file is left, in the account or on disk.
     """
     data = stored(stream(rig))
-    place = rig.account().files[data["file_id"]].content.path
+    place = rig.account().uploads[data["file_id"]].content.path
     assert place.exists()
     rig.control("POST", "/reset")
     assert not place.exists()
@@ -351,7 +351,7 @@ def test_bad_forms(rig: Any, content_type: str, body: bytes, status: int, param:
     The wrong type, no boundary, cut short, no file, text for a file, an empty one, two at once, a long name, too many parts.
     """
     assert refused(rig.call("POST", STREAM, data=body, content_type=content_type), status, param)
-    assert not rig.account().files
+    assert not rig.account().uploads
 
 
 def test_bad_json(rig: Any) -> None:

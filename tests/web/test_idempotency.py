@@ -10,9 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import kling_openapi
-from kling_mock.media.frames import WouldBlock
 from kling_mock.service.idempotency import same
-from kling_mock.service.world import CreateCall
 
 MODEL = "kling-v3-turbo-image-to-video"
 HEADER = "Idempotency-Key"
@@ -92,37 +90,46 @@ def test_many_at_once(rig: Any) -> None:
     assert {answer.data for answer in answers} == {answers[0].data}
     assert sum(map(replayed, answers)) == 19
     assert before - balance(rig) == 36
-    assert len(rig.account().queue) == 1
+    assert len(rig.account().queued) == 1
 
 
 @pytest.mark.parametrize(("size", "status"), [("640x480", 200), ("10x10", 400)])
-def test_who_comes_meanwhile_waits(rig: Any, monkeypatch: pytest.MonkeyPatch, size: str, status: int) -> None:
+def test_creates_that_overlap_are_one(rig: Any, monkeypatch: pytest.MonkeyPatch, size: str, status: int) -> None:
     """
-    A repetition during a slow first create gets its task; if that one is refused, the repetition is judged for itself.
+    Of two creates whose first frames are looked at together, the first to commit makes the task; each refusal is judged for itself.
     """
-    entered, go_on = threading.Event(), threading.Event()
-    judge = rig.fake.world.frames.judge
+    both, judge = threading.Barrier(2), rig.fake.world.frames.judge
 
-    def slow(url: str, **more: Any) -> Any:
-        """The first frame, but not before the test lets it through."""
-        entered.set()
-        assert go_on.wait(5)
-        return judge(url, **more)
+    def slow(url: str) -> Any:
+        """The first frame, but not before both creates ask for it."""
+        both.wait(5)
+        return judge(url)
 
     monkeypatch.setattr(rig.fake.world.frames, "judge", slow)
     image = f"https://image.test/{size}.png"
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(create, rig, image_start=image)
-        assert entered.wait(5)
-        assert create(rig, image_start=image, prompt="other").status_code == 409
-        call = CreateCall({"model": MODEL, "image_start": image}, b"", KEY)
-        with pytest.raises(WouldBlock):  # the edge must not wait on its loop
-            rig.fake.world.create(rig.account(), call, may_block=False)
-        second = pool.submit(create, rig, image_start=image)
-        go_on.set()
-        answers = (first.result(5), second.result(5))
+        answers = list(pool.map(lambda _: create(rig, image_start=image), range(2)))
     assert [answer.status_code for answer in answers] == [status, status]
-    assert [replayed(answer) for answer in answers] == [False, status == 200]
+    assert sorted(replayed(answer) for answer in answers) == [False, status == 200]
+    assert len(rig.account().tasks) == (status == 200)
+
+
+def test_of_two_bodies_that_overlap_one_is_a_conflict(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whichever commits first has the key; the other is 409 and nothing is charged for it.
+    """
+    both, judge = threading.Barrier(2), rig.fake.world.frames.judge
+
+    def slow(url: str) -> Any:
+        """The first frame, but not before both creates ask for it."""
+        both.wait(5)
+        return judge(url)
+
+    monkeypatch.setattr(rig.fake.world.frames, "judge", slow)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda prompt: create(rig, prompt=prompt), ("one", "other")))
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    assert len(rig.account().tasks) == 1
 
 
 def test_another_body_is_a_conflict(rig: Any) -> None:

@@ -74,7 +74,7 @@ def test_a_task_tells_its_story(rig: Rig) -> None:
         "created pending",
         "2 reads pending 0 %",
         "processing",
-        "completed 50 credits used",
+        "completed 36 credits used",
         "callback attempt 1 status 500",
         "callback attempt 2 in 0 s due",
         "link expires",
@@ -110,7 +110,7 @@ def test_a_failed_and_a_cancelled_task_say_why(rig: Rig) -> None:
     assert "request_cancelled" in page
     assert "service_error" in text(shown(rig, f"/__mock/page/tasks/{failed}/story"))
     assert "request_cancelled" in text(shown(rig, f"/__mock/page/tasks/{stuck}/story"))
-    assert "completed 50 credits used" in text(shown(rig, f"/__mock/page/tasks/{cancelled}/story"))
+    assert "completed 36 credits used" in text(shown(rig, f"/__mock/page/tasks/{cancelled}/story"))
 
 
 def test_a_task_that_vanished_is_said_to_be_gone(rig: Rig) -> None:

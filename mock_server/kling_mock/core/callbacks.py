@@ -78,6 +78,27 @@ def check(url: str, rules: AddressRules) -> Target:
     return target
 
 
+def origin(text: str) -> str:
+    """Return *text* as scheme, host and port in one spelling, the default port left out.
+
+    Raises:
+        ValueError: it has a path, or is not an http or https URL.
+    """
+    try:
+        target = parse(text.rstrip("/"), ("https", "http"))
+    except BadAddress as error:
+        raise ValueError(f"{text!r} is not an origin such as https://hooks.example.com: {error.reason}") from error
+    if target.resource not in ("", "/"):
+        raise ValueError(f"{text!r} has a path; an origin ends with its host and port")
+    return target.origin
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of a callback URL, in the spelling relays are kept in."""
+    scheme, _, rest = url.partition("://")
+    return origin(f"{scheme}://{rest.partition('/')[0].partition('?')[0].partition('#')[0]}")
+
+
 def is_internal(ip: IPAddress, internal: tuple[IPNetwork, ...]) -> bool:
     """Return whether *ip* lies in a network of *internal* or is not global unicast; an IPv4 address inside it counts too."""
     if any(ip in network for network in internal):

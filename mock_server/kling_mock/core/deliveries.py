@@ -5,6 +5,7 @@ Times are Unix seconds of the account's clock.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from kling_mock.core.tasks import Ordered
 
@@ -65,6 +66,23 @@ class Delivery:
 
     def __lt__(self, other: Ordered) -> bool:
         return self.order < other.order
+
+
+def attempt_facts(attempt: Attempt) -> dict[str, Any]:
+    """Return an attempt as journal and control protocol show it, without its number."""
+    facts: dict[str, Any] = {
+        "due": attempt.due,
+        "sent": attempt.sent,
+        "ended": attempt.ended,
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+    }
+    return {**facts, "detail": attempt.detail} if attempt.detail else facts
+
+
+def attempts_left(delivery: Delivery, policy: RetryPolicy) -> int:
+    """Return how many more attempts *policy* could make of it."""
+    return 0 if next_due(delivery, policy) is None else len(policy.delays) + 1 - len(scheduled(delivery))
 
 
 def scheduled(delivery: Delivery) -> list[Attempt]:

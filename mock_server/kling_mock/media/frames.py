@@ -15,7 +15,7 @@ from kling_mock.core.callbacks import AddressRules, check, is_internal
 from kling_mock.core.tasks import Frame
 from kling_mock.ids import digest
 from kling_mock.media.cache import ByteCache
-from kling_mock.media.images import BadImage, Drawing, ImageRules, draw, inspect, parse_drawing
+from kling_mock.media.images import BadImage, Drawing, draw, inspect, parse_drawing
 
 DRAWING_HOST = "image.test"
 """The fake draws what this host is asked for; `.test` never resolves on a real network (RFC 6761)."""
@@ -45,10 +45,6 @@ class Fetcher(Protocol):
         ...
 
 
-class WouldBlock(Exception):
-    """The answer takes I/O or a decoder; ask again from a thread that may wait."""
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A usable first frame; `unseen` when it was taken on trust."""
@@ -63,9 +59,7 @@ class Frames:
     def __init__(
         self, contract: Contract, settings: Settings, choices: Choices, fetcher: Fetcher, files: Files
     ) -> None:
-        image = contract.image
-        low, high = contract.ratios
-        self.rules = ImageRules(tuple(image["formats"]), image["max_bytes"], image["min_side_px"], low, high)
+        self.rules = contract.image
         self._offline = settings.images == "offline"
         self._allow = partial(allowed, contract, settings)
         self._choices = choices
@@ -75,18 +69,19 @@ class Frames:
         self._drawn = lru_cache(_KEPT_VERDICTS)(self._judge_drawing)
         self._ready: dict[str, Seen] = {}
 
-    def judge(self, url: str, *, may_block: bool = True) -> Seen:
-        """The first frame behind *url*.
+    def known(self, url: str) -> Seen | None:
+        """Return the first frame behind *url* where it takes no I/O and no decoder to say."""
+        return self._ready.get(url)
+
+    def judge(self, url: str) -> Seen:
+        """Return the first frame behind *url*; may block.
 
         Raises:
             BadImage: it cannot be used; `code` is the task error code.
-            WouldBlock: it is not known yet and *may_block* is false.
         """
         seen = self._ready.get(url)
         if seen is not None:
             return seen
-        if not may_block:
-            raise WouldBlock
         drawing = _drawing(url)
         if drawing is not None:
             seen = self._drawn(drawing)
@@ -157,7 +152,7 @@ class Frames:
 def allowed(contract: Contract, settings: Settings, address: IPv4Address | IPv6Address) -> bool:
     """Whether a first frame may be fetched from *address*: a public one, or this machine's own while the fake is local."""
     local = settings.callbacks == "local" or (settings.on_loopback and address.is_loopback)
-    return local or not is_internal(address, contract.internal_networks)
+    return local or not is_internal(address, contract.address.internal)
 
 
 def _drawing(url: str) -> Drawing | None:

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from kling_mock.core.policies import ImageRules
 from kling_mock.media import pictures
 from kling_mock.media.cache import ByteCache
 from kling_mock.media.signatures import recognised
@@ -35,21 +36,6 @@ MAX_DRAWN_BYTES = 2**28
 
 # Memory that drawings may keep between requests; a 1280x720 picture takes about a tenth of a megabyte.
 DRAWINGS_KEPT_BYTES = 2**24
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRules:
-    """What the contract asks of a first frame.
-
-    *formats*: lower-case names as Pillow gives them (`jpeg`, `png`). *max_bytes*: size of the file. *min_side*: pixels
-    that width and height must have at least. *ratio_min*, *ratio_max*: bounds of width / height, both allowed.
-    """
-
-    formats: tuple[str, ...]
-    max_bytes: int
-    min_side: int
-    ratio_min: Fraction
-    ratio_max: Fraction
 
 
 @dataclass(frozen=True, slots=True)

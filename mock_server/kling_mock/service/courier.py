@@ -1,34 +1,31 @@
-"""Makes time happen: `run_due(now)` is one step that settles what fell due and sends the callbacks that are owed.
+"""Makes time happen: one step settles what fell due in an account and sends the callbacks that are owed.
 
-A thread calls it for clocks that run; moving a manual clock calls it at each moment on the way. No lock is held while sending,
-because receivers read the task before they answer.
+A thread takes that step for clocks that run; moving a manual clock takes it at each moment on the way. No transaction is open while
+sending, because receivers read the task before they respond.
 """
 
-import heapq
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
-from dataclasses import dataclass
-from math import inf
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 from kling_common.targets import IPAddress
-from kling_mock import clock as clocks
-from kling_mock.clock import Clock
-from kling_mock.config import origin
-from kling_mock.core.deliveries import Attempt, Delivery, next_due, scheduled, state
-from kling_mock.service.timeline import Fired
+from kling_mock.core.callbacks import origin_of
+from kling_mock.core.deliveries import Attempt, Delivery, attempt_facts, next_due
+from kling_mock.service.timeline import Event
 from kling_mock.service.world import World
-from kling_mock.store.memory import Account
+from kling_mock.store.interface import Account
 
 _SENDERS = 32
+_BATCH = 256
 _LONG = 3600.0
 _REST = 1.0
 
 
 class Outcome(Protocol):
-    """How an attempt ended, as the transport tells it."""
+    """How an attempt ended, as the transport reports it."""
 
     @property
     def kind(self) -> str:
@@ -68,31 +65,26 @@ class Sender(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """One thing that `advance` brought about, as it is reported."""
+class Made:
+    """An attempt that was made, and its number among those of its delivery."""
 
-    at: float
-    kind: str
-    task_id: str
-    more: dict[str, Any]
+    attempt: Attempt
+    number: int
 
-    def as_json(self) -> dict[str, Any]:
-        """The shape of `fired` in the control protocol."""
-        return {"at": self.at, "kind": self.kind, "task_id": self.task_id, **self.more}
+
+Sending = Future[Made | None]
+"""An attempt under way; None where its task was forgotten before it ended."""
 
 
 class Courier:
     """Lets due things happen and sends what is owed."""
 
     def __init__(self, world: World, sender: Sender) -> None:
-        self._world = world
+        self._world, self._store = world, world.store
         self._sender = sender
         self._pool: ThreadPoolExecutor | None = None
-        self._under_way: dict[str, set[Future[Attempt]]] = {}
+        self._under_way: dict[str, set[Sending]] = {}
         self._guard = threading.Lock()
-        self._wake = threading.Condition(self._guard)
-        self._alarms: list[tuple[float, str]] = []
-        self._sleeping_until = 0.0
         self._thread: threading.Thread | None = None
         self._stopping = False
 
@@ -105,105 +97,87 @@ class Courier:
 
     def stop(self) -> None:
         """Stop following; attempts under way are left to end."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify_all()
+        self._stopping = True
+        self._store.wake()
         if self._thread is not None:
             self._thread.join(timeout=2.0)
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def notice(self, account: Account) -> None:
-        """Look at the account's agenda again, because something was put on it; nothing to do where an earlier alarm is set."""
-        due = account.next_due()
-        if due is None or due >= account.alarm:
-            return
-        left = account.clock.real_wait(due)
-        if left is None:
-            return
-        account.alarm = due
-        at = clocks.monotonic() + left
-        with self._wake:
-            heapq.heappush(self._alarms, (at, account.name))
-            if at < self._sleeping_until:
-                self._wake.notify()
-
-    def notice_clock(self, account: Account) -> None:
-        """Look at the account's agenda again, because its clock was set."""
-        account.alarm = inf
-        self.notice(account)
-
     def _follow(self) -> None:
         while not self._stopping:
-            name = self._next_alarm()
-            account = self._world.store.named(name) if name else None
+            account = self._store.next_account(_LONG)
             if account is not None:
-                account.alarm = inf
                 self.settle(account)
-                self.notice(account)
-
-    def _next_alarm(self) -> str | None:
-        """Sleep until an alarm goes off, and say whose; None when something else woke the thread."""
-        with self._wake:
-            left = self._alarms[0][0] - clocks.monotonic() if self._alarms else _LONG
-            if left <= 0:
-                return heapq.heappop(self._alarms)[1]
-            self._sleeping_until = clocks.monotonic() + left
-            self._wake.wait(left)
-            self._sleeping_until = 0.0
-            return None
 
     # Steps
 
-    def settle(self, account: Account) -> "list[Future[Attempt]]":
-        """Everything due by now has happened when this returns, save that the callbacks it gives back may still be under way."""
-        now = account.clock.now()
-        due = account.next_due()
+    def settle(self, account: Account) -> list[Sending]:
+        """Let everything due by now happen; the callbacks that are returned may still be under way."""
+        now, due = account.clock.now(), account.next_due()
         if due is None or due > now:
             return []
-        sending = []
-        while (fired := self._world.timeline.pop(account, now)) is not None:
-            if fired.delivery is not None:
-                sending.append(self._send_later(account, fired.delivery, fired.at))
-        return sending
+        return [sending for _, sending in self._let_happen(account, now) if sending is not None]
 
-    def run_due(self, account: Account, now: float) -> list[Happened]:
-        """Everything due at *now*, in order, callbacks sent and answered. Those due at one moment are sent side by side."""
-        happened: list[Happened] = []
-        sent: list[tuple[Fired, Future[Attempt]]] = []
-        while (fired := self._world.timeline.pop(account, now)) is not None:
-            if fired.delivery is None:
-                happened.append(_status(fired))
-                continue
-            future = self._send_later(account, fired.delivery, fired.at)
-            sent.append((fired, future))
-        for fired, future in sent:
-            attempt = future.result()
-            if (
-                fired.delivery is not None and attempt in fired.delivery.attempts
-            ):  # else a reset came before it was made
-                happened.append(_attempt(fired, fired.delivery, attempt))
-        return happened
+    def run_due(self, account: Account, now: float) -> list[dict[str, Any]]:
+        """Let everything due at *now* happen, callbacks included; return it in order, as the control protocol shows it.
 
-    def advance(self, moved: list[Clock], accounts: list[Account], seconds: float) -> list[Happened]:
-        """Move manual clocks forward by *seconds*; everything due on the way in *accounts* has happened when this returns.
+        Callbacks due at one moment are sent at the same time.
+        """
+        shown = []
+        for event, sending in self._let_happen(account, now):
+            made = None if sending is None else sending.result()
+            if event.delivery is None:
+                shown.append(event.as_json())
+            elif made is not None:  # else a reset came before it was made
+                more = {"delivery_id": event.delivery.id, "attempt": made.number, "outcome": made.attempt.outcome}
+                shown.append(event.as_json(**more))
+        return sorted(shown, key=lambda one: one["kind"] == "attempt")
+
+    def _let_happen(self, account: Account, now: float) -> list[tuple[Event, Sending | None]]:
+        """Let everything due at *now* happen, and begin to send what is owed."""
+        happened: list[tuple[Event, Sending | None]] = []
+        timeline = self._world.timeline
+        while True:
+            with self._store.begin(account) as facts:
+                events = list(islice(iter(lambda: timeline.next_event(facts, now), None), _BATCH))
+            for event in events:
+                owed = event.delivery
+                happened.append((event, None if owed is None else self._send_later(account, owed, event.at)))
+            if len(events) < _BATCH:
+                return happened
+
+    def cancel(self, account: Account, task_id: str) -> None:
+        """End a task as cancelled, with what follows from it; one that has ended stays as it is."""
+        self.settle(account)
+        with self._store.begin(account) as facts:
+            at = self._world.timeline.cancel(facts, task_id)
+        if at is None:
+            return
+        sending = self._let_happen(account, at)
+        if account.clock.mode == "manual":
+            wait([one for _, one in sending if one is not None])
+
+    def advance(self, account: Account | None, seconds: float) -> list[dict[str, Any]]:
+        """Move the account's clock, or all, forward by *seconds*; everything due on the way has happened when this returns.
 
         Raises:
             NotManual: one of the clocks runs by itself.
         """
-        with ExitStack() as held:
-            for account in sorted(accounts, key=lambda one: one.name):
-                held.enter_context(account.advancing)
-            for account in accounts:
-                self.wait_for_senders(account)
-            targets = {id(clock): clock.now() + seconds for clock in moved}
-            happened: list[Happened] = []
-            while (due := _earliest(accounts, targets)) is not None:
-                moment, account = due
-                account.clock.move_to(moment)
-                happened += self.run_due(account, account.clock.now())
-            for clock in moved:
-                clock.move_to(targets[id(clock)])
+        store = self._store
+        accounts = store.accounts() if account is None else [account]
+        with store.advancing(accounts):
+            for one in accounts:
+                self.wait_for_senders(one)
+            clocks = store.clocks(account)
+            targets = [(clock, clock.now() + seconds) for clock in clocks]
+            happened: list[dict[str, Any]] = []
+            while (due := store.earliest(accounts, targets)) is not None:
+                moment, whose = due
+                store.move_clock(whose.clock, moment)
+                happened += self.run_due(whose, whose.clock.now())
+            for clock, moment in targets:
+                store.move_clock(clock, moment)
         return happened
 
     def wait_for_senders(self, account: Account, timeout: float | None = None) -> None:
@@ -218,7 +192,7 @@ class Courier:
                     self._under_way.pop(account.name, None)
 
     def come_to_rest(self, account: Account) -> None:
-        """Under a manual clock, let what is due now have happened, callbacks answered, before somebody looks.
+        """Under a manual clock, let what is due now have happened, callbacks included, before a caller looks.
 
         A receiver that looks while it is being called is itself what this would wait for, so the wait is short.
         """
@@ -228,11 +202,11 @@ class Courier:
 
     # Sending
 
-    def resend(self, account: Account, delivery: Delivery) -> Attempt:
-        """One more attempt, now, whatever became of the others."""
-        return self._send(account, delivery, account.clock.now(), extra=True)
+    def resend(self, account: Account, delivery: Delivery) -> None:
+        """Make one more attempt, now, whatever became of the others."""
+        self._send(account, delivery, account.clock.now(), extra=True)
 
-    def _send_later(self, account: Account, delivery: Delivery, due: float) -> "Future[Attempt]":
+    def _send_later(self, account: Account, delivery: Delivery, due: float) -> Sending:
         with self._guard:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender")
@@ -242,7 +216,7 @@ class Courier:
         future.add_done_callback(lambda done: self._done(account, done))
         return future
 
-    def _done(self, account: Account, future: "Future[Attempt]") -> None:
+    def _done(self, account: Account, future: Sending) -> None:
         with self._guard:
             under_way = self._under_way.get(account.name)
             if under_way is not None:
@@ -250,24 +224,24 @@ class Courier:
                 if not under_way:
                     del self._under_way[account.name]
 
-    def _send(self, account: Account, delivery: Delivery, due: float, *, extra: bool = False) -> Attempt:
-        world = self._world
-        policy = world.contract.delivery
-        with account.lock:
-            sent = account.clock.now()
-            if delivery.id not in account.deliveries:
-                return Attempt(due, sent, sent, "blocked", detail="the task was forgotten meanwhile", extra=extra)
-            notice = world.views.callback(account, delivery)
-            scenario = account.tasks[delivery.task_id].scenario
+    def _send(self, account: Account, delivery: Delivery, due: float, *, extra: bool = False) -> Made | None:
+        world, store = self._world, self._store
+        task = store.task(account, delivery.task_id)
+        if task is None or store.delivery(account, delivery.id) is None:
+            return None
+        sent = account.clock.now()
+        notice = world.views.callback(account, task, delivery)
         body, headers = notice.body, {"content-type": notice.content_type}
         relay = account.relays.get(origin_of(delivery.url))
-        patience = account.clock.real_seconds(policy.timeout)
+        patience = account.clock.real_seconds(world.contract.delivery.timeout)
         outcome = self._sender.post(delivery.url, body, headers, patience, relay, account.names)
-        attempt = self._made(account, delivery, due, sent, outcome, extra)
-        world.journal.add(
-            sent,
-            account.name,
+        made = self._ended(
+            account, delivery, Attempt(due, sent, sent, outcome.kind, outcome.status, outcome.detail, extra)
+        )
+        world.note(
+            account,
             "attempt",
+            sent,
             method="POST",
             url=delivery.url,
             request_headers=headers,
@@ -275,81 +249,21 @@ class Courier:
             status=outcome.status,
             seconds=outcome.seconds,
             task_id=delivery.task_id,
-            scenario=scenario,
+            scenario=task.scenario,
             fault=notice.fault,
-            more={"delivery_id": delivery.id, "attempt": len(delivery.attempts), **attempt_json(attempt)},
+            more={"delivery_id": delivery.id, "attempt": made.number, **attempt_facts(made.attempt)},
         )
-        self.notice(account)
-        return attempt
+        return made
 
-    def _made(
-        self, account: Account, delivery: Delivery, due: float, sent: float, outcome: Outcome, extra: bool
-    ) -> Attempt:
+    def _ended(self, account: Account, delivery: Delivery, attempt: Attempt) -> Made:
         """Keep an attempt that has ended, and put the next one on the agenda where one is owed."""
-        with account.lock:
-            ended = account.clock.now()
-            attempt = Attempt(due, sent, ended, outcome.kind, outcome.status, outcome.detail, extra)
-            delivery.attempts.append(attempt)
-            again = None if extra else next_due(delivery, self._world.contract.delivery)
-            if again is not None and delivery.id in account.deliveries:
-                account.schedule(again, delivery)
-            account.changed.notify_all()
-        return attempt
-
-
-def origin_of(url: str) -> str:
-    """Scheme, host and port of a callback URL, in the spelling relays are kept in."""
-    scheme, _, rest = url.partition("://")
-    return origin(f"{scheme}://{rest.partition('/')[0].partition('?')[0].partition('#')[0]}")
-
-
-def attempt_json(attempt: Attempt) -> dict[str, Any]:
-    """An attempt as the control protocol lists it, without its number."""
-    shown = {
-        "due": attempt.due,
-        "sent": attempt.sent,
-        "ended": attempt.ended,
-        "outcome": attempt.outcome,
-        "status": attempt.status,
-    }
-    return {**shown, "detail": attempt.detail} if attempt.detail else shown
-
-
-def delivery_json(delivery: Delivery, world: World) -> dict[str, Any]:
-    """A delivery as the control protocol shows it."""
-    policy = world.contract.delivery
-    attempts = list(delivery.attempts)
-    return {
-        "id": delivery.id,
-        "task_id": delivery.task_id,
-        "url": delivery.url,
-        "state": state(delivery, policy).value,
-        "next_due": next_due(delivery, policy),
-        "attempts": [{"attempt": number, **attempt_json(attempt)} for number, attempt in enumerate(attempts, 1)],
-    }
-
-
-def attempts_left(delivery: Delivery, world: World) -> int:
-    """How many more attempts the policy could make of it."""
-    policy = world.contract.delivery
-    return 0 if next_due(delivery, policy) is None else len(policy.delays) + 1 - len(scheduled(delivery))
-
-
-def _earliest(accounts: list[Account], targets: dict[int, float]) -> tuple[float, Account] | None:
-    """The next thing due on the way, and whose it is."""
-    found: tuple[float, Account] | None = None
-    for account in accounts:
-        due = account.next_due()
-        if due is not None and due <= targets[id(account.clock)] and (found is None or due < found[0]):
-            found = (due, account)
-    return found
-
-
-def _status(fired: Fired) -> Happened:
-    return Happened(fired.at, fired.kind, fired.task_id, {"status": fired.status} if fired.status else {})
-
-
-def _attempt(fired: Fired, delivery: Delivery, attempt: Attempt) -> Happened:
-    number = delivery.attempts.index(attempt) + 1
-    more = {"delivery_id": delivery.id, "attempt": number, "outcome": attempt.outcome}
-    return Happened(fired.at, "attempt", fired.task_id, more)
+        with self._store.begin(account) as facts:
+            ended = replace(attempt, ended=facts.now())
+            kept = facts.delivery(delivery.id)
+            if kept is None:  # a reset came meanwhile
+                return Made(ended, len(delivery.attempts) + 1)
+            facts.end_attempt(kept, ended)
+            again = None if ended.extra else next_due(kept, self._world.contract.delivery)
+            if again is not None:
+                facts.schedule(again, kept)
+            return Made(ended, len(kept.attempts))

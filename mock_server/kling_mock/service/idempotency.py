@@ -1,4 +1,8 @@
-"""Creates repeated with the same Idempotency-Key: one task and one charge, however many come at once (wire-facts "Idempotency", C)."""
+"""Creates repeated with the same Idempotency-Key: one task and one charge, however many come at once (wire-facts "Idempotency", C).
+
+A key stands for a task from the transaction that makes the task, so creates with one key that come at the same time are judged
+each for itself, and the first to commit makes the task of all of them.
+"""
 
 from typing import Any
 
@@ -8,8 +12,7 @@ from kling_mock.contract import Contract
 from kling_mock.core.errors import IdempotencyConflict, InvalidRequest
 from kling_mock.core.tasks import Task
 from kling_mock.ids import digest
-from kling_mock.media.frames import WouldBlock
-from kling_mock.store.memory import Account, Remembered
+from kling_mock.store.interface import Remembered, Transaction
 
 HEADER = "Idempotency-Key"
 
@@ -23,7 +26,7 @@ class Idempotency:
         self._lifetime = contract.idempotency_seconds
 
     def key(self, header: str | None) -> str | None:
-        """The key that counts; None where there is none, or none counts.
+        """Return the key that counts; None where there is none, or none counts.
 
         Raises:
             InvalidRequest: it is malformed.
@@ -35,59 +38,29 @@ class Idempotency:
             raise InvalidRequest(problem.message if problem else f"{HEADER} is malformed", param=HEADER)
         return header
 
-    def claim(
-        self, account: Account, key: str, body: dict[str, Any], raw: bytes, *, may_block: bool
-    ) -> Task | Remembered:
-        """The task that *key* stands for; or the key's entry, now the caller's, who must `release` it when the create is over.
-
-        While another create with the key is under way this waits for its outcome.
+    def made(self, facts: Transaction, key: str, meaning: str) -> Task | None:
+        """Return the task that *key* stands for, unless it was forgotten.
 
         Raises:
             IdempotencyConflict: the key was used with another body.
-            WouldBlock: it would have to wait, and *may_block* is false.
         """
-        meaning = same(body, raw)
-        with account.lock:
-            self._drop_expired(account)
-            while (known := account.idempotency.get(key)) is not None:
-                if known.body != meaning:
-                    raise IdempotencyConflict(f"this {HEADER} was used with another body", param=HEADER)
-                if known.task_id is not None:
-                    task = account.tasks.get(known.task_id)
-                    if task is not None:
-                        return task
-                    break  # the task was forgotten, and what its key stood for with it
-                if not may_block:
-                    raise WouldBlock
-                account.changed.wait()
-            account.idempotency.pop(key, None)
-            claimed = account.idempotency[key] = Remembered(meaning, account.clock.now() + self._lifetime)
-            return claimed
+        known = facts.remembered(key)
+        if known is None:
+            return None
+        if known.body != meaning:
+            raise IdempotencyConflict(f"this {HEADER} was used with another body", param=HEADER)
+        return facts.task(known.task_id)
 
-    def release(self, account: Account, key: str, claimed: Remembered, task: Task | None) -> None:
-        """The create is over: *key* stands for *task* from now on, or for nothing where none was made."""
-        with account.lock:
-            if task is not None:
-                claimed.task_id = task.id
-            elif account.idempotency.get(key) is claimed:  # a reset may have forgotten it meanwhile
-                del account.idempotency[key]
-            account.changed.notify_all()
-
-    def _drop_expired(self, account: Account) -> None:
-        """Forget the keys whose time is over. All live equally long, so the oldest stand first."""
-        now = account.clock.now()
-        while account.idempotency:
-            key, oldest = next(iter(account.idempotency.items()))
-            if oldest.expires_at > now or oldest.task_id is None:
-                return
-            del account.idempotency[key]
+    def remember(self, facts: Transaction, key: str, meaning: str, task: Task) -> None:
+        """Let *key* stand for *task* from now on."""
+        facts.remember(key, Remembered(meaning, facts.now() + self._lifetime, task.id))
 
 
 def same(body: dict[str, Any], raw: bytes) -> str:
-    """A name that bodies share when they say the same.
+    """Return a name that bodies share when they say the same.
 
     Their decoded JSON has to be equal: the order of members does not count, and 5 is 5.0. A default that is spelled out is another
-    body. What cannot be written again, such as a body nested hundreds deep, is taken letter for letter.
+    body. What cannot be written again, such as a body nested hundreds deep, is compared letter for letter.
     """
     plain = {name: int(value) if _whole(value) else value for name, value in body.items()}
     try:

@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from kling_mock.core import tasks
 from kling_mock.core.deliveries import Delivery
 from kling_mock.core.prices import whole
 from kling_mock.core.tasks import Status, Task
 from kling_mock.service.catalogue import Catalogue
-from kling_mock.store.memory import Account
+from kling_mock.store.interface import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Fired:
-    """Something that time brought about. For an attempt, `delivery` is what is to be sent."""
+class Event:
+    """Something that happened because time moved. For an attempt, `delivery` is what is to be sent."""
 
     at: float
     kind: str
@@ -21,86 +22,91 @@ class Fired:
     status: str | None = None
     delivery: Delivery | None = None
 
+    def as_json(self, **more: Any) -> dict[str, Any]:
+        """Return the shape of `fired` in the control protocol."""
+        status = {} if self.status is None else {"status": self.status}
+        return {"at": self.at, "kind": self.kind, "task_id": self.task_id, **status, **more}
+
 
 class Timeline:
-    """Puts what will happen on an account's agenda, and lets it happen. Callers of `pop` send the attempts it hands out."""
+    """Puts what will happen on an account's agenda, and lets it happen."""
 
     def __init__(self, catalogue: Catalogue, retention_seconds: float) -> None:
         self._catalogue = catalogue
-        self._retention = retention_seconds
+        self.retention = retention_seconds
 
-    def schedule(self, account: Account, task: Task) -> None:
+    def schedule(self, facts: Transaction, task: Task) -> None:
         """Put the task's next change on the agenda; each change brings the one after it, so a task stands there once."""
         start, end = tasks.starts_at(task), tasks.ends_at(task)
         if task.created_at < start < inf:
-            account.schedule(start, task)
+            facts.schedule(start, task)
         else:
-            account.schedule(end if end < inf else self.forgotten_at(task), task)
+            facts.schedule(end if end < inf else self.forgotten_at(task), task)
 
     def forgotten_at(self, task: Task) -> float:
-        """When the task can no longer be read."""
-        return task.created_at + self._retention
+        """Return when the task can no longer be read."""
+        return task.created_at + self.retention
 
-    def pop(self, account: Account, now: float) -> Fired | None:
-        """Let the next thing that is due at *now* happen; None when nothing is. An attempt is handed out to be sent."""
-        with account.lock:
-            while (due := account.pop_due(now)) is not None:
-                fired = self._happen(account, *due)
-                if fired is not None:
-                    account.changed.notify_all()
-                    return fired
+    def next_event(self, facts: Transaction, now: float, *, sending: bool = True) -> Event | None:
+        """Let the next thing that is due at *now* happen; None when nothing is.
+
+        An attempt that is handed out has been recorded as started; the caller sends it. Without *sending* attempts stay on the agenda.
+        """
+        while (due := facts.pop_due(now, sending=sending)) is not None:
+            event = self._happen(facts, *due)
+            if event is not None:
+                return event
         return None
 
-    def _happen(self, account: Account, at: float, what: Task | Delivery) -> Fired | None:
+    def _happen(self, facts: Transaction, at: float, what: Task | Delivery) -> Event | None:
         if isinstance(what, Delivery):
-            owed = what.id in account.deliveries and not what.delivered  # a resend may have got there before the retry
-            return Fired(at, "attempt", what.task_id, delivery=what) if owed else None
-        if what.id not in account.tasks:
+            return self._attempt(facts, at, what)
+        if facts.task(what.id) is None:
             return None
         end = tasks.ends_at(what)
         if not what.settled and (what.cancelled_at is not None or at >= end):
-            return self._end(account, what, at)
+            return self._end(facts, what, at)
         if at >= self.forgotten_at(what):
-            self._forget(account, what)
-            return Fired(at, "retention", what.id)
+            facts.forget(what)
+            return Event(at, "retention", what.id)
         if what.settled:  # what was planned before it was cancelled
             return None
-        account.schedule(end if end < inf else self.forgotten_at(what), what)
-        return Fired(at, "status", what.id, Status.PROCESSING)
+        facts.schedule(end if end < inf else self.forgotten_at(what), what)
+        return Event(at, "status", what.id, Status.PROCESSING)
 
-    def _end(self, account: Account, task: Task, at: float) -> Fired:
+    def _attempt(self, facts: Transaction, at: float, delivery: Delivery) -> Event | None:
+        if facts.delivery(delivery.id) is None or delivery.delivered:  # a resend may have got there before the retry
+            return None
+        facts.start_attempt(delivery, at)
+        return Event(at, "attempt", delivery.task_id, delivery=delivery)
+
+    def _end(self, facts: Transaction, task: Task, at: float) -> Event:
         """Settle the charge, then owe the callback (document.txt, sentence 38)."""
         stage = tasks.stage(task, at)
         task.settled = True
         if stage.status is Status.COMPLETED:
-            account.used = whole(account.used + task.reserved)
+            facts.used = whole(facts.used + task.reserved)
         else:
-            account.credits = whole(account.credits + task.reserved)
-        self._owe(account, task, at)
-        account.schedule(max(self.forgotten_at(task), at), task)
-        return Fired(at, "status", task.id, stage.status)
+            facts.credits = whole(facts.credits + task.reserved)
+        facts.save(task)
+        self._owe(facts, task, at)
+        facts.schedule(max(self.forgotten_at(task), at), task)
+        return Event(at, "status", task.id, stage.status)
 
-    def _owe(self, account: Account, task: Task, at: float) -> None:
+    def _owe(self, facts: Transaction, task: Task, at: float) -> None:
         if task.callback_url is None:
             return
-        owed = account.of_task.setdefault(task.id, [])
         for nth, callback in enumerate(self._catalogue.story(task.scenario).callbacks, 1):
             name = f"dlv-{task.id.rsplit('-', 1)[1]}-{nth}"
             delivery = Delivery(name, task.id, task.callback_url, at + callback.after, (task.number, nth))
-            owed.append(delivery)
-            account.deliveries[delivery.id] = delivery
-            account.schedule(delivery.due, delivery)
+            facts.add_delivery(delivery)
+            facts.schedule(delivery.due, delivery)
 
-    def _forget(self, account: Account, task: Task) -> None:
-        del account.tasks[task.id]
-        for delivery in account.of_task.pop(task.id, ()):
-            account.deliveries.pop(delivery.id, None)
-
-    def cancel(self, account: Account, task: Task) -> bool:
-        """End *task* as cancelled; False when it has ended already."""
-        with account.lock:
-            now = account.clock.now()
-            if task.settled or not tasks.cancel(task, now):
-                return False
-            account.schedule(now, task)
-            return True
+    def cancel(self, facts: Transaction, task_id: str) -> float | None:
+        """End a task as cancelled and return when that was; None when it has ended already, or is gone."""
+        task, now = facts.task(task_id), facts.now()
+        if task is None or task.settled or not tasks.cancel(task, now):
+            return None
+        facts.save(task)
+        facts.schedule(now, task)
+        return now

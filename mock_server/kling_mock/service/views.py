@@ -13,7 +13,7 @@ from kling_mock.core.errors import TaskNotFound
 from kling_mock.core.scenarios import Callback, Edit
 from kling_mock.core.tasks import Stage, Status, Task
 from kling_mock.service.catalogue import Catalogue
-from kling_mock.store.memory import Account, MemoryStore
+from kling_mock.store.interface import Account, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,11 @@ class Views:
     def link(self, account: Account, task: Task, stage: Stage) -> links.Link:
         """The link to a completed task's video; the same each time."""
         lifetime = self.catalogue.story(task.scenario).links.lifetime
-        seconds = self.contract.link["lifetime_seconds"] if lifetime is None else lifetime
+        seconds = self.contract.link.lifetime if lifetime is None else lifetime
         return links.issue(self.origin, account.name, task.id, stage.since, seconds, self._secret)
 
     def open_link(
-        self, store: MemoryStore, account_name: str, task_id: str, path: str, expires: str, signature: str
+        self, store: Store, account_name: str, task_id: str, path: str, expires: str, signature: str
     ) -> tuple[Account, Task, bool]:
         """Whose video a link leads to, and whether the link has expired.
 
@@ -106,7 +106,7 @@ class Views:
             TaskNotFound: no such video, or the link was tampered with.
         """
         account = store.named(account_name)
-        task = account.tasks.get(task_id) if account else None
+        task = store.task(account, task_id) if account else None
         try:
             dies = links.check(path, expires, signature, self._secret)
         except ValueError as error:
@@ -115,9 +115,8 @@ class Views:
             raise TaskNotFound("no video stands behind this link")
         return account, task, account.clock.now() >= dies
 
-    def callback(self, account: Account, delivery: Delivery) -> Notice:
-        """What an attempt carries: the task as a query would show it now, bent where the scenario says so."""
-        task = account.tasks[delivery.task_id]
+    def callback(self, account: Account, task: Task, delivery: Delivery) -> Notice:
+        """Return what an attempt carries: the task as a query would show it now, edited where the scenario says so."""
         story = self.catalogue.story(task.scenario)
         nth = delivery.order[1]
         twist = story.callbacks[nth - 1] if nth <= len(story.callbacks) else Callback()

@@ -1,7 +1,7 @@
 """The edge: serves the fake over sockets, on granian's RSGI interface, in one process.
 
-The two calls that every client repeats run on the event loop, in the same handlers that Flask calls. Everything else,
-and whatever would have to wait, goes through Flask in a thread. A scenario's faults act on the real connection (faults.py).
+The two calls that every client repeats are served on the event loop, by the same handlers that Flask calls; what blocks in them runs
+in a thread. All else goes through Flask in a thread. Faults of a scenario act on the real connection (faults.py).
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from typing import Any
 
 from flask import Flask
 
-from kling_mock.media.frames import WouldBlock
-from kling_mock.web.api import Api
+from kling_mock.service.creating import finished
+from kling_mock.web.api import Api, Steps
 from kling_mock.web.faults import misbehave
 from kling_mock.web.http import REPLY, REQUEST, Reply, Request
 from kling_mock.web.page.events import EVERY, Watch, admitted
@@ -35,6 +35,7 @@ class Edge:
         self._create_path: str = operations["createVideo"].path
         self._task_prefix: str = operations["getTask"].path.partition("{")[0]
         self._limit_at, self._largest = fake.api.incoming.limit_at, fake.api.incoming.largest
+        self._blocking = fake.world.store.blocking
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="web")
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
@@ -48,10 +49,11 @@ class Edge:
         if request.path == EVENTS and request.method == "GET":
             await self._news(proto, request)
             return
-        reply = self._at_once(request)
-        if reply is None:
+        steps = self._steps(request)
+        if steps is None:
             await self._through_flask(asyncio.get_running_loop(), scope, proto, request)
             return
+        reply = await self._finished(steps)
         if reply.after:
             await asyncio.wait([asyncio.wrap_future(future) for future in reply.after])
         if reply.wire is not None:
@@ -59,18 +61,15 @@ class Edge:
         else:
             proto.response_bytes(reply.status, reply.headers, reply.body)
 
-    def _at_once(self, request: Request) -> Reply | None:
-        """Return the response to a frequent call that does not have to wait; None for every other."""
+    def _steps(self, request: Request) -> Steps | None:
+        """Return one of the two calls that clients repeat; None for every other."""
         path = request.path
-        try:
-            if request.method == "POST" and path == self._create_path:
-                return self._api.call("createVideo", request, may_block=False)
-            if request.method == "GET" and path.startswith(self._task_prefix):
-                task_id = path[len(self._task_prefix) :]
-                if task_id and "/" not in task_id:
-                    return self._api.call("getTask", request, task_id=task_id)
-        except WouldBlock:
-            pass
+        if request.method == "POST" and path == self._create_path:
+            return self._api.steps("createVideo", request)
+        if request.method == "GET" and path.startswith(self._task_prefix):
+            task_id = path[len(self._task_prefix) :]
+            if task_id and "/" not in task_id:
+                return self._api.steps("getTask", request, task_id=task_id)
         return None
 
     async def _news(self, proto: Any, request: Request) -> None:
@@ -87,6 +86,20 @@ class Edge:
                 if news:
                     await stream.send_str(news)
                 await asyncio.sleep(EVERY)
+
+    async def _finished(self, steps: Steps) -> Reply:
+        """Go through a call here, and in a thread for what blocks."""
+        loop = asyncio.get_running_loop()
+        if self._blocking:
+            reply: Reply = await loop.run_in_executor(self._pool, finished, steps)
+            return reply
+        while True:
+            try:
+                look = next(steps)
+            except StopIteration as end:
+                done: Reply = end.value
+                return done
+            await loop.run_in_executor(self._pool, look)
 
     async def _through_flask(self, loop: Any, scope: Any, proto: Any, request: Request) -> None:
         environ = _environ(scope, request)

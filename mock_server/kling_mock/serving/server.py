@@ -164,11 +164,8 @@ def _proxy(settings: Settings, names: tuple[str, ...], world: Any) -> Proxy:
         own.add((public.hostname, public.port or _HTTPS))
 
     def refused(no: Refused) -> None:
-        now = world.store.clock.now()
         status = int(no.status.partition(" ")[0])
-        world.journal.add(
-            now, None, "refused", method=no.method, url=no.asked, status=status, body=f"{no.reason}\n".encode()
-        )
+        world.note(None, "refused", method=no.method, url=no.asked, status=status, body=f"{no.reason}\n".encode())
 
     return Proxy(names, (_EVERYWHERE.get(settings.host, settings.host), settings.port), own, refused)
 

@@ -1,1 +1,4 @@
-"""Where the facts are kept. In memory for now; what a store holds is one `Account` a key."""
+"""Where facts are kept: one interface (`interface.py`) whose operations are the fake's transactions, and its implementations.
+
+A store knows nothing of the contract, of scenarios or of HTTP, decides nothing and sends nothing: it keeps what `service` asks it to keep.
+"""

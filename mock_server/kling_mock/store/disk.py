@@ -8,13 +8,11 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-
-class NoRoom(Exception):
-    """The bytes could not be kept; the message says why."""
+from kling_mock.store.interface import NoRoom
 
 
 class Blob:
-    """Some bytes on disk. They are there as long as somebody holds this."""
+    """Some bytes on disk. They are there as long as this object is."""
 
     __slots__ = ("__weakref__", "path", "size")
 
@@ -22,14 +20,14 @@ class Blob:
         self.path, self.size = path, size
 
     def read(self) -> bytes:
-        """All of it."""
+        """Return all of it."""
         return self.path.read_bytes()
 
 
 class Disk:
     """At most *limit* bytes in a private temporary folder, made when first needed and removed when the process ends.
 
-    What nobody holds any more is removed at once, so whoever forgets a file has nothing else to do.
+    A blob that is no longer referenced is removed at once, so whoever forgets a file has nothing else to do.
     """
 
     def __init__(self, limit: int) -> None:
@@ -40,7 +38,7 @@ class Disk:
         self.held = 0
 
     def keep(self, source: IO[bytes]) -> Blob:
-        """A copy of *source*, from its beginning.
+        """Return a copy of *source*, from its beginning.
 
         Raises:
             NoRoom: it would pass the limit, or the system has no place for it.

@@ -1,137 +1,60 @@
-"""Accounts in memory: a key is a world of its own, with its tasks, money, clock, scenario queue and relays."""
+"""The store that keeps everything in the memory of one process: fast, and gone when the process ends."""
 
 import heapq
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from math import inf
-from typing import Any
+from typing import IO, Any, cast
 
-from kling_common.targets import IPAddress
-from kling_mock.clock import Clock
+from kling_mock import clock as clocks
+from kling_mock.clock import Clock, Mode
+from kling_mock.core import tasks
 from kling_mock.core.deliveries import Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.ids import fingerprint
-from kling_mock.store.disk import Blob
-
-Due = tuple[float, Task | Delivery]
-"""What will change and when. Where times are equal, tasks go in order of their numbers, each before its deliveries."""
-
-
-@dataclass(slots=True)
-class Queued:
-    """A scenario that the next *times* creates follow; `used` counts those that did."""
-
-    name: str
-    params: dict[str, Any]
-    times: int
-    used: int = 0
-
-
-@dataclass(slots=True)
-class StoredFile:
-    """An uploaded file; times in Unix seconds of the account's clock."""
-
-    id: str
-    name: str
-    original_name: str
-    content_type: str
-    content: Blob
-    stored_at: float
-    expires_at: float
-
-
-@dataclass(slots=True)
-class Remembered:
-    """What an Idempotency-Key answered: the body's fingerprint and the task; None while the first create is still under way."""
-
-    body: str
-    expires_at: float
-    task_id: str | None = None
-
-
-@dataclass(slots=True)
-class Account:
-    """One key's world. Whoever reads or changes it holds `lock`; nobody sends anything while holding it."""
-
-    key: str
-    name: str
-    clock: Clock
-    credits: float
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    advancing: threading.Lock = field(default_factory=threading.Lock)
-    changed: threading.Condition = field(init=False)
-    models: frozenset[str] | None = None
-    rate_limit: int | None = None
-    used: float = 0.0
-    number: int = 0
-    tasks: dict[str, Task] = field(default_factory=dict)
-    deliveries: dict[str, Delivery] = field(default_factory=dict)
-    of_task: dict[str, list[Delivery]] = field(default_factory=dict)
-    agenda: list[Due] = field(default_factory=list)
-    alarm: float = inf
-    queue: deque[Queued] = field(default_factory=deque)
-    relays: dict[str, str] = field(default_factory=dict)
-    names: dict[str, tuple[IPAddress, ...]] = field(default_factory=dict)
-    calls: dict[str, int] = field(default_factory=dict)
-    requests: deque[float] = field(default_factory=deque)
-    files: dict[str, StoredFile] = field(default_factory=dict)
-    idempotency: dict[str, Remembered] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.changed = threading.Condition(self.lock)
-
-    def schedule(self, at: float, what: Task | Delivery) -> None:
-        """Put something on the agenda: a task's next change or a delivery's next attempt."""
-        heapq.heappush(self.agenda, (at, what))
-
-    def next_due(self) -> float | None:
-        """When the next thing on the agenda falls due."""
-        return self.agenda[0][0] if self.agenda else None
-
-    def pop_due(self, now: float) -> Due | None:
-        """Take the next thing off the agenda, if it is due at *now*."""
-        return heapq.heappop(self.agenda) if self.agenda and self.agenda[0][0] <= now else None
-
-    def count(self, what: str) -> int:
-        """How often *what* has been called, this time included."""
-        self.calls[what] = self.calls.get(what, 0) + 1
-        return self.calls[what]
-
-    def forget(self, *, clock: Clock, credits: float) -> None:
-        """Back to how it was first seen; relays, names and the key stay."""
-        with self.lock:
-            for kept in (
-                self.tasks, self.deliveries, self.of_task, self.agenda, self.queue, self.calls, self.requests, self.files, self.idempotency,
-            ):  # fmt: skip
-                kept.clear()
-            self.clock, self.credits, self.used, self.number = clock, credits, 0.0, 0
-            self.models, self.rate_limit = None, None
-            self.alarm = inf
-            self.changed.notify_all()
+from kling_mock.store.disk import Disk
+from kling_mock.store.interface import Account, Blob, Names, Queued
+from kling_mock.store.journal import Journal
+from kling_mock.store.memory_account import MemoryAccount
 
 
 class MemoryStore:
-    """All accounts of one process. `clock` is the server's own; accounts share it until one is given its own."""
+    """All accounts of one process."""
 
-    def __init__(self, start_clock: Callable[[], Clock], credits: float) -> None:
-        self._start_clock = start_clock
-        self._credits = credits
+    blocking = False
+
+    def __init__(
+        self,
+        start_clock: Callable[[], Clock],
+        credits: float,
+        journal: Journal,
+        relays: Mapping[str, str] | None = None,
+        upload_bytes: int = 1 << 30,
+    ) -> None:
+        self._start_clock, self._credits = start_clock, credits
         self._lock = threading.Lock()
-        self._accounts: dict[str, Account] = {}
-        self._names: dict[str, Account] = {}
+        self._accounts: dict[str, MemoryAccount] = {}
+        self._names: dict[str, MemoryAccount] = {}
+        self._relays: Mapping[str, str] = dict(relays or {})
+        self._defaults: dict[str, Any] = {}
+        self._secrets: dict[str, bytes] = {}
+        self._disk = Disk(upload_bytes)
+        self._wake = threading.Condition()
+        self._alarms: list[tuple[float, str]] = []
+        self._sleeping_until = 0.0
+        self._woken = False
         self.clock = start_clock()
-        self.queue: deque[Queued] = deque()
-        self.relays: dict[str, str] = {}
-        self.defaults: dict[str, Any] = {}
+        self.journal = journal
+        self.waiting: deque[Queued] = deque()
+        self.queue_lock = threading.Lock()
 
-    def get(self, key: str) -> Account | None:
-        """The account of *key*, if it has been seen."""
-        return self._accounts.get(key)
+    # Accounts
 
-    def seen(self, key: str) -> Account:
-        """The account of *key*, made on first sight."""
+    def seen(self, key: str) -> MemoryAccount:
+        """Return the account of *key*, made on first sight."""
         account = self._accounts.get(key)
         if account is None:
             with self._lock:
@@ -140,44 +63,236 @@ class MemoryStore:
                     account = self._new(key)
         return account
 
-    def named(self, name: str) -> Account | None:
-        """The account with this public name, as it stands in links and in the journal."""
+    def refresh(self, account: Account) -> Account:
+        """Return the account itself, which is always as it stands now."""
+        return account
+
+    def named(self, name: str) -> MemoryAccount | None:
+        """Return the account with this public name."""
         return self._names.get(name)
 
-    def accounts(self) -> list[Account]:
-        """Every account, in order of first sight."""
+    def accounts(self) -> list[MemoryAccount]:
+        """Return every account, in order of first sight."""
         return list(self._accounts.values())
 
-    def owner(self, task_id: str) -> Account | None:
-        """The account that has this task."""
+    def owner(self, task_id: str) -> MemoryAccount | None:
+        """Return the account that has this task."""
         return next((account for account in self.accounts() if task_id in account.tasks), None)
 
-    def own_clock(self, account: Account) -> Clock:
-        """The account's clock, cut loose from the server's so that it can be set alone."""
-        if account.clock is self.clock:
-            account.clock = self.clock.fork()
-        return account.clock
+    def begin(self, account: Account) -> MemoryAccount:
+        """Return the account itself, which is its own transaction."""
+        return cast("MemoryAccount", account)
+
+    def count_request(self, account: Account, window: float) -> float | None:
+        """Count a request against the account's rate limit; return the seconds to wait where it is refused."""
+        own = cast("MemoryAccount", account)
+        limit = own.rate_limit
+        if limit is None:
+            return None
+        with own.lock:
+            now, calls = own.clock.now(), own.requests
+            while calls and calls[0] <= now - window:
+                calls.popleft()
+            if len(calls) >= limit:
+                return calls[0] + window - now
+            calls.append(now)
+        return None
+
+    def configure(self, account: Account | None, values: Mapping[str, Any]) -> None:
+        """Set credits, models or rate limit of one account, or of all, those to come included."""
+        if account is None:
+            self._defaults.update(values)
+        for one in self._chosen(account):
+            with one.lock:
+                for name in ("credits", "models", "rate_limit"):
+                    if name in values:
+                        setattr(one, name, values[name])
+
+    def set_relays(self, account: Account | None, relays: Mapping[str, str]) -> None:
+        """Set where callbacks really go."""
+        if account is None:
+            self._relays = dict(relays)
+        for one in self._chosen(account):
+            one.relays = dict(relays)
+
+    def set_names(self, account: Account | None, names: Names) -> None:
+        """Set what names resolve to."""
+        for one in self._chosen(account):
+            one.names = dict(names)
+
+    def queue(self, account: Account | None, scenario: Queued) -> None:
+        """Queue a scenario for one account, or for the next create of any."""
+        with self.queue_lock:
+            (self.waiting if account is None else cast("MemoryAccount", account).queued).append(scenario)
+
+    def queued(self, account: Account | None) -> list[Queued]:
+        """Return the scenarios queued for one account, or for the next create of any."""
+        with self.queue_lock:
+            return list(self.waiting if account is None else cast("MemoryAccount", account).queued)
 
     def reset(self, account: Account | None) -> None:
-        """Forget one account's doings, or everybody's with the server's own clock and queue."""
+        """Forget the doings of one account, or of all."""
         if account is not None:
-            account.forget(clock=self._start_clock(), credits=self._credits)
+            cast("MemoryAccount", account).forget_all(clock=self._start_clock(), credits=self._credits)
             return
         self.clock = self._start_clock()
-        self.queue.clear()
-        self.defaults.clear()
+        self.waiting.clear()
+        self._defaults.clear()
         for one in self.accounts():
-            one.forget(clock=self.clock, credits=self._credits)
+            one.forget_all(clock=self.clock, credits=self._credits)
 
-    def _new(self, key: str) -> Account:
-        account = Account(
-            key=key, name=fingerprint(key), clock=self.clock, credits=self._credits, relays=dict(self.relays)
-        )
-        for name, value in self.defaults.items():
+    # Reading
+
+    def task(self, account: Account, task_id: str) -> Task | None:
+        """Return a task of the account."""
+        return cast("MemoryAccount", account).tasks.get(task_id)
+
+    def tasks(self, account: Account, newest: int | None = None) -> list[Task]:
+        """Return the account's tasks, or so many of the newest, oldest first."""
+        with (own := cast("MemoryAccount", account)).lock:
+            if newest is None:
+                return list(own.tasks.values())
+            return list(islice(reversed(own.tasks.values()), newest))[::-1]
+
+    def count_tasks(self, account: Account) -> int:
+        """Return how many tasks the account has."""
+        return len(cast("MemoryAccount", account).tasks)
+
+    def delivery(self, account: Account, delivery_id: str) -> Delivery | None:
+        """Return a delivery of the account."""
+        return cast("MemoryAccount", account).deliveries.get(delivery_id)
+
+    def deliveries(self, account: Account, task_id: str | None = None) -> list[Delivery]:
+        """Return the account's deliveries, or those of one task, oldest first."""
+        with (own := cast("MemoryAccount", account)).lock:
+            return list(own.deliveries.values() if task_id is None else own.of_task.get(task_id, ()))
+
+    def read(self, account: Account, task_id: str, retention: float) -> tuple[Task, float] | None:
+        """Count one read of a task."""
+        own = cast("MemoryAccount", account)
+        with own.lock:
+            task, now = own.tasks.get(task_id), own.clock.now()
+            if task is None or now >= task.created_at + retention:
+                return None
+            if tasks.read(task, now):
+                with own:
+                    own.schedule(now, task)
+            return task, now
+
+    # Time
+
+    def clocks(self, account: Account | None) -> list[Clock]:
+        """Return the clocks that a call about *account* moves."""
+        if account is None:
+            return [self.clock, *(one.clock for one in self.accounts() if one.clock is not self.clock)]
+        own = cast("MemoryAccount", account)
+        if own.clock is self.clock:
+            own.clock = self.clock.fork()
+        return [own.clock]
+
+    def set_clock(self, account: Account | None, mode: Mode, rate: float) -> None:
+        """Let clocks go on from where they are in another mode."""
+        for clock in self.clocks(account):
+            clock.set(mode, rate)
+        for one in self._chosen(account):
+            with one:
+                one.alarm = inf
+
+    def move_clock(self, clock: Clock, moment: float) -> None:
+        """Set a manual clock forward."""
+        clock.move_to(moment)
+
+    @contextmanager
+    def advancing(self, accounts: Iterable[Account]) -> Iterator[None]:
+        """Hold the accounts' own locks for this, in one order for everybody."""
+        with ExitStack() as held:
+            for one in sorted(accounts, key=lambda one: one.name):
+                held.enter_context(cast("MemoryAccount", one).advancing)
+            yield
+
+    def earliest(
+        self, accounts: Sequence[Account], targets: Sequence[tuple[Clock, float]]
+    ) -> tuple[float, Account] | None:
+        """Return the next thing due on the way, and whose it is."""
+        until = {id(clock): moment for clock, moment in targets}
+        found: tuple[float, Account] | None = None
+        for account in accounts:
+            due = account.next_due()
+            if due is not None and due <= until.get(id(account.clock), -inf) and (found is None or due < found[0]):
+                found = (due, account)
+        return found
+
+    def notice(self, account: MemoryAccount) -> None:
+        """Set an alarm for the account's agenda; its lock is held."""
+        due = account.agenda[0][0]
+        left = account.clock.real_wait(due)
+        if left is None:
+            return
+        account.alarm = due
+        at = clocks.monotonic() + left
+        with self._wake:
+            heapq.heappush(self._alarms, (at, account.name))
+            if at < self._sleeping_until:
+                self._wake.notify()
+
+    def next_account(self, timeout: float) -> MemoryAccount | None:
+        """Sleep until an alarm goes off, and hand out whose it is."""
+        with self._wake:
+            until = clocks.monotonic() + timeout
+            while not self._woken:
+                now = clocks.monotonic()
+                if self._alarms and self._alarms[0][0] <= now:
+                    account = self._names.get(heapq.heappop(self._alarms)[1])
+                    break
+                if now >= until:
+                    return None
+                self._sleeping_until = min(until, self._alarms[0][0]) if self._alarms else until
+                self._wake.wait(self._sleeping_until - now)
+                self._sleeping_until = 0.0
+            else:
+                self._woken = False
+                return None
+        if account is not None:
+            account.alarm = inf
+        return account
+
+    def wake(self) -> None:
+        """Let whoever waits in `next_account` return."""
+        with self._wake:
+            self._woken = True
+            self._wake.notify_all()
+
+    def changes(self, account: Account) -> int:
+        """Return the number of changes so far."""
+        return cast("MemoryAccount", account).changes
+
+    def wait(self, account: Account, seen: int, timeout: float) -> None:
+        """Return when there was another change, or after *timeout* real seconds."""
+        own = cast("MemoryAccount", account)
+        with own.lock:
+            own.changed.wait_for(lambda: own.changes != seen, timeout)
+
+    # Bytes and secrets
+
+    def keep(self, source: IO[bytes]) -> Blob:
+        """Return a kept copy of *source*, on disk."""
+        return self._disk.keep(source)
+
+    def secret(self, name: str, draw: Callable[[], bytes]) -> bytes:
+        """Return the secret of this name."""
+        with self._lock:
+            return self._secrets.setdefault(name, draw())
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _chosen(self, account: Account | None) -> list[MemoryAccount]:
+        return self.accounts() if account is None else [cast("MemoryAccount", account)]
+
+    def _new(self, key: str) -> MemoryAccount:
+        account = MemoryAccount(key, fingerprint(key), self.clock, self._credits, self, relays=dict(self._relays))
+        for name, value in self._defaults.items():
             setattr(account, name, value)
         self._names[account.name] = account
         self._accounts[key] = account
         return account
-
-    def __iter__(self) -> Iterator[Account]:
-        return iter(self.accounts())

@@ -1,6 +1,7 @@
 """The optional operations on an account: balance, models, lists of tasks (wire-facts, calls besides the two endpoints, C)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from orjson import Fragment
@@ -10,7 +11,7 @@ from kling_mock.core.errors import ApiError
 from kling_mock.core.prices import whole
 from kling_mock.core.scenarios import Act
 from kling_mock.core.tasks import Status, Task
-from kling_mock.store.memory import Account
+from kling_mock.store.interface import Account
 from kling_mock.web.api import Api, Handler
 from kling_mock.web.http import Reply, Request, json_reply
 
@@ -37,8 +38,8 @@ class Accounts:
         """`GET /v1/credits`: the balance and what was charged, once every task that has ended by now is settled."""
         del request
         self._courier.settle(account)
-        with account.lock:
-            balance = {"remaining_credits": whole(account.credits), "used_credits": whole(account.used)}
+        account = self._world.store.refresh(account)
+        balance = {"remaining_credits": whole(account.credits), "used_credits": whole(account.used)}
         data = {"token": {**balance, "unlimited_credits": False}, "user": balance}
         return json_reply({"success": True, "message": "", "data": data})
 
@@ -52,10 +53,9 @@ class Accounts:
         """`GET /v1/tasks`: a page of the account's tasks, newest first. Listing a task does not count as reading it."""
         asked = self._api.incoming.query("listTasks", request)
         self._courier.settle(account)
-        with account.lock:
-            now = account.clock.now()
-            found = [task for task in reversed(account.tasks.values()) if self._listed(task, asked, now)]
-            rows = [self._row(account, task, now) for task in page(found, asked)]
+        now = account.clock.now()
+        found = [task for task in reversed(self._world.store.tasks(account)) if self._listed(task, asked, now)]
+        rows = [self._row(account, task, now) for task in page(found, asked)]
         return json_reply({"data": rows, "total": len(found), "page": asked["page"], "page_size": asked["page_size"]})
 
     def batch_tasks(self, account: Account, request: Request) -> Reply:
@@ -66,10 +66,7 @@ class Accounts:
         asked = self._api.incoming.json("batchTasks", request)
         rows: list[Any] = []
         fault: Act | None = None
-        for task in self._found(account, asked["task_ids"]):
-            body, act, ended = self._world.read(account, task)
-            if ended:
-                self._courier.notice(account)
+        for _, body, act in self._found(account, asked["task_ids"]):
             if act is None or act.edit is not None:
                 rows.append(Fragment(self._api.acts.reply(act, "getTask", account.clock, body).body))
             elif not self._hides(act, account):
@@ -104,14 +101,10 @@ class Accounts:
         }
         return {**row, **facts, "credits_used": shown["usage"].get("credits_used", 0)}
 
-    def _found(self, account: Account, task_ids: Sequence[str]) -> list[Task]:
-        found = []
+    def _found(self, account: Account, task_ids: Sequence[str]) -> Iterator[tuple[Task, dict[str, Any], Act | None]]:
         for task_id in dict.fromkeys(task_ids):
-            try:
-                found.append(self._world.find(account, task_id))
-            except ApiError:
-                continue  # unknown, forgotten or foreign: simply absent
-        return found
+            with suppress(ApiError):  # unknown, forgotten or foreign: simply absent
+                yield self._world.read(account, task_id)
 
     def _hides(self, act: Act, account: Account) -> bool:
         return (

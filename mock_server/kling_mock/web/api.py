@@ -1,7 +1,7 @@
 """The service's own routes, by the operationId each has in the contract."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import count
 from typing import Any
 
@@ -9,28 +9,30 @@ from kling_mock import clock as clocks
 from kling_mock.core.errors import (
     ApiError,
     InternalError,
-    InvalidRequest,
     InvalidTaskId,
     MethodNotAllowed,
     RouteNotFound,
     documented,
 )
 from kling_mock.ids import fingerprint
-from kling_mock.media.frames import WouldBlock
 from kling_mock.service.courier import Courier
-from kling_mock.service.world import CreateCall, World
-from kling_mock.store.memory import Account
+from kling_mock.service.creating import CreateCall, Look, finished
+from kling_mock.service.world import World
+from kling_mock.store.interface import Account
 from kling_mock.web.acts import Acts
 from kling_mock.web.http import Reply, Request, json_reply, kept
-from kling_mock.web.incoming import Incoming, json_body
+from kling_mock.web.incoming import Incoming
 
-Handler = Callable[..., Reply]
+Steps = Generator[Look, None, Reply]
+"""A call under way: it yields what may block, which is to be called before it goes on, and returns the response."""
+
+Handler = Callable[..., Reply | Steps]
 
 _log = logging.getLogger(__name__)
 
 
 class Api:
-    """Answers the contract's operations. Every answer is journalled and carries a request id."""
+    """Serves the contract's operations. Every response is journalled and carries a request id."""
 
     def __init__(self, world: World, courier: Courier) -> None:
         self.world, self.courier = world, courier
@@ -45,7 +47,7 @@ class Api:
         self.take({"createVideo": self.create_video, "getTask": self.get_task})
 
     def take(self, handlers: dict[str, Handler]) -> None:
-        """Answer more operations of the contract, each by its operationId.
+        """Serve more operations of the contract, each by its operationId.
 
         Raises:
             ValueError: one of them has a handler already, or is not one of the contract's.
@@ -57,21 +59,20 @@ class Api:
             self._rate_errors[name] = self._rate_error(name)
 
     def call(self, operation: str, request: Request, /, **parameters: Any) -> Reply:
-        """The answer to one operation of the contract.
+        """Return the response to one operation of the contract; may block."""
+        reply: Reply = finished(self.steps(operation, request, **parameters))
+        return reply
 
-        Raises:
-            WouldBlock: with `may_block=False` among *parameters*, where the answer takes I/O.
-        """
+    def steps(self, operation: str, request: Request, /, **parameters: Any) -> Steps:
+        """Respond to one operation of the contract, and leave it to the caller where that blocks."""
         started = clocks.monotonic()
         account: Account | None = None
         try:
             account = self.world.account(request.headers.get("authorization"))
-            if not request.counted:
-                self.world.check_rate(account, self._rate_errors[operation])
-                request.counted = True
+            self.world.check_rate(account, self._rate_errors[operation])
             reply = self.handlers[operation](account, request, **parameters)
-        except WouldBlock:
-            raise
+            if not isinstance(reply, Reply):
+                reply = yield from reply
         except ApiError as error:
             reply = self.refusal(error, operation)
         except Exception:
@@ -80,7 +81,7 @@ class Api:
         return self.finish(reply, request, account, started)
 
     def refuse(self, error: ApiError, request: Request) -> Reply:
-        """An answer that no operation gives: no such route, no such method. Below the service's roots the key is judged first."""
+        """Return the response of no operation: no such route, no such method. Below the service's roots the key is judged first."""
         started = clocks.monotonic()
         account: Account | None = None
         try:
@@ -92,10 +93,10 @@ class Api:
         return self.finish(reply, request, account, started)
 
     def finish(self, reply: Reply, request: Request, account: Account | None, started: float) -> Reply:
-        """Give the reply its request id and write both into the journal."""
+        """Give the response its request id and write both into the journal."""
         reply.headers.append(("x-request-id", f"{self._run}{next(self._numbers):012x}"))
         self.world.journal.add(
-            account.clock.now() if account else self.world.store.clock.now(),
+            self.world.clock_of(account).now(),
             account.name if account else None,
             "exchange",
             method=request.method,
@@ -115,15 +116,13 @@ class Api:
 
     # Operations
 
-    def create_video(self, account: Account, request: Request, *, may_block: bool = True) -> Reply:
+    def create_video(self, account: Account, request: Request) -> Steps:
         """`POST /v1/videos/generations`"""
-        body = json_body(request, self.incoming.limits["createVideo"])
-        if not isinstance(body, dict):
-            raise InvalidRequest("the body is not a JSON object")
+        body = self.incoming.json("createVideo", request)
         self.courier.settle(account)
         headers = request.headers
         call = CreateCall(body, request.body, headers.get("idempotency-key"), headers.get("x-mock-scenario"))
-        created = self.world.create(account, call, may_block=may_block)
+        created = yield from self.world.creating.create(account, call)
         task, act = created.task, created.act
         if task is None:
             reply = self.acts.reply(act, "createVideo", account.clock, None)
@@ -133,9 +132,8 @@ class Api:
             if created.replayed:
                 reply.headers.append(("idempotency-replayed", "true"))
             elif created.story.calls_back_first:
-                reply.after = self.courier.settle(account)
-            self.courier.notice(account)
-        reply.scenario = created.choice
+                reply.after = self.courier.settle(self.world.store.refresh(account))
+        reply.scenario = created.reference
         if created.unseen:
             reply.more["image"] = "unseen"
         return reply
@@ -144,11 +142,8 @@ class Api:
         """`GET /v1/tasks/{task_id}`"""
         del request
         if not self._task_id.fits(task_id):
-            raise InvalidTaskId("task ids begin with " + self.world.contract.id["prefix"], param="task_id")
-        task = self.world.find(account, task_id)
-        body, act, ended = self.world.read(account, task)
-        if ended:
-            self.courier.notice(account)
+            raise InvalidTaskId("task ids begin with " + self.world.contract.id.prefix, param="task_id")
+        task, body, act = self.world.read(account, task_id)
         reply = self.acts.reply(act, "getTask", account.clock, body)
         reply.task_id, reply.scenario = task.id, task.scenario
         return reply
@@ -179,11 +174,11 @@ class Api:
 
 
 def no_route(request: Request) -> RouteNotFound:
-    """What an unknown path answers; clients in the wild look for the words `Invalid URL` (wire-facts, C)."""
+    """Return the error of an unknown path; clients in the wild look for the words `Invalid URL` (wire-facts, C)."""
     return RouteNotFound(f"Invalid URL ({request.method} {request.path})")
 
 
 def no_method(request: Request, allowed: list[str]) -> MethodNotAllowed:
-    """What a known path answers to a method that it does not take."""
+    """Return the error of a known path for a method that it does not take."""
     methods = ", ".join(sorted(allowed))
     return MethodNotAllowed(f"{request.method} is not allowed here; allowed: {methods}", headers={"Allow": methods})

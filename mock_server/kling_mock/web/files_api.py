@@ -11,7 +11,7 @@ from kling_common.transport import FetchFailed, TooLarge
 from kling_mock import clock as clocks
 from kling_mock.core.errors import InvalidRequest, RequestTooLarge
 from kling_mock.media.files import Files
-from kling_mock.store.memory import Account, StoredFile
+from kling_mock.store.interface import Account, StoredFile
 from kling_mock.web.accounts import page
 from kling_mock.web.api import Api, Handler
 from kling_mock.web.http import Reply, Request, json_reply, kept
@@ -94,9 +94,8 @@ class FilesApi:
         account = self._world.store.named(account_name)
         stored = self._files.find(account, file_id)
         reply = missing(404, "NoSuchKey", "no file is here") if stored is None else _file(stored, request)
-        self._world.journal.add(
-            account.clock.now() if account else self._world.store.clock.now(),
-            account.name if account else None,
+        self._world.note(
+            account,
             "download",
             method=request.method,
             url=request.url,

@@ -31,7 +31,7 @@ class Headers(Protocol):
 
 @dataclass(slots=True)
 class Request:
-    """A request with its body read. `counted` is set once the rate limit has seen it."""
+    """A request with its body read."""
 
     method: str
     path: str
@@ -39,7 +39,6 @@ class Request:
     headers: Headers
     body: bytes
     client: str = "127.0.0.1"
-    counted: bool = False
 
     @property
     def url(self) -> str:

@@ -42,8 +42,10 @@ class Incoming:
     def __init__(self, contract: Contract, choices: Choices) -> None:
         self._bodies = contract.bodies
         self._queries = {name: contract.query(name) for name in contract.operations}
+        self._refuse_unknown = choices.unknown_fields == "refuse"
+        self._fields = contract.fields
         self._small: int = choices.max_body_bytes
-        file = contract.files["max_bytes"]
+        file = contract.files.max_bytes
         # A file as it is, or as four characters for each three bytes, and the space that any other body has for what is around it.
         larger = {"uploadStream": file + self._small, "uploadBase64": -(-file // 3) * 4 + self._small}
         self.limits = {name: larger.get(name, self._small) for name in contract.operations}
@@ -51,14 +53,23 @@ class Incoming:
         self.largest = max(self.limits.values())
 
     def json(self, operation: str, request: Request) -> Any:
-        """The decoded JSON body, in the shape that the operation takes; InvalidRequest names what is wrong with it."""
+        """Return the decoded JSON body, in the shape that the operation takes.
+
+        Raises:
+            RequestTooLarge, UnsupportedMediaType: as for any other body.
+            InvalidRequest: it is not JSON, or `param` is missing, wrong, or unknown where the settings refuse unknown fields.
+        """
         value = json_body(request, self.limits[operation])
         _check(self._bodies[operation].shape, value)
+        if self._refuse_unknown and operation == "createVideo":
+            unknown = next((name for name in value if name not in self._fields), None)
+            if unknown is not None:
+                raise InvalidRequest(f"{unknown} is not a field of this request", param=unknown)
         return value
 
     @contextmanager
     def form(self, operation: str, request: Request) -> Iterator[Form]:
-        """The multipart body, in the shape that the operation takes; its files are closed afterwards.
+        """Return the multipart body, in the shape that the operation takes; its files are closed afterwards.
 
         Raises:
             RequestTooLarge, UnsupportedMediaType: as for any other body.
@@ -73,7 +84,7 @@ class Incoming:
             yield form
 
     def query(self, operation: str, request: Request) -> dict[str, Any]:
-        """The query's parameters with their defaults, typed; those that the contract does not name are ignored.
+        """Return the query's parameters with their defaults, typed; those that the contract does not name are ignored.
 
         Raises:
             InvalidRequest: `param` breaks its schema.
@@ -109,7 +120,7 @@ class Incoming:
 
 
 def json_body(request: Request, limit: int) -> Any:
-    """The decoded body of a JSON request.
+    """Return the decoded body of a JSON request.
 
     Raises:
         RequestTooLarge: it is longer than *limit* bytes.
@@ -128,7 +139,7 @@ def json_body(request: Request, limit: int) -> Any:
 
 
 def _typed(text: str, schema: dict[str, Any]) -> Any:
-    """A query's text as the type that its schema asks for; text that does not fit stays text, for the schema to refuse."""
+    """Return a query's text as the type that its schema asks for; non-numeric text is left for the schema to reject."""
     return int(text) if schema.get("type") == "integer" and _INTEGER.fullmatch(text) else text
 
 

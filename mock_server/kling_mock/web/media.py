@@ -10,7 +10,7 @@ from kling_mock.core.tasks import Status, Task, stage
 from kling_mock.media.frames import UNSEEN
 from kling_mock.media.videos import TINY, Videos, VideoSpec
 from kling_mock.service.world import World
-from kling_mock.store.memory import Account
+from kling_mock.store.interface import Account
 from kling_mock.web.acts import headers_of, on_the_wire, phrase
 from kling_mock.web.http import Reply, Request, kept
 
@@ -43,9 +43,8 @@ class Media:
         act = self._act(account, task) if request.method != "HEAD" else None
         if act is not None and account is not None:
             reply = self._acted(act, reply, account.clock)
-        self.world.journal.add(
-            account.clock.now() if account else self.world.store.clock.now(),
-            account.name if account else None,
+        self.world.note(
+            account,
             "download",
             method=request.method,
             url=request.url,
@@ -64,7 +63,7 @@ class Media:
         if stage(task, account.clock.now()).status is not Status.COMPLETED:
             return page(404, "NoSuchKey", "there is no video yet")
         video = self._videos.video((task.image, task.frame, task.seconds, task.quality), self._spec(task))
-        headers = [("content-type", self.world.contract.link["content_type"])]
+        headers = [("content-type", self.world.contract.link.content_type)]
         return Reply(200, video, headers, more={"video": True})
 
     def _expired(self) -> Reply:
@@ -88,8 +87,8 @@ class Media:
         story = self.world.catalogue.story(task.scenario)
         if not any("link" in act.when for act in story.acts):
             return None
-        with account.lock:
-            return story.act("link", account.count(f"link {task.id}"))
+        with self.world.store.begin(account) as facts:
+            return story.act("link", facts.count(f"link {task.id}"))
 
     def _acted(self, act: Act, reply: Reply, clock: Clock) -> Reply:
         """Return the download as changed by a scenario's act."""

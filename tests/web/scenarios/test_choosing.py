@@ -126,7 +126,9 @@ def chaos() -> Callable[..., list[str]]:
     def drawn(seed: int, key: str = "sk-1", choice: str = "chaos") -> list[str]:
         app = create_app(clock="manual", seed=seed, scenario=choice)
         world = app.extensions["kling-mock"].world
-        return [world._mixed(world.store.seen(key), choice)[0] for _ in range(20)]
+        account = world.store.seen(key)
+        with world.store.begin(account) as facts:
+            return [world.creating.choosing.mixed(account, facts, choice)[0] for _ in range(20)]
 
     return drawn
 

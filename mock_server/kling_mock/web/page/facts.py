@@ -1,6 +1,6 @@
 """What the page shows of a fake, as plain values: the clock, accounts, tasks, deliveries, the journal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,8 +11,8 @@ from kling_mock.core.deliveries import State, state
 from kling_mock.core.links import Link
 from kling_mock.core.notation import parse_choice
 from kling_mock.core.tasks import Stage, Status, Task
+from kling_mock.store.interface import Account
 from kling_mock.store.journal import Entry
-from kling_mock.store.memory import Account
 from kling_mock.web.parts import Fake
 
 TASKS_SHOWN = 50
@@ -95,20 +95,20 @@ class Facts:
         """The clock that accounts share until one is given its own."""
         return self._world.store.clock
 
-    def accounts(self) -> list[Account]:
+    def accounts(self) -> Sequence[Account]:
         """Every account, in order of first sight."""
         return self._world.store.accounts()
 
     def count(self) -> int:
         """How many tasks there are."""
-        return sum(len(account.tasks) for account in self.accounts())
+        return sum(self._world.store.count_tasks(account) for account in self.accounts())
 
     def rows(self, limit: int = TASKS_SHOWN) -> list[Row]:
         """The newest tasks of all accounts."""
         found = [
             (task.created_at, task.number, account, task)
             for account in self.accounts()
-            for task in islice(reversed(list(account.tasks.values())), limit)
+            for task in self._world.store.tasks(account, newest=limit)
         ]
         found.sort(key=lambda one: one[:2], reverse=True)
         return [self.row(account, task) for _, _, account, task in found[:limit]]
@@ -116,7 +116,7 @@ class Facts:
     def find(self, task_id: str) -> tuple[Account, Task] | None:
         """The task and whose it is; None once it is gone."""
         owner = self._world.store.owner(task_id)
-        task = owner.tasks.get(task_id) if owner else None
+        task = self._world.store.task(owner, task_id) if owner else None
         return None if owner is None or task is None else (owner, task)
 
     def row(self, account: Account, task: Task) -> Row:
@@ -124,7 +124,7 @@ class Facts:
         now = account.clock.now()
         stage = tasks.stage(task, now)
         policy = self._world.contract.delivery
-        owed = account.of_task.get(task.id, ())
+        owed = self._world.store.deliveries(account, task.id)
         return Row(
             id=task.id,
             account=account.name,
@@ -135,7 +135,7 @@ class Facts:
             scenario=written(task.scenario),
             reads=task.reads,
             code=stage.code,
-            callbacks=tuple((state(one, policy).value, len(one.attempts)) for one in list(owed)),
+            callbacks=tuple((state(one, policy).value, len(one.attempts)) for one in owed),
             link=self.link(account, task, stage),
         )
 
@@ -160,7 +160,8 @@ class Facts:
 
     def queue(self) -> list[str]:
         """The scenarios that wait for the next creates, first come first."""
-        waiting = [*self._world.store.queue, *(one for account in self.accounts() for one in account.queue)]
+        store = self._world.store
+        waiting = [*store.queued(None), *(one for account in self.accounts() for one in store.queued(account))]
         return [f"{one.name}{_params(one.params)} × {one.times - one.used}" for one in waiting]  # noqa: RUF001
 
     def stamp(self) -> str:

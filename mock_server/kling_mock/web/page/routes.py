@@ -115,7 +115,7 @@ class Page:
             return self.page("gone.html" if template == "task.html" else "_gone.html", status=404, task_id=task_id)
         account, task = found
         row = self.facts.row(account, task)
-        owed = list(account.of_task.get(task.id, ()))
+        owed = list(self.fake.world.store.deliveries(account, task.id))
         told = moments(task, row.now, row.link, owed, self.facts.of_task(task_id), self.fake.world.contract.delivery)
         return self.page(template, row=row, task=task, moments=told, owed=owed, **more)
 

@@ -1,0 +1,55 @@
+"""What the contract's `x-` extensions ask for, typed: of a first frame, a result link, a task's id and an upload."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRules:
+    """What the contract asks of a first frame.
+
+    *formats*: lower-case names as Pillow gives them (`jpeg`, `png`). *max_bytes*: size of the file. *min_side*: pixels
+    that width and height must have at least. *ratio_min*, *ratio_max*: bounds of width / height, both allowed.
+    """
+
+    formats: tuple[str, ...]
+    max_bytes: int
+    min_side: int
+    ratio_min: Fraction
+    ratio_max: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRules:
+    """How long a result link lives, in seconds, and the media type behind it."""
+
+    lifetime: float
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdRules:
+    """How task ids are written: a prefix, the second of the create, and a suffix drawn from an alphabet."""
+
+    prefix: str
+    suffix_length: int
+    suffix_alphabet: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileRules:
+    """How large an upload may be, how many an account may hold, and how many seconds each lives."""
+
+    max_bytes: int
+    max_files: int
+    lifetime: float
+
+
+def ratio(text: str) -> Fraction:
+    """Return `16:9` as width over height.
+
+    Raises:
+        ValueError, ZeroDivisionError: it is not a ratio.
+    """
+    width, height = text.split(":")
+    return Fraction(width) / Fraction(height)
