@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,44 +27,44 @@ class Remote:
         Raises:
             click.ClickException: the fake cannot be reached, or refuses the call; one line, exit code 2.
         """
-        import requests
+        from kling_common.calls import Distrusted, Unreachable, call
 
         asked = {name: value for name, value in query.items() if value is not None}
         try:
-            answer = requests.request(
+            answer = call(
                 method,
                 f"{self._url}/__mock{path}",
                 json=body,
-                params=asked,
+                query=asked,
                 headers=self._headers,
                 timeout=_REASONABLE,
-                verify=self._trusted(),
+                ca=self._trusted(),
             )
             value = answer.json()
-        except requests.JSONDecodeError as error:
+        except ValueError as error:
             raise _Failed(f"{self._url} does not speak the control protocol") from error
-        except requests.exceptions.SSLError as error:
+        except Distrusted as error:
             raise _Failed(
                 f"{self._url} shows a certificate that is not trusted; name its authority with --ca"
             ) from error
-        except requests.RequestException as error:
+        except Unreachable as error:
             raise _Failed(
                 f"no fake responds at {self._url}; start one with `kling-mock serve`, or name one with --url"
             ) from error
-        if answer.status_code == 408:
+        if answer.status == HTTPStatus.REQUEST_TIMEOUT:
             raise click.exceptions.Exit(_say(value["error"]["message"], 1))
         if not answer.ok:
             raise _Failed(value.get("error", {}).get("message", answer.text))
         return value
 
-    def _trusted(self) -> str | bool:
-        """The authorities whose certificates are taken: the one named, this user's own, or the system's."""
+    def _trusted(self) -> Path | None:
+        """Return the authorities whose certificates are accepted: those named, this user's own, or None for the system's."""
         if self._ca is not None or not self._url.startswith("https:"):
-            return str(self._ca or "") or True
+            return self._ca
         from kling_common.authority import Authority
 
         bundle = Authority().bundle_file
-        return str(bundle) if bundle.exists() else True
+        return bundle if bundle.exists() else None
 
 
 class _Failed(click.ClickException):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from urllib.parse import urlsplit
 
 from kling_common.launch import Launched, NotReady
 from kling_mock.config import BadSetting
@@ -14,7 +15,7 @@ from kling_mock.config import BadSetting
 SERVE = (sys.executable, "-m", "kling_mock", "serve", "--ready-json", "--stop-with-stdin")
 """The command of a child that says in JSON when it is ready, and ends with its parent."""
 
-_LOOPBACK = "localhost,127.0.0.1,::1"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PRELOAD = Path(__file__).parent / "preload"
 
 
@@ -65,6 +66,7 @@ class Running:
             "KLING_FILES_BASE_URL": self.url,
             "EVOLINK_BASE_URL": self.url,
             "EVOLINK_API_KEY": api_key,
+            **_direct(environment, urlsplit(self.url).hostname or ""),
         }
         if self.url.startswith("https:"):
             from kling_common.authority import Authority
@@ -78,7 +80,7 @@ class Running:
         """Return the variables that lead a client with built-in service names to the fake and to nothing else."""
         names = ("https_proxy", "http_proxy", "all_proxy")
         found = {name: f"http://{proxy}" for lower in names for name in (lower, lower.upper())}
-        found |= {"no_proxy": _LOOPBACK, "NO_PROXY": _LOOPBACK, "NODE_USE_ENV_PROXY": "1"}
+        found |= {"no_proxy": ",".join(_LOOPBACK), "NO_PROXY": ",".join(_LOOPBACK), "NODE_USE_ENV_PROXY": "1"}
         routes = {"hosts": self.impersonated, "fake": self.url.partition("://")[2], "proxy": proxy}
         node = str(_PRELOAD / "node.cjs").replace("\\", "\\\\").replace('"', '\\"')
         python = [str(_PRELOAD / "python"), environment.get("PYTHONPATH", "")]
@@ -87,6 +89,13 @@ class Running:
             "NODE_OPTIONS": f'{environment.get("NODE_OPTIONS", "")} --require "{node}"'.strip(),
             "PYTHONPATH": os.pathsep.join(entry for entry in python if entry),
         }
+
+
+def _direct(environment: Mapping[str, str], host: str) -> dict[str, str]:
+    """Return the variables that keep a proxy, as companies have one, out of calls to the fake; what they name stays."""
+    named = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = ",".join(dict.fromkeys([*(name.strip() for name in named.split(",") if name.strip()), *_LOOPBACK, host]))
+    return {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
 def complaint(said: str) -> str:

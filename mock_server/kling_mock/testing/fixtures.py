@@ -11,9 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import requests
-
 from kling_common.authority import Authority
+from kling_common.calls import Answer, Unreachable, call
 from kling_common.launch import ready_line
 from kling_common.locks import alone
 from kling_mock.serving.process import SERVE, complaint
@@ -69,18 +68,16 @@ class SharedFake:
         """A certificate for this machine that the fake's callbacks trust."""
         return self._authority.certificate(["localhost", "127.0.0.1"])
 
-    def request(self, method: str, path: str, **more: Any) -> requests.Response:
-        """One request to the fake.
+    def request(self, method: str, path: str, **more: Any) -> Answer:
+        """Return the response to one request to the fake; *more* as `kling_common.calls.call` takes it.
 
         Raises:
             MockError: it cannot be reached.
         """
+        ca = self._authority.ca_file if self.url.startswith("https:") else None
         try:
-            with requests.Session() as session:
-                session.trust_env = False
-                session.verify = str(self._authority.ca_file) if self.url.startswith("https:") else True
-                return session.request(method, f"{self.url}{path}", timeout=_REASONABLE, **more)
-        except requests.RequestException as error:
+            return call(method, f"{self.url}{path}", timeout=_REASONABLE, ca=ca, **more)
+        except Unreachable as error:
             raise MockError(f"the fake at {self.url} is gone: {error}") from error
 
     def _found(self) -> bool:
@@ -155,11 +152,11 @@ class KlingMock:
             MockError: it is refused.
         """
         headers = {"authorization": f"Bearer {self.api_key}"}
-        answer = self._fake.request(method, f"/__mock{path}", json=body, params=query, headers=headers)
+        answer = self._fake.request(method, f"/__mock{path}", json=body, query=query, headers=headers)
         try:
             value = answer.json()
         except ValueError as error:
-            raise MockError(f"{method} {path}: {answer.status_code} {answer.text[:200]}") from error
+            raise MockError(f"{method} {path}: {answer.status} {answer.text[:200]}") from error
         if not answer.ok:
             raise MockError(value.get("error", {}).get("message", answer.text))
         return value
