@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import standin_checks
@@ -125,3 +126,30 @@ def test_stopped_by_hand_is_still_reported(server: StandIn, monkeypatch: pytest.
     result = quick(server, "--only", "SA-01", "--report", str(tmp_path))
     assert result.return_value == 3, result.output
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(("words", "variable"), [(("--debug",), ""), ((), "1")])
+def test_a_traceback_on_demand(words: tuple[str, ...], variable: str, monkeypatch, capsys) -> None:
+    """By option or by environment; the last line and the exit code stay, and without either there is no traceback."""
+    from kling_contract.cli import main as command_line
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a seam burst")
+
+    monkeypatch.setattr(command_line.cli, "main", broken)
+    monkeypatch.setattr("sys.argv", ["kling-contract", *words, "rules"])
+    monkeypatch.setenv("KLING_CONTRACT_DEBUG", variable)
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    loud = capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["kling-contract", "rules"])
+    monkeypatch.delenv("KLING_CONTRACT_DEBUG")
+    with pytest.raises(SystemExit):
+        command_line.main()
+    quiet = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "Traceback" in loud
+    assert "Traceback" not in quiet
+    assert (
+        loud.splitlines()[-1] == quiet.splitlines()[-1] == "kling-contract: the kit failed: RuntimeError: a seam burst"
+    )

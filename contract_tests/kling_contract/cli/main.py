@@ -2,9 +2,11 @@
 
 import importlib
 import importlib.util
+import itertools
 import os
 import signal
 import sys
+import traceback
 
 import click
 
@@ -18,6 +20,7 @@ COMMANDS = {
     "selftest": "Prove every rule against its mutants.",
 }
 """Name and summary of each subcommand; `commands/NAME.py` holds its click command as `command`."""
+_DEBUG = "KLING_CONTRACT_DEBUG"
 
 
 class _Lazy(click.Group):
@@ -40,7 +43,8 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="klingkit", prog_name="kling-contract")
-def cli() -> None:
+@click.option("--debug", is_flag=True, envvar=_DEBUG, help="Show the traceback of an unexpected error.")
+def cli(debug: bool) -> None:
     """Judge any server, client or recording against the contract.
 
     Exit codes: 0 good; 1 a rule is broken that was not known to be, or a known one no longer is; 2 usage or set-up;
@@ -53,6 +57,7 @@ def main() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # not every system has both
             signal.signal(getattr(signal, name), _interrupt)
+    debug = _debugging()
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -66,9 +71,17 @@ def main() -> None:
         # Whoever read the output has gone; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 2
-    except Exception as error:  # the last resort: a user gets a line and not our insides
+    except Exception as error:  # the last resort: a user gets a line, and a traceback only on demand
+        if debug:
+            traceback.print_exc()
         code = _say(_in_a_line(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _debugging() -> bool:
+    """Return whether a traceback was asked for: by --debug before the subcommand, or by the environment."""
+    wanted = os.environ.get(_DEBUG, "").lower() not in ("", "0", "false", "no", "off")
+    return wanted or "--debug" in itertools.takewhile(lambda word: word.startswith("-"), sys.argv[1:])
 
 
 def _interrupt(*_: object) -> None:

@@ -14,6 +14,7 @@ from kling_contract.driving.sender import Sender
 from kling_contract.driving.session import Line
 from kling_contract.driving.target import Target, choose_mode, origin_of, services_of
 from kling_contract.history.events import Recorder
+from kling_contract.reading.contract import shipped
 
 _BILLED = ("readonly", "refusals", "paid")
 
@@ -44,7 +45,7 @@ def print_real(plan: Plan, cap: float | None, console: Console) -> None:
         console,
         Step(
             "GET",
-            "/v1/credits",
+            shipped().named("getCredits").template,
             ("SB-02", "SB-05", "SB-07"),
             "before, after, and after each create that carries the key",
         ),
@@ -52,7 +53,10 @@ def print_real(plan: Plan, cap: float | None, console: Console) -> None:
     for step in plan.steps:
         _row(console, step)
         if step.kind is Kind.TASK:
-            _row(console, Step("GET", "/v1/tasks/{id}", ("SL-*",), "until it ends; then each link three times"))
+            _row(
+                console,
+                Step("GET", shipped().task_path("{id}"), ("SL-*",), "until it ends; then each link three times"),
+            )
     _say(console, _total(plan))
     _say(console, f"plan hash: {plan.hash}")
     if cap is not None:

@@ -10,7 +10,7 @@ from kling_common.bodies import json_or_none
 from kling_contract.driving.control import FEATURES, Control, ControlFailed
 from kling_contract.driving.sender import Limits, RawResponse, Sender
 from kling_contract.reading.addresses import is_loopback, split
-from kling_contract.reading.contract import Contract
+from kling_contract.reading.contract import Contract, shipped
 from kling_contract.rules.verdicts import SetupError
 
 Mode = Literal["fake", "readonly", "refusals", "paid"]
@@ -142,7 +142,7 @@ def _declared(asked: str, info: Any) -> tuple[str, ...]:
 def _must_answer(sender: Sender, base: str) -> None:
     """Raise SetupError with one line where nothing at all can be had from *base*."""
     reply = sender.send(
-        "GET", f"{base}/v1/tasks/{made_up_id()}", [("Accept", "application/json")], None, Limits(_PATIENCE)
+        "GET", base + shipped().task_path(made_up_id()), [("Accept", "application/json")], None, Limits(_PATIENCE)
     )
     if reply.status is None:
         raise SetupError(f"{base}: {reply.detail}")
@@ -150,8 +150,8 @@ def _must_answer(sender: Sender, base: str) -> None:
 
 def made_up_id() -> str:
     """A well-formed id of a task that does not exist."""
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    return "task-unified-1700000000-" + "".join(secrets.choice(letters) for _ in range(8))
+    shape = shipped().id
+    return shipped().unused_id("".join(secrets.choice(shape["suffix_alphabet"]) for _ in range(shape["suffix_length"])))
 
 
 def _optional(sender: Sender, base: str, key: str, contract: Contract) -> frozenset[str]:
@@ -161,7 +161,7 @@ def _optional(sender: Sender, base: str, key: str, contract: Contract) -> frozen
         SetupError: the key is refused, or nothing that it answers is JSON.
     """
     headers = [("Authorization", f"Bearer {key}"), ("Accept", "application/json")]
-    query = sender.send("GET", f"{base}/v1/tasks/{made_up_id()}", headers, None, Limits(_PATIENCE))
+    query = sender.send("GET", base + shipped().task_path(made_up_id()), headers, None, Limits(_PATIENCE))
     found, replies = set(), [query]
     for name in ("getCredits", "listTasks", "listModels"):
         reply = sender.send("GET", base + contract.named(name).template, headers, None, Limits(_PATIENCE))

@@ -97,7 +97,8 @@ class Probe:
 
     rules: the ids it was sent for. field and value: what was bent, for the report. group: exchanges that belong
     together (a burst, a pair). expected: how many of the group should be accepted (SB-09). scenario: the story that
-    the driver queued for this create. receiver: how callbacks of this create are treated.
+    the driver queued for this create. endless: the task rightly does not end; read_paced: each read moves it on.
+    receiver: how callbacks of this create are treated.
     """
 
     rules: tuple[str, ...] = ()
@@ -107,5 +108,7 @@ class Probe:
     group: str = ""
     expected: int | None = None
     scenario: str = ""
+    endless: bool = False
+    read_paced: bool = False
     receiver: Receiver | None = None
     image: ImageFacts | None = None

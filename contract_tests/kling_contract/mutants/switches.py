@@ -151,7 +151,7 @@ def ok(name: str) -> Callable[[Request, Response], bool]:
 def status_was(*statuses: int, name: str = "") -> Callable[[Request, Response], bool]:
     """Answers of /v1 with one of these statuses, of one documented call where *name* says so."""
     return lambda ask, answer: (
-        ask.path.startswith("/v1/") and answer.status in statuses and (not name or ask.name == name)
+        ask.path.startswith(shipped().root) and answer.status in statuses and (not name or ask.name == name)
     )
 
 

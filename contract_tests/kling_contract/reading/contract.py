@@ -122,12 +122,13 @@ class Contract:
         link = schemas["CompletedTask"]["properties"]["results"]["x-link"]
         self.link_lifetime = float(link["lifetime_seconds"])
         self.link_type: str = link["content_type"]
-        polling = self.document["paths"]["/v1/tasks/{task_id}"]["get"]["x-polling"]
+        polling = self._find("x-polling")
         self.min_poll, self.give_up = float(polling["min_poll_seconds"]), float(polling["give_up_seconds"])
         self.task_members: tuple[str, ...] = tuple(common["required"])
         self.created_members: tuple[str, ...] = (*common["required"], *schemas["CreatedTask"]["required"])
         self.task_documented: tuple[str, ...] = (*common["properties"], "results", "result_data", "error")
         self.id_pattern = re.compile(common["properties"]["id"]["pattern"])
+        self.id: dict[str, Any] = common["properties"]["id"]["x-id"]
         self.task_id_pattern = re.compile(self.document["components"]["parameters"]["TaskId"]["schema"]["pattern"])
         self.statuses: tuple[str, ...] = tuple(schemas["Status"]["enum"])
         branches = [self.deref(branch) for branch in schemas["TerminalTask"]["oneOf"]]
@@ -141,6 +142,30 @@ class Contract:
         if status in self.terminal:
             return len(self.live)
         return self.live.index(status) if status in self.live else None
+
+    @cached_property
+    def create_path(self) -> str:
+        """Where a task is created."""
+        return self.named("createVideo").template
+
+    @cached_property
+    def root(self) -> str:
+        """What the paths of the service's own calls begin with: `/v1/`."""
+        return f"/{self.create_path.split('/')[1]}/"
+
+    def task_path(self, task_id: str) -> str:
+        """Return where a task of that id is read."""
+        return self.named("getTask").template.replace("{task_id}", task_id)
+
+    def unused_id(self, suffix: str) -> str:
+        """Return a well-formed id with the characters of *suffix* that an id may have at its end, created in 2023."""
+        letters = [letter for letter in suffix if letter in self.id["suffix_alphabet"]]
+        return f"{self.id['prefix']}1700000000-{''.join(letters)[: self.id['suffix_length']]}"
+
+    @cached_property
+    def id_in_text(self) -> re.Pattern[str]:
+        """Finds task ids in a text, odd ones too; the group is what follows the moment of creation."""
+        return re.compile(re.escape(self.id["prefix"]) + r"[A-Za-z0-9]+-([A-Za-z0-9]+)")
 
     def _find(self, name: str) -> Any:
         found = next(_search(self.document["paths"], name), None)

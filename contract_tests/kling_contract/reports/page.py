@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from kling_contract.history.events import AnyEvent, Body, Callback, ClockMove, Download, Exchange, to_json
 from kling_contract.history.masking import TOKEN
+from kling_contract.reading.contract import shipped
 from kling_contract.reports.drawing import timeline, tone
 from kling_contract.reports.summary import headline
 from kling_contract.rules.rulebook import Rule
@@ -26,7 +27,6 @@ PROOF = 3
 """Events shown for a rule that holds."""
 BEFORE, AFTER = 5, 2
 """Events of the same task that are drawn before and after those that prove a breach."""
-_TASK = re.compile(r"task-unified-[A-Za-z0-9]+-[A-Za-z0-9]+")
 _SIGNED = re.compile(r"""(https?://[^\s"'?]+)\?[^\s"']*(?:sig|token|expires|amz|key)[^\s"']*""", re.IGNORECASE)
 
 
@@ -135,7 +135,7 @@ def _tasks(event: AnyEvent) -> set[str]:
     texts = [getattr(event, "url", "")]
     if isinstance(event, Exchange | Callback):
         texts += [event.request.body.text or "", (event.answer.body.text or "") if event.answer else ""]
-    return {found for text in texts for found in _TASK.findall(text)}
+    return {found[0] for text in texts for found in shipped().id_in_text.finditer(text)}
 
 
 @cache

@@ -1,16 +1,13 @@
 """An event in a few words: what was sent, and what came back. For the drawing and for the terminal."""
 
-import re
-
 import orjson
 
 from kling_contract.history.events import AnyEvent, Balance, Body, Callback, ClockMove, Download, Exchange
 from kling_contract.history.labels import Topic
 from kling_contract.history.masking import TOKEN
 from kling_contract.reading.addresses import parts_of
+from kling_contract.reading.contract import shipped
 from kling_contract.rules.cases import ending
-
-_TASK = re.compile(r"task-unified-[A-Za-z0-9]+-([A-Za-z0-9]+)")
 
 
 def sent(event: AnyEvent) -> str:
@@ -78,7 +75,7 @@ def duration(seconds: float) -> str:
 def _path(url: str) -> str:
     """The path, with the ids of tasks cut to their ends."""
     parts = parts_of(url)
-    return _TASK.sub(r"…\1", parts.path or "/") + ("?…" if parts.query else "")
+    return shipped().id_in_text.sub(r"…\1", parts.path or "/") + ("?…" if parts.query else "")
 
 
 def _told(body: Body) -> str:

@@ -1,0 +1,3 @@
+"""The rulebook (`rulebook.yaml`: one row a rule) and a judge for each rule, a pure function of a history; then what broken rules mean for a
+run. A judge reads the view and its row, never a clock, a file or a socket.
+"""

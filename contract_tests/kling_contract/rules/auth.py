@@ -18,7 +18,7 @@ def sent_by_kit(view: View) -> Iterator[Call]:
     Optional operations need not exist, so a 404 of one of them says nothing.
     """
     for call in view.calls:
-        documented = call.routes and call.path.startswith("/v1/") and (call.core or call.status != 404)
+        documented = call.routes and call.path.startswith(view.contract.root) and (call.core or call.status != 404)
         if call.by_kit and documented and call.status not in (0, 429) and not call.faulty:
             yield call
 

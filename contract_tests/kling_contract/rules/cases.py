@@ -127,7 +127,8 @@ def _reads(call: Call) -> list[Call]:
     ids = [one for one in asked if isinstance(one, str)] if isinstance(asked, list) else []
     data = call.got.get("data") if isinstance(call.got, dict) else None
     found = {one["id"]: one for one in data if is_task(one)} if isinstance(data, list) else {}
-    return [replace(call, path=f"/v1/tasks/{one}", got=found.get(one, call.got)) for one in ids]
+    template = next((op.template for op in call.routes), "/batch").rpartition("/")[0]
+    return [replace(call, path=f"{template}/{one}", got=found.get(one, call.got)) for one in ids]
 
 
 def outcome(note: Note) -> str:

@@ -12,8 +12,6 @@ from kling_contract.rules.rulebook import Rule
 
 IDENTITY = ("id", "object", "created", "model", "type")
 """Members that name a task and never change."""
-ENDLESS = ("stuck", "slow")
-"""Stories in which a task rightly does not end soon."""
 
 
 def told(view: View) -> Iterator[tuple[TaskRecord, Sighting, Sighting]]:
@@ -229,7 +227,7 @@ def liveness(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at tasks that ended, and at tasks still seen alive long after their create."""
     limit = rule.params["seconds"]
     for task in view.tasks.values():
-        if task.create is None or task.probe.scenario in ENDLESS or not task.reads:
+        if task.create is None or task.probe.endless or not task.reads:
             continue
         last = task.reads[-1]
         age = last.event.at - task.create.event.ended_at
@@ -296,7 +294,7 @@ def reading_changes_nothing(view: View, _: Rule) -> Iterator[Check]:
         for earlier, later in pairwise(task.reads):
             still = view.exact(later.event.seq, task.who) and earlier.event.at == later.event.at
             young = later.event.at < task.ended_after + view.contract.link_lifetime
-            paced = task.probe.scenario == "poll-paced" or task.noted(Topic.CANCELLED) is not None
+            paced = task.probe.read_paced or task.noted(Topic.CANCELLED) is not None
             if earlier.before(later) and ((still and not paced) or (earlier.terminal and later.terminal and young)):
                 difference = differing(masked(view, earlier.body), masked(view, later.body))
                 yield check(not difference, "the same answer", difference, earlier, later)

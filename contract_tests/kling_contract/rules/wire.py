@@ -18,7 +18,11 @@ STEPS_ASIDE = frozenset({0, 401, 402, 403, 413, 415, 429})
 def service_calls(view: View) -> Iterator[Call]:
     """Calls below /v1 that were answered with a body."""
     for call in view.calls:
-        if call.path.startswith("/v1/") and call.event.method not in _BODILESS and call.status not in (0, 204, 304):
+        if (
+            call.path.startswith(view.contract.root)
+            and call.event.method not in _BODILESS
+            and call.status not in (0, 204, 304)
+        ):
             yield call
 
 

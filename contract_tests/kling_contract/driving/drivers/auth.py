@@ -48,7 +48,7 @@ def elsewhere(room: Room, session: Session) -> None:
     probe = Probe(rules=("SA-04",), expect=_UNKNOWN)
     create = room.contract.named("createVideo").template
     for name in ("key", "api_key", "access_token"):
-        session.call("GET", f"/v1/tasks/{made_up_id()}?{name}={session.key}", probe=probe, auth=None)
+        session.call("GET", f"{room.contract.task_path(made_up_id())}?{name}={session.key}", probe=probe, auth=None)
     session.call("POST", f"{create}?api_key={session.key}", room.body(), probe=probe, auth=None)
     session.create({**room.body(), "api_key": session.key}, probe=probe, auth=None)
 
@@ -63,7 +63,9 @@ def isolation(room: Room, session: Session) -> None:
         other.read(made_up_id(), probe=Probe(rules=("SA-07",), expect=Expect.NO_SUCH_TASK))
         other.list_tasks()
         if "listTasks" in room.target.optional:
-            other.call("POST", "/v1/tasks/batch", {"task_ids": [task]}, probe=Probe(rules=("SA-06",)))
+            other.call(
+                "POST", room.contract.named("batchTasks").template, {"task_ids": [task]}, probe=Probe(rules=("SA-06",))
+            )
     unknown = f"Bearer unknown-{secrets.token_hex(12)}"
     for asked in (task, made_up_id()):
         probe = Probe(rules=("SA-07",), expect=_UNKNOWN)

@@ -54,9 +54,9 @@ def methods(room: Room, session: Session) -> None:
     for method in ("GET", "PUT", "DELETE", "PATCH"):
         session.call(method, create, probe=Probe(rules=("SW-16",)))
     for method in ("PUT", "DELETE", "POST"):
-        session.call(method, f"/v1/tasks/{made_up_id()}", probe=Probe(rules=("SW-16",)))
-    session.call("GET", "/v1/videos/generation")
-    session.call("GET", "/v1/")
+        session.call(method, room.contract.task_path(made_up_id()), probe=Probe(rules=("SW-16",)))
+    session.call("GET", create[:-1])
+    session.call("GET", room.contract.root)
 
 
 def large(room: Room, session: Session) -> None:

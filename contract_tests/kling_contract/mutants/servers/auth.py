@@ -9,13 +9,14 @@ from urllib.parse import parse_qs
 from kling_contract.mutants.messages import Memory, Request, Response
 from kling_contract.mutants.mutant import Switch, broken
 from kling_contract.mutants.switches import CONTRACT, answers, asks, both, error, merged, status, status_was
+from kling_contract.reading.contract import shipped
 
 _ANYBODY = "sk-anybody"
 
 
 def _admits(key: Callable[[Request], str]) -> Switch:
     """Requests of /v1 get the key that *key* finds; none where it finds an empty one."""
-    return asks(lambda ask: ask.path.startswith("/v1/") and bool(key(ask)), lambda ask: ask.keyed(key(ask)))
+    return asks(lambda ask: ask.path.startswith(shipped().root) and bool(key(ask)), lambda ask: ask.keyed(key(ask)))
 
 
 def _nameless(ask: Request) -> str:

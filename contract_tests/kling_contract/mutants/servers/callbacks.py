@@ -32,8 +32,9 @@ from kling_contract.mutants.switches import (
     tells,
 )  # fmt: skip
 from kling_contract.reading.addresses import parts_of
+from kling_contract.reading.contract import shipped
 
-_NOBODY = "/v1/tasks/task-unified-1700000000-zzzzzzzz"
+_NO_TASK = shipped().task_path(shipped().unused_id("zzzzzzzz"))
 _DELIVERY = "paths/~v1~videos~generations/post/callbacks/taskFinished/{$request.body#~callback_url}/post/x-delivery"
 _DELAYS = f"{_DELIVERY}/retry_delays_seconds"
 _TIMEOUT = f"{_DELIVERY}/timeout_seconds"
@@ -160,7 +161,7 @@ def _forgotten() -> Switch:
 
     def on_request(ask: Request, memory: Memory) -> Request:
         if ask.name == "getTask" and ask.task_id in memory.tasks and memory.task(ask.task_id).seen["failures"] > 3:
-            return replace(ask, target=_NOBODY)
+            return replace(ask, target=_NO_TASK)
         return ask
 
     return Switch(on_request=on_request)

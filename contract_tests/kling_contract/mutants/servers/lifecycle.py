@@ -17,8 +17,9 @@ from kling_contract.mutants.switches import (
     status,
     status_was,
 )  # fmt: skip
+from kling_contract.reading.contract import shipped
 
-_NOBODY = "/v1/tasks/task-unified-1700000000-zzzzzzzz"
+_NO_TASK = shipped().task_path(shipped().unused_id("zzzzzzzz"))
 
 
 def _same_id() -> Switch:
@@ -45,7 +46,7 @@ def _not_yet() -> Switch:
         if ask.name != "getTask" or ask.task_id not in memory.tasks:
             return ask
         first = memory.count(memory.task(ask.task_id), "asked") == 1
-        return Request(ask.method, _NOBODY, ask.headers) if first else ask
+        return Request(ask.method, _NO_TASK, ask.headers) if first else ask
 
     return Switch(on_request=on_request)
 

@@ -22,13 +22,19 @@ from kling_contract.mutants.switches import (
     status,
     status_was,
 )  # fmt: skip
+from kling_contract.reading.contract import shipped
 
-_ID = re.compile(rb"task-unified-([0-9]+)-([a-z0-9]{8})")
-_SHOUTED = re.compile(r"task-unified-([0-9]+)-([A-Z0-9]{8})")
+_PREFIX: str = shipped().id["prefix"]
+_ID = re.compile(_PREFIX.encode() + rb"([0-9]+)-([a-z0-9]{8})")
+_SHOUTED = re.compile(_PREFIX + r"([0-9]+)-([A-Z0-9]{8})")
+
+
+def _of_service(ask: Request, _: Response) -> bool:
+    return ask.path.startswith(shipped().root)
 
 
 def _shouted(body: bytes) -> bytes:
-    return _ID.sub(lambda found: found[0][:13] + found[0][13:].upper(), body)
+    return _ID.sub(lambda found: found[0][: len(_PREFIX)] + found[0][len(_PREFIX) :].upper(), body)
 
 
 def _whispered(text: str) -> str:
@@ -117,8 +123,8 @@ MUTANTS = (
            answers(status_was(429), header("Retry-After", "soon"))),
     broken("SW-20", "moody-about-unknown", "refuses every second create with unknown members",
            every(2, both(status(400), lambda answer: answer.becomes(_UNKNOWN)), _unknown_member)),
-    broken("SW-21", "no-request-id", "names no request", answers(lambda ask, _: ask.path.startswith("/v1/"), header("x-request-id", DROP))),
+    broken("SW-21", "no-request-id", "names no request", answers(_of_service, header("x-request-id", DROP))),
     broken("SW-21", "one-request-id", "gives every request the same id",
-           answers(lambda ask, _: ask.path.startswith("/v1/"), header("x-request-id", "req-1"))),
+           answers(_of_service, header("x-request-id", "req-1"))),
     broken("SW-22", "estimate-as-text", "gives the estimate as text since it has a second one", answers(ok("getTask"), _as_text)),
 )  # fmt: skip
