@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kling_openapi.model import POLICIES, Model
+from kling_openapi.money import plain
 from kling_openapi.schemas import needed
 
 _CREATE = ("paths", "/v1/videos/generations", "post", "requestBody", "content", "application/json")
@@ -14,7 +15,9 @@ def composed(raw: Mapping[str, Any], model: Model, callback: Mapping[str, Any]) 
     """Return *raw* with *model* in it, what it refers to included; nothing of *raw* is changed."""
     schemas = dict(raw["components"]["schemas"])
     if "CreateVideo" in schemas and schemas.get("Model", {}).get("const") == model.name:
-        return dict(raw)
+        document = dict(raw)
+        _priced(document, model)
+        return document
     properties = dict(model.schema["properties"])
     if properties.get("callback_url") is not None:
         properties["callback_url"] = callback
@@ -28,6 +31,7 @@ def composed(raw: Mapping[str, Any], model: Model, callback: Mapping[str, Any]) 
     document = {**raw, "components": {**raw["components"], "schemas": schemas}}
     _named(document, model)
     _shown(document, model)
+    _priced(document, model)
     return document
 
 
@@ -49,6 +53,22 @@ def _named(document: dict[str, Any], model: Model) -> None:
 def _properties(schemas: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = schemas.get(name, {}).get("properties", {})
     return found
+
+
+def _priced(document: dict[str, Any], model: Model) -> None:
+    """Put the model's rates and minimum in as the defaults of the settings that replace them."""
+    settings = document.get("x-assumptions", {})
+    field = model.output.short_side.get("from") if "x-output" in model.schema else None
+    if "x-price" not in model.schema or model.price.per != "second" or field is None:
+        return
+
+    def rate(tier: str) -> int | float:
+        return plain(model.price.rate(lambda path: tier if path == field else model.default(path)))
+
+    rates = {tier: rate(tier) for tier in model.sides}
+    for name, default in (("credits_per_second", rates), ("minimum_credits", plain(model.price.minimum))):
+        if name in settings and "default" not in settings[name]["schema"]:
+            _replace(document, ("x-assumptions", name, "schema", "default"), default)
 
 
 def _shown(document: dict[str, Any], model: Model) -> None:
