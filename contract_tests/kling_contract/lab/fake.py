@@ -25,7 +25,7 @@ _SHORT_SIDE = 32
 """Pixels of a video's shorter side in the lab: its bytes matter there, not its looks."""
 _TRIES = 3
 _KLING_MOCK = (sys.executable, "-m", "kling_mock")
-SERVE = (*_KLING_MOCK, "serve", "--ready-json", "--stop-with-stdin")
+SERVE = (*_KLING_MOCK, "serve", "--ready-json", "--stop-with-stdin", "--quiet")
 """The command of a fake that says in JSON when it is ready, and ends with its parent."""
 # A child of `kling-mock exec` that says what it finds in its environment and stays until its input ends.
 _WAITER = """

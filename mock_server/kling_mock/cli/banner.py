@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -11,17 +12,29 @@ from kling_mock import __version__
 
 
 def announce(app: Any, settings: Any, proxy: int | None) -> None:
-    """Say to people where the fake is."""
+    """Say to people where the fake is and how it was started."""
     click.echo(f"kling-mock {__version__} listening on {settings.own_origin}")
+    for name, value in _facts(app, settings, proxy):
+        click.echo(f"  {name + ':':<11}{value}")
+    sys.stdout.flush()
+
+
+def _facts(app: Any, settings: Any, proxy: int | None) -> Iterator[tuple[str, str]]:
+    """What a user asks first: where to look, who may call, what a task will go through."""
+    yield "page", f"{settings.own_origin}/__mock/"
+    yield "keys", "any that begins with sk-" if settings.keys is None else f"{len(settings.keys)} listed"
+    yield "clock", f"{settings.clock}; seed {settings.seed}"
+    yield "scenario", settings.scenario
+    relays = ", ".join(f"{source} -> {target}" for source, target in settings.relays.items())
+    yield "callbacks", settings.callbacks + (f"; relayed: {relays}" if relays else "")
+    yield "images", settings.images
+    yield "store", settings.store
     if settings.secure:
         from kling_common.authority import Authority
 
-        click.echo(f"  trust: {Authority().ca_file}")
+        yield "trust", str(Authority().ca_file)
     if proxy is not None:
-        click.echo(f"  proxy: http://127.0.0.1:{proxy} for {', '.join(_names(app, settings))}")
-    keys = "any that begins with sk-" if settings.keys is None else str(len(settings.keys))
-    click.echo(f"  keys: {keys}; clock: {settings.clock}; seed: {settings.seed}; control: /__mock/")
-    sys.stdout.flush()
+        yield "proxy", f"http://127.0.0.1:{proxy} for {', '.join(_names(app, settings))}"
 
 
 def announce_json(app: Any, settings: Any, proxy: int | None) -> None:

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
@@ -37,8 +38,10 @@ def cli() -> None:
 @click.option(
     "--ready-json", is_flag=True, help='When ready, print {"url", "port", "pid"} as one line of JSON and nothing else.'
 )
-def serve(stop_with_stdin: bool, ready_json: bool, **given: Any) -> None:
-    """Serve the fake until it is interrupted."""
+@option("--quiet", "-q", is_flag=True, help="No line for each request on standard error.")
+@option("--json", "as_json", is_flag=True, help="Those lines as JSON, for programs.")
+def serve(stop_with_stdin: bool, ready_json: bool, quiet: bool, as_json: bool, **given: Any) -> None:
+    """Serve the fake until it is interrupted, with a line on standard error for each request, callback attempt and render."""
     from kling_mock.app import create_app
     from kling_mock.config import BadSetting
     from kling_mock.serving.server import run, taken_port
@@ -53,8 +56,23 @@ def serve(stop_with_stdin: bool, ready_json: bool, **given: Any) -> None:
             raise
         settings = read_settings({**given, "port": port})
         app = create_app(settings)
+        if not quiet:
+            held.enter_context(_lines_of(app, as_json))
         say = announce_json if ready_json else announce
         run(app, settings, lambda proxy: say(app, settings, proxy), stop_with_stdin=stop_with_stdin)
+
+
+@contextmanager
+def _lines_of(app: Any, as_json: bool) -> Iterator[None]:
+    """Write a line for each entry of the journal while the block lasts."""
+    from kling_mock.serving.terminal import Terminal
+
+    terminal = Terminal(sys.stderr, as_json=as_json)
+    app.extensions["kling-mock"].world.journal.listener = terminal.show
+    try:
+        yield
+    finally:
+        terminal.close()
 
 
 def read_settings(given: dict[str, Any]) -> Any:

@@ -199,13 +199,9 @@ def _what(one: dict[str, Any]) -> str:
 def _list_verbs(group: click.Group) -> None:
     @_verb(group, "tasks")
     def tasks(remote: Remote) -> tuple[Any, Any]:
-        """List the tasks."""
+        """List the tasks, each with the link to its video and when the link dies."""
         answer = remote.call("GET", "/tasks")
-        rows = [
-            [one["id"], one["status"], f"{one['progress']} %", one.get("code") or "", f"scenario: {_scenario(one)}"]
-            for one in answer["tasks"]
-        ]
-        return answer, _table("tasks", rows)
+        return answer, _tasks(answer["tasks"])
 
     @_verb(group, "deliveries")
     @click.option("--task", "task_id", help="Only this task's.")
@@ -233,8 +229,7 @@ def _list_verbs(group: click.Group) -> None:
                 raise _Failed(f"--har {har}: {error.strerror}") from error
             return value, f"{len(value['log']['entries'])} entries in {har}"
         answer = remote.call("GET", "/journal", since=since)
-        rows = [[str(one["seq"]), _time(one["at"]), one["kind"], *_exchange(one)] for one in answer["entries"]]
-        return answer, _table("entries", rows)
+        return answer, _table("entries", [row for one in answer["entries"] for row in _entry(one)])
 
     @_verb(group, "scenarios")
     def scenarios(remote: Remote) -> tuple[Any, Any]:
@@ -247,6 +242,18 @@ def _list_verbs(group: click.Group) -> None:
         return answer, _table("scenarios", rows)
 
 
+def _tasks(found: list[dict[str, Any]]) -> str:
+    """Return a row for each task, the links to its video below it."""
+    rows = [
+        [one["id"], one["status"], f"{one['progress']} %", one.get("code") or "", f"scenario: {_scenario(one)}"]
+        for one in found
+    ]
+    text = _table("tasks", rows).split("\n")
+    for place, one in reversed(list(enumerate(found, 1))):
+        text[place:place] = [f"  video until {_time(link['expires_at'])}: {link['url']}" for link in one["links"]]
+    return "\n".join(text)
+
+
 def _attempt(attempt: dict[str, Any]) -> str:
     status = f" {attempt['status']}" if attempt["status"] else ""
     detail = f"  ({attempt['detail']})" if attempt.get("detail") else ""
@@ -254,11 +261,11 @@ def _attempt(attempt: dict[str, Any]) -> str:
     return f"  {attempt['attempt']:>2}  {times}  {attempt['outcome']}{status}{detail}"
 
 
-def _exchange(entry: dict[str, Any]) -> list[str]:
-    request, response = entry.get("request"), entry.get("response")
-    what = f"{request['method']} {request['url'].partition('?')[0]}" if request else ""
-    answer = str(response["status"]) if response else "-"
-    return [what, answer, _scenario(entry), entry.get("fault") or ""]
+def _entry(entry: dict[str, Any]) -> list[list[str]]:
+    """Return the rows of one journal entry: number, time, and what the server's own terminal says of it."""
+    from kling_mock.store.lines import lines
+
+    return [[str(entry["seq"]), _time(line.at), *line.columns()] for line in lines(entry)]
 
 
 def _scenario(one: dict[str, Any]) -> str:

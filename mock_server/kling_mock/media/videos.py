@@ -9,7 +9,7 @@ Pillow and PyAV are imported with the first video, because a server that is only
 import ctypes
 import hashlib
 import io
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +76,18 @@ class Videos:
         """Keep at most *kept_bytes* of files."""
         self._cache: ByteCache[Hashable, bytes] = ByteCache(kept_bytes, len)
 
-    def video(self, key: Hashable, spec: VideoSpec) -> bytes:
-        """Return the MP4 file of *spec*; *key* stands for all of it but its tag. Raises what `render` raises."""
-        return self._cache.get(key, lambda: _essence(spec)) + _tagged(spec.tag)
+    def video(self, key: Hashable, spec: VideoSpec, rendered: Callable[[], object] = lambda: None) -> bytes:
+        """Return the MP4 file of *spec*; *key* stands for all of it but its tag. Calls *rendered* when it had to be made first.
+
+        Raises what `render` raises.
+        """
+
+        def make() -> bytes:
+            essence = _essence(spec)
+            rendered()
+            return essence
+
+        return self._cache.get(key, make) + _tagged(spec.tag)
 
 
 def size_of(width: int, height: int, short_side: int) -> tuple[int, int]:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from kling_common.launch import Launched, NotReady
 from kling_mock.config import BadSetting
 
-SERVE = (sys.executable, "-m", "kling_mock", "serve", "--ready-json", "--stop-with-stdin")
-"""The command of a child that says in JSON when it is ready, and ends with its parent."""
+SERVE = (sys.executable, "-m", "kling_mock", "serve", "--ready-json", "--stop-with-stdin", "--quiet")
+"""The command of a child that says in JSON when it is ready, ends with its parent, and writes no line for each request."""
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PRELOAD = Path(__file__).parent / "preload"

@@ -3,7 +3,7 @@
 import threading
 from base64 import b64encode
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,13 +53,17 @@ class Entry:
 
 
 class Journal:
-    """A bounded list of entries: at most *entries* of them and *total* bytes of bodies, each body cut at *body* bytes."""
+    """A bounded list of entries: at most *entries* of them and *total* bytes of bodies, each body cut at *body* bytes.
+
+    `listener` is called with each entry as it is added, from whichever thread added it, and must not block.
+    """
 
     def __init__(self, *, entries: int = 10_000, body: int = 64 * 1024, total: int = 32 * 1024 * 1024) -> None:
         self._entries: deque[Entry] = deque()
         self._most, self._body, self._total = entries, body, total
         self._held = 0
         self.next_seq = 1
+        self.listener: Callable[[Entry], None] | None = None
         self._lock = threading.Lock()
 
     def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
@@ -77,6 +81,8 @@ class Journal:
             self._held += weight
             while len(entries) > self._most or self._held > self._total:
                 self._held -= entries.popleft().weight
+        if self.listener is not None:
+            self.listener(entry)
         return entry
 
     def _cut(self, entry: Entry) -> None:

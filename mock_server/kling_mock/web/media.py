@@ -55,16 +55,22 @@ class Media:
             task_id=task_id,
             scenario=task.scenario if task else None,
             fault=reply.fault,
-            more={"body_bytes": len(reply.body)},
+            more={"body_bytes": len(reply.body), **_rendering(reply)},
         )
         return reply
 
     def _opened(self, account: Account, task: Task) -> Reply:
         if stage(task, account.clock.now()).status is not Status.COMPLETED:
             return page(404, "NoSuchKey", "there is no video yet")
-        video = self._videos.video((task.image, task.frame, task.seconds, task.quality), self._spec(task))
+        started = clocks.monotonic()
+        more: dict[str, float] = {"video": True}
+
+        def rendered() -> None:
+            more["rendered_seconds"] = round(clocks.monotonic() - started, 3)
+
+        video = self._videos.video((task.image, task.frame, task.seconds, task.quality), self._spec(task), rendered)
         headers = [("content-type", self.world.contract.link.content_type)]
-        return Reply(200, video, headers, more={"video": True})
+        return Reply(200, video, headers, more=more)
 
     def _expired(self) -> Reply:
         return page(self.world.choices.expired_link_status, "AccessDenied", "Request has expired")
@@ -104,6 +110,11 @@ class Media:
         changed.headers = [(name, value) for name, value in changed.headers if name not in given] + list(given.items())
         changed.fault = f"answer {status}"
         return changed
+
+
+def _rendering(reply: Reply) -> dict[str, float]:
+    """Return how long the video took to render, where this download had to wait for it."""
+    return {name: value for name, value in reply.more.items() if name == "rendered_seconds"}
 
 
 def page(status: int, code: str, message: str) -> Reply:
