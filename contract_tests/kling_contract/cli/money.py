@@ -29,6 +29,8 @@ _CAPS = (
     _option("--max-seconds", type=click.FloatRange(min=0), metavar="S", help="Most seconds of video that may be made."),
     _option("--max-wall", type=click.FloatRange(min=0), metavar="S",
             help="Seconds of real time after which nothing that may cost is sent."),
+    _option("--max-at-once", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+            help="Most tasks that may be under way at one time."),
 )  # fmt: skip
 _AGREEMENT = (
     _option("--plan", is_flag=True, help="Print every call with its expected and its worst charge; send nothing."),
@@ -56,8 +58,9 @@ def agreement(command: F) -> F:
 def money_of(given: Mapping[str, Any]) -> Money:
     """The caps that the user gave."""
     return Money(
-        given["max_usd"], given["usd_per_second"], given["max_creates"], given["max_seconds"], given["max_wall"]
-    )
+        given["max_usd"], given["usd_per_second"], given["max_creates"], given["max_seconds"], given["max_wall"],
+        given["max_at_once"],
+    )  # fmt: skip
 
 
 def agreed(wanted: Wanted, console: Console) -> Wanted:

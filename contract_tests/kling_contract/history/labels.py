@@ -54,6 +54,8 @@ class Topic(StrEnum):
     """rule (may be empty), reason: the kit itself failed."""
     MISSING_FEATURE = "missing-feature"
     """feature, reason: the server declares a feature and lacks it."""
+    WITHHELD = "withheld"
+    """reason, exchange: the guard answered that exchange in the service's place, because it could have passed a cap."""
     STOPPED = "stopped"
     """reason: a cap of money or time ended the run."""
     CASE = "case"

@@ -36,10 +36,11 @@ class Ledger:
     seen: list[dict[str, Any]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, **request: Any) -> None:
-        """Remember a request."""
+    def note(self, **request: Any) -> dict[str, Any]:
+        """Remember a request; its row, to which may be added what became of it."""
         with self._lock:
             self.seen.append(request)
+        return request
 
     def charge(self, credits: float, **more: Any) -> None:
         """Enter a charge."""

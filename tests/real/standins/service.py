@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         with service.lock:
             service.requests += 1
             dead = bool(service.behaviour.dies_after) and service.requests > service.behaviour.dies_after
-        service.ledger.note(
+        self.row = service.ledger.note(
             method=self.command, path=self.path, keyed=anywhere, body=data, agent=self.headers.get("User-Agent", ""),
             at=time.perf_counter(),
             auth=self.headers.get("Authorization", ""),
@@ -236,6 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._cut()
             return
         if service.behaviour.late:
+            self.row["lost"] = True
             threading.Event().wait(service.behaviour.late)
         self._json(200, service.shown(task, created=True))
 
@@ -298,6 +299,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _cut(self) -> None:
+        self.row["lost"] = True
         self.close_connection = True
         try:
             self.connection.shutdown(socket.SHUT_RDWR)

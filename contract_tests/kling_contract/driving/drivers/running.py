@@ -32,7 +32,7 @@ class Money:
     """What the user allows a run to use up; None where they did not say.
 
     max_usd: dollars. usd_per_second: what a second costs at worst, in place of the contract's price. creates: how many may be
-    accepted. seconds: of video. wall: seconds after which nothing that may cost is sent.
+    accepted. seconds: of video. wall: seconds after which nothing that may cost is sent. at_once: tasks under way at one time.
     """
 
     max_usd: float | None = None
@@ -40,11 +40,12 @@ class Money:
     creates: int | None = None
     seconds: float | None = None
     wall: float | None = None
+    at_once: int = 1
 
     def caps(self, mode: str) -> Caps:
         """The caps of a run of *mode*: a paid run makes one task, one of refusals none that is meant, so money is its cap."""
         creates = self.creates if self.creates is not None else None if mode == "refusals" else 1
-        return Caps(max_usd=self.max_usd or 0.0, creates=creates, seconds=self.seconds, wall=self.wall)
+        return Caps(max_usd=self.max_usd, creates=creates, seconds=self.seconds, wall=self.wall, at_once=self.at_once)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""A proxy between an unmodified client and a service that bills: everything is recorded, nothing passes the guard unseen."""
