@@ -33,12 +33,28 @@ def accept(watch: Guard, body: object = None, task: str = "") -> None:
 def test_the_price_comes_from_the_contract_unless_the_user_knows_better() -> None:
     """Credits a second times dollars a credit, twice at worst; a price of the user's is the worst by itself."""
     assumed = Price.of(CONTRACT)
+    least = CONTRACT.document["x-assumptions"]["minimum_credits"]["schema"]["default"]
     rates = CONTRACT.document["x-assumptions"]["credits_per_second"]["schema"]["default"]
     credit = CONTRACT.document["x-assumptions"]["usd_per_credit"]["schema"]["default"]
 
-    assert assumed.expected({**SHORT, "quality": "720p"}, CONTRACT) == pytest.approx(3 * rates["720p"] * credit)
+    assert assumed.expected({**SHORT, "quality": "720p"}, CONTRACT) == pytest.approx(least * credit)
     assert assumed.worst({**SHORT, "quality": "1080p"}, CONTRACT) == pytest.approx(MARGIN * 3 * rates["1080p"] * credit)
+    assert assumed.expected({"duration": 15}, CONTRACT) == pytest.approx(15 * rates["720p"] * credit)
     assert Price.of(CONTRACT, 2.0).worst({**SHORT, "quality": "1080p"}, CONTRACT) == pytest.approx(6.0)
+
+
+def test_another_model_of_the_family_has_its_own_price() -> None:
+    """A client may ask for any of them through the proxy; the dearer reading counts."""
+    body = {
+        "model": "kling-v3-image-to-video",
+        "image_start": "https://image.test/1280x720.jpg",
+        "duration": 15,
+        "quality": "1080p",
+    }
+    own = {**body, "model": CONTRACT.model}
+    assumed = Price.of(CONTRACT)
+    assert assumed.expected(body, CONTRACT) >= assumed.expected(own, CONTRACT)
+    assert assumed.expected({"model": "kling-v3-image-to-video", "duration": []}, CONTRACT) > 0
 
 
 @given(

@@ -106,7 +106,7 @@ def test_refusals_go_on_after_an_accepted_one(service: StandIn, tmp_path, monkey
     assert result.return_value == 1, result.output
     assert len(rows(service, "accepted")) == 1
     assert "ACCEPTED, and must be refused: POST /v1/videos/generations  duration: 16" in result.output
-    assert "may have cost $3.20" in result.output
+    assert "may have cost $3.39" in result.output
     report = json.loads((tmp_path / "report.json").read_text())
     assert [rule["id"] for rule in report["rules"] if rule["verdict"] == "fail"] == ["SV-09"]
 
@@ -146,7 +146,7 @@ def test_the_user_knows_the_price_better(service: StandIn) -> None:
     result = paid(service, "--max-usd", "5", "--usd-per-second", "2")
     assert result.return_value == 3, result.output
     assert not rows(service, "accepted")
-    result = paid(service, "--max-usd", "0.3", "--usd-per-second", "0.1")
+    result = paid(service, "--max-usd", "0.45", "--usd-per-second", "0.15")
     assert result.return_value == 0, result.output
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import kling_openapi
 from kling_contract.reading.contract import Contract
 
 MARGIN = 2.0
@@ -12,27 +13,30 @@ MARGIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars for a second of each quality, dollars for a credit, and how far both may be wrong.
+    """Dollars for a second of each quality, the least that a task costs, dollars for a credit, and how far all may be wrong.
 
     margin: the worst charge is that many times the expected one; 1 where the user has said what a second costs at worst.
+    family: whether other models of the family are priced by their own files.
     """
 
     per_second: Mapping[str, float]
     usd_per_credit: float = 0.0
     margin: float = 1.0
+    least: float = 0.0
+    family: bool = False
 
     @classmethod
     def of(cls, contract: Contract, usd_per_second: float | None = None) -> "Price":
-        """The contract's assumed prices, or one price for every quality that the user gives."""
-        assumed = contract.document["x-assumptions"]
-        credit = float(assumed["usd_per_credit"]["schema"]["default"])
-        rates = assumed["credits_per_second"]["schema"]["default"]
+        """Return the contract's prices, or one price for every quality that the user gives."""
+        assumed = {name: entry["schema"]["default"] for name, entry in contract.document["x-assumptions"].items()}
+        credit, rates = float(assumed["usd_per_credit"]), assumed["credits_per_second"]
         if usd_per_second is not None:
             return cls(dict.fromkeys(rates, usd_per_second), credit)
-        return cls({quality: rate * credit for quality, rate in rates.items()}, credit, MARGIN)
+        least = float(assumed.get("minimum_credits", 0)) * credit
+        return cls({quality: rate * credit for quality, rate in rates.items()}, credit, MARGIN, least, family=True)
 
     def expected(self, body: Any, contract: Contract) -> float:
-        """Dollars that a create of *body* costs by the price list, if it is taken as it stands.
+        """Return the dollars that a create of *body* costs by the price list, if it is taken as it stands.
 
         A duration that is none counts as the longest, a quality that is none as the dearest.
         """
@@ -40,10 +44,27 @@ class Price:
         quality = asked.get("quality", contract.quality_default)
         dearest = max(self.per_second.values())
         rate = self.per_second.get(quality, dearest) if isinstance(quality, str) else dearest
-        return seconds_of(body, contract) * rate
+        own = max(seconds_of(body, contract) * rate, self.least)
+        return max(own, self._as_another_model(asked, contract) if self.family else 0.0)
+
+    def _as_another_model(self, asked: Mapping[str, Any], contract: Contract) -> float:
+        """Return what the create costs as one of the model that it names, where that is another of the family."""
+        name = asked.get("model")
+        model = kling_openapi.family().models.get(name) if isinstance(name, str) and name != contract.model else None
+        if model is None:
+            return 0.0
+        try:
+            return float(model.quote(dict(asked)).reserved) * self.usd_per_credit
+        except (
+            ArithmeticError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ):  # a body that its model refuses has no price of its own
+            return 0.0
 
     def worst(self, body: Any, contract: Contract) -> float:
-        """Dollars that a create of *body* may cost at worst."""
+        """Return the dollars that a create of *body* may cost at worst."""
         return self.expected(body, contract) * self.margin
 
 

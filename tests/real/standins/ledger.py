@@ -4,16 +4,16 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-USD_PER_CREDIT_DEFAULT = 0.01
+USD_PER_CREDIT_DEFAULT = 1 / 68
 
 
 @dataclass
 class Tariff:
     """Prices of one stand-in: credits for a second of each quality, and dollars for a credit."""
 
-    per_second: dict[str, float] = field(default_factory=lambda: {"720p": 10.0, "1080p": 16.0})
+    per_second: dict[str, float] = field(default_factory=lambda: {"720p": 7.2, "1080p": 9.0})
     usd_per_credit: float = USD_PER_CREDIT_DEFAULT
-    at_least: float = 0.0
+    at_least: float = 21.6
 
     def credits(self, body: Any) -> float:
         """What a task of *body* costs, read as kindly as a careless server would."""
@@ -24,7 +24,7 @@ class Tariff:
         quality = asked.get("quality", "720p")
         dearest = max(self.per_second.values())
         rate = self.per_second.get(quality, dearest) if isinstance(quality, str) else dearest
-        return max(float(seconds) * rate, self.at_least)
+        return round(max(float(seconds) * rate, self.at_least), 4)
 
 
 @dataclass

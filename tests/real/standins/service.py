@@ -150,6 +150,13 @@ class Service:
             body["result_data"] = [{"video_url": link, "duration": task.seconds}]
         return body
 
+    def row(self, task: Task) -> dict[str, Any]:
+        """A task as a list shows it."""
+        body = self.shown(task)
+        kept = {name: body[name] for name in ("id", "model", "type", "status", "progress")}
+        more = {"created_at": body["created"], "has_results": "results" in body, "has_error": "error" in body}
+        return {**kept, **more, "credits_used": body["usage"].get("credits_used", 0)}
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -248,9 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
             user = {"remaining_credits": left, "used_credits": service.opening - left}
             self._json(200, {"success": True, "message": "", "data": {"token": token, "user": user}})
         elif path == "/v1/tasks":
-            shown = [service.shown(task) for task in reversed(service.tasks.values())]
-            rows = [{name: value for name, value in body.items() if not name.startswith("result")} for body in shown]
-            rows = [{**row, "created_at": row["created"], "has_results": row["progress"] == 100} for row in rows]
+            rows = [service.row(task) for task in reversed(service.tasks.values())]
             self._json(200, {"data": rows, "total": len(rows), "page": 1, "page_size": 20})
         elif path == "/v1/models":
             self._json(200, {"object": "list", "data": [{"id": "kling-v3-turbo-image-to-video"}]})
