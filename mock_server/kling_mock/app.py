@@ -10,7 +10,7 @@ from kling_mock.config import Choices, Settings, settings
 from kling_mock.contract import Contract
 from kling_mock.core.callbacks import is_internal
 from kling_mock.media.files import Files
-from kling_mock.media.frames import Frames, allowed
+from kling_mock.media.frames import Frames
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.service.courier import Courier, Sender
 from kling_mock.service.world import World
@@ -45,7 +45,7 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
     callbacks = _transport(
         chosen, lambda ip: chosen.callbacks == "local" or not is_internal(ip, contract.address.internal)
     )
-    fetcher = _transport(chosen, partial(allowed, contract, chosen))
+    fetcher = _transport(chosen, lambda ip: not is_internal(ip, contract.address.internal))
     store = MemoryStore(
         chosen.start_clock,
         choices.starting_credits,
@@ -59,7 +59,7 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
     world = World(contract, chosen, choices, catalogue, frames, store, inside)
     courier = Courier(world, sender or callbacks)
     access = Access(chosen, impersonated(chosen, contract.document) if chosen.impersonate else ())
-    api = Api(world, courier)
+    api = Api(world, courier, access)
     uploads = FilesApi(api, files)
     api.take(Accounts(api).handlers)
     api.take(uploads.handlers)

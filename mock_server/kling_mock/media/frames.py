@@ -2,20 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from ipaddress import IPv4Address, IPv6Address
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from kling_common.targets import BadAddress, Target
-from kling_common.transport import FetchFailed, TooLarge
+from kling_common.targets import Target
+from kling_common.transport import Admit, FetchFailed, TooLarge
 from kling_mock.config import Choices, Settings
 from kling_mock.contract import Contract
-from kling_mock.core.callbacks import AddressRules, check, is_internal
 from kling_mock.core.tasks import Frame
 from kling_mock.ids import digest
 from kling_mock.media.cache import ByteCache
-from kling_mock.media.images import BadImage, Drawing, draw, inspect, parse_drawing
+from kling_mock.media.fetching import Fetching
+from kling_mock.media.images import BadImage, Drawing, draw, inspect, is_picture, parse_drawing
 
 DRAWING_HOST = "image.test"
 """The fake draws what this host is asked for; `.test` never resolves on a real network (RFC 6761)."""
@@ -39,7 +38,14 @@ class Fetcher(Protocol):
     """The part of the transport that gets a file."""
 
     def fetch(
-        self, url: str, *, max_bytes: int, timeout: float, max_redirects: int, check: Callable[[str], Target]
+        self,
+        url: str,
+        *,
+        max_bytes: int,
+        timeout: float,
+        max_redirects: int,
+        check: Callable[[str], Target],
+        admit: Admit,
     ) -> bytes:
         """Bytes behind *url*; raises FetchFailed, or TooLarge as one of its kind."""
         ...
@@ -61,7 +67,7 @@ class Frames:
     ) -> None:
         self.rules = contract.image
         self._offline = settings.images == "offline"
-        self._allow = partial(allowed, contract, settings)
+        self._fetching = Fetching(settings, contract.address.internal)
         self._choices = choices
         self._fetcher = fetcher
         self._files = files
@@ -73,8 +79,8 @@ class Frames:
         """Return the first frame behind *url* where it takes no I/O and no decoder to say."""
         return self._ready.get(url)
 
-    def judge(self, url: str) -> Seen:
-        """Return the first frame behind *url*; may block.
+    def judge(self, url: str, near: bool) -> Seen:
+        """Return the first frame behind *url*; may block. *near*: the caller is on this machine.
 
         Raises:
             BadImage: it cannot be used; `code` is the task error code.
@@ -92,7 +98,7 @@ class Frames:
             data = self._files.content(url)
             if data is None and self._offline:
                 return Seen(UNSEEN, unseen=True)
-            data = self._fetch(url, self.rules.max_bytes) if data is None else data
+            data = self._fetch(url, self.rules.max_bytes, near)[0] if data is None else data
         except FetchFailed as error:
             raise BadImage("image_processing_error", error.reason) from error
         found = inspect(data, self.rules)
@@ -107,7 +113,7 @@ class Frames:
             return draw(drawing).data
         return self._kept.peek(frame.digest) if frame.digest else None
 
-    def download(self, url: str, max_bytes: int) -> bytes:
+    def download(self, url: str, max_bytes: int, near: bool) -> bytes:
         """What stands behind *url*, had the same way as a first frame: drawn, uploaded here, or fetched.
 
         Raises:
@@ -124,22 +130,25 @@ class Frames:
         data = self._files.content(url)
         if data is None and self._offline:
             raise FetchFailed("is not fetched: the fake runs with --images offline")
-        return self._fetch(url, max_bytes) if data is None else data
+        if data is not None:
+            return data
+        data, local = self._fetch(url, max_bytes, near)
+        if local and not is_picture(data):
+            raise FetchFailed("is not a picture; from a private network only pictures are taken")
+        return data
 
-    def _fetch(self, url: str, max_bytes: int) -> bytes:
-        return self._fetcher.fetch(
+    def _fetch(self, url: str, max_bytes: int, near: bool) -> tuple[bytes, bool]:
+        """Return the bytes behind *url*, and whether they come from a private network."""
+        hops = self._fetching.hops(near)
+        data = self._fetcher.fetch(
             url,
             max_bytes=max_bytes,
             timeout=self._choices.fetch_timeout_seconds,
             max_redirects=self._choices.fetch_redirects,
-            check=self._check,
+            check=hops.check,
+            admit=hops.admit,
         )
-
-    def _check(self, url: str) -> Target:
-        target = check(url, AddressRules(("https", "http"), len(url), True))
-        if target.ip is not None and not self._allow(target.ip):
-            raise BadAddress("must not point to an internal address")
-        return target
+        return data, hops.local
 
     def _judge_drawing(self, drawing: Drawing) -> Seen:
         drawn = draw(drawing)
@@ -147,12 +156,6 @@ class Frames:
             raise BadImage("image_processing_error", f"could not be fetched: it answered {drawn.status}")
         found = inspect(drawn.data, self.rules)
         return Seen(Frame(found.width, found.height))
-
-
-def allowed(contract: Contract, settings: Settings, address: IPv4Address | IPv6Address) -> bool:
-    """Whether a first frame may be fetched from *address*: a public one, or this machine's own while the fake is local."""
-    local = settings.callbacks == "local" or (settings.on_loopback and address.is_loopback)
-    return local or not is_internal(address, contract.address.internal)
 
 
 def _drawing(url: str) -> Drawing | None:

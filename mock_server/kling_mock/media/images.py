@@ -92,6 +92,15 @@ def inspect(data: bytes, rules: ImageRules) -> FirstFrame:
         raise _unusable(_unreadable(data, rules, error)) from error
 
 
+def is_picture(data: bytes) -> bool:
+    """Return whether *data* is a picture of pixels, by its header."""
+    try:
+        pictures.open_picture(data)
+    except Exception:  # Pillow's readers raise anything
+        return False
+    return True
+
+
 def read_capped(chunks: Iterable[bytes], limit: int) -> bytes:
     """All *chunks* as one, or `BadImage` as soon as they pass *limit* bytes; holds no more than that and one chunk."""
     # BytesIO gives its buffer away without a copy, so the whole is never held twice.

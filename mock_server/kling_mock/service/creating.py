@@ -36,6 +36,8 @@ class CreateCall:
     raw: bytes
     idempotency_key: str | None = None
     scenario: str | None = None
+    near: Callable[[], bool] = lambda: False
+    """Whether the caller is on this machine, asked where an image must be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Creating:
         target = self._unresolved(account, call.body.get("callback_url"))
         seen: Seen | BadImage | None = None if target is not None else self._frames.known(order.image)
         if seen is None:
-            look = Look(lambda: self._look(target, order.image))
+            look = Look(lambda: self._look(target, order.image, call.near()))
             yield look
             if look.error is not None:
                 raise look.error
@@ -141,12 +143,12 @@ class Creating:
         known = target.ip is not None or self._address.allow_internal or target.origin in account.relays
         return None if known else target
 
-    def _look(self, target: Target | None, image: str) -> Seen | BadImage:
+    def _look(self, target: Target | None, image: str, near: bool) -> Seen | BadImage:
         if target is not None and self._leads_inside(target):
             raise InvalidRequest("callback_url must not point to an internal address", param="callback_url")
         param = self.model.image_param
         try:
-            return self._frames.judge(image)
+            return self._frames.judge(image, near)
         except BadAddress as error:
             raise InvalidRequest(f"{param} {error.reason}", param=param) from error
         except BadImage as error:

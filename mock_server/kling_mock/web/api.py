@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -19,6 +20,7 @@ from kling_mock.service.courier import Courier
 from kling_mock.service.creating import CreateCall, Look, finished
 from kling_mock.service.world import World
 from kling_mock.store.interface import Account
+from kling_mock.web.access import Access
 from kling_mock.web.acts import Acts
 from kling_mock.web.http import Reply, Request, json_reply, kept
 from kling_mock.web.incoming import Incoming
@@ -34,8 +36,8 @@ _log = logging.getLogger(__name__)
 class Api:
     """Serves the contract's operations. Every response is journalled and carries a request id."""
 
-    def __init__(self, world: World, courier: Courier) -> None:
-        self.world, self.courier = world, courier
+    def __init__(self, world: World, courier: Courier, access: Access) -> None:
+        self.world, self.courier, self.access = world, courier, access
         self._run = fingerprint("run", world.settings.seed)
         self._numbers = count(1)
         self._roots = tuple({f"/{one.path.split('/')[1]}/" for one in world.contract.operations.values()})
@@ -121,7 +123,13 @@ class Api:
         body = self.incoming.json("createVideo", request)
         self.courier.settle(account)
         headers = request.headers
-        call = CreateCall(body, request.body, headers.get("idempotency-key"), headers.get("x-mock-scenario"))
+        call = CreateCall(
+            body,
+            request.body,
+            headers.get("idempotency-key"),
+            headers.get("x-mock-scenario"),
+            partial(self.access.local, request),
+        )
         created = yield from self.world.creating.create(account, call)
         task, act = created.task, created.act
         if task is None:

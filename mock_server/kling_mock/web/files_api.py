@@ -53,7 +53,7 @@ class FilesApi:
         asked = self._api.incoming.json("uploadUrl", request)
         url = asked["file_url"]
         try:
-            data = self._world.frames.download(url, self._files.max_bytes)
+            data = self._world.frames.download(url, self._files.max_bytes, self._api.access.local(request))
         except TooLarge as error:
             raise RequestTooLarge(f"file_url {error.reason}", param="file_url") from error
         except FetchFailed as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from werkzeug.datastructures import Headers
 from werkzeug.http import parse_cookie
 
+from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.http import Reply, Request
 from kling_mock.web.page.facts import Facts
 from kling_mock.web.page.words import moment
@@ -48,15 +49,16 @@ class Watch:
             yield "event: change\ndata:\n\n"
 
 
-def admitted(fake: Fake, asked: Request) -> Reply | None:
+def admitted(fake: Fake, asked: Request, *, page: bool = False) -> Reply | None:
     """What a browser is refused with that may not steer *fake*; None for one that may.
 
-    The admin token may come in a cookie: a browser sends no headers of the user's own.
+    The admin token may come in a cookie: a browser sends no headers of the user's own. *page*: a link on another site may open it.
     """
     headers = Headers(list(asked.headers.items()))
     headers.remove("authorization")
     token = parse_cookie(asked.headers.get("cookie")).get(TOKEN_COOKIE)
     if token and "x-mock-token" not in headers:
         headers["x-mock-token"] = token
-    reply = fake.control.call("getInfo", Request(asked.method, "/__mock/info", "", headers, b"", asked.client))
-    return None if reply.status == 200 else reply
+    made = Request(asked.method, asked.path, "", headers, b"", asked.client)
+    refusal = fake.control.access.refusal(made, page=page)
+    return None if refusal is None else fake.control.protocol.refusal(ControlError("forbidden", refusal))

@@ -54,7 +54,7 @@ class Page:
 
     def refusal(self) -> Response | None:
         """What a browser sees that may not steer this fake; None for one that may."""
-        reply = admitted(self.fake, self.asked())
+        reply = admitted(self.fake, self.asked(), page=True)
         return None if reply is None else self.page("login.html", status=reply.status, said=message(reply))
 
     def control(self, operation: str, body: Any = None, **path: str) -> Reply:
@@ -179,14 +179,14 @@ class Page:
         if (no := self.refusal()) is not None:
             return no
         given = request.form
-        headers = Headers(
-            {"authorization": f"Bearer {given.get('key', '').strip()}", "content-type": "application/json"}
-        )
+        headers = self.asked().headers
+        assert isinstance(headers, Headers)
+        for name in ("content-type", "content-length", "idempotency-key", "x-mock-scenario"):
+            headers.remove(name)
+        headers["authorization"] = f"Bearer {given.get('key', '').strip()}"
+        headers["content-type"] = "application/json"
         operation = self.fake.world.contract.operations["createVideo"]
         body = orjson.dumps(form.body(self.fields, given))
-        host = request.headers.get("host")
-        if host:
-            headers["host"] = host
         made = Request(operation.method, operation.path, "", headers, body, request.remote_addr or "127.0.0.1")
         reply = self.fake.api.call("createVideo", made)
         for future in reply.after:
