@@ -6,6 +6,7 @@ import logging
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -359,3 +360,95 @@ def test_a_confirmation_that_never_comes_is_given_up(service, effects, news, tim
 
     assert "given up after 5 attempts" in caplog.text
     assert effects == []
+
+
+def test_one_slow_task_delays_no_other(client, kit, news, completed, time):
+    """Neither in its effect nor in its confirmation: the others have had their turn before it ends."""
+    gate, acted = threading.Event(), threading.Event()
+
+    def read(task_id):
+        if task_id == "slow-read":
+            assert gate.wait(60)
+        return replace(client.get(kit.task_id), id=task_id)
+
+    def effect(task):
+        if task.id == "slow-effect":
+            assert gate.wait(60)
+        if task.id == "quick":
+            acted.set()
+
+    receiver = Receiver(read, effect, sleep=time.sleep)
+    for task_id in ("slow-read", "slow-effect", "quick"):
+        assert deliver(receiver, json.dumps({"id": task_id}).encode()) == 204
+    assert acted.wait(60)
+    gate.set()
+    receiver.close()
+
+
+def test_whatever_an_effect_raises_the_next_task_has_its_turn(client, kit, completed, time, caplog):
+    """SystemExit is no Exception; it must not end the thread."""
+    effects = []
+
+    def effect(task):
+        effects.append(task.id)
+        raise SystemExit(1)
+
+    receiver = Receiver(
+        lambda task_id: replace(client.get(kit.task_id), id=task_id), effect, sleep=time.sleep, backlog=1
+    )
+    for number in range(3):
+        assert deliver(receiver, json.dumps({"id": f"task-{number}"}).encode()) == 204
+        receiver.drain()
+    receiver.close()
+
+    assert effects == ["task-0", "task-1", "task-2"]
+
+
+def test_a_log_that_fails_stops_nothing(client, kit, effects, news, completed, time, monkeypatch):
+    """The receiver goes on whatever becomes of its words."""
+
+    def fail(*_args, **_settings):
+        raise RuntimeError("the log is full")
+
+    for name in ("warning", "exception", "error"):
+        monkeypatch.setattr(f"kling_client.webhook.log.{name}", fail)
+    down = [NetworkError("down")]
+
+    def read(task_id):
+        if down:
+            raise down.pop()
+        return client.get(task_id)
+
+    receiver = Receiver(read, effects.append, sleep=time.sleep, backlog=1)
+    for _ in range(2):
+        assert deliver(receiver, news) == 204
+        receiver.drain()
+    receiver.close()
+
+    assert len(effects) == 1
+
+
+def test_a_rate_limit_without_a_time_is_tried_again(client, service, kit, effects, news, time):
+    """429 passes; how long it takes need not be said. A pause of hours is not waited for."""
+    service.on("poll", kit.refused(429), kit.answer(kit.task("completed")))
+    receiver = Receiver(client.get, effects.append, sleep=time.sleep)
+    deliver(receiver, news)
+    receiver.drain()
+    assert len(effects) == 1
+    service.on("poll", kit.refused(429, Retry_After="100000"))
+    deliver(receiver, json.dumps({"id": "other"}).encode())
+    receiver.close()
+
+    assert max(time.naps) < 100
+
+
+def test_every_watch_hears_the_news(receiver, kit, news):
+    """A second one does not silence the first, nor does its end."""
+    with receiver.watch(kit.task_id) as first:
+        with receiver.watch(kit.task_id) as second:
+            assert deliver(receiver, news) == 204
+            assert first.event.is_set()
+            assert second.event.is_set()
+        first.event.clear()
+        assert deliver(receiver, news) == 204
+        assert first.event.is_set()

@@ -1,10 +1,25 @@
-"""A client for kling-v3-turbo-image-to-video that never pays twice, never hammers and never saves half a file."""
+"""A client for the video service that never pays twice, never polls too fast and never saves half a file.
 
-from kling_client.client import Client
+Most callers need one function and three errors:
+
+    from kling_client import CreateOutcomeUnknown, GaveUp, TaskFailed, generate
+
+    video = generate("photo.jpg", "out.mp4", prompt="a breeze", duration=3)
+
+- `generate` takes the account from KLING_API_KEY and KLING_BASE_URL. `Client` is the same with settings of its own
+  (`PollPolicy`, `DownloadPolicy`, `Timeouts`), and in single steps: `create`, `get`, `wait`, `download`, `upload`, `credits`.
+- `Video` and `Task` are what comes back, `Event` is what happens meanwhile.
+- `KlingError` is the root of all errors; the tree is drawn in `kling_client.errors`.
+- `Receiver` hears callbacks, `Once` is its ledger of effects, `listening` serves it.
+- `FunctionTransport` and `Reply` are for tests: a scripted service without a socket.
+"""
+
+from kling_client.client import Client, generate
 from kling_client.download import DownloadPolicy
 from kling_client.errors import (
     ApiError,
     AuthError,
+    BadSetting,
     BalanceError,
     Busy,
     ConfigError,
@@ -28,6 +43,7 @@ from kling_client.errors import (
     ValidationError,
 )
 from kling_client.generation import Event, Video
+from kling_client.listener import listening
 from kling_client.polling import PollPolicy
 from kling_client.tasks import Task
 from kling_client.transport import FunctionTransport, Reply, Timeouts
@@ -36,6 +52,7 @@ from kling_client.webhook import Once, Receiver
 __all__ = [
     "ApiError",
     "AuthError",
+    "BadSetting",
     "BalanceError",
     "Busy",
     "Client",
@@ -68,4 +85,6 @@ __all__ = [
     "Timeouts",
     "ValidationError",
     "Video",
+    "generate",
+    "listening",
 ]

@@ -15,7 +15,7 @@ from requests.adapters import BaseAdapter
 from kling_client import timing
 from kling_client.contract import Contract, shipped
 from kling_client.creation import Creation
-from kling_client.download import Downloader, DownloadPolicy
+from kling_client.download import Downloader, DownloadPolicy, Step
 from kling_client.errors import (
     ApiError,
     KlingError,
@@ -30,11 +30,14 @@ from kling_client.errors import (
 from kling_client.http import Answer, Api
 from kling_client.images import check_image
 from kling_client.polling import Pause, PollPolicy, Wait
-from kling_client.tasks import Task, read_task
+from kling_client.settings import check_whole
+from kling_client.tasks import Task, is_usable_id, read_task
 from kling_client.timing import Clock, Sleep
 from kling_client.transport import Timeouts, Web
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+Steps = Callable[[Step], None]
+"""Hears what a download is doing."""
 
 
 class Calls:
@@ -86,7 +89,7 @@ class Calls:
         self.clock, self.sleep = clock, sleep
         self._dice = dice or timing.dice()
         self._repeats = 1 if repeat_lost_create else 0
-        self._create_attempts = create_attempts
+        self._create_attempts = check_whole("create_attempts", create_attempts, 1)
         base = base_url or _environment("BASE_URL") or self.contract.base_url
         files = files_base_url or os.environ.get("KLING_FILES_BASE_URL") or base
         key = api_key or _environment("API_KEY") or ""
@@ -170,8 +173,8 @@ class Calls:
         Raises:
             RequestInvalid: file or wishes break the contract; nothing was sent.
         """
-        if isinstance(image, str) and _URL.match(image) and not Path(image).exists():
-            return image
+        if is_url(image):
+            return os.fspath(image)
         check_image(Path(image), self.contract.image)
         self.request(f"{self.contract.base_url}/first-frame", **wishes)
         return self.upload(image)
@@ -260,20 +263,23 @@ class Calls:
             last = waiting.until_finished(task_id, started=began, fresh=known, read_now=isinstance(task, str))
         return self._completed(last)
 
-    def download(self, source: Task | str, out: str | os.PathLike[str]) -> tuple[Path, ...]:
+    def download(
+        self, source: Task | str, out: str | os.PathLike[str], *, on_step: Steps | None = None
+    ) -> tuple[Path, ...]:
         """Save a completed task's videos, or what one link serves, without the API key.
 
         Args:
             source: a completed task, whose links are read anew, once, if they have expired; or a link.
             out: the file. A second video goes to NAME-2, and so on.
+            on_step: called for each video with "downloading", then with "saving" once it is whole.
 
         Raises:
-            ResultMissing: the task lists no usable link.
+            ResultMissing: the task lists no usable link, or is not completed.
             DownloadError: a video could not be saved; *out* is as it was before.
         """
         path = Path(out)
         if isinstance(source, str):
-            self._downloader.save(source, path)
+            self._downloader.save(source, path, on_step)
             return (path,)
         saved: list[Path] = []
         links = _links(self._completed(source))
@@ -281,7 +287,7 @@ class Calls:
         while len(saved) < len(links):
             target = path if not saved else path.with_stem(f"{path.stem}-{len(saved) + 1}")
             try:
-                self._downloader.save(links[len(saved)], target)
+                self._downloader.save(links[len(saved)], target, on_step)
             except LinkExpired:
                 if refreshed:
                     raise
@@ -336,7 +342,7 @@ class Calls:
 
     def _read(self, task_id: str, left: float) -> Task:
         """One read of a task."""
-        if task_id in ("", ".", ".."):
+        if not is_usable_id(task_id):
             raise RequestInvalid("that is no task id", param="task_id")
         path = self.contract.path("getTask").replace("{task_id}", quote(task_id, safe=""))
         return self._task(self._api.call("GET", path, self.timeouts.within(left)), task_id)
@@ -359,9 +365,14 @@ class Calls:
         """*task*, if it has a video."""
         if not task.failed:
             return task
-        code = task.error.code if task.error else None
+        code = self.hide(task.error.code) if task.error and task.error.code else None
         message = self.hide(task.error.message) if task.error and task.error.message else None
         raise TaskFailed(task.id, code, message, retryable=self.contract.retryable(code))
+
+
+def is_url(image: str | os.PathLike[str]) -> bool:
+    """Return whether *image* names a URL; anything else is the name of a file. A drive letter is no scheme."""
+    return isinstance(image, str) and _URL.match(image) is not None
 
 
 def _links(task: Task) -> tuple[str, ...]:
@@ -371,9 +382,9 @@ def _links(task: Task) -> tuple[str, ...]:
         ResultMissing: there is none.
     """
     if not task.completed:
-        raise ResultMissing(task.id, "its links are not there yet")
+        raise ResultMissing(task.id, f"is not completed ({task.status or 'no status'}); wait for it first")
     if not task.results:
-        raise ResultMissing(task.id, "its answer lists no video; ask the service's support")
+        raise ResultMissing(task.id, "is completed, but the service lists no video; ask its support")
     return task.results
 
 

@@ -25,6 +25,7 @@ from kling_client.client import Client
 from kling_client.contract import shipped
 from kling_client.download import DownloadPolicy
 from kling_client.errors import (
+    BadSetting,
     ConfigError,
     CreateInterrupted,
     CreateOutcomeUnknown,
@@ -37,6 +38,7 @@ from kling_client.generation import Event, Generation
 from kling_client.listener import listening
 from kling_client.polling import PollPolicy
 from kling_client.report import Report, progress_on, secrets_of
+from kling_client.settings import check_seconds
 from kling_client.state import SUFFIX, read_record
 from kling_client.transport import Timeouts
 from kling_client.webhook import Receiver
@@ -44,7 +46,25 @@ from kling_client.webhook import Receiver
 F = TypeVar("F", bound=Callable[..., Any])
 CANNOT = 77
 _LONGEST_NAME = 100
-_SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+class Seconds(click.ParamType[float]):
+    """A time in seconds that a timer can take; 0 only where it may be *zero*."""
+
+    name = "seconds"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or fail as click does."""
+        try:
+            return check_seconds("it", float(value), zero=self._zero)
+        except (BadSetting, ValueError) as error:
+            return self.fail(str(error), param, ctx)
+
+
+_SECONDS = Seconds()
 
 
 class CannotDo(KlingError):
@@ -108,10 +128,16 @@ def cli() -> None:
 @click.option("--duration", type=number, envvar="KLING_DURATION", metavar="N", help="Seconds of video.")
 @click.option("--callback-url", metavar="URL", help="HTTPS URL for the service to call; heard on --callback-port.")
 @click.option("--receive", is_flag=True, help="Use KLING_CALLBACK_URL as the callback URL.")
-@click.option("--callback-port", type=int, envvar="KLING_CALLBACK_PORT", metavar="PORT", help="Where callbacks arrive.")
+@click.option(
+    "--callback-port",
+    type=click.IntRange(0, 65535),
+    envvar="KLING_CALLBACK_PORT",
+    metavar="PORT",
+    help="Where callbacks arrive.",
+)
 @click.option(
     "--linger",
-    type=click.FloatRange(min=0),
+    type=Seconds(zero=True),
     default=3.0,
     show_default=True,
     envvar="KLING_LINGER",
@@ -211,10 +237,10 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run the command and give its exit code."""
     report = Report(secrets=secrets_of(None))
-    signal.signal(signal.SIGTERM, _interrupt)
     error: KlingError | None = None
     try:
-        cli.main(args=arguments, prog_name="kling", standalone_mode=False, obj=report)
+        with _stoppable(report):
+            cli.main(args=arguments, prog_name="kling", standalone_mode=False, obj=report)
     except (click.Abort, KeyboardInterrupt):
         error = _interrupted(report)
     except click.exceptions.NoArgsIsHelpError as failure:
@@ -231,8 +257,10 @@ def run(arguments: list[str]) -> int:
     return _conclude(report, error)
 
 
-def _interrupted(report: Report) -> Interrupted:
-    """What being stopped means at this point."""
+def _interrupted(report: Report) -> Interrupted | None:
+    """Return what being stopped means at this point; nothing once the video is saved."""
+    if report.outcome == "completed":
+        return None
     if not report.sending:
         return Interrupted("interrupted")
     return CreateInterrupted("interrupted while the create was sent; it may have been accepted and charged")
@@ -257,9 +285,21 @@ def _hint(report: Report, error: KlingError) -> str:
     return f"; to go on: kling resume {report.task_id}"
 
 
-def _interrupt(_signal: int, _frame: Any) -> None:
-    """SIGTERM ends the run as Ctrl-C does: tidily."""
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def _stoppable(report: Report) -> Iterator[None]:
+    """While the block runs, SIGTERM and SIGHUP end it as Ctrl-C does: tidily, and not between a video and its name."""
+
+    def stop(_signal: int, _frame: Any) -> None:
+        if not report.saving:
+            raise KeyboardInterrupt
+
+    signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _client(report: Report, options: dict[str, Any]) -> Client:
@@ -329,7 +369,7 @@ def _name_for(image: str) -> str:
 def _owed(client: Client, target: str, out: str | None) -> tuple[str, Path]:
     """The task and the file that *target* means: an id, or a state file."""
     if not target.endswith(SUFFIX):
-        return target, Path(out or f"{quote(target, safe='')}.mp4")
+        return target, Path(out or f"{quote(target, safe='', errors='replace')}.mp4")
     record = read_record(Path(target))
     if record.base_url != client.base_url:
         raise ConfigError(f"{target} is about {record.base_url}, not about {client.base_url}; give --base-url")

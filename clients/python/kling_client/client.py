@@ -27,14 +27,14 @@ class Client(Calls):
     ) -> Video:
         """Create a task, wait for it and save its video as *out*. What was begun for *out* before is resumed.
 
-        The task's id is on disk beside *out* before it is read for the first time, and told to *on_event*.
+        The task's id is on disk next to *out* before the task is read for the first time, and *on_event* hears it.
 
         Args:
             image: URL or local file of the first frame.
             out: the file; its folder must exist.
             idempotency_key: else a new one.
             receiver: hears callbacks, so that the wait ends early; polling goes on all the same.
-            on_event: told what happens.
+            on_event: called with what happens.
             new: forget what was begun for *out* before, and create.
             overwrite: replace a file that is there.
             wishes: prompt, quality, duration, callback_url, extra; as `request` takes them.
@@ -44,3 +44,31 @@ class Client(Calls):
         """
         asked = Wishes(image, wishes, idempotency_key, new=new, overwrite=overwrite)
         return Generation(self, Path(out), receiver=receiver, on_event=on_event).run(asked)
+
+
+def generate(
+    image: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    client: Client | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    overwrite: bool = False,
+    **wishes: Any,
+) -> Video:
+    """Make a video from a first frame and save it. Called again after an interruption, it goes on and creates nothing.
+
+    Args:
+        image: URL or local file of the first frame.
+        out: the file; its folder must exist.
+        client: the account; else one made from KLING_API_KEY and KLING_BASE_URL.
+        on_event: called with what happens.
+        overwrite: replace a file that is there.
+        wishes: prompt, quality, duration, callback_url, extra, and the other arguments of `Client.generate`.
+
+    Returns:
+        The completed task, and the paths of its videos.
+
+    Raises:
+        KlingError: any of the tree in `errors`. `TaskFailed`, `GaveUp` and `CreateOutcomeUnknown` are the ones to expect.
+    """
+    return (client or Client()).generate(image, out, on_event=on_event, overwrite=overwrite, **wishes)

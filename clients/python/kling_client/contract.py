@@ -1,6 +1,7 @@
 """What the client takes from the contract: request checks, limits, statuses, codes. None is typed again here."""
 
 import ipaddress
+import json
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -87,12 +88,20 @@ class Contract:
         rules: Mapping[str, Any] = self.document["paths"][self.path("getTask")]["get"].get("x-polling", {})
         return rules
 
+    @cached_property
+    def callback_timeout(self) -> float:
+        """Seconds that the service gives one attempt of a callback."""
+        (event,) = self.document["paths"][self.path("createVideo")]["post"]["callbacks"]["taskFinished"].values()
+        return float(event["post"]["x-delivery"]["timeout_seconds"])
+
     def check_create(self, body: Mapping[str, Any]) -> None:
-        """Let a create body pass that the contract allows.
+        """Check a create body.
 
         Raises:
-            RequestInvalid: it does not; `param` names the field.
+            RequestInvalid: the contract does not allow it; `param` names the field.
         """
+        for name, value in body.items():
+            _check_sendable(name, value)
         errors = sorted(self._create.iter_errors(dict(body)), key=lambda error: len(error.instance_path))
         if errors:
             raise self._refusal(errors[0])
@@ -189,6 +198,19 @@ def _is_internal(host: str, networks: Iterable[str]) -> bool:
         address = address.ipv4_mapped
     listed = any(address in ipaddress.ip_network(network) for network in networks)
     return listed or not address.is_global or address.is_multicast
+
+
+def _check_sendable(name: str, value: Any) -> None:
+    """Check that a field can travel as JSON.
+
+    Raises:
+        RequestInvalid: it holds half a character, or a number that JSON has not.
+    """
+    try:
+        json.dumps({name: value}, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        text = name.encode(errors="replace").decode()
+        raise RequestInvalid(f"{text}: is not valid Unicode, or not valid JSON", param=text) from None
 
 
 def _status_requiring(ends: Iterable[Mapping[str, Any]], member: str) -> frozenset[str]:

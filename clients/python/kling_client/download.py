@@ -2,11 +2,11 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -14,7 +14,9 @@ import requests
 from kling_client import mp4
 from kling_client.contract import is_loopback
 from kling_client.errors import DownloadError, KlingError, LinkExpired, NetworkError, NotAVideo
+from kling_client.lock import sync_folder
 from kling_client.retry_after import retry_after
+from kling_client.settings import check_seconds, check_whole
 from kling_client.timing import Clock, Sleep
 from kling_client.transport import NoCredentials, Timeouts, Web
 
@@ -23,6 +25,10 @@ _PASSING = frozenset({408, 425, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What stores say of files whose type they do not know.
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/mp4"})
+
+
+Step = Literal["downloading", "saving"]
+"""What a download is doing: a link is fetched; a whole video gets its final name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,17 @@ class DownloadPolicy:
     first_wait: float = 1.0
     deadline: float = 600.0
     redirects: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that make no sense.
+
+        Raises:
+            BadSetting: a number is out of its range.
+        """
+        for name, least in (("max_bytes", 1), ("attempts", 1), ("redirects", 0)):
+            check_whole(name, getattr(self, name), least)
+        check_seconds("deadline", self.deadline)
+        check_seconds("first_wait", self.first_wait, zero=True)
 
 
 class _Again(Exception):
@@ -67,6 +84,8 @@ class Part:
         self.validator: str | None = None
 
     def __enter__(self) -> "Part":
+        if self._out.exists() and not self._out.is_file():
+            raise DownloadError(f"{self._out} is not a regular file")
         self._file: BinaryIO = self.path.open("xb+")
         return self
 
@@ -113,9 +132,17 @@ class Part:
             mp4.check_whole(self._file, self.size)
 
     def commit(self) -> None:
-        """Make it the final file, durably."""
+        """Make it the final file, durably.
+
+        Raises:
+            DownloadError: the disk holds another length than was received.
+            OSError: it cannot be written.
+        """
         self._file.flush()
         os.fsync(self._file.fileno())
+        written = os.fstat(self._file.fileno()).st_size
+        if written != self.size:
+            raise DownloadError(f"the video cannot be written: {written} of {self.size} bytes are on disk")
         self._file.close()
         self.path.replace(self._out)
         sync_folder(self._out.parent)
@@ -153,8 +180,13 @@ class Downloader:
         self._sleep = sleep
         self._wall = wall
 
-    def save(self, url: str, out: Path) -> None:
+    def save(self, url: str, out: Path, on_step: Callable[[Step], None] | None = None) -> None:
         """Save what *url* serves as *out*, resuming and repeating as needed. On failure *out* is as it was before.
+
+        Args:
+            url: the link.
+            out: the file.
+            on_step: called with "downloading", and with "saving" once the video is whole.
 
         Raises:
             LinkExpired: the link is gone.
@@ -162,9 +194,12 @@ class Downloader:
             DownloadError: it could not be had within the bounds.
         """
         started = self._clock()
+        tell = on_step or (lambda _step: None)
         try:
             with Part(out) as part:
+                tell("downloading")
                 self._fill(part, url, started)
+                tell("saving")
                 part.commit()
         except OSError as error:
             raise DownloadError(f"cannot write {out}: {error.strerror or error}") from None
@@ -255,20 +290,6 @@ class Downloader:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if not (kind == self._media_type or kind.startswith("video/") or kind in _UNTYPED):
             raise NotAVideo(f"the link serves {kind}, not a video")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in *folder* survive a power cut, where the system lets a folder be synced."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        return
-    finally:
-        os.close(handle)
 
 
 def _joined(url: str, target: str) -> str:

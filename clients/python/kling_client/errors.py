@@ -2,6 +2,7 @@
 
 KlingError
 ├── ConfigError               the client cannot be set up: base URL, key, certificates
+│   └── BadSetting            a number that was set makes no sense
 ├── RequestInvalid            refused here, nothing was sent: the contract forbids it
 ├── Busy                      another run is making the same file
 ├── ApiError                  the service answered with an error; nothing was created
@@ -51,6 +52,10 @@ class ConfigError(KlingError):
     outcome = "refused"
     kind = "config"
     exit_code = 2
+
+
+class BadSetting(ConfigError, ValueError):
+    """A number that the caller set makes no sense: a wait of no length, less than one attempt."""
 
 
 class RequestInvalid(KlingError):
@@ -248,13 +253,13 @@ class CreateInterrupted(Interrupted):
 
 
 class ResultMissing(KlingError):
-    """The task is completed, but its answer lists no usable link."""
+    """The task lists no usable link: it is completed without one, or is not completed."""
 
     kind = "result"
     exit_code = 8
 
     def __init__(self, task_id: str, why: str) -> None:
-        super().__init__(f"{task_id} is completed, but {why}")
+        super().__init__(f"{task_id} {why}")
         self.task_id = task_id
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kling_client.calls import Calls
+from kling_client.download import Step
 from kling_client.errors import (
     ApiError,
     ConfigError,
@@ -17,28 +18,29 @@ from kling_client.errors import (
     RequestInvalid,
     TaskFailed,
 )
-from kling_client.state import Record, Slot, digest
+from kling_client.state import Record, Slot, wanted
 from kling_client.tasks import Task
 from kling_client.webhook import Once, Receiver
 
-Kind = Literal["uploading", "creating", "accepted", "resuming", "status", "trouble", "downloading", "saved"]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What happens: `task` where one is known, `text` for people."""
-
-    kind: Kind
-    text: str
-    task: Task | None = None
+Kind = Literal["uploading", "creating", "accepted", "resuming", "status", "trouble", "downloading", "saving", "saved"]
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A completed task, and where its videos were saved; nowhere, if whoever shares the receiver's ledger acted first."""
+    """A completed task, and where its videos were saved; nowhere, if another holder of the receiver's ledger acted first."""
 
     task: Task
     paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happens: `task` where one is known, `text` for people, `video` once it is saved."""
+
+    kind: Kind
+    text: str
+    task: Task | None = None
+    video: Video | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Generation:
     ) -> None:
         self._calls = calls
         self._out = out
-        self._slot = Slot(out)
+        self._slot = Slot(out, clock=calls.clock, sleep=calls.sleep)
         self._receiver = receiver
         self._tell = on_event or (lambda _event: None)
         self._started = calls.clock()
@@ -93,57 +95,92 @@ class Generation:
         """
         self._check_out(overwrite=overwrite)
         with self._slot.held():
+            record = self._slot.read()
+            if record is not None and record.task_id not in (None, task_id):
+                raise RequestInvalid(
+                    f"{self._slot.path} is about {record.about}; resume that one, or give another --out"
+                )
             self._tell(Event("resuming", f"{task_id}: resuming"))
             return self._finish(task_id)
 
     def _resume_or_create(self, wishes: Wishes) -> Task | str:
-        """The task that is owed already, or a new one."""
-        if wishes.new:
-            self._slot.clear()
-        name = digest(self._calls.base_url, {"image": os.fspath(wishes.image), **wishes.fields})
-        record = self._slot.read()
-        if record is None:
-            return self._create(wishes, name)
-        if record.digest != name:
-            about = f"task {record.task_id}" if record.task_id else "a create whose outcome is not known"
+        """Return the task that is owed already, or a new one."""
+        request = wanted(os.fspath(wishes.image), wishes.fields)
+        record = self._begun(wishes)
+        if record is None or wishes.new:
+            return self._create(wishes, request, record)
+        if (record.base_url, record.request) != (self._calls.base_url, request):
             raise RequestInvalid(
-                f"{self._slot.path} is about another request ({about}); resume it, or start anew with --new"
+                f"{self._slot.path} is about another request ({record.about}); resume it, or start anew with --new"
             )
         if record.task_id is not None:
             self._tell(Event("resuming", f"{record.task_id}: resuming, nothing new is created"))
             return record.task_id
         return self._repeat_lost(record, wishes)
 
-    def _create(self, wishes: Wishes, name: str) -> Task:
-        """A new task. Everything that needs no money is checked before the first byte is sent."""
+    def _begun(self, wishes: Wishes) -> Record | None:
+        """Return the record of an earlier run. One that cannot be read stops the run, unless it is to be forgotten."""
+        try:
+            return self._slot.read()
+        except ConfigError:
+            if not wishes.new:
+                raise
+            self._slot.clear()
+            return None
+
+    def _create(self, wishes: Wishes, request: Mapping[str, Any], before: Record | None) -> Task:
+        """Create a task. Everything that needs no money is checked before the first byte is sent."""
         key = wishes.idempotency_key or self._calls.new_idempotency_key()
         self._calls.contract.check_idempotency_key(key)
         url = self._calls.frame_url(wishes.image, wishes.fields)
         body = self._calls.request(url, **wishes.fields)
-        return self._send(Record("creating", name, key, self._calls.base_url, body))
+        record = Record("creating", request, key, self._calls.base_url, body)
+        if before is None:
+            self._slot.begin(record)
+        else:
+            self._slot.write(record)
+        return self._send(record, before)
 
     def _repeat_lost(self, record: Record, wishes: Wishes) -> Task:
-        """What an earlier run sent without hearing of it: again with the same key, but only when the user says so."""
-        if wishes.idempotency_key == record.idempotency_key or self._calls.repeats_lost_create:
-            return self._send(record)
-        raise CreateOutcomeUnknown(
-            f"an earlier run sent this create and never learned its outcome; it may have been accepted and charged. "
-            f"--idempotency-key {record.idempotency_key} sends it again under the same key, --new starts anew",
-            idempotency_key=record.idempotency_key,
-        )
+        """Send again what an earlier run sent without an answer: with the same key, and only when the user allows it."""
+        if wishes.idempotency_key != record.idempotency_key and not self._calls.repeats_lost_create:
+            raise CreateOutcomeUnknown(
+                f"an earlier run sent this create and never learned its outcome; it may have been accepted and charged. "
+                f"--idempotency-key {record.idempotency_key} sends it again under the same key, --new starts anew",
+                idempotency_key=record.idempotency_key,
+            )
+        try:
+            return self._send(record, record)
+        except (ApiError, NetworkError, RequestInvalid) as error:
+            # What became of this attempt says nothing about the one before.
+            raise CreateOutcomeUnknown(
+                f"the create of an earlier run was not sent again ({error}); the earlier one may have been accepted "
+                f"and charged. Its Idempotency-Key is {record.idempotency_key}",
+                idempotency_key=record.idempotency_key,
+                cause=error,
+            ) from error
 
-    def _send(self, record: Record) -> Task:
-        """Send a create, with its record on disk before and its id on disk after."""
-        self._slot.write(record)
+    def _send(self, record: Record, before: Record | None) -> Task:
+        """Send a create whose *record* is on disk; put its id there afterwards.
+
+        A create that was refused, or surely never sent, leaves the record from *before*; a lost outcome keeps its own.
+        """
         self._tell(Event("creating", "sending the create"))
         try:
             task = self._calls.send_create(record.body, record.idempotency_key, started=self._started)
         except (ApiError, NetworkError, RequestInvalid):
-            # Refused, or never sent: nothing is owed. A lost outcome is another error, and keeps the record.
-            self._slot.clear()
+            if before is None:
+                self._slot.clear()
+            elif before is not record:
+                self._slot.write(before)
             raise
-        self._slot.write(replace(record, phase="accepted", task_id=task.id))
-        self._tell(Event("accepted", f"{task.id} accepted{_charge(task)}", task))
+        accepted = Event("accepted", f"{task.id} accepted{_charge(task)}", task)
+        try:
+            self._slot.write(replace(record, phase="accepted", task_id=task.id))
+        except ConfigError as error:
+            # The video is paid for, so the run goes on; only a run after this one would not find the task's id.
+            accepted = Event("accepted", f"{accepted.text}; {error}", task)
+        self._tell(accepted)
         return task
 
     def _finish(self, task: Task | str) -> Video:
@@ -159,20 +196,41 @@ class Generation:
                     on_change=self._on_change,
                     on_trouble=self._on_trouble,
                 )
-            self._tell(Event("downloading", f"{task_id} completed{_charge(done)}, saving", done))
-            saved: list[Video] = []
-            once = self._receiver.once if self._receiver else Once()
-            once.run(task_id, lambda: saved.append(Video(done, self._calls.download(done, self._out))))
+            return self._save(done)
         except TaskFailed:
-            self._slot.clear()
+            self._forget(task_id)
             raise
         except KlingError as error:
             error.task_id = task_id
             raise
+
+    def _save(self, done: Task) -> Video:
+        """Save the videos of a completed task, once for all who share the receiver's ledger."""
+        videos = [Video(done, ())]
+
+        def effect() -> None:
+            def step(kind: Step) -> None:
+                self._tell(Event(kind, f"{done.id} completed{_charge(done)}, saving", done))
+
+            videos.append(Video(done, self._calls.download(done, self._out, on_step=step)))
+
+        once = self._receiver.once if self._receiver else Once()
+        try:
+            once.run(done.id, effect)
+        finally:
+            # Also when the run is interrupted here: what is saved is not owed any more.
+            if len(videos) > 1:
+                self._slot.clear()
+        video = videos[-1]
         self._slot.clear()
-        video = saved[0] if saved else Video(done, ())
-        self._tell(Event("saved", f"saved {', '.join(map(str, video.paths)) or 'by another'}", done))
+        self._tell(Event("saved", f"saved {', '.join(map(str, video.paths)) or 'by another'}", done, video))
         return video
+
+    def _forget(self, task_id: str) -> None:
+        """Remove the record of a task that failed; one of a create that may be another task's stays."""
+        record = self._slot.read()
+        if record is not None and record.task_id == task_id:
+            self._slot.clear()
 
     @contextlib.contextmanager
     def _news(self, task_id: str) -> Iterator[Callable[[float], bool] | None]:
@@ -193,13 +251,15 @@ class Generation:
         self._tell(Event("trouble", f"{error}; reading again in {seconds:.1f} s"))
 
     def _check_out(self, *, overwrite: bool) -> None:
-        """Let an output file pass that can be written, before anything costs money."""
+        """Check that the output file can be written, before anything costs money."""
         folder = self._out.parent
         try:
             if not folder.is_dir():
                 raise ConfigError(f"there is no folder {folder}")
             if self._out.is_dir():
                 raise ConfigError(f"{self._out} is a folder")
+            if self._out.exists() and not self._out.is_file():
+                raise ConfigError(f"{self._out} is not a regular file; give another --out")
             if not os.access(folder, os.W_OK):
                 raise ConfigError(f"the folder {folder} cannot be written")
             if not overwrite and self._out.exists() and self._out.stat().st_size:

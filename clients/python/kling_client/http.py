@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from kling_client.contract import is_loopback
+from kling_client.contract import host_address, is_loopback
 from kling_client.errors import (
     ApiError,
     AuthError,
@@ -29,6 +29,7 @@ from kling_client.transport import Bearer, Timeouts, Web
 # An answer of the API is a few kilobytes; this only keeps a broken server from filling the memory.
 MAX_ANSWER_BYTES = 8 << 20
 _REQUEST_ID_HEADERS = ("x-request-id", "x-oneapi-request-id")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _BY_STATUS: dict[int, type[ApiError]] = {
     401: AuthError,
     402: BalanceError,
@@ -123,10 +124,10 @@ class Api:
         self, kind: type[ApiError], response: requests.Response, envelope: Mapping[str, Any], default: str
     ) -> ApiError:
         """One error from an envelope of either dialect; missing members are None."""
-        words = {name: value for name, value in envelope.items() if isinstance(value, str)}
+        words = {name: self.bearer.hide(value) for name, value in envelope.items() if isinstance(value, str)}
         code = envelope.get("code")
-        code = code if isinstance(code, str | int) and not isinstance(code, bool) else None
-        text = one_line(self.bearer.hide(words.get("message") or default))
+        code = words.get("code") or (code if isinstance(code, int) and not isinstance(code, bool) else None)
+        text = one_line(words.get("message") or default)
         hint = words.get("fallback_suggestion")
         shown = f" {code}" if code is not None and code != response.status_code else ""
         return kind(
@@ -135,14 +136,22 @@ class Api:
             code=code,
             type=words.get("type"),
             param=words.get("param"),
-            request_id=next((response.headers[name] for name in _REQUEST_ID_HEADERS if name in response.headers), None),
+            request_id=self._request_id(response),
             fallback_suggestion=hint,
             retry_after=retry_after(response.headers, self._wall),
         )
 
+    def _request_id(self, response: requests.Response) -> str | None:
+        """Return the service's name for this call, where it gives one."""
+        found = next((response.headers[name] for name in _REQUEST_ID_HEADERS if name in response.headers), None)
+        return None if found is None else self.bearer.hide(found)
+
 
 def check_base_url(url: str, *, allow_http: bool) -> str:
-    """*url* without its trailing slash.
+    """Return *url* in its normal form: one address has one spelling, so that state files can be compared.
+
+    Scheme and host are in lower case, a default port, closing slashes and a closing `/v1` are left out: the contract's
+    paths begin with it, and many base URLs end in it.
 
     Raises:
         ConfigError: it is not https (http is taken on the loopback, or when the user says so), has no host, or carries
@@ -150,7 +159,7 @@ def check_base_url(url: str, *, allow_http: bool) -> str:
     """
     try:
         parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
+        host, number = parts.hostname, parts.port
     except ValueError:
         raise ConfigError("the base URL is not a URL") from None
     if parts.scheme not in ("http", "https") or not host:
@@ -159,7 +168,24 @@ def check_base_url(url: str, *, allow_http: bool) -> str:
         raise ConfigError("the base URL must hold no credentials, query or fragment")
     if parts.scheme == "http" and not (allow_http or is_loopback(host)):
         raise ConfigError(f"plain http to {host} would show the key to the network; use https, or --allow-http")
-    return url.rstrip("/")
+    port = "" if number in (None, _DEFAULT_PORTS[parts.scheme]) else f":{number}"
+    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    return f"{parts.scheme}://{_plain_host(host)}{port}{path}"
+
+
+def _plain_host(host: str) -> str:
+    """Return *host* as it stands in a URL's normal form: numbers dotted, names in ASCII.
+
+    Raises:
+        ConfigError: it is no name of a host.
+    """
+    address = host_address(host)
+    if address is not None:
+        return f"[{address}]" if address.version == 6 else str(address)
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        raise ConfigError("the base URL is not a URL") from None
 
 
 def check_key(key: str) -> str:

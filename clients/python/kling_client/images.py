@@ -17,6 +17,8 @@ def check_image(path: Path, limits: ImageLimits) -> str:
     from PIL import Image, UnidentifiedImageError  # only a local file needs it, and it is slow to import
 
     try:
+        if path.exists() and not path.is_file():
+            raise _refused(path, "is not a regular file")
         size = path.stat().st_size
         if size > limits.max_bytes:
             raise _refused(path, f"has {size} bytes, the limit is {limits.max_bytes}")

@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from kling_client.errors import ApiError, GaveUp, KlingError, NetworkError, NotFound, RedirectRefused, ServerError
+from kling_client.errors import (
+    ApiError,
+    BadSetting,
+    GaveUp,
+    KlingError,
+    NetworkError,
+    NotFound,
+    RedirectRefused,
+    ServerError,
+)
+from kling_client.settings import check_number, check_seconds, check_whole
 from kling_client.tasks import Task
 from kling_client.timing import Clock, Sleep
 
@@ -15,6 +25,7 @@ Pause = Callable[[float], bool]
 """Waits for so many seconds; True when news of the task came in before."""
 # Told to try again by their very meaning, though they are no 5xx: Request Timeout and Too Early.
 _PASSING = frozenset({408, 425, 429})
+_LARGEST_FACTOR = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +57,17 @@ class PollPolicy:
         """Refuse what would poll without pause or never end.
 
         Raises:
-            ValueError: a number is out of its range.
+            BadSetting: a number is out of its range.
         """
-        if not 0 < self.min_poll < float("inf") or not 0 < self.deadline < float("inf"):
-            raise ValueError("min_poll and deadline must be more than 0 seconds")
-        if not (1 <= self.first <= self.ceiling <= self.error_ceiling and self.growth >= 1 and self.spread >= 0):
-            raise ValueError("waits must not shrink: 1 <= first <= ceiling <= error_ceiling, growth >= 1, spread >= 0")
+        check_seconds("min_poll", self.min_poll)
+        check_seconds("deadline", self.deadline)
+        for name in ("first", "growth", "ceiling", "error_ceiling"):
+            check_number(name, getattr(self, name), 1, _LARGEST_FACTOR, f"must be 1 to {_LARGEST_FACTOR:g}")
+        check_number("spread", self.spread, 0, 1, "must be 0 to 1")
+        check_whole("not_found_patience", self.not_found_patience, 0)
+        check_whole("redirect_patience", self.redirect_patience, 0)
+        if not self.first <= self.ceiling <= self.error_ceiling:
+            raise BadSetting("waits must not shrink: first <= ceiling <= error_ceiling")
 
     def following(self, manners: Mapping[str, Any]) -> "PollPolicy":
         """This policy with the contract's numbers, where it names them: `min_poll_seconds`, `give_up_seconds`."""

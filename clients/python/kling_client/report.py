@@ -27,7 +27,8 @@ class Report:
     """One run's outcome, in the words of the result file.
 
     outcome: completed, failed, refused, gave_up or unknown.
-    sending: a create is on its way, and nobody knows yet what becomes of it.
+    sending: a create is on its way, and its outcome is open.
+    saving: a whole video is getting its final name; stopping now would report a file that is there as missing.
     effects: how often the video was saved.
     """
 
@@ -37,6 +38,7 @@ class Report:
     task: Task | None = None
     task_id: str | None = None
     sending: bool = False
+    saving: bool = False
     effects: int = 0
     files: tuple[Path, ...] = ()
     error: Mapping[str, Any] | None = None
@@ -44,7 +46,8 @@ class Report:
     def say(self, text: str, stream: TextIO | None = None) -> None:
         """Print one line, at once, without keys and control characters. A closed pipe is not worth a traceback."""
         with suppress(OSError, ValueError):
-            print(self.hide(one_line(text, limit=2000)), file=stream or sys.stderr, flush=True)
+            # Hidden before the line is cut, which could leave the beginning of a key.
+            print(one_line(self.hide(text), limit=2000), file=stream or sys.stderr, flush=True)
 
     def hide(self, text: str) -> str:
         """*text* without keys."""
@@ -65,8 +68,11 @@ class Report:
     def seen(self, event: Event) -> None:
         """Remember the task, so that whatever happens next is told with its id."""
         self.sending = event.kind == "creating"
+        self.saving = event.kind == "saving"
         if event.task is not None:
             self.task, self.task_id = event.task, event.task.id
+        if event.video is not None:
+            self.completed(event.video)
 
     def finish(self) -> None:
         """Write the result file, where one is asked for, and the JSON answer or the names of the files."""
@@ -87,16 +93,31 @@ class Report:
 
     def _print_json(self, value: Any) -> None:
         with suppress(OSError, ValueError):
-            print(self.hide(json.dumps(value, ensure_ascii=False)), flush=True)  # noqa: T201
+            print(self._json(value), flush=True)  # noqa: T201
+
+    def _json(self, value: Any) -> str:
+        """Return *value* as JSON, without keys: hidden in each text, since JSON may spell a key in another way."""
+        return json.dumps(self._hidden(value), ensure_ascii=False)
+
+    def _hidden(self, value: Any) -> Any:
+        """Return *value* without keys in any of its texts."""
+        if isinstance(value, str):
+            return self.hide(value)
+        if isinstance(value, Mapping):
+            return {self.hide(str(name)): self._hidden(member) for name, member in value.items()}
+        return [self._hidden(member) for member in value] if isinstance(value, list | tuple) else value
 
     def _write(self, path: Path, facts: Mapping[str, Any]) -> None:
-        """The result file, whole or not at all."""
+        """Write the result file, whole or not at all; what is no regular file is written to as it is."""
         part = path.with_name(f".{path.name}.part")
         try:
-            part.write_text(self.hide(json.dumps(facts, ensure_ascii=False)), encoding="utf-8")
+            if path.exists() and not path.is_file():
+                path.write_text(self._json(facts), encoding="utf-8")
+                return
+            part.write_text(self._json(facts), encoding="utf-8")
             part.replace(path)
-        except OSError as error:
-            self.say(f"kling: cannot write KLING_RESULT: {error.strerror}")
+        except (OSError, ValueError) as error:
+            self.say(f"kling: cannot write KLING_RESULT: {getattr(error, 'strerror', None) or error}")
 
 
 class Lines:
@@ -113,7 +134,9 @@ class Lines:
     def __call__(self, event: Event) -> None:
         """Tell of *event*."""
         self._report.seen(event)
-        if event.text != self._last and event.kind != "saved":
+        if event.kind in ("saving", "saved"):
+            return
+        if event.text != self._last:
             self._report.say(event.text)
         self._last = event.text
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from kling_client.settings import LONGEST
 from kling_client.timing import Clock
 
 
@@ -18,8 +19,9 @@ def retry_after(headers: Mapping[str, str], now: Clock) -> float | None:
         now: Unix seconds, asked only when the answer has no Date.
     """
     value = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
-        return float(value)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        # However long the number: a wait beyond every deadline is one as well.
+        return min(float(value), LONGEST)
     until = _date(value)
     if until is None:
         return None
@@ -31,6 +33,6 @@ def _date(value: str) -> float | None:
     """An HTTP date as Unix seconds. A date without a zone is UTC, as HTTP means it."""
     try:
         moment = parsedate_to_datetime(value.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

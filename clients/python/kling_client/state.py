@@ -1,38 +1,22 @@
 """What must survive this process: which task makes which file, and that only one run makes it.
 
-Beside `out.mp4` stand `out.mp4.kling.json`, while a task is owed, and `out.mp4.kling.lock`, while a run is at it.
+The TypeScript client keeps the same files; clients/STATE.md describes them.
 """
 
 import contextlib
-import hashlib
 import json
-import os
-import secrets
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kling_client.download import sync_folder
+from kling_client import timing
 from kling_client.errors import Busy, ConfigError
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(handle: int) -> None:
-        """Take the lock, or raise OSError."""
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _try_lock(handle: int) -> None:
-        """Take the lock, or raise OSError."""
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
+from kling_client.lock import Held, Lock, create_exclusively, sync_folder, write_part
+from kling_client.timing import Clock, Sleep
 
 SUFFIX = ".kling.json"
-_PRIVATE = 0o600
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +24,42 @@ class Record:
     """One run's memory; it never holds the API key.
 
     phase: `creating` from just before the create is sent, `accepted` once the service named the task.
-    digest: tells requests apart, see `digest`.
+    request: what the user asked for, which tells one request from another, see `wanted`.
     body: the create body as sent, so that it can be sent again unchanged with the same Idempotency-Key.
     """
 
     phase: Literal["creating", "accepted"]
-    digest: str
+    request: Mapping[str, Any]
     idempotency_key: str
     base_url: str
     body: Mapping[str, Any] = field(default_factory=dict)
     task_id: str | None = None
 
+    @property
+    def about(self) -> str:
+        """What the record is about, for a message."""
+        return f"task {self.task_id}" if self.task_id else "a create whose outcome is not known"
 
-def digest(base_url: str, wanted: Mapping[str, Any]) -> str:
-    """A short name for what the user asked for, the same for the same wishes at the same service."""
-    text = json.dumps([base_url, wanted], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+def wanted(image: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request as a record keeps it: the image as given, and the fields that are set."""
+    asked = {name: value for name, value in fields.items() if value is not None}
+    further = asked.pop("extra", None) or {}
+    return {"image": image, **further, **asked}
 
 
 class Slot:
-    """The place of one output file: its lock and its record."""
+    """The place of one output file: its lock and its record.
 
-    def __init__(self, out: Path) -> None:
+    Args:
+        out: the output file.
+        clock, sleep: monotonic seconds and waiting, for a lock whose holder cannot be looked up.
+    """
+
+    def __init__(self, out: Path, *, clock: Clock = timing.monotonic, sleep: Sleep = timing.sleep) -> None:
         self.out = out
         self.path = out.parent / (out.name + SUFFIX)
-        self._lock = out.parent / (out.name + ".kling.lock")
+        self._lock = Lock(out.parent / (out.name + ".kling.lock"), clock, sleep)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -74,40 +69,18 @@ class Slot:
             Busy: another run holds it; the message names its task where it is known.
             ConfigError: the folder cannot be written.
         """
-        try:
-            handle = self._take()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"cannot write in {self.out.parent}: {reason}") from None
-        try:
-            yield
-        finally:
-            # Removed while held: whoever opened it meanwhile sees that it is no longer the file of that name.
-            self._lock.unlink(missing_ok=True)
-            os.close(handle)
-
-    def _take(self) -> int:
-        """An open, locked handle of the file that has the lock's name."""
-        while True:
-            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, _PRIVATE)
+        with contextlib.ExitStack() as stack:
             try:
-                _try_lock(handle)
-            except OSError:
-                os.close(handle)
+                stack.enter_context(self._lock.held())
+            except Held:
                 raise self._busy() from None
-            if self._is_current(handle):
-                return handle
-            os.close(handle)
-
-    def _is_current(self, handle: int) -> bool:
-        """Whether the lock's name still means the file behind *handle*."""
-        try:
-            return os.path.samestat(os.fstat(handle), self._lock.stat())
-        except FileNotFoundError:
-            return False
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise ConfigError(f"cannot write in {self.out.parent}: {reason}") from None
+            yield
 
     def _busy(self) -> Busy:
-        """What to say when somebody else is at it."""
+        """Return the error for a lock that another run holds."""
         try:
             record = self.read()
         except ConfigError:
@@ -116,51 +89,84 @@ class Slot:
         return Busy(f"another run is making {self.out.name}{task}; nothing was created")
 
     def read(self) -> Record | None:
-        """The record, None when no task is owed.
+        """Return the record, None when no task is owed.
 
         Raises:
             ConfigError: there is a file of that name, but it is no record.
         """
         return read_record(self.path) if self.path.exists() else None
 
+    def begin(self, record: Record) -> None:
+        """Keep the *record* of a new create durably, unless there is one already.
+
+        Raises:
+            Busy: there is one: another run came first.
+            ConfigError: it cannot be written.
+        """
+        try:
+            create_exclusively(self.path, _text(record))
+        except FileExistsError:
+            raise self._busy() from None
+        except OSError as error:
+            raise ConfigError(f"cannot write {self.path}: {error.strerror or error}") from None
+
     def write(self, record: Record) -> None:
-        """Keep *record* durably, readable by its owner only.
+        """Keep *record* durably in place of the one that is there.
 
         Raises:
             ConfigError: it cannot be written.
         """
-        part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "w") as file:
-                json.dump({"version": 1, **asdict(record)}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.path)
+            part = write_part(self.path, _text(record))
+            try:
+                part.replace(self.path)
+            finally:
+                part.unlink(missing_ok=True)
             sync_folder(self.path.parent)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise ConfigError(f"cannot write {self.path}: {error.strerror or error}") from None
 
     def clear(self) -> None:
-        """Nothing is owed any more."""
+        """Forget the record: nothing is owed any more."""
         self.path.unlink(missing_ok=True)
 
 
+def _text(record: Record) -> str:
+    """Return the content of a state file."""
+    return json.dumps({"version": VERSION, **asdict(record)}, indent=1)
+
+
 def read_record(path: Path) -> Record:
-    """The record in the file at *path*.
+    """Return the record in the file at *path*.
 
     Raises:
         ConfigError: it holds none.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("version") != 1:
-            raise ValueError("unknown version")
-        record = Record(**content)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise ConfigError(f"{path} is not a state file of this client; look at it, then remove it") from None
-    if record.phase not in ("creating", "accepted") or (record.phase == "accepted") != bool(record.task_id):
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or not _is_record(content):
         raise ConfigError(f"{path} is not a state file of this client; look at it, then remove it")
-    return record
+    return Record(
+        phase=content["phase"],
+        # The first version kept a digest, made by each client in its own way: it equals no request.
+        request=content.get("request", {}),
+        idempotency_key=content["idempotency_key"],
+        base_url=content["base_url"],
+        body=content["body"],
+        task_id=content.get("task_id"),
+    )
+
+
+def _is_record(content: Mapping[str, Any]) -> bool:
+    """Return whether *content* has the members of a record, each of its kind."""
+    texts = all(isinstance(content.get(name), str) and content[name] for name in ("idempotency_key", "base_url"))
+    version = content.get("version")
+    objects = [content.get("body"), content.get("request", {} if version == 1 else None)]
+    task_id = content.get("task_id")
+    named = isinstance(task_id, str) and bool(task_id)
+    fits = named if content.get("phase") == "accepted" else content.get("phase") == "creating" and task_id is None
+    return version in (1, VERSION) and texts and fits and all(isinstance(value, dict) for value in objects)

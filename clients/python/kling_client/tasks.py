@@ -1,5 +1,6 @@
 """A task as the service answers it, read without trust: whatever is missing or odd is None, never a crash."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -8,6 +9,16 @@ T = TypeVar("T")
 CANCELLED_CODE = "request_cancelled"
 # Older pages show the bare word; wire-facts has it as failed with the code above (S). Both are ends.
 _CANCELLED_STATUSES = frozenset({"cancelled", "canceled"})
+
+
+# Ids have some thirty characters; what is much longer only fills the memory.
+_LONGEST_ID = 200
+
+
+def is_usable_id(task_id: str) -> bool:
+    """Return whether *task_id* can stand in a path, encoded: valid Unicode, not empty or too long, and no step upwards."""
+    whole = not any("\ud800" <= character <= "\udfff" for character in task_id)
+    return whole and 0 < len(task_id) <= _LONGEST_ID and task_id not in (".", "..")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ def read_task(body: Mapping[str, Any], statuses: Statuses, asked: str | None = N
         ValueError: there is no id, or another one than was asked for.
     """
     task_id = _typed(body.get("id"), str) or asked
-    if not task_id:
+    if not task_id or not is_usable_id(task_id):
         raise ValueError("the answer has no task id")
     if asked is not None and task_id != asked:
         raise ValueError("the answer is about another task")
@@ -137,5 +148,10 @@ def _typed(value: Any, kind: type[T]) -> T | None:
 
 
 def _number(value: Any) -> float | None:
-    """*value* where it is a number."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """*value* where it is a number that can be reckoned with."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:
+        return None

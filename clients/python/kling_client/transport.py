@@ -9,7 +9,7 @@ import os
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,11 +17,14 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase
-from urllib3 import HTTPResponse
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, SSLError
 
+from kling_client.alarm import Alarm
 from kling_client.contract import is_loopback
 from kling_client.errors import ConfigError, NetworkError
+from kling_client.settings import check_seconds
 from kling_client.timing import Clock
 
 CHUNK = 1 << 16
@@ -36,6 +39,15 @@ class Timeouts:
     connect: float = 10.0
     read: float = 20.0
     total: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse times of no length.
+
+        Raises:
+            BadSetting: one is not above 0, or beyond what timers take.
+        """
+        for name in ("connect", "read", "total"):
+            check_seconds(name, getattr(self, name))
 
     def within(self, seconds: float | None) -> "Timeouts":
         """These, but none longer than *seconds*."""
@@ -77,6 +89,51 @@ class NoCredentials(AuthBase):
         return request
 
 
+_call = threading.local()
+
+
+class _Watched(HTTPConnection):
+    """A connection that the alarm of the thread's call watches from the moment when an answer is waited for."""
+
+    def getresponse(self) -> Any:
+        """Have the alarm watch, then wait."""
+        alarm: Alarm | None = getattr(_call, "alarm", None)
+        if alarm is not None and self.sock is not None:
+            alarm.watch(self.sock)
+        return super().getresponse()
+
+
+class _WatchedTls(_Watched, HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    """Makes connections that are watched."""
+
+    ConnectionCls = _Watched
+
+
+class _TlsPool(HTTPSConnectionPool):
+    """Makes connections with TLS that are watched."""
+
+    ConnectionCls = _WatchedTls
+
+
+class _Adapter(HTTPAdapter):
+    """The adapter of requests, with connections that are watched."""
+
+    def init_poolmanager(self, *args: Any, **settings: Any) -> None:
+        """Take these pools."""
+        super().init_poolmanager(*args, **settings)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
+        """Take these pools behind a proxy, too."""
+        manager = super().proxy_manager_for(proxy, **settings)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        return manager
+
+
 class Web:
     """Sends one request at a time for each thread and gives back the open answer.
 
@@ -106,6 +163,7 @@ class Web:
             ConfigError: the certificate bundle named in the environment cannot be used.
         """
         session = self._session(fresh)
+        self._set_alarm(timeouts)
         try:
             prepared = session.prepare_request(request)
             settings = session.merge_environment_settings(prepared.url or "", {}, True, None, None)
@@ -113,13 +171,23 @@ class Web:
                 settings["proxies"] = {}
             return session.send(prepared, timeout=(timeouts.connect, timeouts.read), allow_redirects=False, **settings)
         except (requests.exceptions.RequestException, HTTPError) as error:
+            if self._local.alarm is not None and self._local.alarm.rang:
+                late = replace(timeouts, read=timeouts.total)
+                raise network_error(request, requests.exceptions.ReadTimeout(), late) from None
             raise network_error(request, error, timeouts) from None
         except OSError as error:
             raise ConfigError(f"certificates: {error}") from None
 
     def chunks(self, response: requests.Response, timeouts: Timeouts, started: float) -> "Chunks":
         """The body of *response*, piece by piece as it arrives."""
-        return Chunks(response, timeouts, started, self._clock)
+        return Chunks(response, timeouts, started, self._clock, self._local.alarm)
+
+    def _set_alarm(self, timeouts: Timeouts) -> None:
+        """End this call at its total time. The alarm of the call before is over: this thread is done with it."""
+        before: Alarm | None = getattr(self._local, "alarm", None)
+        if before is not None:
+            before.stop()
+        self._local.alarm = _call.alarm = Alarm(timeouts.total) if self._transport is None else None
 
     def _session(self, fresh: bool) -> requests.Session:
         """This thread's session; requests does not promise that one can be shared."""
@@ -132,7 +200,7 @@ class Web:
             # No call depends on another, so no host's cookies are kept.
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             session.verify = os.environ.get("SSL_CERT_FILE") or True
-            carrier = self._transport or HTTPAdapter()
+            carrier = self._transport or _Adapter()
             session.mount("https://", carrier)
             session.mount("http://", carrier)
         return session
@@ -141,7 +209,10 @@ class Web:
 class Chunks:
     """An iterator over a body. A server that sends a byte now and then cannot hold it beyond the total timeout."""
 
-    def __init__(self, response: requests.Response, timeouts: Timeouts, started: float, clock: Clock) -> None:
+    def __init__(
+        self, response: requests.Response, timeouts: Timeouts, started: float, clock: Clock, alarm: Alarm | None
+    ) -> None:
+        self._alarm = alarm
         self._response = response
         self._timeouts = timeouts
         self._started = started
@@ -152,16 +223,26 @@ class Chunks:
 
     def __next__(self) -> bytes:
         if self._clock() - self._started > self._timeouts.total:
-            self._response.close()
-            raise NetworkError(f"timed out: the answer was not complete after {self._timeouts.total:.3g} s")
+            raise self._late()
         try:
             data: bytes = self._response.raw.read1(CHUNK, decode_content=True)
         except (HTTPError, OSError) as error:
+            if self._alarm is not None and self._alarm.rang:
+                raise self._late() from None
             self._response.close()
             raise NetworkError(f"the answer was cut: {_reason(error)}") from None
-        if not data:
-            raise StopIteration
-        return data
+        if data:
+            return data
+        if self._alarm is not None:
+            if self._alarm.rang:
+                raise self._late()
+            self._alarm.stop()
+        raise StopIteration
+
+    def _late(self) -> NetworkError:
+        """Close the connection; return the error."""
+        self._response.close()
+        return NetworkError(f"timed out: the answer was not complete after {self._timeouts.total:.3g} s")
 
 
 def network_error(request: requests.Request, error: Exception, timeouts: Timeouts) -> NetworkError:

@@ -17,8 +17,9 @@ from typing import Any
 from urllib.parse import quote
 
 from kling_client import timing
-from kling_client.errors import ApiError, NetworkError, ServerError
-from kling_client.tasks import Task
+from kling_client.errors import ApiError, NetworkError, RateLimited, ServerError
+from kling_client.settings import check_seconds, check_whole
+from kling_client.tasks import Task, is_usable_id
 from kling_client.timing import Sleep
 
 Environ = dict[str, Any]
@@ -29,8 +30,10 @@ MAX_BODY_BYTES = 1 << 20
 # Read and dropped beyond that, so that the sender sees the answer and not a cut connection.
 _DRAINED_BYTES = 16 << 20
 _CHUNK = 1 << 16
-# Ids have some thirty characters; what is much longer only fills the memory.
-_LONGEST_ID = 200
+_LONGEST_WAIT = 600.0
+"""Seconds: a service that asks for a longer pause is not waited for; polling finds the task later."""
+_PARALLEL = 16
+"""Tasks that are confirmed and acted on at the same time: one that takes long delays no other."""
 
 
 class Once:
@@ -128,18 +131,22 @@ class Receiver:
         retry_wait: float = 1.0,
         sleep: Sleep = timing.sleep,
     ) -> None:
+        check_whole("backlog", backlog, 1)
+        check_whole("attempts", attempts, 1)
+        check_seconds("retry_wait", retry_wait, zero=True)
         self.once = once or Once()
         self._read, self._effect = read, effect
         self._target = path.encode()
         self._known, self._store = known, store
         self._attempts, self._retry_wait, self._sleep = attempts, retry_wait, sleep
-        self._backlog = backlog
+        self._backlog, self._parallel = backlog, min(backlog, _PARALLEL)
         self._guard = threading.Lock()
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[str, list[Watch]] = {}
         self._early: OrderedDict[str, None] = OrderedDict()
         self._queued: set[str] = set()
         self._queue: queue.Queue[str | None] = queue.Queue(backlog)
-        self._worker: threading.Thread | None = None
+        self._workers: list[threading.Thread] = []
+        self._idle = 0
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request. Nothing slow happens here."""
@@ -153,7 +160,7 @@ class Receiver:
         """Hear news of *task_id*; whoever watches confirms and acts himself. News that came early counts at once."""
         watch = Watch()
         with self._guard:
-            self._watches[task_id] = watch
+            self._watches.setdefault(task_id, []).append(watch)
             if task_id in self._early:
                 del self._early[task_id]
                 watch.event.set()
@@ -161,7 +168,9 @@ class Receiver:
             yield watch
         finally:
             with self._guard:
-                del self._watches[task_id]
+                self._watches[task_id].remove(watch)
+                if not self._watches[task_id]:
+                    del self._watches[task_id]
 
     def expect(self, task_id: str) -> None:
         """*task_id* is ours, as its create's answer has just told: news that came before that is looked at now."""
@@ -177,11 +186,13 @@ class Receiver:
         self._queue.join()
 
     def close(self) -> None:
-        """Finish what is queued, then stop the thread."""
-        if self._worker is not None:
+        """Finish what is queued, then stop the threads."""
+        with self._guard:
+            workers, self._workers = self._workers, []
+        for _worker in workers:
             self._queue.put(None)
-            self._worker.join()
-            self._worker = None
+        for worker in workers:
+            worker.join()
 
     def _answer(self, environ: Environ) -> tuple[str, list[tuple[str, str]]]:
         """Status line and headers for one request."""
@@ -216,9 +227,10 @@ class Receiver:
     def _take(self, task_id: str) -> None:
         """News of a task: to whoever watches it, to the thread, or kept until it is known."""
         with self._guard:
-            watch = self._watches.get(task_id)
-            if watch is not None:
+            watches = self._watches.get(task_id, ())
+            for watch in watches:
                 watch.event.set()
+            if watches:
                 return
             if self.once.has(task_id):
                 return
@@ -240,23 +252,32 @@ class Receiver:
         with self._guard:
             if task_id in self._queued:
                 return
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="kling-receiver", daemon=True)
-                self._worker.start()
             self._queue.put_nowait(task_id)
             self._queued.add(task_id)
+            if self._idle < len(self._queued) and len(self._workers) < self._parallel:
+                worker = threading.Thread(target=self._work, name="kling-receiver", daemon=True)
+                self._workers.append(worker)
+                self._idle += 1
+                worker.start()
 
     def _work(self) -> None:
-        """Confirm and act, one task after the other."""
+        """Confirm and act, one task after the other; other threads do so for other tasks."""
         while True:
             task_id = self._queue.get()
+            with self._guard:
+                self._idle -= 1
+                self._queued.discard(task_id or "")
             try:
                 if task_id is None:
                     return
-                with self._guard:
-                    self._queued.discard(task_id)
                 self._see_to(task_id)
+            except BaseException:
+                # Whatever an effect or a log raises, SystemExit included, the next task has its turn.
+                with contextlib.suppress(Exception):
+                    log.exception("the effect of %s failed", task_id)
             finally:
+                with self._guard:
+                    self._idle += task_id is not None
                 self._queue.task_done()
 
     def _see_to(self, task_id: str) -> None:
@@ -269,9 +290,10 @@ class Receiver:
             except (NetworkError, ServerError) as error:
                 log.warning("%s could not be confirmed: %s", task_id, error)
             except ApiError as error:
-                if error.retry_after is None:
+                asked = error.retry_after or 0.0
+                if not (asked or isinstance(error, RateLimited)) or asked > _LONGEST_WAIT:
                     return log.warning("a callback for %s was not confirmed: %s", task_id, error)
-                self._sleep(error.retry_after)
+                self._sleep(asked)
             except Exception:
                 log.exception("the effect of %s failed", task_id)
         return log.error("%s was given up after %d attempts", task_id, self._attempts)
@@ -300,7 +322,7 @@ def _callback(content: bytes) -> dict[str, Any] | None:
         body = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    has_id = isinstance(body, dict) and isinstance(body.get("id"), str) and 0 < len(body["id"]) <= _LONGEST_ID
+    has_id = isinstance(body, dict) and isinstance(body.get("id"), str) and is_usable_id(body["id"])
     return body if has_id else None
 
 
