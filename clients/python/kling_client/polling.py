@@ -63,7 +63,7 @@ class PollPolicy:
         check_seconds("deadline", self.deadline)
         for name in ("first", "growth", "ceiling", "error_ceiling"):
             check_number(name, getattr(self, name), 1, _LARGEST_FACTOR, f"must be 1 to {_LARGEST_FACTOR:g}")
-        check_number("spread", self.spread, 0, 1, "must be 0 to 1")
+        check_number("spread", self.spread, 0, _LARGEST_FACTOR, f"must be 0 to {_LARGEST_FACTOR:g}")
         check_whole("not_found_patience", self.not_found_patience, 0)
         check_whole("redirect_patience", self.redirect_patience, 0)
         if not self.first <= self.ceiling <= self.error_ceiling:

@@ -144,6 +144,8 @@ class Receiver:
         self._watches: dict[str, list[Watch]] = {}
         self._early: OrderedDict[str, None] = OrderedDict()
         self._queued: set[str] = set()
+        self._active: set[str] = set()
+        self._again: set[str] = set()
         self._queue: queue.Queue[str | None] = queue.Queue(backlog)
         self._workers: list[threading.Thread] = []
         self._idle = 0
@@ -250,7 +252,7 @@ class Receiver:
     def _enqueue(self, task_id: str) -> None:
         """Have *task_id* confirmed, once for any number of callbacks that wait. Raises queue.Full."""
         with self._guard:
-            if task_id in self._queued:
+            if task_id in self._queued or task_id in self._again:
                 return
             self._queue.put_nowait(task_id)
             self._queued.add(task_id)
@@ -270,15 +272,32 @@ class Receiver:
             try:
                 if task_id is None:
                     return
+                self._see_to_in_turn(task_id)
+            finally:
+                with self._guard:
+                    self._idle += task_id is not None
+                self._queue.task_done()
+
+    def _see_to_in_turn(self, task_id: str) -> None:
+        """See to a task in one thread at a time: however many callbacks come meanwhile, it is read once more."""
+        with self._guard:
+            if task_id in self._active:
+                self._again.add(task_id)
+                return
+            self._active.add(task_id)
+        again = True
+        while again:
+            try:
                 self._see_to(task_id)
             except BaseException:
                 # Whatever an effect or a log raises, SystemExit included, the next task has its turn.
                 with contextlib.suppress(Exception):
                     log.exception("the effect of %s failed", task_id)
-            finally:
-                with self._guard:
-                    self._idle += task_id is not None
-                self._queue.task_done()
+            with self._guard:
+                again = task_id in self._again
+                self._again.discard(task_id)
+                if not again:
+                    self._active.discard(task_id)
 
     def _see_to(self, task_id: str) -> None:
         """Try to confirm and act, within the attempts. A callback that the service does not confirm has no effect."""

@@ -90,7 +90,7 @@ function createRules(document) {
 }
 
 function fieldRules(field) {
-  const kept = ["type", "const", "default", "minimum", "maximum", "maxLength", "pattern"];
+  const kept = ["type", "const", "default", "minimum", "maximum", "maxLength", "pattern", "format"];
   const rules = Object.fromEntries(kept.filter((key) => key in field).map((key) => [key, field[key]]));
   if (field.oneOf || field.enum) rules.enum = constants(field);
   return rules;

@@ -42,6 +42,9 @@ function isInternal(host: string): boolean {
   return isLocalName(host) || within(host, INTERNAL) || within(host, SPECIAL);
 }
 
+/** Whether every percent sign in *text* begins an escape, as a URI wants it. */
+export const isEscaped = (text: string): boolean => !/%(?![0-9a-f]{2})/i.test(text);
+
 /** Whether *url* stays on this machine. */
 export const isLoopback = (url: URL): boolean => isLocalName(bare(url)) || within(bare(url), LOOPBACK);
 
@@ -62,7 +65,8 @@ export function baseAddress(text: string, allowHttp = false): string {
       `refusing to send the key over plain http to ${url.host}; use https, or allow it with --allow-http`,
     );
   }
-  return (url.origin + url.pathname).replace(/\/+$/, "");
+  // The contract's paths begin with /v1, and many base URLs end in it.
+  return (url.origin + url.pathname).replace(/\/+$/, "").replace(/\/v1$/, "").replace(/\/+$/, "");
 }
 
 /**
@@ -82,6 +86,7 @@ export function checkCallback(text: string): void {
   if (!(rules.schemes as readonly string[]).includes(scheme) || !URL.canParse(text)) {
     refuse(`must be an address that begins with ${rules.schemes.join(" or ")}://`);
   }
+  if (!isEscaped(text)) refuse("is not a URI: a percent sign must be followed by two digits");
   const url = new URL(text);
   if (url.username || url.password) refuse("must not hold a user or password");
   if (isInternal(bare(url))) refuse("must not point to an internal address");

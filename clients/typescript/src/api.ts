@@ -48,6 +48,13 @@ function silence(status: number): string {
   return status < 300 ? "the answer is not what was asked for" : "the service gives no reason";
 }
 
+/** A shorter key is a placeholder; blotting it out would only garble words. */
+const SHORTEST_SECRET = 8;
+
+/** *text* without *key*. */
+export const blot = (text: string, key: string): string =>
+  key.length < SHORTEST_SECRET ? text : text.replaceAll(key, "***");
+
 const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f]+/g;
 
 export class Api {
@@ -122,6 +129,6 @@ export class Api {
 
   /** *text* from outside, fit to be shown: without the key, should somebody echo it, and without control characters. */
   clean(text: string): string {
-    return text.replaceAll(this.key, "[key]").replace(CONTROL_CHARACTERS, " ");
+    return blot(text, this.key).replace(CONTROL_CHARACTERS, " ");
   }
 }

@@ -34,7 +34,12 @@ export async function run(args: readonly string[], around: Surroundings): Promis
   try {
     if (!isCommand)
       throw new ConfigError(`${name === "" ? "no command" : `there is no command ${name}`}; see kling --help`);
-    await Promise.race([perform(name as CommandName, rest, report, env), around.interrupted]);
+    const performing = perform(name as CommandName, rest, report, env);
+    await Promise.race([performing, around.interrupted]).catch(async (error: unknown) => {
+      // Between a whole video and its name the run is not torn apart; afterwards there is nothing left to stop.
+      if (!(error instanceof Interrupted) || !report.isSaving) throw error;
+      await Promise.race([performing, report.saved]);
+    });
     if (report.outcome === "completed") report.finish();
     return 0;
   } catch (error) {
@@ -92,11 +97,10 @@ function hint(report: Report, error: KlingError): string {
     : "";
 }
 
-/** Rejects at the first SIGINT or SIGTERM; a second one ends the process as usual. */
+/** Rejects at the first SIGINT, SIGTERM or SIGHUP; a second one ends the process as usual. */
 export function interruption(): Promise<never> {
   return new Promise((_resolve, reject) => {
     const stop = (): void => reject(new Interrupted("interrupted"));
-    process.once("SIGINT", stop);
-    process.once("SIGTERM", stop);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, stop);
   });
 }

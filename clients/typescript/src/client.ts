@@ -8,18 +8,19 @@ import { Api, type Tools } from "./api.js";
 import type { Bell } from "./bell.js";
 import { systemClock } from "./clock.js";
 import { CONTRACT } from "./contract.js";
-import { type Created, create } from "./create.js";
-import { DOWNLOAD, type DownloadSettings, download } from "./download.js";
-import { ConfigError, LinkExpired, RequestInvalid, ServerError } from "./errors.js";
+import { type Created, checkIdempotencyKey, create } from "./create.js";
+import { DOWNLOAD, type DownloadSettings, type Step, checkDownload, download } from "./download.js";
+import { ConfigError, LinkExpired, RequestInvalid } from "./errors.js";
 import { readFrame } from "./image.js";
-import { PACE, Pace, type PaceSettings } from "./pace.js";
-import { type TaskView, isTerminal, isUsableId, linksOf, taskFrom } from "./task.js";
+import { PACE, Pace, type PaceSettings, checkPace } from "./pace.js";
+import { seconds, whole } from "./settings.js";
+import { type TaskView, isUsableId, linksOf, taskFrom } from "./task.js";
 import { upload } from "./upload.js";
 import { type VideoRequest, createBody } from "./validate.js";
 import { taskUrl, watch } from "./watch.js";
 
 /** Settings of which any may be left out. */
-type Loose<T> = { readonly [K in keyof T]?: T[K] | undefined };
+export type Loose<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
 export interface ClientOptions {
   /** Else KLING_API_KEY, else EVOLINK_API_KEY. */
@@ -54,6 +55,8 @@ export interface Hooks {
   readonly onRead?: ((task: TaskView) => void) | undefined;
   readonly onTrouble?: ((message: string) => void) | undefined;
   readonly onBytes?: ((received: number, total: number | undefined) => void) | undefined;
+  /** Hears what a download is doing, for each video. */
+  readonly onStep?: ((step: Step) => void) | undefined;
   /** Rung when a callback brings news of the task. */
   readonly bell?: Bell | undefined;
   /** Read a task without a pause before; else so for a task that is not fresh. */
@@ -65,6 +68,7 @@ export interface Hooks {
 const GIVE_UP_SECONDS = 600;
 const TIMEOUT_SECONDS = 60;
 const UPLOAD_ATTEMPTS = 3;
+const CREATE_ATTEMPTS = 5;
 
 export class KlingClient {
   readonly baseUrl: string;
@@ -75,6 +79,7 @@ export class KlingClient {
   private readonly pace: PaceSettings;
   private readonly downloads: DownloadSettings;
   private readonly deadlineMs: number;
+  private readonly createAttempts: number;
 
   /** @throws ConfigError key, address or a number cannot be used. No message holds the key. */
   constructor(private readonly options: ClientOptions = {}) {
@@ -86,21 +91,27 @@ export class KlingClient {
     this.clock = tools.clock;
     this.baseUrl = baseAddress(base, options.allowHttp);
     this.filesUrl = baseAddress(options.filesBaseUrl || env["KLING_FILES_BASE_URL"] || base, options.allowHttp);
-    const timeoutMs = positive("timeout", options.timeout ?? TIMEOUT_SECONDS) * 1000;
+    const timeoutMs = seconds("timeout", options.timeout ?? TIMEOUT_SECONDS) * 1000;
     this.api = new Api(key, timeoutMs, tools);
     this.files = new Api(key, timeoutMs, tools);
     this.pace = { ...PACE, ...given({ minPoll: CONTRACT.polling.minPollSeconds }), ...given(options.pace ?? {}) };
+    checkPace(this.pace);
+    this.createAttempts = whole("createAttempts", options.createAttempts ?? CREATE_ATTEMPTS, 1);
     const { minPoll } = this.pace;
-    positive("poll interval", minPoll);
-    this.deadlineMs =
-      positive("deadline", options.deadline ?? CONTRACT.polling.giveUpSeconds ?? GIVE_UP_SECONDS) * 1000;
+    this.deadlineMs = seconds("deadline", options.deadline ?? CONTRACT.polling.giveUpSeconds ?? GIVE_UP_SECONDS) * 1000;
     const bounds = { deadline: this.deadlineMs / 1000, firstWait: Math.min(DOWNLOAD.firstWait, minPoll) };
     this.downloads = { ...DOWNLOAD, ...bounds, ...given(options.download ?? {}) };
+    checkDownload(this.downloads);
   }
 
   /** When a request that begins now must be over; milliseconds since 1970. */
   deadlineFromNow(): number {
     return this.clock.now() + this.deadlineMs;
+  }
+
+  /** Whether this client may send a lost create again with the same Idempotency-Key. */
+  get repeatsLostCreate(): boolean {
+    return this.options.repeatLostCreate ?? false;
   }
 
   /** *text* with the API key blotted out, for whoever prints what a server said. */
@@ -128,7 +139,7 @@ export class KlingClient {
       base: this.baseUrl,
       idempotencyKey,
       deadline: hooks.deadline ?? this.deadlineFromNow(),
-      attempts: this.options.createAttempts ?? 5,
+      attempts: this.createAttempts,
       repeats: this.options.repeatLostCreate ? 1 : 0,
       backoffMs: this.pace.minPoll * 1000,
       onTrouble: hooks.onTrouble,
@@ -162,8 +173,8 @@ export class KlingClient {
       { method: "GET", url: taskUrl(this.baseUrl, checkedId(taskId)) },
       this.deadlineFromNow(),
     );
-    const task = answer.status === 200 ? taskFrom(answer.json) : undefined;
-    if (task?.id === taskId) return task;
+    const task = answer.status === 200 ? taskFrom(answer.json, taskId) : undefined;
+    if (task) return task;
     throw this.api.errorOf(answer);
   }
 
@@ -200,7 +211,8 @@ export class KlingClient {
     const saved: string[] = [];
     let links = this.links(task);
     let refreshed = false;
-    const options = { allowHttp: this.options.allowHttp ?? false, onBytes: hooks.onBytes, onTrouble: hooks.onTrouble };
+    const { onBytes, onTrouble, onStep } = hooks;
+    const options = { allowHttp: this.options.allowHttp ?? false, onBytes, onTrouble, onStep };
     while (saved.length < links.length) {
       const target = numbered(out, saved.length + 1);
       try {
@@ -232,15 +244,6 @@ export class KlingClient {
 
   /** The links of *task*; what a failed one says is cleaned, since it is shown. */
   private links(task: TaskView): readonly string[] {
-    if (!isTerminal(task))
-      throw new ServerError({
-        status: 200,
-        code: null,
-        type: null,
-        message: "the task is no longer finished",
-        param: null,
-        requestId: null,
-      });
     const { error } = task;
     const clean = (text: string | null): string | null => (text === null ? null : this.clean(text));
     return linksOf(error ? { ...task, error: { code: clean(error.code), message: clean(error.message) } } : task);
@@ -261,18 +264,7 @@ function given<T extends object>(settings: T): { [K in keyof T]: NonNullable<T[K
   return Object.fromEntries(set) as { [K in keyof T]: NonNullable<T[K]> };
 }
 
-function positive(name: string, value: number): number {
-  if (value > 0 && Number.isFinite(value)) return value;
-  throw new ConfigError(`${name}: must be more than 0 seconds`);
-}
-
 function checkedId(taskId: string): string {
   if (isUsableId(taskId)) return taskId;
   throw new RequestInvalid("task_id", "that is no task id");
-}
-
-function checkIdempotencyKey(key: string): void {
-  const { minLength, maxLength, pattern, header } = CONTRACT.idempotency;
-  if (key.length >= minLength && key.length <= maxLength && new RegExp(pattern).test(key)) return;
-  throw new RequestInvalid(header, `must be ${minLength} to ${maxLength} characters of ${pattern}`);
 }

@@ -15,8 +15,8 @@ export const systemClock: Clock = {
   },
 };
 
-/** The longest wait that a timer of Node takes. */
-const LONGEST = 2 ** 31 - 1;
+/** Milliseconds: the longest wait that a timer of Node takes; a longer one would fire at once. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
 
 function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -25,7 +25,7 @@ function pause(ms: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener("abort", done);
       resolve();
     };
-    const timer = setTimeout(done, Math.min(Math.ceil(ms), LONGEST));
+    const timer = setTimeout(done, Math.min(Math.ceil(ms), LONGEST_TIMER));
     signal?.addEventListener("abort", done, { once: true });
   });
 }

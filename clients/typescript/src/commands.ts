@@ -5,7 +5,7 @@ import { basename, extname } from "node:path";
 
 import { KlingClient, isUrl } from "./client.js";
 import { ConfigError, CreateOutcomeUnknown, KlingError } from "./errors.js";
-import { Generation, type Wishes } from "./generation.js";
+import { Generation, type GenerationOptions, type Wishes } from "./generation.js";
 import type { CommandName, Given } from "./options.js";
 import { Receiver, listen } from "./receiver.js";
 import type { Report } from "./report.js";
@@ -21,6 +21,8 @@ export class CannotDo extends KlingError {
 type Command = (given: Given, report: Report, env: NodeJS.ProcessEnv) => Promise<void>;
 
 const LINGER_SECONDS = 3;
+const HIGHEST_PORT = 65_535;
+const LONGEST_NAME = 100;
 
 const clientFrom = (given: Given): KlingClient =>
   new KlingClient({
@@ -28,12 +30,18 @@ const clientFrom = (given: Given): KlingClient =>
     baseUrl: given.text("base-url"),
     filesBaseUrl: given.text("files-base-url"),
     allowHttp: given.has("allow-http"),
-    timeout: given.number("timeout"),
-    deadline: given.number("deadline"),
+    timeout: given.seconds("timeout"),
+    deadline: given.seconds("deadline"),
     repeatLostCreate: given.has("repeat-lost-create"),
-    pace: { minPoll: given.number("min-poll") },
-    download: { maxBytes: given.number("max-bytes", 1) },
+    pace: { minPoll: given.seconds("min-poll") },
+    download: { maxBytes: given.whole("max-bytes", 1) },
   });
+
+/** What a run tells its report. */
+const heardBy = (report: Report): Pick<GenerationOptions, "onEvent" | "onStep"> => ({
+  onEvent: (event) => report.seen(event),
+  onStep: (step) => void (report.isSaving = step === "saving"),
+});
 
 async function generate(given: Given, report: Report, env: NodeJS.ProcessEnv): Promise<void> {
   const client = clientFrom(given);
@@ -42,17 +50,16 @@ async function generate(given: Given, report: Report, env: NodeJS.ProcessEnv): P
     image: given.target,
     fields: fieldsFrom(given, callbackUrl),
     idempotencyKey: given.text("idempotency-key"),
-    repeatLostCreate: given.has("repeat-lost-create"),
     fresh: given.has("new"),
     overwrite: given.has("overwrite"),
   };
   const out = given.text("out") || nameFor(given.target);
-  const port = callbackUrl === undefined ? undefined : given.number("callback-port", 0);
-  const linger = given.number("linger", 0) ?? LINGER_SECONDS;
+  const port = callbackUrl === undefined ? undefined : given.whole("callback-port", 0, HIGHEST_PORT);
+  const linger = given.seconds("linger", 0) ?? LINGER_SECONDS;
   await receiving(callbackUrl, port, async (receiver) => {
-    const generation = new Generation(client, out, { receiver, onEvent: (event) => report.seen(event) });
+    const generation = new Generation(client, out, { receiver, ...heardBy(report) });
     report.completed(await generation.run(wishes));
-    // A late callback finds somebody at home.
+    // A late callback is still answered.
     if (receiver) await client.clock.sleep(linger * 1000);
   });
 }
@@ -84,30 +91,49 @@ function callbackFrom(given: Given, env: NodeJS.ProcessEnv): string | undefined 
 
 /** The create's fields as the user wrote them; whether they are fit ones is for the contract to say. */
 function fieldsFrom(given: Given, callbackUrl: string | undefined): Wishes["fields"] {
-  const duration = given.text("duration");
   const pairs = given.list("field").map((field) => /^([^=]+)=(.*)$/s.exec(field));
   if (pairs.includes(null)) throw new ConfigError("--field takes NAME=VALUE");
-  const isNumber = duration !== undefined && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(duration);
-  return {
-    ...Object.fromEntries(pairs.map((pair) => [pair?.[1] ?? "", pair?.[2] ?? ""])),
+  const named = {
     prompt: given.text("prompt") || undefined,
     quality: given.text("quality"),
-    duration: isNumber ? Number(duration) : duration,
+    duration: numberFrom(given.text("duration")),
     callback_url: callbackUrl,
-  } as Wishes["fields"];
+  };
+  const set = Object.entries(named).filter(([, value]) => value !== undefined);
+  const further = pairs.map((pair) => [pair?.[1] ?? "", pair?.[2] ?? ""]);
+  return Object.fromEntries([...further, ...set]) as Wishes["fields"];
+}
+
+/** A number where *text* reads as one, else the text as it is. */
+function numberFrom(text: string | undefined): string | number | undefined {
+  try {
+    const value = JSON.parse(text ?? "") as unknown;
+    return typeof value === "number" && Number.isFinite(value) ? value : text;
+  } catch {
+    return text;
+  }
 }
 
 /** The output file's name where none is given. */
 function nameFor(image: string): string {
-  const name =
-    isUrl(image) && URL.canParse(image) ? basename(decodeURIComponent(new URL(image).pathname)) : basename(image);
-  return `${name.slice(0, name.length - extname(name).length) || "video"}.mp4`;
+  const name = isUrl(image) && URL.canParse(image) ? basename(decoded(new URL(image).pathname)) : basename(image);
+  const plain = name.slice(0, name.length - extname(name).length).replace(/[^\p{L}\p{N}_.-]+/gu, "_");
+  return `${plain.slice(0, LONGEST_NAME).replace(/^\.+|\.+$/g, "") || "video"}.mp4`;
+}
+
+/** *text* without percent escapes; as it is where they mean nothing. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 async function resume(given: Given, report: Report): Promise<void> {
   const client = clientFrom(given);
   const { taskId, out } = await owed(client, given);
-  const generation = new Generation(client, out, { onEvent: (event) => report.seen(event) });
+  const generation = new Generation(client, out, heardBy(report));
   report.completed(await generation.resume(taskId, given.has("overwrite")));
 }
 

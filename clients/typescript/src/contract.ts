@@ -247,7 +247,8 @@ export const CONTRACT = {
       },
       image_start: {
         type: "string",
-        pattern: "^[hH][tT][tT][pP][sS]?://[^\\s/?#\\\\]+[^\\s\\\\]*$"
+        pattern: "^[hH][tT][tT][pP][sS]?://[^\\s/?#\\\\]+[^\\s\\\\]*$",
+        format: "uri"
       },
       prompt: {
         type: "string",
@@ -269,7 +270,8 @@ export const CONTRACT = {
       },
       callback_url: {
         type: "string",
-        maxLength: 2048
+        maxLength: 2048,
+        format: "uri"
       }
     },
     refused: [

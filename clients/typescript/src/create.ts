@@ -2,7 +2,15 @@
 
 import type { Api } from "./api.js";
 import { CONTRACT, type CreateVideo } from "./contract.js";
-import { CreateOutcomeUnknown, GaveUp, type KlingError, NetworkError, RateLimited, ServerError } from "./errors.js";
+import {
+  CreateOutcomeUnknown,
+  GaveUp,
+  type KlingError,
+  NetworkError,
+  RateLimited,
+  RequestInvalid,
+  ServerError,
+} from "./errors.js";
 import { type TaskView, taskFrom } from "./task.js";
 
 /** What a create needs beside its body. */
@@ -52,6 +60,17 @@ export async function create(api: Api, body: CreateVideo, options: CreateOptions
     options.onTrouble?.(`${sent.error.message}; the create is sent again in ${(wait / 1000).toFixed(1)} s`);
     await api.tools.clock.sleep(wait);
   }
+}
+
+/**
+ * Lets a well-formed Idempotency-Key pass.
+ *
+ * @throws RequestInvalid the contract's pattern does not match it.
+ */
+export function checkIdempotencyKey(key: string): void {
+  const { minLength, maxLength, pattern, header } = CONTRACT.idempotency;
+  if (key.length >= minLength && key.length <= maxLength && new RegExp(pattern).test(key)) return;
+  throw new RequestInvalid(header, `must be ${minLength} to ${maxLength} characters of ${pattern}`);
 }
 
 interface Failure {

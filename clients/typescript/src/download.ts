@@ -7,6 +7,7 @@ import { DownloadError, type KlingError, LinkExpired, NetworkError, NotAVideo } 
 import { USER_AGENT, lost } from "./http.js";
 import { PartFile } from "./part-file.js";
 import { retryAfter } from "./retry-after.js";
+import { seconds, whole } from "./settings.js";
 import { Stall } from "./stall.js";
 
 export interface DownloadSettings {
@@ -33,8 +34,26 @@ export const DOWNLOAD: DownloadSettings = {
   redirects: 3,
 };
 
+/** What a download is doing: a link is fetched; a whole video gets its final name. */
+export type Step = "downloading" | "saving";
+
+/**
+ * Refuses bounds that make no sense.
+ *
+ * @throws ConfigError a number is out of its range.
+ */
+export function checkDownload(settings: DownloadSettings): void {
+  whole("maxBytes", settings.maxBytes, 1);
+  whole("attempts", settings.attempts, 1);
+  whole("redirects", settings.redirects, 0);
+  seconds("firstWait", settings.firstWait, 0);
+  seconds("deadline", settings.deadline);
+  seconds("stall", settings.stall);
+}
+
 /** What the user hears and allows. */
 export interface DownloadOptions {
+  readonly onStep?: ((step: Step) => void) | undefined;
   /** Take plain http links of any host, not only of the loopback. */
   readonly allowHttp?: boolean;
   readonly onBytes?: ((received: number, total: number | undefined) => void) | undefined;
@@ -72,13 +91,15 @@ export async function download(
   options: DownloadOptions,
 ): Promise<void> {
   const part = await PartFile.beside(out);
+  options.onStep?.("downloading");
   const end = tools.clock.now() + settings.deadline * 1000;
   try {
     for (let attempt = 1; ; attempt += 1) {
-      const failure = await new Attempt(tools, part, settings, options).make(link, end);
+      const failure = await new Attempt(tools, part, settings, options, end).make(link);
       if (!failure) break;
       await waitFor(failure, attempt, end, tools, settings, options);
     }
+    options.onStep?.("saving");
     await part.commit();
   } finally {
     await part.end();
@@ -113,14 +134,15 @@ class Attempt {
     private readonly part: PartFile,
     private readonly settings: DownloadSettings,
     private readonly options: DownloadOptions,
+    private readonly end: number,
   ) {
-    this.stall = new Stall(settings.stall * 1000);
+    this.stall = new Stall(() => Math.min(settings.stall * 1000, end - tools.clock.now()));
   }
 
   /** Undefined when the part is a whole video; a failure that another attempt may mend; any other failure is thrown. */
-  async make(link: string, end: number): Promise<Again | undefined> {
+  async make(link: string): Promise<Again | undefined> {
     try {
-      await this.fill(await this.open(link), end);
+      await this.fill(await this.open(link));
       return undefined;
     } catch (error) {
       if (error instanceof Again) return error;
@@ -129,6 +151,7 @@ class Attempt {
         return new Again(error);
       }
       if (error instanceof DownloadError) throw error;
+      this.checkTime();
       return new Again(lost(error, this.settings.stall * 1000));
     } finally {
       this.stall.end();
@@ -165,12 +188,13 @@ class Attempt {
     throw new DownloadError(`not a link to download from: ${url.protocol}//${url.hostname}`);
   }
 
-  private async fill(response: Response, end: number): Promise<void> {
+  private async fill(response: Response): Promise<void> {
     try {
       await this.accept(response);
       for await (const chunk of response.body ?? []) {
         this.stall.restart();
-        this.checkBound(this.part.size + chunk.byteLength, end);
+        this.checkTime();
+        this.checkBound(this.part.size + chunk.byteLength);
         await this.part.append(chunk);
         this.options.onBytes?.(this.part.size, this.part.total);
       }
@@ -202,12 +226,15 @@ class Attempt {
     }
     if (status === 200) await this.part.begin(headers);
     else if (!this.part.fits(headers)) throw new NotAVideo("the link served another range than was asked for");
-    this.checkBound(this.part.total ?? 0, Number.POSITIVE_INFINITY);
+    this.checkBound(this.part.total ?? 0);
   }
 
-  private checkBound(size: number, end: number): void {
+  private checkBound(size: number): void {
     if (size > this.settings.maxBytes)
       throw new DownloadError(`the video is larger than ${this.settings.maxBytes} bytes`);
-    if (this.tools.clock.now() >= end) throw new DownloadError("the download took longer than its time limit");
+  }
+
+  private checkTime(): void {
+    if (this.tools.clock.now() >= this.end) throw new DownloadError("the download took longer than its time limit");
   }
 }

@@ -229,13 +229,13 @@ export class Interrupted extends KlingError {
   override readonly exitCode = 10;
 }
 
-/** The task is completed, but its answer lists no usable link. */
+/** The task lists no usable link: it is completed without one, or is not completed. */
 export class ResultMissing extends KlingError {
   override readonly kind = "result";
   override readonly exitCode = 8;
 
   constructor(taskId: string, why: string) {
-    super(`${taskId} is completed, but ${why}`);
+    super(`${taskId} ${why}`);
     this.taskId = taskId;
   }
 }

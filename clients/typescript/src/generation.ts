@@ -4,25 +4,29 @@ import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
-import { type KlingClient, type Hooks, isUrl } from "./client.js";
+import { KlingClient, type Hooks, isUrl } from "./client.js";
+import { CONTRACT } from "./contract.js";
+import { checkIdempotencyKey } from "./create.js";
+import type { Step } from "./download.js";
 import { ConfigError, CreateOutcomeUnknown, KlingError, RequestInvalid, TaskFailed } from "./errors.js";
 import { readFrame } from "./image.js";
 import { type Receiver } from "./receiver.js";
-import { type RunRecord, Slot, digest } from "./state.js";
+import { type RunRecord, Slot, isAbout, subject, wanted } from "./state.js";
 import { type TaskView } from "./task.js";
 import { type VideoRequest, createBody } from "./validate.js";
 
-type EventKind =
+export type EventKind =
   "uploading" | "creating" | "accepted" | "resuming" | "status" | "trouble" | "downloading" | "bytes" | "saved";
 
-/** What happens: `task` where one is known, `text` for people. */
+/** What happens: `task` where one is known, `text` for people, `video` once it is saved. */
 export interface GenerationEvent {
   readonly kind: EventKind;
   readonly text: string;
   readonly task?: TaskView;
+  readonly video?: Video;
 }
 
-/** A completed task, and where its videos were saved. */
+/** A completed task, and where its videos were saved; nowhere, if another holder of the receiver's ledger acted first. */
 export interface Video {
   readonly task: TaskView;
   readonly paths: readonly string[];
@@ -39,7 +43,7 @@ export interface Wishes {
   readonly fresh?: boolean | undefined;
   /** Replace a file that is there. */
   readonly overwrite?: boolean | undefined;
-  /** Send a create that an earlier run lost once more, under its own Idempotency-Key. */
+  /** Send a create that an earlier run lost once more, under its own Idempotency-Key; else as the client is set. */
   readonly repeatLostCreate?: boolean | undefined;
 }
 
@@ -47,6 +51,8 @@ export interface GenerationOptions {
   /** Hears callbacks, so that the wait ends early; polling goes on all the same. */
   readonly receiver?: Receiver | undefined;
   readonly onEvent?: ((event: GenerationEvent) => void) | undefined;
+  /** Hears for each video that it is fetched, and that it gets its final name. */
+  readonly onStep?: ((step: Step) => void) | undefined;
 }
 
 /** One run for one output file. */
@@ -63,7 +69,7 @@ export class Generation {
     private readonly options: GenerationOptions = {},
   ) {
     this.out = resolve(out);
-    this.slot = new Slot(this.out);
+    this.slot = new Slot(this.out, client.clock);
     this.deadline = client.deadlineFromNow();
     this.hooks = {
       deadline: this.deadline,
@@ -100,70 +106,100 @@ export class Generation {
    */
   async resume(taskId: string, overwrite = false): Promise<Video> {
     await this.checkOut(overwrite);
-    return this.slot.held(() => {
+    return this.slot.held(async () => {
+      const record = await this.slot.read();
+      if (record && record.task_id !== null && record.task_id !== taskId) {
+        const advice = "resume that one, or give another --out";
+        throw new RequestInvalid("out", `${this.slot.path} is about ${subject(record)}; ${advice}`);
+      }
       this.tell("resuming", `${taskId}: resuming`);
-      return this.finish(taskId, false, true);
+      return this.finish(taskId, record !== undefined, true);
     });
   }
 
   /** The task that is owed already, or a new one. */
   private async resumeOrCreate(wishes: Wishes): Promise<{ id: string; atOnce: boolean }> {
-    if (wishes.fresh) await this.slot.clear();
-    const name = digest(this.client.baseUrl, { image: wishes.image, ...wishes.fields });
-    const record = await this.slot.read();
-    if (!record) return { id: await this.createNew(wishes, name), atOnce: false };
-    if (record.digest !== name) {
-      const about = record.task_id ? `task ${record.task_id}` : "a create whose outcome is not known";
-      throw new RequestInvalid(
-        "out",
-        `${this.slot.path} is about another request (${about}); resume it, or start anew with --new`,
-      );
+    const request = wanted(wishes.image, wishes.fields);
+    const record = await this.begun(wishes);
+    if (!record || wishes.fresh) return { id: await this.createNew(wishes, request, record), atOnce: false };
+    if (!isAbout(record, this.client.baseUrl, request)) {
+      const advice = "resume it, or start anew with --new";
+      throw new RequestInvalid("out", `${this.slot.path} is about another request (${subject(record)}); ${advice}`);
     }
     if (record.task_id === null) return { id: await this.repeatLost(record, wishes), atOnce: false };
     this.tell("resuming", `${record.task_id}: resuming, nothing new is created`);
     return { id: record.task_id, atOnce: true };
   }
 
+  /** The record of an earlier run. One that cannot be read stops the run, unless it is to be forgotten. */
+  private async begun(wishes: Wishes): Promise<RunRecord | undefined> {
+    try {
+      return await this.slot.read();
+    } catch (error) {
+      if (!wishes.fresh) throw error;
+      await this.slot.clear();
+      return undefined;
+    }
+  }
+
   /** A new task. Everything that needs no money is checked before the first byte is sent. */
-  private async createNew(wishes: Wishes, name: string): Promise<string> {
+  private async createNew(
+    wishes: Wishes,
+    request: Readonly<Record<string, unknown>>,
+    before: RunRecord | undefined,
+  ): Promise<string> {
+    const key = wishes.idempotencyKey ?? this.client.newIdempotencyKey();
+    checkIdempotencyKey(key);
     if (!isUrl(wishes.image)) {
-      createBody({ ...wishes.fields, image_start: this.client.baseUrl });
+      createBody({ ...wishes.fields, image_start: CONTRACT.server });
       await readFrame(wishes.image);
       this.tell("uploading", `uploading ${wishes.image}`);
     }
     const body = createBody({ ...wishes.fields, image_start: await this.client.frameUrl(wishes.image, this.hooks) });
-    const key = wishes.idempotencyKey ?? this.client.newIdempotencyKey();
-    return this.send({
-      phase: "creating",
-      digest: name,
-      idempotency_key: key,
-      base_url: this.client.baseUrl,
-      body,
-      task_id: null,
+    const base_url = this.client.baseUrl;
+    const record: RunRecord = { phase: "creating", request, idempotency_key: key, base_url, body, task_id: null };
+    await (before ? this.slot.write(record) : this.slot.begin(record));
+    return this.send(record, before);
+  }
+
+  /** What an earlier run sent without an answer: again with the same key, and only when the user allows it. */
+  private async repeatLost(record: RunRecord, wishes: Wishes): Promise<string> {
+    const { idempotency_key: key } = record;
+    const isAllowed = wishes.repeatLostCreate ?? this.client.repeatsLostCreate;
+    if (wishes.idempotencyKey !== key && !isAllowed) {
+      const choice = `--idempotency-key ${key} sends it again under the same key, --new starts anew`;
+      throw new CreateOutcomeUnknown(key, new ConfigError(`an earlier run sent it and never learned more; ${choice}`));
+    }
+    return this.send(record, record).catch((error: unknown) => {
+      // What became of this attempt says nothing about the one before.
+      throw error instanceof KlingError && !(error instanceof CreateOutcomeUnknown)
+        ? new CreateOutcomeUnknown(key, error)
+        : error;
     });
   }
 
-  /** What an earlier run sent without hearing of it: again with the same key, but only when the user says so. */
-  private async repeatLost(record: RunRecord, wishes: Wishes): Promise<string> {
-    const { idempotency_key: key } = record;
-    if (wishes.idempotencyKey === key || wishes.repeatLostCreate) return this.send(record);
-    const choice = `--idempotency-key ${key} sends it again under the same key, --new starts anew`;
-    throw new CreateOutcomeUnknown(key, new ConfigError(`an earlier run sent it and never learned more; ${choice}`));
-  }
-
-  /** Sends a create, with its record on disk before and its id on disk after. */
-  private async send(record: RunRecord): Promise<string> {
-    await this.slot.write(record);
+  /**
+   * Sends a create whose *record* is on disk, and puts its id there afterwards. A create that was refused, or surely
+   * never sent, leaves the record from *before*; a lost outcome keeps its own, and so does what was not foreseen.
+   */
+  private async send(record: RunRecord, before: RunRecord | undefined): Promise<string> {
     this.tell("creating", "sending the create");
     const { model: _model, ...request } = record.body;
     const sent = this.client.create(request, { ...this.hooks, idempotencyKey: record.idempotency_key });
     const { task } = await sent.catch(async (error: unknown) => {
-      // Refused, or never sent: nothing is owed. A lost outcome keeps the record, and so does what nobody foresaw.
-      if (error instanceof KlingError && !(error instanceof CreateOutcomeUnknown)) await this.slot.clear();
+      if (error instanceof KlingError && !(error instanceof CreateOutcomeUnknown)) {
+        if (!before) await this.slot.clear();
+        else if (before !== record) await this.slot.write(before);
+      }
       throw error;
     });
-    this.tell("accepted", `${task.id} accepted${charge(task)}`, task);
-    await this.slot.write({ ...record, phase: "accepted", task_id: task.id });
+    // The video is paid for, so the run goes on; only a run after this one would not find the task's id.
+    const kept = this.slot.write({ ...record, phase: "accepted", task_id: task.id });
+    const trouble = await kept.then(
+      () => "",
+      (error: Error) => `; ${error.message}`,
+    );
+    this.tell("accepted", `${task.id} accepted${charge(task)}${trouble}`, task);
     return task.id;
   }
 
@@ -171,13 +207,14 @@ export class Generation {
   private async finish(taskId: string, fresh: boolean, atOnce: boolean): Promise<Video> {
     try {
       const task = await this.heard(taskId, fresh, atOnce);
-      const paths = await this.save(task);
+      const video = { task, paths: await this.save(task) };
       await this.slot.clear();
-      this.tell("saved", `saved ${paths.join(", ")}`, task);
-      return { task, paths };
+      this.tell("saved", `saved ${video.paths.join(", ") || "by another"}`, task, video);
+      return video;
     } catch (error) {
       if (error instanceof KlingError) error.taskId = taskId;
-      if (error instanceof TaskFailed) await this.slot.clear();
+      // The record of a create that may be another task's stays.
+      if (error instanceof TaskFailed && (await this.slot.read())?.task_id === taskId) await this.slot.clear();
       throw error;
     }
   }
@@ -197,20 +234,20 @@ export class Generation {
     const paths: string[] = [];
     const effect = async (): Promise<void> => {
       if (task.results.length > 0) this.tell("downloading", `${task.id} ${task.status}${charge(task)}, saving`, task);
-      paths.push(...(await this.client.save(task, this.out, this.hooks)));
+      const { onStep } = this.options;
+      paths.push(...(await this.client.save(task, this.out, { ...this.hooks, onStep })));
     };
     const { once } = this.options.receiver ?? {};
     if (once) await once.run(task.id, effect);
     else await effect();
-    if (paths.length === 0) throw new ConfigError(`${task.id} was handled before, by the same receiver`);
     return paths;
   }
 
-  private tell(kind: EventKind, text: string, task?: TaskView): void {
-    this.options.onEvent?.({ kind, text, ...(task ? { task } : {}) });
+  private tell(kind: EventKind, text: string, task?: TaskView, video?: Video): void {
+    this.options.onEvent?.({ kind, text, ...(task ? { task } : {}), ...(video ? { video } : {}) });
   }
 
-  /** Lets an output file pass that can be written, before anything costs money. */
+  /** Checks that the output file can be written, before anything costs money. */
   private async checkOut(overwrite: boolean): Promise<void> {
     const folder = dirname(this.out);
     const kind = await stat(folder).catch(() => undefined);
@@ -220,6 +257,7 @@ export class Generation {
     });
     const there = await stat(this.out).catch(() => undefined);
     if (there?.isDirectory()) throw new ConfigError(`${this.out} is a folder`);
+    if (there && !there.isFile()) throw new ConfigError(`${this.out} is not a regular file; give another --out`);
     if (there && there.size > 0 && !overwrite)
       throw new ConfigError(`${this.out} is there already; --overwrite replaces it`);
   }
@@ -229,4 +267,22 @@ export class Generation {
 function charge({ creditsUsed, creditsReserved }: TaskView): string {
   if (creditsUsed !== undefined) return `, ${creditsUsed} credits used`;
   return creditsReserved === undefined ? "" : `, ${creditsReserved} credits reserved`;
+}
+
+/** What `generate` takes after image and output. */
+export interface GenerateOptions extends Omit<Wishes, "image" | "fields">, GenerationOptions, Omit<VideoRequest, "image_start"> {
+  /** The account; else one made from KLING_API_KEY and KLING_BASE_URL. */
+  readonly client?: KlingClient | undefined;
+}
+
+/**
+ * Makes a video from a first frame, a URL or a local file, and saves it as *out*. Called again after an interruption, it
+ * goes on and creates nothing.
+ *
+ * @throws KlingError any of the tree; `TaskFailed`, `GaveUp` and `CreateOutcomeUnknown` are the ones to expect.
+ */
+export async function generate(image: string, out: string, options: GenerateOptions = {}): Promise<Video> {
+  const { client, receiver, onEvent, onStep, idempotencyKey, fresh, overwrite, repeatLostCreate, ...fields } = options;
+  const generation = new Generation(client ?? new KlingClient(), out, { receiver, onEvent, onStep });
+  return generation.run({ image, fields, idempotencyKey, fresh, overwrite, repeatLostCreate });
 }

@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 
+import { LONGEST_TIMER } from "./clock.js";
 import { NetworkError } from "./errors.js";
 
 /** What package.json says. */
@@ -26,17 +27,17 @@ export interface Answer {
 const LARGEST_ANSWER = 4 * 2 ** 20;
 
 const BAD_PORT = "bad port";
-/** Failures that come before a request can have been written, beside those of certificates. */
+/** Failures that come before a request can have been written. Others of TLS may come in the middle of it, as alerts do. */
 const BEFORE_SENDING = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
   "UND_ERR_CONNECT_TIMEOUT",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+  "ERR_SSL_WRONG_VERSION_NUMBER",
   BAD_PORT,
 ]);
-const OF_CERTIFICATES = /CERT|^ERR_TLS_|^ERR_SSL_|^UNABLE_TO_/;
+/** OpenSSL's verdicts on a certificate. */
+const OF_CERTIFICATES = /^(CERT|UNABLE_TO|DEPTH_ZERO|SELF_SIGNED|INVALID_CA|PATH_LENGTH|HOSTNAME)_/;
+/** What was being done when the system refused it: the same code may come from a connection that has sent. */
+const BEFORE_CONNECTED = new Set(["connect", "getaddrinfo"]);
 
 /**
  * Calls *url* and reads the whole answer within *timeoutMs*.
@@ -45,7 +46,7 @@ const OF_CERTIFICATES = /CERT|^ERR_TLS_|^ERR_SSL_|^UNABLE_TO_/;
  */
 export async function call(fetch: Fetch, url: string, init: RequestInit, timeoutMs: number): Promise<Answer> {
   try {
-    const signal = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)));
+    const signal = AbortSignal.timeout(Math.min(Math.max(1, Math.ceil(timeoutMs)), LONGEST_TIMER));
     const response = await fetch(url, { ...init, redirect: "manual", signal });
     const text = await boundedText(response);
     return { status: response.status, headers: response.headers, json: parsed(text) };
@@ -83,8 +84,16 @@ export function lost(error: unknown, timeoutMs: number): NetworkError {
     return new NetworkError(`no answer within ${timeoutMs / 1000} s`, true);
   }
   const code = causeCode(error);
-  const sent = !BEFORE_SENDING.has(code) && !OF_CERTIFICATES.test(code);
+  const sent = !BEFORE_SENDING.has(code) && !OF_CERTIFICATES.test(code) && !isUnconnected(error);
   return new NetworkError(sent ? `the connection was cut (${code})` : `no connection (${code})`, sent);
+}
+
+/** Whether every failure in *error* is one of connecting. */
+function isUnconnected(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(isUnconnected);
+  if (!(error instanceof Error)) return false;
+  const { syscall } = error as NodeJS.ErrnoException;
+  return (syscall !== undefined && BEFORE_CONNECTED.has(syscall)) || isUnconnected(error.cause);
 }
 
 function causeCode(error: unknown): string {

@@ -25,7 +25,7 @@ const refuse = (why: string): never => {
  * Reads the image at *path* and checks it by the contract (document.txt, "Image Requirements"): what counts is the
  * bytes.
  *
- * @throws ConfigError the file cannot be read.
+ * @throws ConfigError the file cannot be read, or is a folder, a pipe or a device.
  * @throws RequestInvalid it is no JPEG or PNG, too large, too small, or too long.
  */
 export async function readFrame(path: string): Promise<Frame> {
@@ -33,7 +33,9 @@ export async function readFrame(path: string): Promise<Frame> {
   const unreadable = (error: NodeJS.ErrnoException): never => {
     throw new ConfigError(`${path} cannot be read (${error.code ?? error.name})`);
   };
-  const { size } = await stat(path).catch(unreadable);
+  const found = await stat(path).catch(unreadable);
+  if (!found.isFile()) throw new ConfigError(`${path} is not a regular file`);
+  const { size } = found;
   if (size > rules.maxBytes) refuse(`${size} bytes, more than ${rules.maxBytes}`);
   const bytes = await readFile(path).catch(unreadable);
   const header = pngHeader(bytes) ?? jpegHeader(bytes);

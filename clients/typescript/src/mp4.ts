@@ -16,9 +16,9 @@ export async function assertStart(file: FileHandle): Promise<void> {
 }
 
 /**
- * Lets a file of *size* bytes pass whose boxes end exactly where the file does, with the index among them.
+ * Lets a file of *size* bytes pass whose boxes end exactly where the file does, with index and pictures among them.
  *
- * @throws NotAVideo a box goes beyond the end, or there is no index.
+ * @throws NotAVideo a box goes beyond the end, or there is no index or no picture.
  */
 export async function assertWhole(file: FileHandle, size: number): Promise<void> {
   const kinds = new Set<string>();
@@ -27,7 +27,7 @@ export async function assertWhole(file: FileHandle, size: number): Promise<void>
     kinds.add(kind);
     at += length;
   }
-  if (!kinds.has("moov")) throw new NotAVideo("the video is cut");
+  if (!kinds.has("moov") || !kinds.has("mdat")) throw new NotAVideo("the video is cut");
 }
 
 /** Length in bytes and kind of the box at *at*; a length of 0 means up to the end. */

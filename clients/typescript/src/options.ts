@@ -4,6 +4,7 @@ import { type ParseArgsConfig, parseArgs } from "node:util";
 
 import { CONTRACT } from "./contract.js";
 import { ConfigError } from "./errors.js";
+import { seconds } from "./settings.js";
 
 /** One flag: what it takes, the variable that stands in for it, and its line of help. */
 interface Flag {
@@ -17,42 +18,42 @@ type Flags = Readonly<Record<string, Flag>>;
 
 const CONNECTION = {
   "base-url": { takes: "URL", help: "The service. [KLING_BASE_URL, EVOLINK_BASE_URL]" },
-  "api-key": { takes: "KEY", help: "Better in KLING_API_KEY or EVOLINK_API_KEY, out of sight." },
+  "api-key": { takes: "KEY", help: "The API key; safer in KLING_API_KEY or EVOLINK_API_KEY." },
   "files-base-url": { takes: "URL", help: "Where images are uploaded. [KLING_FILES_BASE_URL]" },
-  "allow-http": { variable: "KLING_ALLOW_HTTP", help: "Plain http to other machines." },
-  timeout: { takes: "S", variable: "KLING_TIMEOUT", help: "Of one call." },
+  "allow-http": { variable: "KLING_ALLOW_HTTP", help: "Allow plain http to other machines." },
+  timeout: { takes: "S", variable: "KLING_TIMEOUT", help: "Timeout per request." },
   json: { help: "One JSON object on stdout." },
 } as const satisfies Flags;
 
 const PATIENCE = {
   deadline: { takes: "S", variable: "KLING_DEADLINE", help: "Give up after S seconds." },
-  "min-poll": { takes: "S", variable: "KLING_MIN_POLL", help: "Least pause of reads." },
-  "max-bytes": { takes: "N", variable: "KLING_MAX_BYTES", help: "Largest video taken." },
+  "min-poll": { takes: "S", variable: "KLING_MIN_POLL", help: "Minimum seconds between polls." },
+  "max-bytes": { takes: "N", variable: "KLING_MAX_BYTES", help: "Largest video accepted, in bytes." },
   overwrite: { variable: "KLING_OVERWRITE", help: "Replace the output file." },
 } as const satisfies Flags;
 
 const GENERATE = {
-  out: { takes: "FILE", variable: "KLING_OUT", help: "The video; else IMAGE's name with .mp4, here." },
+  out: { takes: "FILE", variable: "KLING_OUT", help: "Output file; default: IMAGE's name with .mp4, in this folder." },
   prompt: { takes: "TEXT", variable: "KLING_PROMPT", help: "What should move." },
   quality: { takes: "Q", variable: "KLING_QUALITY", help: `${CONTRACT.create.fields.quality.enum.join(" or ")}.` },
   duration: { takes: "N", variable: "KLING_DURATION", help: "Seconds of video." },
-  "callback-url": { takes: "URL", help: "HTTPS URL for the service to call; heard on --callback-port." },
+  "callback-url": { takes: "URL", help: "HTTPS URL for the service to call; received on --callback-port." },
   receive: { help: "Use KLING_CALLBACK_URL as the callback URL." },
-  "callback-port": { takes: "PORT", variable: "KLING_CALLBACK_PORT", help: "Where callbacks arrive." },
-  linger: { takes: "S", variable: "KLING_LINGER", help: "How long to go on hearing callbacks after the end (3)." },
+  "callback-port": { takes: "PORT", variable: "KLING_CALLBACK_PORT", help: "Port on which callbacks are received." },
+  linger: { takes: "S", variable: "KLING_LINGER", help: "Seconds to go on receiving callbacks after the end (3)." },
   field: { takes: "NAME=VALUE", many: true, help: "Any other request field." },
   "idempotency-key": { takes: "K", help: "Else a new one; with a lost create's key it is sent again." },
   "repeat-lost-create": {
     variable: "KLING_REPEAT_LOST_CREATE",
     help: "Send a create whose reply was lost once more, with the same Idempotency-Key.",
   },
-  new: { help: "Forget what was begun for this file." },
+  new: { help: "Forget what was begun for this file, and create." },
   ...PATIENCE,
   ...CONNECTION,
 } as const satisfies Flags;
 
 const RESUME = {
-  out: { takes: "FILE", variable: "KLING_OUT", help: "The video; else what the state file says, or ID.mp4." },
+  out: { takes: "FILE", variable: "KLING_OUT", help: "Output file; default: the state file's, or ID.mp4." },
   ...PATIENCE,
   ...CONNECTION,
 } as const satisfies Flags;
@@ -99,16 +100,30 @@ export class Given {
   }
 
   /**
-   * A number of at least *least*.
+   * A time in seconds, of at least *least*.
    *
    * @throws ConfigError it is something else.
    */
-  number(name: string, least = Number.MIN_VALUE): number | undefined {
+  seconds(name: string, least?: number): number | undefined {
+    const value = this.number(name);
+    return value === undefined ? undefined : seconds(`--${name}`, value, least);
+  }
+
+  /**
+   * A whole number from *least* to *most*.
+   *
+   * @throws ConfigError it is something else.
+   */
+  whole(name: string, least: number, most = Number.MAX_SAFE_INTEGER): number | undefined {
+    const value = this.number(name);
+    if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) return value;
+    throw new ConfigError(`--${name} must be a whole number from ${least} to ${most}, not ${value}`);
+  }
+
+  private number(name: string): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
-    const value = text.trim() === "" ? Number.NaN : Number(text);
-    if (Number.isFinite(value) && value >= least) return value;
-    throw new ConfigError(`--${name} takes a number${least > 0 ? " above 0" : ""}, not ${text}`);
+    return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : Number.NaN;
   }
 }
 
@@ -173,6 +188,6 @@ export function help(name?: CommandName): string {
     return [`Usage: kling ${name}${target ? ` ${target}` : ""} [options]`, "", `  ${about}`, "", ...lines].join("\n");
   }
   const lines = Object.entries(COMMANDS).map(([each, { about }]) => `  ${each.padEnd(10)} ${about}`);
-  const about = "  Make videos with kling-v3-turbo-image-to-video: never paid twice, never half saved.";
+  const about = "  Make videos with kling-v3-turbo-image-to-video: a create is never paid twice, a file never half saved.";
   return ["Usage: kling COMMAND [options]", "", about, "", ...lines].join("\n");
 }

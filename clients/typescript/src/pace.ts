@@ -1,3 +1,6 @@
+import { ConfigError } from "./errors.js";
+import { number, seconds } from "./settings.js";
+
 /**
  * How a task is polled. Nobody documents it; the defaults stay within what the vendor's own client does (wire-facts,
  * grade C), and the contract's `x-polling` replaces them where it names numbers. The Python client has the same.
@@ -18,6 +21,22 @@ export interface PaceSettings {
 }
 
 export const PACE: PaceSettings = { minPoll: 5, first: 1.6, growth: 1.15, ceiling: 3, errorCeiling: 12, spread: 0.25 };
+
+const LARGEST_FACTOR = 1e6;
+
+/**
+ * Refuses what would poll without pause or never end.
+ *
+ * @throws ConfigError a number is out of its range.
+ */
+export function checkPace(pace: PaceSettings): void {
+  seconds("minPoll", pace.minPoll);
+  for (const name of ["first", "growth", "ceiling", "errorCeiling"] as const)
+    number(name, pace[name], 1, LARGEST_FACTOR, `must be 1 to ${LARGEST_FACTOR}`);
+  number("spread", pace.spread, 0, LARGEST_FACTOR, `must be 0 to ${LARGEST_FACTOR}`);
+  if (pace.first <= pace.ceiling && pace.ceiling <= pace.errorCeiling) return;
+  throw new ConfigError("waits must not shrink: first <= ceiling <= errorCeiling");
+}
 
 /**
  * The waits between reads of one task. They never fall below the floor and never shrink: a service that was in trouble,

@@ -1,12 +1,13 @@
 /** The unfinished file beside the final one: gone in the end, unless it was committed. */
 
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, rename } from "node:fs/promises";
+import { type FileHandle, open, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 import { DownloadError } from "./errors.js";
+import { syncFolder } from "./lock.js";
 import { assertStart, assertWhole } from "./mp4.js";
-import { discard, track } from "./temporary.js";
+import { discard, forget, track } from "./temporary.js";
 
 export class PartFile {
   /** Bytes that it holds. */
@@ -14,6 +15,7 @@ export class PartFile {
   /** Bytes of the whole video, once an answer has named them. */
   total: number | undefined;
   private validator: string | undefined;
+  private isCommitted = false;
 
   private constructor(
     private readonly out: string,
@@ -21,8 +23,14 @@ export class PartFile {
     private readonly file: FileHandle,
   ) {}
 
-  /** A new one for the final name *out*, whose folder must exist. */
+  /**
+   * A new one for the final name *out*, whose folder must exist.
+   *
+   * @throws DownloadError it cannot be written, or *out* is there and no regular file.
+   */
   static async beside(out: string): Promise<PartFile> {
+    const there = await stat(out).catch(() => undefined);
+    if (there && !there.isFile()) throw new DownloadError(`${out} is not a regular file`);
     const path = join(dirname(out), `.${basename(out)}.${randomBytes(4).toString("hex")}.part`);
     const file = await unlessUnwritable(open(path, "wx+"));
     track(path);
@@ -51,7 +59,14 @@ export class PartFile {
   }
 
   async append(chunk: Uint8Array): Promise<void> {
-    await unlessUnwritable(this.file.write(chunk, 0, chunk.byteLength, this.size));
+    // A disk that is nearly full takes a part of what it is given, and no error.
+    for (let done = 0; done < chunk.byteLength;) {
+      const { bytesWritten } = await unlessUnwritable(
+        this.file.write(chunk, done, chunk.byteLength - done, this.size + done),
+      );
+      if (bytesWritten === 0) throw new DownloadError("the video cannot be written (the disk takes no more)");
+      done += bytesWritten;
+    }
     this.size += chunk.byteLength;
   }
 
@@ -65,15 +80,26 @@ export class PartFile {
     if (this.total === undefined) await assertWhole(this.file, this.size);
   }
 
-  /** Makes it the final file, durably. */
+  /**
+   * Makes it the final file, durably.
+   *
+   * @throws DownloadError it cannot be written, or the disk holds another length than was received.
+   */
   async commit(): Promise<void> {
     await unlessUnwritable(this.file.sync());
-    await this.file.close();
+    const { size } = await unlessUnwritable(this.file.stat());
+    if (size !== this.size)
+      throw new DownloadError(`the video cannot be written: ${size} of ${this.size} bytes are on disk`);
+    await unlessUnwritable(this.file.close());
     await unlessUnwritable(rename(this.path, this.out));
+    this.isCommitted = true;
+    forget(this.path);
+    await syncFolder(dirname(this.out));
   }
 
   /** Leaves nothing behind but what was committed. */
   async end(): Promise<void> {
+    if (this.isCommitted) return;
     await this.file.close().catch(() => undefined);
     await discard(this.path);
   }

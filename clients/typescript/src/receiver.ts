@@ -15,6 +15,7 @@ import { type Clock, systemClock } from "./clock.js";
 import { CONTRACT } from "./contract.js";
 import { ApiError, ConfigError, NetworkError, RateLimited, ServerError } from "./errors.js";
 import { Once } from "./once.js";
+import { seconds, whole } from "./settings.js";
 import { type TaskView, isTerminal, isUsableId } from "./task.js";
 
 export interface ReceiverOptions {
@@ -30,7 +31,7 @@ export interface ReceiverOptions {
    */
   readonly known?: (taskId: string) => boolean;
   /** Keeps the callback before it is answered; when it throws, the sender hears 500 and tries again. */
-  readonly store?: (callback: Readonly<Record<string, unknown>>) => Promise<void>;
+  readonly store?: (callback: Callback) => Promise<void>;
   /** The ledger, shared with whoever else may see the same task finish. */
   readonly once?: Once;
   /** Bytes of the largest body that is read. */
@@ -57,21 +58,34 @@ const DEFAULTS: Required<
   clock: systemClock,
   log: () => undefined,
 };
+/** Tasks that are confirmed and acted on at the same time. */
+const PARALLEL = 16;
+const HIGHEST_PORT = 65_535;
+/** Milliseconds between two looks at callers who stall: what a limit may be late by. */
+const CHECKS = 250;
 /** Read and dropped beyond the limit, so that the sender sees the answer and not a cut connection. */
 const DRAINED = 16 * 2 ** 20;
 
-type Callback = Readonly<Record<string, unknown>> & { readonly id: string };
+/** The JSON of a callback: only its id is used. */
+export type Callback = Readonly<Record<string, unknown>> & { readonly id: string };
 
 export class Receiver {
   readonly once: Once;
   private readonly options: ReceiverOptions & typeof DEFAULTS;
-  private readonly bells = new Map<string, Bell>();
+  private readonly bells = new Map<string, Set<Bell>>();
   private readonly early = new Set<string>();
   private readonly queued = new Set<string>();
-  private work: Promise<void> = Promise.resolve();
+  private readonly working = new Map<string, Promise<void>>();
+  private readonly waiting: (() => void)[] = [];
+  private busy = 0;
 
   constructor(options: ReceiverOptions = {}) {
     this.options = { ...DEFAULTS, ...options };
+    const { backlog, attempts, retryWait, maxBytes } = this.options;
+    whole("backlog", backlog, 0);
+    whole("attempts", attempts, 1);
+    whole("maxBytes", maxBytes, 1);
+    seconds("retryWait", retryWait, 0);
     this.once = options.once ?? new Once();
   }
 
@@ -89,9 +103,14 @@ export class Receiver {
    */
   watch(taskId: string): { readonly bell: Bell; readonly end: () => void } {
     const bell = new Bell();
-    this.bells.set(taskId, bell);
+    const bells = this.bells.get(taskId) ?? new Set();
+    this.bells.set(taskId, bells.add(bell));
     if (this.early.delete(taskId)) bell.ring();
-    return { bell, end: () => void this.bells.delete(taskId) };
+    const end = (): void => {
+      bells.delete(bell);
+      if (bells.size === 0 && this.bells.get(taskId) === bells) this.bells.delete(taskId);
+    };
+    return { bell, end };
   }
 
   /** *taskId* is ours, as its create's answer has just told: news that came before that is looked at now. */
@@ -101,7 +120,7 @@ export class Receiver {
 
   /** Settles when everything heard so far has been confirmed and acted on, or given up. */
   async drain(): Promise<void> {
-    await this.work;
+    while (this.working.size > 0) await Promise.all(this.working.values());
   }
 
   private async answer(request: IncomingMessage): Promise<number> {
@@ -122,16 +141,16 @@ export class Receiver {
       await this.options.store?.(callback);
       return this.take(callback.id) ? 204 : 503;
     } catch {
-      this.options.log(`a callback for ${callback.id} could not be kept`);
+      this.log(`a callback for ${callback.id} could not be kept`);
       return 500;
     }
   }
 
   /** News of a task: to whoever watches it, to the queue, or kept until it is known. False when there is no room. */
   private take(taskId: string): boolean {
-    const bell = this.bells.get(taskId);
-    if (bell) bell.ring();
-    if (bell || this.once.has(taskId)) return true;
+    const bells = this.bells.get(taskId);
+    for (const bell of bells ?? []) bell.ring();
+    if (bells || this.once.has(taskId)) return true;
     const { effect, known } = this.options;
     if (effect && (known?.(taskId) ?? true)) return this.enqueue(taskId);
     this.early.delete(taskId);
@@ -146,31 +165,61 @@ export class Receiver {
     if (this.queued.has(taskId)) return true;
     if (this.queued.size >= this.options.backlog) return false;
     this.queued.add(taskId);
-    this.work = this.work.then(async () => {
-      this.queued.delete(taskId);
-      await this.seeTo(taskId);
+    // However many callbacks come while a task is confirmed, it is read once more.
+    const work = (this.working.get(taskId) ?? Promise.resolve())
+      .then(() => this.seeTo(taskId))
+      .catch((error: unknown) => this.log(`${taskId} was given up: ${String(error)}`));
+    this.working.set(taskId, work);
+    void work.then(() => {
+      if (this.working.get(taskId) === work) this.working.delete(taskId);
     });
     return true;
   }
 
+  /** Runs *action* when one of so many places is free: one that takes long delays no other, and many do not crowd. */
+  private async inTurn<T>(action: () => Promise<T>): Promise<T> {
+    if (this.busy >= Math.min(PARALLEL, Math.max(1, this.options.backlog))) {
+      await new Promise<void>((resolve) => this.waiting.push(resolve));
+    } else this.busy += 1;
+    try {
+      return await action();
+    } finally {
+      const next = this.waiting.shift();
+      if (next) next();
+      else this.busy -= 1;
+    }
+  }
+
   /** Tries to confirm and act, within the attempts. A callback that the service does not confirm has no effect. */
   private async seeTo(taskId: string): Promise<void> {
-    const { attempts, retryWait, clock, log } = this.options;
+    const { attempts, retryWait, clock } = this.options;
     for (let attempt = 0; attempt < attempts; attempt += 1) {
       if (attempt > 0) await clock.sleep(retryWait * 1000 * 2 ** (attempt - 1));
       try {
-        return await this.confirm(taskId);
+        return await this.inTurn(() => {
+          this.queued.delete(taskId);
+          return this.confirm(taskId);
+        });
       } catch (error) {
         const passing = !(error instanceof ApiError) || error instanceof ServerError || error instanceof RateLimited;
         const what =
           error instanceof ApiError || error instanceof NetworkError
             ? "could not be confirmed"
             : "could not be acted on";
-        log(`${taskId} ${what}: ${error instanceof Error ? error.message : "unknown"}`);
+        this.log(`${taskId} ${what}: ${error instanceof Error ? error.message : "unknown"}`);
         if (!passing) return undefined;
       }
     }
-    return log(`${taskId} was given up after ${attempts} attempts`);
+    return this.log(`${taskId} was given up after ${attempts} attempts`);
+  }
+
+  /** Passes a line on. A log that throws stops nothing. */
+  private log(message: string): void {
+    try {
+      this.options.log(message);
+    } catch {
+      // There is no other place to say it.
+    }
   }
 
   /** Reads the task, and acts if it is finished. What the callback said of it does not matter. */
@@ -226,12 +275,20 @@ function callbackFrom(content: Buffer): Callback | undefined {
 /**
  * Serves *receiver* on *port* of this machine (0: a free one) until `close`.
  *
+ * @param limit seconds that one request may take; a caller who stalls is not waited for longer than the service itself
+ *     would wait.
  * @throws ConfigError the port cannot be had.
  */
-export async function listen(receiver: Receiver, port: number): Promise<{ port: number; close: () => void }> {
-  const server: Server = createServer(receiver.handle);
-  // A caller who stalls is not waited for longer than the service itself would wait.
-  server.requestTimeout = server.headersTimeout = CONTRACT.callback.timeoutSeconds * 1000;
+export async function listen(
+  receiver: Receiver,
+  port: number,
+  limit: number = CONTRACT.callback.timeoutSeconds,
+): Promise<{ port: number; close: () => void }> {
+  if (!Number.isInteger(port) || port < 0 || port > HIGHEST_PORT)
+    throw new ConfigError(`cannot listen on port ${port}: ports go from 0 to ${HIGHEST_PORT}`);
+  // The platform looks for late requests every 30 s unless it is asked to look more often.
+  const server: Server = createServer({ connectionsCheckingInterval: CHECKS }, receiver.handle);
+  server.requestTimeout = server.headersTimeout = limit * 1000;
   server.unref();
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) =>

@@ -3,10 +3,11 @@
  * KLING_RESULT.
  */
 
-import { renameSync, writeFileSync } from "node:fs";
+import { renameSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Writable } from "node:stream";
 
+import { blot } from "./api.js";
 import type { KlingError, Outcome } from "./errors.js";
 import type { GenerationEvent, Video } from "./generation.js";
 import type { TaskView } from "./task.js";
@@ -41,6 +42,13 @@ export class Report {
   private last = "";
   /** Whether a create has been begun and not been answered. */
   isCreating = false;
+  /** Whether a whole video is getting its final name: stopping now would report a file that is there as missing. */
+  isSaving = false;
+  private settle: () => void = () => undefined;
+  /** Settles when there is a video. */
+  readonly saved = new Promise<void>((resolve) => {
+    this.settle = resolve;
+  });
 
   constructor(
     private readonly streams: Streams,
@@ -49,30 +57,43 @@ export class Report {
 
   /** Prints one line for people. */
   say(text: string): void {
-    this.print(this.streams.err, oneLine(text));
+    this.print(this.streams.err, oneLine(this.hide(text)));
   }
 
   /** Prints one line for programs. */
   answer(text: string): void {
-    this.print(this.streams.out, oneLine(text));
+    this.print(this.streams.out, oneLine(this.hide(text)));
   }
 
   /** Prints one JSON value for programs. */
   json(value: unknown): void {
-    this.print(this.streams.out, JSON.stringify(value));
+    this.print(this.streams.out, this.jsonOf(value));
   }
 
   private print(stream: Writable, text: string): void {
-    stream.write(`${this.hide(text)}\n`);
+    stream.write(`${text}\n`);
   }
 
   private hide(text: string): string {
-    return this.secrets.reduce((shown, secret) => shown.replaceAll(secret, "***"), text);
+    return this.secrets.reduce(blot, text);
+  }
+
+  /** *value* as JSON, without keys: hidden in each text, since JSON may spell a key in another way. */
+  private jsonOf(value: unknown): string {
+    return JSON.stringify(this.hidden(value));
+  }
+
+  private hidden(value: unknown): unknown {
+    if (typeof value === "string") return this.hide(value);
+    if (Array.isArray(value)) return value.map((each) => this.hidden(each));
+    if (typeof value !== "object" || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [this.hide(name), this.hidden(each)]));
   }
 
   /** There is a video. */
   completed({ task, paths }: Video): void {
     Object.assign(this, { outcome: "completed", task, taskId: task.id, files: paths, effects: 1, error: null });
+    this.settle();
   }
 
   /** There is none, and this is why. */
@@ -81,7 +102,8 @@ export class Report {
   }
 
   /** Tells of *event*: a bar where stderr is a terminal, lines elsewhere, each only when it says something new. */
-  seen({ kind, text, task }: GenerationEvent): void {
+  seen({ kind, text, task, video }: GenerationEvent): void {
+    if (video) this.completed(video);
     if (task) Object.assign(this, { task, taskId: task.id });
     if (kind === "creating" || kind === "accepted") this.isCreating = kind === "creating";
     const isTerminal = this.streams.err.isTTY === true;
@@ -111,11 +133,13 @@ export class Report {
     else for (const file of this.files) this.answer(file);
   }
 
-  /** The result file, whole or not at all. */
+  /** The result file, whole or not at all; what is no regular file is written to as it is. */
   private write(path: string, facts: object): void {
     const part = join(dirname(path), `.${basename(path)}.part`);
     try {
-      writeFileSync(part, this.hide(JSON.stringify(facts)));
+      const there = statSync(path, { throwIfNoEntry: false });
+      if (there && !there.isFile()) return writeFileSync(path, this.jsonOf(facts));
+      writeFileSync(part, this.jsonOf(facts));
       renameSync(part, path);
     } catch (error) {
       this.say(`kling: cannot write KLING_RESULT (${(error as NodeJS.ErrnoException).code ?? String(error)})`);

@@ -1,9 +1,12 @@
+import { LONGEST_TIMER } from "./clock.js";
+
 /** Aborts when nothing has come for a while. A download may be long; it may not stand still. */
 export class Stall {
   private readonly controller = new AbortController();
   private timer: NodeJS.Timeout;
 
-  constructor(private readonly ms: number) {
+  /** @param left the milliseconds that may pass from now on without a byte. */
+  constructor(private readonly left: () => number) {
     this.timer = this.begin();
   }
 
@@ -21,6 +24,7 @@ export class Stall {
   }
 
   private begin(): NodeJS.Timeout {
-    return setTimeout(() => this.controller.abort(new DOMException("stalled", "TimeoutError")), this.ms);
+    const ms = Math.min(Math.max(1, this.left()), LONGEST_TIMER);
+    return setTimeout(() => this.controller.abort(new DOMException("stalled", "TimeoutError")), ms);
   }
 }

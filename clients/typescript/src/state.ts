@@ -1,24 +1,24 @@
 /**
  * What must survive this process: which task makes which file, and that only one run makes it.
  *
- * Beside `out.mp4` stand `out.mp4.kling.json`, while a task is owed (the Python client reads the same file), and
- * `out.mp4.kling.pid`, while a run is at it.
+ * The Python client keeps the same files; clients/STATE.md describes them.
  */
 
-import { createHash, randomBytes } from "node:crypto";
-import { type FileHandle, link, open, readFile, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { readFile, rename, rm } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 
+import { type Clock, systemClock } from "./clock.js";
 import type { CreateVideo } from "./contract.js";
 import { Busy, ConfigError } from "./errors.js";
-import { discard, track } from "./temporary.js";
+import { Held, Lock, createExclusively, syncFolder, writePart } from "./lock.js";
 
 /** One run's memory; it never holds the API key. */
 export interface RunRecord {
   /** `creating` from just before the create is sent, `accepted` once the service named the task. */
   readonly phase: "creating" | "accepted";
-  /** Tells requests apart, see `digest`. */
-  readonly digest: string;
+  /** What the user asked for, which tells one request from another, see `wanted`. */
+  readonly request: Readonly<Record<string, unknown>>;
   readonly idempotency_key: string;
   readonly base_url: string;
   /** The create body as sent, so that it can be sent again unchanged with the same Idempotency-Key. */
@@ -29,15 +29,21 @@ export interface RunRecord {
 /** What the state file's name ends with, after the output file's. */
 export const SUFFIX = ".kling.json";
 
-const VERSION = 1;
-const PRIVATE = 0o600;
+const VERSION = 2;
 
-/** A short name for what the user asked for, the same for the same wishes at the same service. */
-export function digest(baseUrl: string, wanted: Readonly<Record<string, unknown>>): string {
-  const set = Object.entries(wanted).filter(([, value]) => value !== undefined);
-  const text = JSON.stringify([baseUrl, set.sort(([one], [other]) => (one < other ? -1 : 1))]);
-  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+/** A request as a record keeps it: the image as given, and the fields that are set. */
+export function wanted(image: string, fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const set = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null);
+  return { image, ...Object.fromEntries(set) };
 }
+
+/** Whether *record* is about *request* at the service of *baseUrl*. */
+export const isAbout = (record: RunRecord, baseUrl: string, request: Readonly<Record<string, unknown>>): boolean =>
+  record.base_url === baseUrl && isDeepStrictEqual(record.request, JSON.parse(JSON.stringify(request)));
+
+/** What *record* is about, for a message. */
+export const subject = (record: RunRecord): string =>
+  record.task_id === null ? "a create whose outcome is not known" : `task ${record.task_id}`;
 
 const unwritable = (what: string, error: unknown): ConfigError =>
   new ConfigError(`cannot write ${what} (${(error as NodeJS.ErrnoException).code ?? String(error)})`);
@@ -46,56 +52,30 @@ const isCode = (error: unknown, code: string): boolean => (error as NodeJS.Errno
 /** The place of one output file: its lock and its record. */
 export class Slot {
   readonly path: string;
-  private readonly lock: string;
+  private readonly lock: Lock;
 
-  constructor(private readonly out: string) {
+  constructor(
+    private readonly out: string,
+    clock: Clock = systemClock,
+  ) {
     this.path = out + SUFFIX;
-    this.lock = `${out}.kling.pid`;
+    this.lock = new Lock(`${out}.kling.lock`, clock);
   }
 
   /**
-   * Runs *action* while no other process can hold the same slot.
+   * Runs *action* while no other run can hold the same slot.
    *
    * @throws Busy another run holds it; the message names its task where it is known.
    * @throws ConfigError the folder cannot be written.
    */
   async held<T>(action: () => Promise<T>): Promise<T> {
-    await this.take();
-    track(this.lock);
+    let inside = false;
     try {
-      return await action();
-    } finally {
-      await discard(this.lock);
+      return await this.lock.held(() => ((inside = true), action()));
+    } catch (error) {
+      if (inside) throw error;
+      throw error instanceof Held ? await this.busy() : unwritable(`in ${dirname(this.out)}`, error);
     }
-  }
-
-  private async take(): Promise<void> {
-    for (let tries = 0; tries < 3; tries += 1) {
-      try {
-        return await writeNew(this.lock, String(process.pid));
-      } catch (error) {
-        if (!isCode(error, "EEXIST")) throw unwritable(`in ${dirname(this.out)}`, error);
-      }
-      if (!(await this.breakStale())) break;
-    }
-    throw await this.busy();
-  }
-
-  /** Removes the lock of a process that has died. Whether the lock may be free now. */
-  private async breakStale(): Promise<boolean> {
-    const holder = await readFile(this.lock, "utf8").catch(() => undefined);
-    if (holder === undefined) return true;
-    if (holder === "" || isAlive(Number(holder))) return false;
-    const aside = `${this.lock}.${randomBytes(4).toString("hex")}`;
-    try {
-      await rename(this.lock, aside);
-    } catch {
-      return true;
-    }
-    // Somebody else may have broken it first and taken it: then it is theirs, and goes back.
-    if ((await readFile(aside, "utf8")) !== holder) await link(aside, this.lock).catch(() => undefined);
-    await rm(aside, { force: true });
-    return true;
   }
 
   private async busy(): Promise<Busy> {
@@ -119,17 +99,30 @@ export class Slot {
   }
 
   /**
-   * Keeps *record* durably, readable by its owner only.
+   * Keeps the *record* of a new create durably, unless there is one already.
+   *
+   * @throws Busy there is one: another run came first.
+   * @throws ConfigError it cannot be written.
+   */
+  async begin(record: RunRecord): Promise<void> {
+    try {
+      await createExclusively(this.path, textOf(record));
+    } catch (error) {
+      throw isCode(error, "EEXIST") ? await this.busy() : unwritable(this.path, error);
+    }
+  }
+
+  /**
+   * Keeps *record* durably in place of the one that is there.
    *
    * @throws ConfigError it cannot be written.
    */
   async write(record: RunRecord): Promise<void> {
-    const part = join(dirname(this.path), `.${basename(this.path)}.${randomBytes(4).toString("hex")}.part`);
     try {
-      await writeNew(part, JSON.stringify({ version: VERSION, ...record }, null, 1));
-      await rename(part, this.path);
+      const part = await writePart(this.path, textOf(record));
+      await rename(part, this.path).finally(() => rm(part, { force: true }));
+      await syncFolder(dirname(this.path));
     } catch (error) {
-      await rm(part, { force: true });
       throw unwritable(this.path, error);
     }
   }
@@ -140,24 +133,7 @@ export class Slot {
   }
 }
 
-async function writeNew(path: string, text: string): Promise<void> {
-  const file: FileHandle = await open(path, "wx", PRIVATE);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return isCode(error, "EPERM");
-  }
-}
+const textOf = (record: RunRecord): string => JSON.stringify({ version: VERSION, ...record }, null, 1);
 
 /**
  * The record in *text*, the content of the file at *path*.
@@ -165,13 +141,36 @@ function isAlive(pid: number): boolean {
  * @throws ConfigError it holds none.
  */
 export function recordFrom(text: string, path: string): RunRecord {
-  try {
-    const { version, ...record } = JSON.parse(text) as RunRecord & { version: number };
-    const strings = [record.digest, record.idempotency_key, record.base_url].every((each) => typeof each === "string");
-    const phased = record.phase === "creating" || (record.phase === "accepted" && typeof record.task_id === "string");
-    if (version === VERSION && strings && phased) return record;
-  } catch {
-    // Falls through to the one message.
+  const content = parsed(text);
+  if (!content || !isRecord(content)) {
+    throw new ConfigError(`${path} is not a state file of this client; look at it, then remove it`);
   }
-  throw new ConfigError(`${path} is not a state file of this client; look at it, then remove it`);
+  const { phase, idempotency_key, base_url, body } = content as unknown as RunRecord;
+  // The first version kept a digest, made by each client in its own way: it equals no request.
+  const { request = {}, task_id = null } = content as Partial<RunRecord>;
+  return { phase, request, idempotency_key, base_url, body, task_id };
+}
+
+function parsed(text: string): Record<string, unknown> | undefined {
+  try {
+    const content = JSON.parse(text) as unknown;
+    return isObject(content) ? content : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isFilled = (value: unknown): boolean => typeof value === "string" && value !== "";
+
+/** Whether *content* has the members of a record, each of its kind. */
+function isRecord(content: Record<string, unknown>): boolean {
+  const { version, phase, request, body } = content;
+  const taskId = content["task_id"] ?? null;
+  const isKnown = version === VERSION || (version === 1 && request === undefined);
+  const hasRequest = version === 1 || isObject(request);
+  const hasTexts = isFilled(content["idempotency_key"]) && isFilled(content["base_url"]);
+  const isPhased = phase === "accepted" ? isFilled(taskId) : phase === "creating" && taskId === null;
+  return isKnown && hasRequest && hasTexts && isObject(body) && isPhased;
 }

@@ -6,7 +6,7 @@ import { ResultMissing, TaskFailed } from "./errors.js";
 /** A task as read. Every member but `id` and `status` may be missing, and unknown ones are kept in `raw` only. */
 export interface TaskView {
   readonly id: string;
-  /** One of the contract's statuses, or a word that this client does not know and takes for "not finished". */
+  /** One of the contract's statuses, or a word that this client does not know and takes for "not finished"; may be empty. */
   readonly status: Status | (string & {});
   /** Percent; may stand still, jump or drop. */
   readonly progress?: number;
@@ -29,13 +29,17 @@ type Members = Readonly<Record<string, unknown>>;
 
 const members = (value: unknown): Members => (typeof value === "object" && value !== null ? (value as Members) : {});
 const asText = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
-const asNumber = (value: unknown): number | undefined => (typeof value === "number" ? value : undefined);
+const asNumber = (value: unknown): number | undefined => (Number.isFinite(value) ? (value as number) : undefined);
 
-/** The task in *json*, or undefined when there is none: no object, no usable id or no status. */
-export function taskFrom(json: unknown): TaskView | undefined {
+/**
+ * The task in *json*, or undefined when there is none: no object, no usable id, or another one than was *asked* for.
+ * An answer without an id is taken for the task that was asked for; one without a status for one that is not finished.
+ */
+export function taskFrom(json: unknown, asked?: string): TaskView | undefined {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) return undefined;
   const raw = members(json);
-  const [id, status] = [asText(raw["id"]), asText(raw["status"])];
-  if (id === undefined || status === undefined || !isUsableId(id)) return undefined;
+  const [id, status] = [asText(raw["id"]) || asked, asText(raw["status"]) ?? ""];
+  if (id === undefined || !isUsableId(id) || (asked !== undefined && id !== asked)) return undefined;
   const [info, usage, error] = [members(raw["task_info"]), members(raw["usage"]), members(raw["error"])];
   const results = Array.isArray(raw["results"]) ? raw["results"].filter((each) => typeof each === "string") : [];
   return compact({
@@ -70,17 +74,19 @@ export const isTerminal = ({ status }: TaskView): boolean =>
   SUCCESS.includes(status) || FAILURE.includes(status) || CANCELLED.includes(status);
 
 /**
- * The links of a terminal task.
+ * The links of a completed task.
  *
  * @throws TaskFailed it failed or was cancelled.
- * @throws ResultMissing it is completed and names no video, or one that is no http(s) address.
+ * @throws ResultMissing it is not finished, or is completed without a video, or with one that is no http(s) address.
  */
 export function linksOf(task: TaskView): readonly string[] {
+  if (!isTerminal(task))
+    throw new ResultMissing(task.id, `is not completed (${task.status || "no status"}); wait for it first`);
   if (!SUCCESS.includes(task.status)) {
     const code = task.error?.code ?? (CANCELLED.includes(task.status) ? "request_cancelled" : null);
     throw new TaskFailed(task.id, code, task.error?.message ?? null);
   }
-  if (task.results.length === 0) throw new ResultMissing(task.id, "the service names no video");
+  if (task.results.length === 0) throw new ResultMissing(task.id, "is completed, but the service lists no video; ask its support");
   if (task.results.every((each) => URL.canParse(each) && /^https?:/i.test(each))) return task.results;
-  throw new ResultMissing(task.id, "a link of it is no http(s) address");
+  throw new ResultMissing(task.id, "is completed, but a link of it is no http(s) address");
 }

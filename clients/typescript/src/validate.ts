@@ -1,6 +1,6 @@
 /** A create, checked against the contract before anything is sent. */
 
-import { checkCallback } from "./address.js";
+import { checkCallback, isEscaped } from "./address.js";
 import { CONTRACT, type CreateVideo } from "./contract.js";
 import { RequestInvalid } from "./errors.js";
 
@@ -13,6 +13,7 @@ interface FieldRules {
   readonly maximum?: number;
   readonly maxLength?: number;
   readonly pattern?: string;
+  readonly format?: string;
 }
 
 const FIELDS: Readonly<Record<string, FieldRules>> = CONTRACT.create.fields;
@@ -53,7 +54,7 @@ function integerFault(value: unknown, { minimum = -Infinity, maximum = Infinity 
 
 function stringFault(value: unknown, rules: FieldRules): string | undefined {
   if (typeof value !== "string") return "must be a string";
-  if (!value.isWellFormed()) return "is not valid Unicode";
+  if (/\p{Surrogate}/u.test(value)) return "is not valid Unicode";
   const allowed = rules.const === undefined ? rules.enum : [rules.const];
   if (allowed && !allowed.includes(value)) return `must be ${allowed.join(" or ")}`;
   // Characters, not UTF-16 units: an emoji counts once.
@@ -61,5 +62,6 @@ function stringFault(value: unknown, rules: FieldRules): string | undefined {
     return `longer than ${rules.maxLength} characters`;
   }
   if (rules.pattern !== undefined && !new RegExp(rules.pattern, "u").test(value)) return "must be an http(s) address";
+  if (rules.format === "uri" && !isEscaped(value)) return "is not a URI: a percent sign must be followed by two digits";
   return undefined;
 }

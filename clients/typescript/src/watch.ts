@@ -116,8 +116,8 @@ function isPassing(status: number, patience: Patience): boolean {
 
 function judged(api: Api, id: string, answer: Answer, patience: Patience): TaskView | Setback {
   const { status } = answer;
-  const task = status === 200 ? taskFrom(answer.json) : undefined;
-  if (task?.id === id) return task;
+  const task = status === 200 ? taskFrom(answer.json, id) : undefined;
+  if (task) return task;
   if (!isPassing(status, patience)) throw api.errorOf(answer);
   const reason = status < 300 ? "the answer is not this task" : `the answer was ${status}`;
   return { reason, retryAfterMs: api.retryAfter(answer) };

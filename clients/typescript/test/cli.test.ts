@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer as createNetServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -82,6 +83,15 @@ async function asked(stage: Stage, part: keyof Script): Promise<void> {
     assert.ok(tries < 2000, "it was never asked");
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/** A port that the system says is free. */
+async function freePort(): Promise<number> {
+  const server = createNetServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 const GENERATE = ["generate", IMAGE, "--out", "out.mp4"];
@@ -230,7 +240,7 @@ test("the same run twice at once makes one create", async (t) => {
 });
 
 test("a callback is heard while the task is waited for, and polling finishes without one", async (t) => {
-  const port = 20_000 + (process.pid % 20_000);
+  const port = await freePort();
   let called: Promise<number> | undefined;
   const call = (): { body: object } => {
     called ??= fetch(`http://127.0.0.1:${port}/hook?s=1`, {

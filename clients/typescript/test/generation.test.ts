@@ -165,15 +165,6 @@ test("two runs for one file at once make one create", async (t) => {
   assert.deepEqual(readdirSync(join(out, "..")), ["out.mp4"]);
 });
 
-test("the lock of a process that died is broken, that of a living one is not", async (t) => {
-  const { generation, out } = await scene(t, happy);
-  writeFileSync(`${out}.kling.pid`, String(process.pid));
-  await assert.rejects(generation().run(wishes), kling.Busy);
-  writeFileSync(`${out}.kling.pid`, "999999999");
-  await generation().run(wishes);
-  assert.deepEqual(readdirSync(join(out, "..")), ["out.mp4"]);
-});
-
 test("an output that cannot be written is found out before anything is sent", async (t) => {
   const here = folder(t);
   writeFileSync(join(here, "there.mp4"), "something");
