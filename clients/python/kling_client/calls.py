@@ -1,5 +1,6 @@
 """The calls of one account: create, read, wait, download, upload."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -36,8 +37,6 @@ from kling_client.timing import Clock, Sleep
 from kling_client.transport import Timeouts, Web
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-Steps = Callable[[Step], None]
-"""Hears what a download is doing."""
 
 
 class Calls:
@@ -264,7 +263,7 @@ class Calls:
         return self._completed(last)
 
     def download(
-        self, source: Task | str, out: str | os.PathLike[str], *, on_step: Steps | None = None
+        self, source: Task | str, out: str | os.PathLike[str], *, on_step: Callable[[Step], None] | None = None
     ) -> tuple[Path, ...]:
         """Save a completed task's videos, or what one link serves, without the API key.
 
@@ -394,8 +393,7 @@ def _environment(name: str) -> str | None:
 
 
 def _user_agent() -> str:
-    """`kling-client/VERSION`."""
-    try:
+    """Return the name of this program, with its version."""
+    with contextlib.suppress(PackageNotFoundError):
         return f"kling-client/{version('klingkit')}"
-    except PackageNotFoundError:
-        return "kling-client"
+    return "kling-client"
