@@ -106,7 +106,12 @@ class Client:
     def call(self, method: str, path: str, body: Any = None, timeout: float = 5.0, **headers: str) -> Answer:
         """One request on a connection of its own."""
         data = b"" if body is None else json.dumps(body).encode()
-        lines = {"host": "fake", "authorization": f"Bearer {self.key}", "connection": "close", **headers}
+        lines = {
+            "host": urlsplit(self.url).netloc,
+            "authorization": f"Bearer {self.key}",
+            "connection": "close",
+            **headers,
+        }
         lines |= {"content-type": "application/json", "content-length": str(len(data))} if data else {}
         head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
         request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + data
