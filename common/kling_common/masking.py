@@ -16,7 +16,7 @@ TOKEN = re.compile(r"key-[0-9a-f]{8}")
 """What a pseudonym looks like; safe in a URL, a header and JSON."""
 
 Headers = tuple[tuple[str, str], ...]
-Namer = Callable[[str], str]
+Namer = Callable[[str], str | None]
 
 _SECRET_WORDS = frozenset(
     {
@@ -38,12 +38,29 @@ _SCHEMES = frozenset(
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
-# A word that any of the patterns below needs: text without it holds nothing to mask, and most text is without.
-_HINT = r"key|token|secret|passw|passphrase|pwd|auth|cookie|session|\bsid\b|credential|jwt|bearer|basic|sk-|eyJ|AIza|callback_url|://[^/]*@"
-_HINTS = (re.compile(_HINT, re.IGNORECASE), re.compile(_HINT.encode(), re.IGNORECASE))
+# Plain searches for what the patterns need come first: most text has none of it, and a journal masks every message.
+_WORDS = (
+    *(
+        "key",
+        "token",
+        "secret",
+        "passw",
+        "passphrase",
+        "pwd",
+        "auth",
+        "cookie",
+        "session",
+        "credential",
+        "jwt",
+        "bearer",
+    ),
+    *("sid=", 'sid"'),
+)
+_HINTS = (*_WORDS, "sk-", "eyj", "aiza", "basic", "callback_url", "@")
+_HINTS_IN_BYTES = tuple(hint.encode() for hint in _HINTS)
 _NAME = r"[\w.\-\[\]]{0,40}?(?:key|token|secret|passw|passphrase|pwd|auth|cookie|session|sid|credential|jwt|bearer)[\w.\-\[\]]{0,40}"
 _SHAPES = re.compile(
-    r"(?<![A-Za-z0-9])sk-[A-Za-z0-9._~+-]{4,}"  # the service's keys, and those of many others
+    r"sk-(?<![A-Za-z0-9]sk-)[A-Za-z0-9._~+-]{4,}"  # the service's keys, and those of many others
     r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"  # JSON Web Tokens
     r"|(?<![A-Za-z0-9_-])AIza[A-Za-z0-9_-]{30,}"  # Google's keys
 )
@@ -66,6 +83,7 @@ _RANDOM = re.compile(
 # Each pattern is linear in the text: it begins where a run begins, or its parts are bounded.
 _SHORTEST_LEARNED = 8
 _SHORTEST_CORE = 12
+_SHORT_VALUE, _SHORT_VALUES = 256, 4096  # headers repeat: so many short values are remembered with what became of them
 
 
 @lru_cache(4096)
@@ -90,14 +108,16 @@ class Mask:
     """Replaces secrets by pseudonyms: those it has learned, in every spelling, and whatever has the name or the shape of one.
 
     *salt* makes the pseudonyms of one mask differ from another's. *own* gives pseudonyms of its own choice, and None where it has none.
+    *learns*: credentials in headers are remembered; without it only *keys* and what is learned by name.
     Safe to use from many threads.
     """
 
-    def __init__(self, salt: bytes, keys: Iterable[str] = (), own: Callable[[str], str | None] | None = None) -> None:
-        self._salt, self._own = salt, own
+    def __init__(self, salt: bytes, keys: Iterable[str] = (), own: Namer | None = None, *, learns: bool = True) -> None:
+        self._salt, self._own, self._learns = salt, own, learns
         self._spellings: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
         self._lock = threading.Lock()
+        self._short_value = lru_cache(_SHORT_VALUES)(self._masked_value)
         for key in keys:
             self.learn(key)
 
@@ -117,6 +137,7 @@ class Mask:
             self._spellings |= dict.fromkeys(self.spellings(key), token)
             longest_first = sorted(self._spellings, key=lambda text: (-len(text), text))
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        self._short_value.cache_clear()
         return token
 
     @staticmethod
@@ -135,14 +156,17 @@ class Mask:
     def text(self, text: str) -> str:
         """Return *text*, a URL, a body or a line of a log, without secrets."""
         text = self._known(text)
-        if _HINTS[0].search(text) is not None:
-            text = self._named(text)
+        small = text.lower()
+        if any(hint in small for hint in _HINTS):
+            text = self._named(text, small)
         return _ESCAPED.sub(self._unescaped, text) if "%" in text or "\\u00" in text else text
 
     def bytes(self, body: bytes) -> bytes:
         """Return *body* without secrets; the other bytes stay as they are."""
-        if self._pattern is None and b"%" not in body and b"\\u00" not in body and _HINTS[1].search(body) is None:
-            return body
+        if self._pattern is None and b"%" not in body and b"\\u00" not in body:
+            small = body.lower()
+            if not any(hint in small for hint in _HINTS_IN_BYTES):
+                return body
         return self.text(body.decode("latin-1")).encode("latin-1")
 
     def callback(self, url: str) -> str:
@@ -155,6 +179,9 @@ class Mask:
 
     def value(self, name: str, value: str) -> str:
         """Return the value of header *name* without secrets."""
+        return self._short_value(name, value) if len(value) <= _SHORT_VALUE else self._masked_value(name, value)
+
+    def _masked_value(self, name: str, value: str) -> str:
         if not is_secret(name):
             return self.text(value)
         return self.credential(value) if name.lower().endswith("authorization") else self.token(value)
@@ -168,7 +195,7 @@ class Mask:
 
     def learn_or_token(self, secret: str) -> str:
         """Return the pseudonym of *secret*, remembered when it is long enough not to be a word of the language."""
-        return self.learn(secret) if len(secret) >= _SHORTEST_LEARNED else self.token(secret)
+        return self.learn(secret) if self._learns and len(secret) >= _SHORTEST_LEARNED else self.token(secret)
 
     def learn_from(self, headers: Iterable[Sequence[str]]) -> None:
         """Remember the credentials in *headers*, so that they are replaced wherever else they stand."""
@@ -189,14 +216,19 @@ class Mask:
         pattern = self._pattern
         return text if pattern is None else pattern.sub(lambda match: self._spellings[match[0]], text)
 
-    def _named(self, text: str) -> str:
-        """Return *text* without what has the name or the shape of a secret."""
-        text = _CALLBACK.sub(lambda found: found[1] + self._random(found[2]) + found[3], text)
-        text = _SHAPES.sub(lambda found: self.token(found[0]), text)
-        text = _SPOKEN.sub(lambda found: found[1] + found[2] + self.token(found[3]), text)
-        text = _USERINFO.sub(lambda found: found[1] + self.token(found[2]) + found[3], text)
-        for pattern in (_QUERY, _MEMBER, _PART):
-            text = pattern.sub(self._value_of, text)
+    def _named(self, text: str, small: str) -> str:
+        """Return *text*, which is *small* in lower case, without what has the name or the shape of a secret."""
+        if "callback_url" in small:
+            text = _CALLBACK.sub(lambda found: found[1] + self._random(found[2]) + found[3], text)
+        if "sk-" in small or "eyj" in small or "aiza" in small:
+            text = _SHAPES.sub(lambda found: self.token(found[0]), text)
+        if "bearer" in small or "basic" in small:
+            text = _SPOKEN.sub(lambda found: found[1] + found[2] + self.token(found[3]), text)
+        if "@" in small:
+            text = _USERINFO.sub(lambda found: found[1] + self.token(found[2]) + found[3], text)
+        if any(word in small for word in _WORDS):
+            for pattern in (_QUERY, _MEMBER, _PART):
+                text = pattern.sub(self._value_of, text)
         return text
 
     def _value_of(self, found: "re.Match[str]") -> str:

@@ -4,8 +4,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import kling_openapi
+from kling_common.masking import Mask
 from kling_common.transport import Transport, resolve_system
 from kling_mock import clock as clocks
+from kling_mock import ids
 from kling_mock.config import Choices, Settings, settings
 from kling_mock.contract import Contract
 from kling_mock.core.callbacks import is_internal
@@ -53,6 +55,9 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
         chosen.relays,
         choices.upload_store_bytes,
     )
+    salt = store.secret("mask", partial(ids.secret, "mask", chosen.chosen_seed))
+    # It does not learn: there may be any number of keys, and they are known by their shape or from the settings.
+    store.journal.mask = Mask(salt, chosen.keys or (), own=_pseudonym, learns=False)
     files = Files(contract, store)
     frames = Frames(contract, chosen, choices, fetcher, files)
     inside = partial(callbacks.leads_inside, timeout=_RESOLVES_AT_ONCE)
@@ -64,6 +69,11 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
     api.take(Accounts(api).handlers)
     api.take(uploads.handlers)
     return Fake(world, courier, api, Control(world, courier, access), Media(world), uploads)
+
+
+def _pseudonym(key: str) -> str | None:
+    """Return the pseudonym of an API key: the beginning of its account's name, so that a journal shows whose key it was."""
+    return f"key-{ids.fingerprint(key)[:8]}" if key.startswith("sk-") else None
 
 
 def _transport(chosen: Settings, allow: Any) -> Transport:

@@ -147,6 +147,11 @@ class Settings(BaseModel):
         return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     @property
+    def chosen_seed(self) -> int | None:
+        """The seed that was asked for; None where it is only the default."""
+        return self.seed if "seed" in self.model_fields_set else None
+
+    @property
     def secure(self) -> bool:
         """Whether the fake speaks HTTPS."""
         return self.tls or self.impersonate

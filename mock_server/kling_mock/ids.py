@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from hashlib import blake2b
+from secrets import token_bytes
 from struct import unpack
 
 
@@ -35,6 +36,11 @@ class Draw:
 def fingerprint(*names: object, length: int = 12) -> str:
     """A short name for something that must not be shown, such as a key; the same each time."""
     return blake2b("\n".join(map(str, names)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()[:length]
+
+
+def secret(name: str, seed: int | None) -> bytes:
+    """Return 32 bytes that no caller can guess; with a *seed*, the same ones each time, for runs that must be repeatable."""
+    return token_bytes(32) if seed is None else blake2b(f"{name} {seed}".encode(), digest_size=32).digest()
 
 
 def digest(data: bytes) -> str:

@@ -52,7 +52,7 @@ def test_everything_is_told_in_order(rig: Any) -> None:
     create = entries[0]
     assert (create["request"]["method"], create["response"]["status"], create["task_id"]) == ("POST", 200, task_id)
     assert create["request"]["body"]["callback_url"] == HOOK
-    assert create["request"]["headers"]["authorization"] == "Bearer [redacted]"
+    assert create["request"]["headers"]["authorization"] == f"Bearer key-{create['account'][:8]}"
     assert create["scenario"] == "completed"
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
+
 from kling_common.bodies import body_bytes
 from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Recorder
 
-_REDACTED = "[redacted]"
 _LOST = {"cut": "cut", "silent": "timeout", "short": "cut", "endless": "endless"}
 _UNSENT = ("refused", "dns", "blocked")
 """Outcomes of an attempt that reached no receiver."""
@@ -28,9 +29,10 @@ class Reader:
 
     def _event(self, entry: Entry, case: str, key: str) -> AnyEvent | None:
         kind = entry.get("kind")
-        request, response = entry["request"], entry.get("response")
-        times = self._times(entry)
-        headers = [(name, self._value(value, key)) for name, value in (request.get("headers") or {}).items()]
+        own = f"key-{str(entry.get('account') or '')[:8]}" if key and entry.get("account") else ""
+        request = _restored(entry["request"], own, key) if own else entry["request"]
+        response, times = entry.get("response"), self._times(entry)
+        headers = [(str(name), str(value)) for name, value in (request.get("headers") or {}).items()]
         sent = self._recorder.message(headers, body_bytes(request.get("body")))
         if kind == "exchange":
             answer = (
@@ -43,7 +45,7 @@ class Reader:
                 case=case, who=key, **times,
             )  # fmt: skip
         if kind == "download":
-            return self._download(entry, headers, case, key, times)
+            return self._download({**entry, "request": request}, headers, case, key, times)
         if kind == "attempt" and entry.get("outcome") not in _UNSENT:
             answer = self._recorder.answer(response["status"], (), b"") if response else None
             return Callback(
@@ -57,11 +59,6 @@ class Reader:
         mono = max(at - self._began, 1e-6)
         return {"at": at, "mono": mono, "ended_at": at + seconds, "ended_mono": mono + seconds}
 
-    @staticmethod
-    def _value(value: str, key: str) -> str:
-        """A header's value with the credential that the journal took out: it is the account's, so it was the key."""
-        return value.replace(_REDACTED, key) if key else value
-
     def _download(
         self, entry: Entry, headers: list[tuple[str, str]], case: str, key: str, times: dict[str, Any]
     ) -> Download:
@@ -72,6 +69,12 @@ class Reader:
             headers=self._recorder.mask.headers(_pairs(response)), size=int(entry.get("body_bytes") or 0), lost=_lost(entry),
             who=key if "authorization" in named else "", case=case, **times,
         )  # fmt: skip
+
+
+def _restored(request: Entry, own: str, key: str) -> Entry:
+    """*request* with the account's own key where the journal has *own*, its pseudonym: the beginning of the account's name."""
+    restored: Entry = orjson.loads(orjson.dumps(request).decode().replace(own, key))
+    return restored
 
 
 def _pairs(response: Entry | None) -> list[tuple[str, str]]:

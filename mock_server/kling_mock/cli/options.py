@@ -97,9 +97,8 @@ _SERVE_OPTIONS = (
     option(
         "--seed",
         type=int,
-        default=0,
         metavar="N",
-        help="The same seed and requests give the same ids, plans and outcomes.",
+        help="The same seed and requests give the same ids, plans and links. Default: 0, with links that nobody can forge.",
     ),
     option("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="The default scenario of tasks."),
     option("--scenarios", type=click.Path(path_type=Path), metavar="DIR", help="A folder of more scenarios."),

@@ -5,6 +5,7 @@ A link is `ORIGIN/files/ACCOUNT/TASK.mp4?expires=UNIX&signature=HEX`. It works w
 
 import hmac
 from dataclasses import dataclass
+from math import isfinite
 
 
 class BadLink(ValueError):
@@ -37,11 +38,14 @@ def check(path: str, expires: str, signature: str, secret: bytes) -> float:
     """When the link that leads to *path* dies, in Unix seconds.
 
     Raises:
-        BadLink: the signature does not fit the path and the time.
+        BadLink: the signature does not fit the path and the time, or the time is not a finite number.
     """
     if not hmac.compare_digest(_seal(secret, path, expires).encode(), signature.encode("utf-8", "replace")):
         raise BadLink("the link's signature does not fit")
-    return float(expires)
+    dies = float(expires)
+    if not isfinite(dies):
+        raise BadLink("the link has no time")
+    return dies
 
 
 def _seal(secret: bytes, path: str, expires: str) -> str:

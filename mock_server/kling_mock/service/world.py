@@ -1,10 +1,11 @@
 """What callers do to an account: prove who they are, create, find and read tasks. Nothing is sent from here."""
 
-import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kling_common.targets import Target
+from kling_mock import ids
 from kling_mock.clock import Clock
 from kling_mock.config import Choices, Settings
 from kling_mock.contract import Contract
@@ -34,7 +35,7 @@ class World:
     ) -> None:
         self.contract, self.settings, self.choices, self.catalogue = contract, settings, choices, catalogue
         self.frames, self.store, self.journal = frames, store, store.journal
-        secret = store.secret("links", lambda: hashlib.sha256(f"links {settings.seed}".encode()).digest())
+        secret = store.secret("links", partial(ids.secret, "links", settings.chosen_seed))
         self.views = Views(
             contract, choices, catalogue, settings.public_url or f"http://{settings.host}:{settings.port}", secret
         )

@@ -1,20 +1,32 @@
-"""What happened, in order: exchanges, callback attempts, downloads, clock moves. Capped, with the keys taken out."""
+"""What happened, in order: exchanges, callback attempts, downloads, clock moves. Capped, without secrets.
+
+Secrets are replaced before an entry is handed to anybody, at the latest when it is read: most are never read, and in memory the keys
+are there anyway, as those of the accounts.
+"""
 
 import threading
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import orjson
 
 from kling_common.bodies import iso
+from kling_common.masking import Mask
 from kling_mock.core.notation import parse_choice
 
-_SECRET_HEADERS = frozenset(
-    {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-mock-token"}
-)
+_LONGEST_URL = 8 * 1024
+_LONGEST_VALUE = 4 * 1024
+_MOST_HEADERS = 100
+_LONGEST_SECRET = 4 * 1024
+"""More is searched than is kept, so that no cut leaves half a secret."""
+_LARGE = 32 * 1024
+"""An entry that weighs more is cut when it is added."""
+_EACH, _EACH_HEADER = 512, 64
+"""Bytes that an entry and a header take by themselves."""
 
 
 class Headers(Protocol):
@@ -45,22 +57,30 @@ class Entry:
     scenario: str | None = None
     fault: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
+    held: int = 0
+    clean: bool = False
 
     @property
     def weight(self) -> int:
         """Bytes it holds on to."""
-        return len(self.request_body) + len(self.body)
+        texts = len(self.url) + _EACH
+        for headers in (self.request_headers.items() if self.request_headers else (), self.headers or ()):
+            for name, value in headers:
+                texts += len(name) + len(value) + _EACH_HEADER
+        return len(self.request_body) + len(self.body) + texts
 
 
 class Journal:
-    """A bounded list of entries: at most *entries* of them and *total* bytes of bodies, each body cut at *body* bytes.
+    """A bounded list of entries: at most *entries* of them and *total* bytes, each body cut at *body* bytes, long headers too.
 
+    `mask` replaces the secrets of every entry.
     `listener` is called with each entry as it is added, from whichever thread added it, and must not block.
     """
 
     def __init__(self, *, entries: int = 10_000, body: int = 64 * 1024, total: int = 32 * 1024 * 1024) -> None:
         self._entries: deque[Entry] = deque()
         self._most, self._body, self._total = entries, body, total
+        self.mask = Mask(b"journal", learns=False)
         self._held = 0
         self.next_seq = 1
         self.listener: Callable[[Entry], None] | None = None
@@ -69,10 +89,11 @@ class Journal:
     def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
         """Record one entry; the oldest make room."""
         entry = Entry(0, at, account, kind, **facts)
-        weight = len(entry.request_body) + len(entry.body)
-        if weight > self._body:
-            self._cut(entry)
+        weight = entry.weight
+        if weight > _LARGE or self.listener is not None:
+            self._clean(entry)
             weight = entry.weight
+        entry.held = weight
         entries = self._entries
         with self._lock:
             entry.seq = self.next_seq
@@ -80,39 +101,55 @@ class Journal:
             entries.append(entry)
             self._held += weight
             while len(entries) > self._most or self._held > self._total:
-                self._held -= entries.popleft().weight
+                self._held -= entries.popleft().held
         if self.listener is not None:
             self.listener(entry)
         return entry
 
-    def _cut(self, entry: Entry) -> None:
+    def _clean(self, entry: Entry) -> None:
+        """Replace secrets, and cut what is long."""
+        mask = self.mask
+        url = entry.url[: _LONGEST_URL + _LONGEST_SECRET]
+        entry.url = _short(mask.callback(url) if entry.kind == "attempt" else mask.text(url), _LONGEST_URL)
+        if entry.request_headers is not None:
+            entry.request_headers = dict(_masked(mask, entry.request_headers.items()))
+        if entry.headers is not None:
+            entry.headers = list(_masked(mask, entry.headers))
         if len(entry.request_body) > self._body:
             entry.more["request_body_bytes"] = len(entry.request_body)
-            entry.request_body = entry.request_body[: self._body]
         if len(entry.body) > self._body:
             entry.more["body_bytes"] = len(entry.body)
-            entry.body = entry.body[: self._body]
+        entry.request_body, entry.body = self._kept(entry.request_body), self._kept(entry.body)
+        entry.clean = True
+
+    def _kept(self, body: bytes) -> bytes:
+        return self.mask.bytes(body[: self._body + _LONGEST_SECRET])[: self._body] if body else body
 
     def entries(self, account: str | None = None, since: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries from number *since* on, oldest first; of one account, or of all."""
         with self._lock:
             kept = list(self._entries)
         found = [entry for entry in kept if entry.seq >= since and (account is None or entry.account == account)]
-        return found[:limit] if limit is not None else found
+        found = found[:limit] if limit is not None else found
+        for entry in found:
+            if not entry.clean:
+                self._clean(entry)
+        return found
 
     def forget(self, account: str | None = None) -> None:
         """Drop one account's entries, or all."""
         with self._lock:
             self._entries = deque(entry for entry in self._entries if account is not None and entry.account != account)
-            self._held = sum(entry.weight for entry in self._entries)
+            self._held = sum(entry.held for entry in self._entries)
 
 
-def redacted(name: str, value: str) -> str:
-    """A header's value as it may be shown; the scheme of a credential stays readable."""
-    if name.lower() not in _SECRET_HEADERS:
-        return value
-    scheme, separator, _ = value.partition(" ")
-    return f"{scheme} [redacted]" if separator else "[redacted]"
+def _masked(mask: Mask, headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for name, value in islice(headers, _MOST_HEADERS):
+        yield name.lower(), _short(mask.value(name, value[: _LONGEST_VALUE + _LONGEST_SECRET]), _LONGEST_VALUE)
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
@@ -204,7 +241,7 @@ def _content(entry: Entry, mime: str) -> dict[str, Any]:
 
 
 def _shown_headers(headers: Headers | None) -> dict[str, str]:
-    return {name.lower(): redacted(name, value) for name, value in (headers.items() if headers else ())}
+    return dict(headers.items()) if headers else {}
 
 
 def _pairs(headers: dict[str, str]) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from kling_common.masking import TOKEN
 from kling_mock.store.journal import Entry, as_json
 
 _PLAIN = frozenset({"host", "content-length", "connection", "accept-encoding", "user-agent", "accept"})
@@ -60,7 +61,7 @@ def curl(entry: Entry, origin: str) -> str:
     for name, value in shown["headers"].items():
         if name == "authorization":
             command.append('-H "Authorization: Bearer $KLING_API_KEY"')
-        elif name not in _PLAIN and "[redacted]" not in value:
+        elif name not in _PLAIN and TOKEN.search(value) is None:
             command.append(shlex.join(["-H", f"{name}: {value}"]))
     if entry.request_body:
         text = entry.request_body.decode("utf-8", "replace")
