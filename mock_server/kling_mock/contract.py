@@ -73,7 +73,9 @@ _EXTENSIONS |= {
     "x-link": _members(lifetime_seconds=_NUMBER, content_type=_TEXT),
     "x-id": _members(prefix=_TEXT, suffix_length=_COUNT, suffix_alphabet=_TEXT),
     "x-idempotency": _members(lifetime_seconds=_NUMBER),
-    "x-files": _members(max_bytes=_COUNT, max_files=_COUNT, lifetime_seconds=_NUMBER),
+    "x-files": _members(max_bytes=_COUNT, max_files=_COUNT, lifetime_seconds=_NUMBER, types=_TEXTS),
+    "x-codes": {"type": "object", "additionalProperties": _COUNT},
+    "x-token": _members(prefix=_TEXT, lifetime_seconds=_NUMBER),
     "x-short-side": _COUNT,
     "x-value": _TEXT,
     "x-fixed-by": {"enum": ["caller", "service"]},
@@ -83,12 +85,14 @@ _EXTENSIONS |= {
         "type": "object",
         "properties": {
             "status": _COUNT,
-            "code": _TEXT,
+            "code": {"type": ["string", "integer"]},
             "type": _TEXT,
             "legacy_type": _TEXT,
             "fallback_suggestion": _TEXT,
+            "envelope": {"const": "file"},
         },
-        "required": ["status", "code", "type", "legacy_type"],
+        "required": ["status", "code"],
+        "anyOf": [{"required": ["type", "legacy_type"]}, {"required": ["envelope"]}],
         "additionalProperties": False,
     },
     "x-assumptions": {
@@ -121,10 +125,12 @@ class DocumentedError:
     """One entry of components.responses: what an error answer says in both dialects."""
 
     status: int
-    code: str
-    type: str
-    legacy_type: str
+    code: str | int
+    type: str = ""
+    legacy_type: str = ""
     fallback_suggestion: str | None = None
+    envelope: str | None = None
+    """`file` for an error of the file host, whose body has another form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +274,12 @@ class Contract:
             "lifetime_seconds"
         ]
         files = self.schemas["UploadedFile"]["x-files"]
-        self.files = FileRules(files["max_bytes"], files["max_files"], files["lifetime_seconds"])
+        self.files = FileRules(files["max_bytes"], files["max_files"], files["lifetime_seconds"], tuple(files["types"]))
+        self.file_codes: dict[str, int] = self.schemas["FileError"]["properties"]["code"]["x-codes"]
+        self.file_operations = frozenset(
+            name for name, it in self.operations.items() if "files" in it.description["tags"]
+        )
+        self.upload_token: dict[str, Any] = self.schemas["UploadToken"]["properties"]["upload_token"]["x-token"]
         self.assumptions: dict[str, Any] = self.document["x-assumptions"]
         self.delivery = self._delivery()
         self._check()

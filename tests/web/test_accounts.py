@@ -75,6 +75,21 @@ def test_credits_show_fractions_clean(make: Callable[..., Any]) -> None:
     assert credits(rig) == (0.7, 0)
 
 
+def test_an_estimate_is_the_price(rig: Any) -> None:
+    """
+    What a create of those parameters reserves, as decimal strings in every unit; nothing is made.
+    """
+    asked = {"model_id": MODEL, "operation": "generate", "parameters": {"quality": "1080p", "duration": 7}}
+    found = rig.call("POST", "/v1/agent-estimates", json={**asked, "expected_usage": {}}).json
+    assert found["amounts"] == {"uc": "630000", "credits": "63", "cny": "6.3", "usd": "0.926471"}
+    assert (found["amount"], found["currency"], found["settlement_basis"]) == ("0.926471", "USD", "request_only")
+    assert found["components"][0]["billed_quantity"] == "7"
+    assert rig.create(quality="1080p", duration=7).json["usage"]["credits_reserved"] == 63
+    for wrong, param in (({"model_id": "veo"}, "model_id"), ({"parameters": {"duration": 2}}, "parameters.duration")):
+        response = rig.call("POST", "/v1/agent-estimates", json={**asked, **wrong})
+        assert (response.status_code, response.json["error"]["param"]) == (400, param)
+
+
 def test_models(rig: Any) -> None:
     """
     One model, until the account is given others.
@@ -145,9 +160,12 @@ def test_bad_paging_is_refused(rig: Any, call: str, bad: str) -> None:
     """
     400 that names the parameter.
     """
-    response = rig.call("GET", f"{call}?{bad}")
+    files = "files" in call
+    asked = bad.replace("page_size", "pageSize") if files else bad
+    response = rig.call("GET", f"{call}?{asked}")
     assert response.status_code == 400
-    assert response.json["error"]["param"] == bad.partition("=")[0]
+    name = asked.partition("=")[0]
+    assert response.json["msg"].startswith(name) if files else response.json["error"]["param"] == name
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from kling_mock.core.errors import documented
 ENTRIES = kling_openapi.service()["components"]["responses"]
 CREATE = "/v1/videos/generations"
 ANYTHING = "/v1/tasks/task-unified-1-aaaaaaaa"
-OWN_TESTS = {"FileNotFound", "FileQuotaExceeded"}
+OWN_TESTS = {"FileRefused", "FileUnauthorized", "FileNotFound", "FileRateLimited", "FileFailed"}
 """Errors of the files API, which has its own tests."""
 
 Asked = Callable[[Any], Any]

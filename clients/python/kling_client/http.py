@@ -117,13 +117,13 @@ class Api:
         if 300 <= status < 400:
             raise self._error(RedirectRefused, response, {}, f"the API answered a redirect ({status}), not followed")
         kind = _BY_STATUS.get(status) or (ValidationError if status < 500 else ServerError)
-        envelope = (body or {}).get("error")
+        envelope = (body or {}).get("error", {"code": (body or {}).get("code"), "message": (body or {}).get("msg")})
         raise self._error(kind, response, envelope if isinstance(envelope, dict) else {}, "no reason given")
 
     def _error(
         self, kind: type[ApiError], response: requests.Response, envelope: Mapping[str, Any], default: str
     ) -> ApiError:
-        """One error from an envelope of either dialect; missing members are None."""
+        """One error from an envelope of either dialect, or of the file host; missing members are None."""
         words = {name: self.bearer.hide(value) for name, value in envelope.items() if isinstance(value, str)}
         code = envelope.get("code")
         code = words.get("code") or (code if isinstance(code, int) and not isinstance(code, bool) else None)

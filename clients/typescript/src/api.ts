@@ -115,7 +115,9 @@ export class Api {
   }
 
   private fault({ status, headers, json }: Answer): errors.Fault {
-    const body = (json as { error?: Record<string, unknown> } | null | undefined)?.error ?? {};
+    // The file host has its members at the top, and calls the message msg.
+    const whole = (json ?? {}) as { error?: Record<string, unknown>; code?: unknown; msg?: unknown };
+    const body = whole.error ?? { code: whole.code, message: whole.msg };
     const text = (value: unknown): string | null => (typeof value === "string" ? this.clean(value) : null);
     return {
       status,

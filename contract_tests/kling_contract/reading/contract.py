@@ -223,7 +223,7 @@ class Contract:
                 error["status"], error["code"], error["type"], error["legacy_type"], response.get("x-grade", "A")
             )
             for response in self.document["components"]["responses"].values()
-            if (error := response.get("x-error"))
+            if "envelope" not in (error := response.get("x-error", {"envelope": ""}))
         )
 
     def errors_of(self, status: int) -> tuple[DocumentedError, ...]:

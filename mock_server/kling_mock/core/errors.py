@@ -57,8 +57,26 @@ class FileNotFound(ApiError):
     """No file has this id."""
 
 
-class FileQuotaExceeded(ApiError):
-    """The account holds as many files as it may."""
+class FileRefused(ApiError):
+    """An upload cannot be taken. *why* names the finer number of the contract's `FileError`, where there is one."""
+
+    def __init__(self, message: str, *, why: str = "", param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.why = why
+
+
+class FileUnauthorized(ApiError):
+    """The key is missing, malformed or unknown, as the file host says it."""
+
+
+class FileRateLimited(ApiError):
+    """Too many requests, as the file host says it."""
+
+
+class FileFailed(ApiError):
+    """The file host failed: there is no room for an upload."""
+
+    why = "storage"
 
 
 class RouteNotFound(ApiError):

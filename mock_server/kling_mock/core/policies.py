@@ -38,11 +38,12 @@ class IdRules:
 
 @dataclass(frozen=True, slots=True)
 class FileRules:
-    """How large an upload may be, how many an account may hold, and how many seconds each lives."""
+    """How large an upload may be, how many an account may hold, how many seconds each lives, and of which media types."""
 
     max_bytes: int
     max_files: int
     lifetime: float
+    types: tuple[str, ...]
 
 
 def ratio(text: str) -> Fraction:

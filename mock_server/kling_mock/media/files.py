@@ -2,12 +2,13 @@
 
 import mimetypes
 import re
+from dataclasses import dataclass
 from typing import IO
 from urllib.parse import quote, urlsplit
 
 from kling_common.transport import FetchFailed
 from kling_mock.contract import Contract
-from kling_mock.core.errors import FileNotFound, FileQuotaExceeded, InternalError, RequestTooLarge
+from kling_mock.core.errors import FileFailed, FileNotFound, FileRefused
 from kling_mock.core.names import shown_name
 from kling_mock.ids import fingerprint
 from kling_mock.media.signatures import ENOUGH, media_type
@@ -15,6 +16,16 @@ from kling_mock.store.interface import Account, NoRoom, Store, StoredFile, Trans
 
 _PATH = re.compile(r"/uploads/([^/]+)/([^/]+)/[^/]*")
 _ID_LENGTH = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """How an upload is called: the file's own name, the name and folder that were asked for, and the upload's id."""
+
+    original_name: str
+    name: str | None = None
+    folder: str = ""
+    id: str = ""
 
 
 class Files:
@@ -25,41 +36,41 @@ class Files:
 
     def __init__(self, contract: Contract, store: Store) -> None:
         self.max_bytes, self.max_files = contract.files.max_bytes, contract.files.max_files
-        self._lifetime = contract.files.lifetime
+        self._lifetime, self._types = contract.files.lifetime, contract.files.types
         self._longest_name: int = contract.schemas["FileName"]["maxLength"]
         self._store = store
 
-    def add(self, account: Account, source: IO[bytes], original_name: str, name: str | None = None) -> StoredFile:
-        """Keep a copy of *source*; the same bytes twice are two files.
+    def add(self, account: Account, source: IO[bytes], upload: Upload) -> StoredFile:
+        """Keep a copy of *source*. A file of the same name in the same folder is replaced.
 
         Raises:
-            RequestTooLarge: it is larger than a file may be.
-            FileQuotaExceeded: the account holds as many files as it may.
-            InternalError: there is no room for it here.
+            FileRefused: it is too large or of another type, or the account holds as many files as it may.
+            FileFailed: there is no room for it here.
         """
-        size = source.seek(0, 2)
-        if size > self.max_bytes:
-            raise RequestTooLarge(f"the file has {size} bytes; at most {self.max_bytes} are taken")
+        kind = self._checked(source)
+        original = self._shown(upload.original_name, kind)
+        name = self._shown(upload.name, kind) if upload.name else original
         with self._store.begin(account) as facts:
-            self._check_quota(facts)
-        source.seek(0)
-        kind = media_type(source.read(ENOUGH))
+            self._check_quota(facts, name, upload.folder)
         try:
             content = self._store.keep(source)
         except NoRoom as error:
-            raise InternalError(str(error)) from error
-        original = self._shown(original_name, kind)
+            raise FileFailed(str(error)) from error
         with self._store.begin(account) as facts:
-            self._check_quota(facts)
+            replaced = self._check_quota(facts, name, upload.folder)
+            if replaced is not None:
+                facts.drop_file(replaced.id)
             now, number = facts.now(), facts.count("upload")
             stored = StoredFile(
                 id=fingerprint("file", account.key, number, repr(now), length=_ID_LENGTH),
-                name=self._shown(name, kind) if name else original,
+                name=name,
                 original_name=original,
                 content_type=kind,
                 content=content,
                 stored_at=now,
                 expires_at=now + self._lifetime,
+                folder=upload.folder,
+                upload_id=upload.id,
             )
             facts.add_file(stored)
         return stored
@@ -114,10 +125,26 @@ class Files:
     def _shown(self, name: str, kind: str) -> str:
         return shown_name(name, self._longest_name) or "file" + (mimetypes.guess_extension(kind) or "")
 
-    def _check_quota(self, facts: Transaction) -> None:
-        held = len(_living(facts))
-        if held >= self.max_files:
-            raise FileQuotaExceeded(f"this account holds {held} files, as many as it may; delete one first")
+    def _checked(self, source: IO[bytes]) -> str:
+        """Return the media type of *source*, which is read from its start again."""
+        size = source.seek(0, 2)
+        if size > self.max_bytes:
+            raise FileRefused(f"the file has {size} bytes; at most {self.max_bytes} are taken", why="too_large")
+        source.seek(0)
+        kind = media_type(source.read(ENOUGH))
+        if kind not in self._types:
+            raise FileRefused(f"{kind} is not one of {', '.join(self._types)}", why="type")
+        source.seek(0)
+        return kind
+
+    def _check_quota(self, facts: Transaction, name: str, folder: str) -> StoredFile | None:
+        """Return the file that one of this name replaces."""
+        living = _living(facts)
+        replaced = next((stored for stored in living if (stored.name, stored.folder) == (name, folder)), None)
+        if replaced is None and len(living) >= self.max_files:
+            said = f"this account holds {len(living)} files, as many as it may; delete one first"
+            raise FileRefused(said, why="quota")
+        return replaced
 
 
 def _living(facts: Transaction) -> list[StoredFile]:

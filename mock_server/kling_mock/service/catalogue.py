@@ -108,7 +108,7 @@ class Catalogue:
         for number, act in enumerate(story.acts):
             error = act.answer.error if act.answer else None
             if error is not None and error not in self._errors:
-                known = ", ".join(sorted(self._errors))
+                known = ", ".join(sorted(map(str, self._errors)))
                 yield ("acts", number, "answer", "error"), f"{error!r} is no documented error; there are {known}"
 
     # Files

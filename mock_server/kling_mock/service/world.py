@@ -9,6 +9,7 @@ from kling_mock import ids
 from kling_mock.clock import Clock
 from kling_mock.config import Choices, Settings
 from kling_mock.contract import Contract
+from kling_mock.core import upload_tokens
 from kling_mock.core.errors import ApiError, PermissionDenied, TaskNotFound, Unauthorized
 from kling_mock.core.scenarios import Act
 from kling_mock.core.tasks import Task
@@ -39,6 +40,7 @@ class World:
         self.views = Views(
             contract, choices, catalogue, settings.public_url or f"http://{settings.host}:{settings.port}", secret
         )
+        self._secret = secret
         self.timeline = Timeline(catalogue, choices.task_retention_seconds)
         self.creating = Creating(contract, settings, choices, catalogue, frames, store, self.timeline, leads_inside)
         self._keys = None if settings.keys is None else frozenset(settings.keys)
@@ -56,6 +58,19 @@ class World:
         if (scheme != "Bearer" and scheme.lower() != "bearer") or not self.knows(key):
             raise Unauthorized("no valid API key; send the header `Authorization: Bearer YOUR_API_KEY`")
         return self.store.seen(key)
+
+    def upload_token(self, account: Account) -> tuple[str, int]:
+        """Return a token that stands for the account's key on the file host, and when it dies."""
+        rule = self.contract.upload_token
+        expires = int(account.clock.now() + rule["lifetime_seconds"])
+        return upload_tokens.issue(rule["prefix"], account.name, expires, self._secret), expires
+
+    def holder(self, authorization: str | None) -> Account | None:
+        """Return the account that an upload token in an Authorization header stands for; None for anything else."""
+        token = (authorization or "").partition(" ")[2].strip()
+        found = upload_tokens.read(token, self.contract.upload_token["prefix"], self._secret)
+        account = self.store.named(found[0]) if found else None
+        return account if found and account is not None and account.clock.now() < found[1] else None
 
     def knows(self, key: str) -> bool:
         """Whether *key* has an account: one of those listed, or any that begins with sk-."""

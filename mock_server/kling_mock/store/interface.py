@@ -61,6 +61,9 @@ class StoredFile:
     content: Blob
     stored_at: float
     expires_at: float
+    folder: str = ""
+    upload_id: str = ""
+    """What the upload called itself, for its receipt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 from orjson import Fragment
 
 from kling_mock.core import tasks
-from kling_mock.core.errors import ApiError
+from kling_mock.core.errors import ApiError, InvalidRequest
 from kling_mock.core.prices import whole
 from kling_mock.core.scenarios import Act
 from kling_mock.core.tasks import Status, Task
+from kling_mock.service.estimates import estimate
 from kling_mock.store.interface import Account
 from kling_mock.web.api import Api, Handler
 from kling_mock.web.http import Reply, Request, json_reply
@@ -18,6 +19,8 @@ from kling_mock.web.http import Reply, Request, json_reply
 T = TypeVar("T")
 
 _ROW = ("id", "model", "type", "status", "progress")
+_ANY_FRAME = {"image_start": "https://image.test/1280x720.jpg"}
+"""A price follows no first frame, so an estimate needs none."""
 _CANCELLED = "cancelled"
 """A value of the list's filter that no task shows: such a task has failed, with the code of a cancel."""
 
@@ -32,6 +35,8 @@ class Accounts:
             "listModels": self.list_models,
             "listTasks": self.list_tasks,
             "batchTasks": self.batch_tasks,
+            "estimateCost": self.estimate_cost,
+            "createUploadToken": self.create_upload_token,
         }
 
     def get_credits(self, account: Account, request: Request) -> Reply:
@@ -42,6 +47,24 @@ class Accounts:
         balance = {"remaining_credits": whole(account.credits), "used_credits": whole(account.used)}
         data = {"token": {**balance, "unlimited_credits": False}, "user": balance}
         return json_reply({"success": True, "message": "", "data": data})
+
+    def estimate_cost(self, account: Account, request: Request) -> Reply:
+        """`POST /v1/agent-estimates`: the price of a create, in every unit."""
+        asked = self._api.incoming.json("estimateCost", request)
+        body = {**_ANY_FRAME, **asked["parameters"], "model": asked["model_id"]}
+        problem = self._world.contract.bodies["createVideo"].shape.problem(body)
+        if problem is not None:
+            param = "model_id" if problem.param == "model" else f"parameters.{problem.param}"
+            raise InvalidRequest(problem.message, param=param)
+        order = self._world.creating.model.order(body)
+        now = account.clock.now()
+        return json_reply(estimate(asked, order.quality, order.seconds, order.cost, self._world.choices, now))
+
+    def create_upload_token(self, account: Account, request: Request) -> Reply:
+        """`POST /v1/files/upload-token`"""
+        del request
+        token, expires = self._world.upload_token(account)
+        return json_reply({"upload_token": token, "expires_at": expires})
 
     def list_models(self, account: Account, request: Request) -> Reply:
         """`GET /v1/models`: those that the key may use."""

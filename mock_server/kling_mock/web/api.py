@@ -3,15 +3,18 @@
 import logging
 from collections.abc import Callable, Generator
 from functools import partial
+from http import HTTPStatus
 from itertools import count
 from typing import Any
 
 from kling_mock import clock as clocks
+from kling_mock.contract import Contract
 from kling_mock.core.errors import (
     ApiError,
     InternalError,
     InvalidTaskId,
     MethodNotAllowed,
+    RequestTooLarge,
     RouteNotFound,
     documented,
 )
@@ -70,7 +73,7 @@ class Api:
         started = clocks.monotonic()
         account: Account | None = None
         try:
-            account = self.world.account(request.headers.get("authorization"))
+            account = self._caller(operation, request)
             self.world.check_rate(account, self._rate_errors[operation])
             reply = self.handlers[operation](account, request, **parameters)
             if not isinstance(reply, Reply):
@@ -159,8 +162,10 @@ class Api:
     # Parts
 
     def refusal(self, error: ApiError, operation: str | None = None) -> Reply:
-        """Return a documented error in the chosen dialect; some operations have integer codes in every dialect."""
+        """Return a documented error in the chosen dialect; some operations have integer codes, or a form of their own."""
         contract = self.world.contract
+        if operation in contract.file_operations:
+            return file_refusal(error, contract)
         entry = contract.errors[error.entry]
         legacy = self.world.choices.error_codes == "legacy"
         body: dict[str, Any] = {
@@ -176,6 +181,15 @@ class Api:
         reply.headers += [(name.lower(), value) for name, value in error.headers.items()]
         return reply
 
+    def _caller(self, operation: str, request: Request) -> Account:
+        """Return the account that calls; on the file host an upload token stands for a key."""
+        authorization = request.headers.get("authorization")
+        if operation in self.world.contract.file_operations:
+            account = self.world.holder(authorization)
+            if account is not None:
+                return account
+        return self.world.account(authorization)
+
     def _rate_error(self, operation: str) -> type[ApiError]:
         reference = self.world.contract.operations[operation].description["responses"]["429"]["$ref"]
         return documented()[reference.rsplit("/", 1)[1]]
@@ -190,3 +204,17 @@ def no_method(request: Request, allowed: list[str]) -> MethodNotAllowed:
     """Return the error of a known path for a method that it does not take."""
     methods = ", ".join(sorted(allowed))
     return MethodNotAllowed(f"{request.method} is not allowed here; allowed: {methods}", headers={"Allow": methods})
+
+
+def file_refusal(error: ApiError, contract: Contract) -> Reply:
+    """Return an error in the words of the file host: a code that is the HTTP status, or begins with it."""
+    why = getattr(error, "why", "") or _FILE_REASONS.get(type(error), "")
+    status = contract.errors[error.entry].status
+    code = contract.file_codes.get(why, status if status in _FILE_STATUSES else HTTPStatus.BAD_REQUEST)
+    reply = json_reply({"success": False, "code": int(code), "msg": error.message}, int(str(int(code))[:3]))
+    reply.headers += [(name.lower(), value) for name, value in error.headers.items()]
+    return reply
+
+
+_FILE_REASONS: dict[type[ApiError], str] = {RequestTooLarge: "too_large"}
+_FILE_STATUSES = frozenset({400, 401, 404, 429, 500})

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from kling_common.bodies import iso
 from kling_common.transport import FetchFailed, TooLarge
 from kling_mock import clock as clocks
-from kling_mock.core.errors import InvalidRequest, RequestTooLarge
-from kling_mock.media.files import Files
+from kling_mock.core.errors import FileRefused, InvalidRequest
+from kling_mock.media.files import Files, Upload
 from kling_mock.store.interface import Account, StoredFile
 from kling_mock.web.accounts import page
 from kling_mock.web.api import Api, Handler
@@ -19,6 +19,9 @@ from kling_mock.web.media import page as missing
 
 _DATA_URL = re.compile(r"data:[^,]{0,300};base64,", re.IGNORECASE)
 _MOST_OF_A_TYPE = 400
+_ROW = ("file_id", "file_name", "file_size", "upload_time")
+_SPELLINGS = (("file_name", "fileName"), ("upload_path", "uploadPath"))
+_UPLOAD_ID = "x-evo-upload-id"
 
 
 class FilesApi:
@@ -33,6 +36,7 @@ class FilesApi:
             "listFiles": self.list_files,
             "getFileQuota": self.get_file_quota,
             "deleteFile": self.delete_file,
+            "getUploadReceipt": self.get_upload_receipt,
         }
 
     def upload_stream(self, account: Account, request: Request) -> Reply:
@@ -41,12 +45,12 @@ class FilesApi:
             if len(form.files) > 1:
                 raise InvalidRequest("send one file at a time", param="file")
             file = form.files[0]
-            return self._added(account, "file", file.stream, file.filename or "", form.fields)
+            return self._added(account, request, ("file", file.stream, file.filename or ""), form.fields)
 
     def upload_base64(self, account: Account, request: Request) -> Reply:
         """`POST /api/v1/files/upload/base64`: bare base64 or a data URL; white space in it is ignored."""
         asked = self._api.incoming.json("uploadBase64", request)
-        return self._added(account, "base64_data", BytesIO(_decoded(asked["base64_data"])), "", asked)
+        return self._added(account, request, ("base64_data", BytesIO(_decoded(asked["base64_data"])), ""), asked)
 
     def upload_url(self, account: Account, request: Request) -> Reply:
         """`POST /api/v1/files/upload/url`: fetched as a first frame is, under the same address rules."""
@@ -55,19 +59,18 @@ class FilesApi:
         try:
             data = self._world.frames.download(url, self._files.max_bytes, self._api.access.local(request))
         except TooLarge as error:
-            raise RequestTooLarge(f"file_url {error.reason}", param="file_url") from error
+            raise FileRefused(f"file_url {error.reason}", why="too_large") from error
         except FetchFailed as error:
-            raise InvalidRequest(f"file_url {error.reason}", param="file_url") from error
-        return self._added(account, "file_url", BytesIO(data), unquote(urlsplit(url).path), asked)
+            raise FileRefused(f"file_url {error.reason}", why="download") from error
+        return self._added(account, request, ("file_url", BytesIO(data), unquote(urlsplit(url).path)), asked)
 
     def list_files(self, account: Account, request: Request) -> Reply:
         """`GET /api/v1/files/list`: newest first."""
         asked = self._api.incoming.query("listFiles", request)
         files = self._files.living(account)
-        entries = [self._entry(account, stored) for stored in page(files, asked)]
-        return _done(
-            data={"files": entries, "total": len(files), "page": asked["page"], "page_size": asked["page_size"]}
-        )
+        shown = page(files, {"page": asked["page"], "page_size": asked["pageSize"]})
+        rows = [{name: self._entry(account, stored)[name] for name in _ROW} for stored in shown]
+        return _done(data={"files": rows, "total": len(files)})
 
     def get_file_quota(self, account: Account, request: Request) -> Reply:
         """`GET /api/v1/files/quota`"""
@@ -75,10 +78,10 @@ class FilesApi:
         held, most = len(self._files.living(account)), self._files.max_files
         return _done(
             data={
-                "total_files": held,
+                "user_group": self._world.contract.user_group,
+                "used_files": held,
                 "max_files": most,
-                "remaining_files": most - held,
-                "max_file_size": self._files.max_bytes,
+                "remain_files": most - held,
             }
         )
 
@@ -87,6 +90,18 @@ class FilesApi:
         del request
         self._files.delete(account, file_id)
         return _done()
+
+    def get_upload_receipt(self, account: Account, request: Request, upload_id: str) -> Reply:
+        """`GET /api/v1/files/upload-receipts/{upload_id}`: what became of an upload that named itself."""
+        del request
+        stored = next((file for file in self._files.living(account) if file.upload_id == upload_id), None)
+        data = {
+            "upload_id": upload_id,
+            "state": "outcome_unknown" if stored is None else "done",
+            "result_verified": stored is not None,
+            "file": None if stored is None else self._entry(account, stored),
+        }
+        return json_reply({"success": True, "data": data})
 
     def download(self, request: Request, account_name: str, file_id: str) -> Reply:
         """`GET /uploads/ACCOUNT/FILE/NAME`: the whole file, without a key; the caller cuts out ranges. 404 once it has expired."""
@@ -108,11 +123,15 @@ class FilesApi:
         return reply
 
     def _added(
-        self, account: Account, field: str, source: IO[bytes], original_name: str, asked: dict[str, Any]
+        self, account: Account, request: Request, sent: tuple[str, IO[bytes], str], asked: dict[str, Any]
     ) -> Reply:
+        """Keep what was *sent*: the field it came in, its bytes and its name. Names come in two spellings."""
+        field, source, original_name = sent
         if source.seek(0, 2) == 0:
             raise InvalidRequest(f"{field}: the file is empty", param=field)
-        stored = self._files.add(account, source, original_name, asked.get("file_name"))
+        name, folder = (asked.get(one, asked.get(other)) for one, other in _SPELLINGS)
+        upload = Upload(original_name, name, folder or "", request.headers.get(_UPLOAD_ID) or "")
+        stored = self._files.add(account, source, upload)
         return _done(data=self._entry(account, stored))
 
     def _entry(self, account: Account, stored: StoredFile) -> dict[str, Any]:
@@ -123,6 +142,7 @@ class FilesApi:
             "original_name": stored.original_name,
             "file_size": stored.content.size,
             "mime_type": stored.content_type,
+            "upload_path": stored.folder,
             "file_url": url,
             "download_url": f"{url}?download=1",
             "upload_time": iso(stored.stored_at),
