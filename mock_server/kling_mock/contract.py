@@ -21,12 +21,7 @@ _KEYWORDS = frozenset(
         *(
             "pattern",
             "minLength",
-            "maxLength",
-            "minimum",
-            "maximum",
-            "exclusiveMinimum",
-            "exclusiveMaximum",
-            "multipleOf",
+            *("maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
         ),
         *("items", "minItems", "maxItems", "uniqueItems", "properties", "required", "additionalProperties"),
         *("oneOf", "anyOf", "allOf", "not", "discriminator"),
