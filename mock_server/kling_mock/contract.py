@@ -268,6 +268,12 @@ class Contract:
         self.idempotency_seconds: float = self.components["parameters"]["IdempotencyKey"]["x-idempotency"][
             "lifetime_seconds"
         ]
+        self._read_files()
+        self.assumptions: dict[str, Any] = self.document["x-assumptions"]
+        self.delivery = self._delivery()
+        self._check()
+
+    def _read_files(self) -> None:
         files = self.schemas["UploadedFile"]["x-files"]
         self.files = FileRules(files["max_bytes"], files["max_files"], files["lifetime_seconds"], tuple(files["types"]))
         self.file_codes: dict[str, int] = self.schemas["FileError"]["properties"]["code"]["x-codes"]
@@ -275,9 +281,6 @@ class Contract:
             name for name, it in self.operations.items() if "files" in it.description["tags"]
         )
         self.upload_token: dict[str, Any] = self.schemas["UploadToken"]["properties"]["upload_token"]["x-token"]
-        self.assumptions: dict[str, Any] = self.document["x-assumptions"]
-        self.delivery = self._delivery()
-        self._check()
 
     def _check(self) -> None:
         """What would else be missed only by the first request that needs it."""
