@@ -19,8 +19,7 @@ _KEYWORDS = frozenset(
     {
         *("$ref", "type", "const", "enum", "default", "description", "title", "examples", "format", "contentMediaType"),
         *(
-            "pattern",
-            "minLength",
+            *("pattern", "minLength"),
             *("maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
         ),
         *("items", "minItems", "maxItems", "uniqueItems", "properties", "required", "additionalProperties"),
