@@ -16,7 +16,16 @@ UNTIL = {"retry-after": "2"}
 DATE = {"retry-after": "Thu, 01 Jan 1970 00:16:46 GMT"}
 LATE: dict[str, Any] = {"code": None, "signal": 9, "ended": "deadline"}
 TWO: dict[str, Any] = {"flow": "killed"}
+FIRST = f"{TASK[:-1]}0"
 GIVEN = {"outcome": "completed", "said": {"task_id": TASK, "effects": 1}}
+
+
+def row(scene: Scene, calls: int, after: float, *, create: bool = False) -> Scene:
+    """Calls in a row that are answered 429."""
+    for _ in range(calls):
+        scene.create(429, after=after) if create else scene.poll("", 429, after=after)
+    return scene
+
 
 CASES: dict[str, tuple[Make, Make]] = {
     "CQ-01": (lambda r: Scene(r).create().done(), lambda r: Scene(r).create(401, headers={"x": "y"}).told(1)),
@@ -62,6 +71,16 @@ CASES: dict[str, tuple[Make, Make]] = {
     "CQ-14": (
         lambda r: hook(r).done(),
         lambda r: Scene(r).create(sent={**BODY, "callback_url": "http://a.example/x"}).done(),
+    ),
+    "CQ-15": (
+        lambda r: (
+            Scene(r, request={"quality": "1080p"}, offered=["quality"]).create(sent={**BODY, "quality": "1080p"}).done()
+        ),
+        lambda r: Scene(r, request={"quality": "1080p"}, offered=["quality"]).create().done(),
+    ),
+    "CQ-16": (
+        lambda r: Scene(r, completes=None).create().done(),
+        lambda r: Scene(r, completes=None).call("POST", "//v1/videos/generations", 404, {}, sent=BODY).told(4),
     ),
     "CM-01": (lambda r: Scene(r).create().done(), lambda r: Scene(r).create().create(task=TASK[:-1] + "a").done()),
     "CM-02": (
@@ -115,7 +134,15 @@ CASES: dict[str, tuple[Make, Make]] = {
         lambda r: Scene(r).create().told(stderr="50 credits"),
         lambda r: Scene(r).create().told(stderr="saved 150.5"),
     ),
-    "CP-01": (lambda r: waits(r, 0.3, 0.2, 0.3), lambda r: waits(r, 0.3, 0.1, 0.1)),
+    "CM-13": (
+        lambda r: Scene(r, completes=None).create(429, got=UNTIL).create(after=2.1).done(),
+        lambda r: Scene(r, completes=None).create(429, got=UNTIL).told(7),
+    ),
+    "CM-14": (
+        lambda r: row(Scene(r, completes=False), 6, 0.5, create=True).told(7),
+        lambda r: row(Scene(r, completes=False), 6, 0.1, create=True).told(7),
+    ),
+    "CP-01": (lambda r: waits(r, 0.3, 0.2, 0.3, 0.25, 0.3), lambda r: waits(r, 0.3, 0.1, 0.11, 0.1, 0.1)),
     "CP-02": (lambda r: waits(r, 1, 1, 1, 1.1, 1.1, 1.2, 1.2), lambda r: waits(r, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)),
     "CP-03": (
         lambda r: Scene(r).create().poll("", 429, got=UNTIL).poll(after=2.1).done(),
@@ -127,13 +154,16 @@ CASES: dict[str, tuple[Make, Make]] = {
     ),
     "CP-05": (
         lambda r: Scene(r).create().poll("", 503).poll("", 503, after=1).poll(after=2).done(),
-        lambda r: Scene(r).create().poll("", 503).poll("", 503, after=1).poll(after=1).done(),
+        lambda r: Scene(r).create().poll("", 503).told(1),
     ),
     "CP-06": (
         lambda r: Scene(r).create().poll(lost="cut").done(),
         lambda r: Scene(r).create().poll(lost="cut").told(7),
     ),
-    "CP-07": (lambda r: Scene(r).create().done(), lambda r: Scene(r).create().poll("completed").done()),
+    "CP-07": (
+        lambda r: Scene(r).create().poll("completed").poll("completed").done(),
+        lambda r: Scene(r).create().poll("completed").poll("completed").poll("completed").done(),
+    ),
     "CP-13": (
         lambda r: Scene(r, completes=False).create().poll().told(5, "gave_up"),
         lambda r: Scene(r, completes=False).create().poll().told(**LATE),
@@ -152,8 +182,32 @@ CASES: dict[str, tuple[Make, Make]] = {
         lambda r: Scene(r).create().poll("", 401).poll("", 401).told(4, stderr="unauthorized"),
     ),
     "CP-18": (
-        lambda r: waits(r, 1, 1, 1, 1, tasks=5, flow="many", jobs=5),
-        lambda r: waits(r, 1, 1, 1, 1, tasks=5, flow="many", jobs=5, apart=False),
+        lambda r: waits(r, 2, 2, 2, tasks=5, flow="many", jobs=5),
+        lambda r: waits(r, 2, 2, 2, tasks=5, flow="many", jobs=5, apart=False),
+    ),
+    "CP-19": (
+        lambda r: waits(r, 1, 1).poll("", 503, after=1).poll("", 503, after=0.1).poll("", 503, after=0.1).poll().told(),
+        lambda r: (
+            waits(r, 1, 1)
+            .poll("", 503, after=1, task=FIRST)
+            .poll("", 503, after=0.1, task=FIRST)
+            .poll("", 503, after=0.1, task=FIRST)
+            .poll(after=0.1, task=FIRST)
+            .told()
+        ),
+    ),
+    "CP-20": (
+        lambda r: Scene(r).create().poll("", 503).poll("", 503, after=1).poll("", 503, after=2).poll(after=1.5).told(),
+        lambda r: Scene(r).create().poll("", 503).poll("", 503, after=1).poll("", 503, after=1).poll(after=1.1).told(),
+    ),
+    "CP-21": (lambda r: Scene(r).create().poll("", 429).done(), lambda r: Scene(r).create().poll("", 429).told(7)),
+    "CP-22": (
+        lambda r: row(Scene(r, completes=False).create(), 6, 0.5).told(5),
+        lambda r: row(Scene(r, completes=False).create(), 6, 0.1).told(5),
+    ),
+    "CP-23": (
+        lambda r: Scene(r, completes=False).create().poll().told(5, stderr=f"gave up on {TASK}"),
+        lambda r: Scene(r, completes=False).create().poll().told(5, stderr="gave up"),
     ),
     "CD-01": (lambda r: Scene(r).create().done(), lambda r: Scene(r).create().poll("completed").told(files=[])),
     "CD-02": (
@@ -185,6 +239,10 @@ CASES: dict[str, tuple[Make, Make]] = {
         lambda r: Scene(r, completes=False).create().poll("completed").fetch(lost="endless").told(**LATE),
     ),
     "CD-10": (
+        lambda r: Scene(r, completes=False).create().poll("failed").told(3),
+        lambda r: Scene(r, completes=False).create().poll("failed").told(),
+    ),
+    "CD-12": (
         lambda r: Scene(r, completes=False).create().poll("failed").told(3, stderr="service_error: it broke"),
         lambda r: Scene(r, completes=False).create().poll("failed").told(3, stderr="it broke"),
     ),
@@ -217,7 +275,7 @@ CASES: dict[str, tuple[Make, Make]] = {
         lambda r: hook(r).back(405, forged=True, method="GET").done(),
         lambda r: hook(r).back(200, forged=True, method="GET").done(),
     ),
-    "CW-11": (lambda r: hook(r).done(), lambda r: hook(r).poll().told(**LATE)),
+    "CW-11": (lambda r: hook(r).done(), lambda r: hook(r).poll().told(5)),
     "CW-12": (lambda r: hook(r).back(503).told(7), lambda r: hook(r).back(200).told(7)),
     "CW-13": (
         lambda r: hook(r).back(forged=True).done(),
@@ -288,7 +346,8 @@ def test_traffic_alone_shows_much() -> None:
     Without the lab's notes, as from a HAR file, manners on the wire are judged all the same.
     """
     scene = Scene("x").create(500).create().poll("", 429, got=UNTIL).poll(after=0.5).poll("completed", after=0.5)
-    scene.poll("completed", after=0.1)
+    for _ in range(3):
+        scene.poll("completed", after=0.1)
     seen = [event for event in scene.recorder.events if not isinstance(event, Note)]
 
     broken = {

@@ -22,7 +22,7 @@ from kling_contract.lab.fake import Fake
 from kling_contract.lab.forging import Forger, listens, wait_for
 from kling_contract.lab.journal import Reader
 from kling_contract.lab.other_hosts import FORGED_VIDEO, PLAIN_HTTP, OtherHost
-from kling_contract.lab.pace import Pace
+from kling_contract.lab.pace import FORCED, GRACE, Pace
 from kling_contract.lab.results import Adapter, RunRequest, RunResult, found_in, small_texts
 from kling_contract.lab.stories import Story, filled
 from kling_contract.lab.watch import Seen
@@ -32,9 +32,11 @@ from kling_contract.serving import free_port
 
 IMAGE = "https://image.test/300x300.png"
 """A first frame that the fake draws itself."""
-GRACE = 2.5
-"""Seconds after its deadline in which a client may still end by itself: start-up, a last read and tidying up, on a busy machine."""
+PROMPT = "a breeze moves the grass"
+"""What is asked for where a story is not about the prompt: a client may demand one."""
 _LAST_BYTE = 8 << 20
+_EVERY = 1000
+"""Creates that meet a story in which none is to be accepted."""
 UNKNOWN_ACCOUNT = "nobody's"
 """The case of calls that carried no case's key."""
 
@@ -51,10 +53,16 @@ class Case:
     key: str
     folder: Path
     seen: Seen
+    repeats: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[AnyEvent] = field(default_factory=list)
     results: list[RunResult] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+        return f"{self.repeats}:again" if self.repeats else self.story.name
 
     def keep(self, event: AnyEvent) -> None:
         """Take an event in, from any thread."""
@@ -104,26 +112,28 @@ class Lab:
         self._stops: list[threading.Event] = []
         self._aborted = False
 
-    def run_story(self, story: Story, adapter: Adapter, seen: Seen | None = None, *, final: bool = True) -> Ended:
+    def run_story(
+        self, story: Story, adapter: Adapter, seen: Seen | None = None, *, final: bool = True, repeats: str = ""
+    ) -> Ended:
         """Put the client of *adapter* through *story*; the events are in the recorder when it returns.
 
         seen: filled meanwhile with what the fake sees. final: False for a run that may be repeated; of one that was too short
-        for its client nothing is recorded.
+        for its client nothing is recorded. repeats: the case that this run confirms.
         """
         key = f"sk-lab-{secrets.token_hex(12)}"
         self.recorder.mask.learn(key)
         folder = self.folder / f"{story.name}-{key[-6:]}"
         folder.mkdir(parents=True)
-        case = Case(story, key, folder, seen or Seen())
+        case = Case(story, key, folder, seen or Seen(), repeats)
         with ExitStack() as stack:
-            other_host = stack.enter_context(OtherHost(self.recorder, case.keep, story.name))
+            other_host = stack.enter_context(OtherHost(self.recorder, case.keep, case.name))
             hidden = None
             if story.base == "untrusted":
-                hidden = stack.enter_context(OtherHost(self.recorder, case.keep, story.name, tls=True))
+                hidden = stack.enter_context(OtherHost(self.recorder, case.keep, case.name, tls=True))
             wanted = replace(
                 self._request_of(case, other_host, hidden), speaks=adapter.speaks and "webhook" in story.needs
             )
-            self._prepare(case, wanted, other_host)
+            self._prepare(case, wanted, other_host, adapter.takes)
             case.seen.called = wanted.up.set
             self.fake.watch.follow(key, case.seen)
             self._drive(case, wanted, adapter, other_host)
@@ -147,22 +157,28 @@ class Lab:
 
     def _touched(self, case: Case, hidden: OtherHost) -> Note:
         data = {"untrusted": hidden.origin, "connections": hidden.touched}
-        return Note(topic=Topic.ELSEWHERE, data=data, case=case.story.name, mono=self.recorder.mono())
+        return Note(topic=Topic.ELSEWHERE, data=data, case=case.name, mono=self.recorder.mono())
 
     def _request_of(self, case: Case, other_host: OtherHost, hidden: OtherHost | None) -> RunRequest:
         story = case.story
-        bases = {"fake": self.fake.origin, "plain-http": PLAIN_HTTP, "untrusted": hidden.origin if hidden else ""}
+        bases = {
+            "fake": self.fake.origin,
+            "slash": f"{self.fake.origin}/",
+            "plain-http": PLAIN_HTTP,
+            "untrusted": hidden.origin if hidden else "",
+        }
         port = free_port()
         host = f"{case.key[-12:]}.hooks.example.com"
         work = case.folder / "work"
         work.mkdir()
-        request = {"image_start": IMAGE, **story.request}
+        request = {"image_start": IMAGE, **({} if story.bare else {"prompt": PROMPT}), **story.request}
+        limit = self.pace.limit_for(story)
         url = str(request.pop("callback_url", f"https://{host}/callback/{case.key[-8:]}"))
         wanted = RunRequest(
             case=story.name, needs=story.needs, flow=story.flow, job=1, base_url=bases[story.base], api_key=case.key,
             request=request, folder=work,
-            out=work / "video.mp4", min_poll=self.pace.for_story(story),
-            deadline=self.pace.limit_for(story), grace=GRACE, callback_url=url, callback_port=port,
+            out=work / "video.mp4", min_poll=self.pace.for_story(story), deadline=limit, grace=GRACE,
+            limit=self.pace.ends_after(limit), callback_url=url, callback_port=port,
             first_call=lambda: case.seen.first, early=story.first,
         )  # fmt: skip
         return self._dressed(wanted, other_host)
@@ -176,24 +192,33 @@ class Lab:
         control = f"{self.fake.origin}/__mock"
         return replace(wanted, environment=environment(wanted, control_url=control, proxy=proxy, variables=variables))
 
-    def _prepare(self, case: Case, wanted: RunRequest, other_host: OtherHost) -> None:
+    def _prepare(self, case: Case, wanted: RunRequest, other_host: OtherHost, takes: frozenset[str]) -> None:
         """Tell the fake what to do, and the history what is right."""
         story, control = case.story, self.fake.control.of(case.key)
-        facts = {"elsewhere": other_host.origin, "create_path": self.contract.named("createVideo").template}
-        params = filled(story.params, {**facts, "forged_video": other_host.origin + FORGED_VIDEO})
+        facts: dict[str, Any] = {
+            "elsewhere": other_host.origin,
+            "create_path": self.contract.named("createVideo").template,
+        }
+        facts |= {"forged_video": other_host.origin + FORGED_VIDEO, "retry_after": self.pace.retry_after}
+        params = filled(story.params, facts)
         if story.scenario:
-            times = story.jobs if story.flow == "many" else 2
+            times = _EVERY if story.right.creates == 0 else story.jobs if story.flow == "many" else 2
             queued = {"name": story.scenario, "params": params, "times": times}
             control.call("POST", "/scenarios/next", queued)
         control.relays({_origin(wanted.callback_url): f"http://127.0.0.1:{wanted.callback_port}"})
+        asked = {
+            name: value for name, value in wanted.request.items() if name != "image_start" or name in story.request
+        }
         about = CaseFacts(
             story=story.name, summary=story.summary, rules=story.rules, scenario=story.scenario, params=params,
-            right=story.right, request=_cut(story.request), needs=story.needs, flow=story.flow, jobs=story.jobs,
+            right=story.right, request=_cut(asked), offered=tuple(sorted(takes)), needs=story.needs, flow=story.flow, jobs=story.jobs,
             forge=story.forge, base=story.base, base_url=wanted.base_url, api=self.fake.origin,
             links=self.fake.link_origin, other_host=other_host.origin, callback_url=wanted.callback_url[:200],
-            deadline=wanted.deadline, grace=wanted.grace, min_poll=wanted.min_poll,
+            deadline=wanted.deadline, grace=wanted.grace, limit=wanted.limit, min_poll=wanted.min_poll,
+            held_to=None if self.pace.given else self.pace.min_poll,
+            repeats=case.repeats,
         )  # fmt: skip
-        note = Note(topic=Topic.CASE, who=case.key, case=story.name, data=about.data(), mono=self.recorder.mono())
+        note = Note(topic=Topic.CASE, who=case.key, case=case.name, data=about.data(), mono=self.recorder.mono())
         case.keep(note)
 
     def _drive(self, case: Case, wanted: RunRequest, adapter: Adapter, other_host: OtherHost) -> None:
@@ -257,7 +282,7 @@ class Lab:
 
     def _kill(self, case: Case, wanted: RunRequest) -> None:
         """Stop the client as soon as its first read arrives, which is never answered: what it kept, it has kept by then."""
-        if self.fake.watch.until(lambda: bool(case.seen.reads) or case.stop.is_set(), wanted.deadline + wanted.grace):
+        if self.fake.watch.until(lambda: bool(case.seen.reads) or case.stop.is_set(), wanted.limit):
             wanted.stop.set()
 
     def _tasks(self, case: Case) -> list[dict[str, Any]]:
@@ -284,7 +309,7 @@ class Lab:
         if not origin:
             return
         forger = Forger(
-            self.recorder, self._wire, case=case.story.name, url=wanted.callback_url, seconds=self.contract.timeout
+            self.recorder, self._wire, case=case.name, url=wanted.callback_url, seconds=self.contract.timeout
         )
         shown = {"id": tasks[0]["id"], "model": self.contract.model, "object": "video.generation.task", "type": "video",
                  "created": int(tasks[0].get("created") or 0)}  # fmt: skip
@@ -295,11 +320,9 @@ class Lab:
         """Gather what the server saw and what was left, and write it all down in order."""
         entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
         self._accounts.update(str(entry["account"]) for entry in entries)
-        seen = self._reader.events(entries, case=case.story.name, key=case.key)
+        seen = self._reader.events(entries, case=case.name, key=case.key)
         served = self._served(case)
-        notes = [
-            Note(topic=Topic.TOLD, who=case.key, case=case.story.name, data=results.data()) for results in case.results
-        ]
+        notes = [Note(topic=Topic.TOLD, who=case.key, case=case.name, data=results.data()) for results in case.results]
         with case.lock:
             live = list(case.events)
         ordered = sorted([*live, *seen], key=lambda event: event.mono)
@@ -322,17 +345,18 @@ class Lab:
                 if reply.status == 200 and not reply.lost and reply.body[4:8] == b"ftyp":
                     whole = self.recorder.answer(200, (), reply.body).body
                     data = {"task_id": task["id"], "url": link["url"], "size": whole.size, "sha256": whole.sha256}
-                    found.append(Note(topic=Topic.SERVED, who=case.key, case=case.story.name, data=data))
+                    found.append(Note(topic=Topic.SERVED, who=case.key, case=case.name, data=data))
         return found
 
 
 def _short_of_time(case: Case) -> Short:
     """How a client ran out of time where it should have completed: so may a good one on a busy machine."""
-    if case.story.right.completes is not True:
+    if case.story.right.completes is not True or not case.seen.reads:
         return ""
     if any((results.said or {}).get("outcome") == "gave_up" for results in case.results):
         return "gave up"
-    return "cut short" if any(results.ended == "deadline" for results in case.results) else ""
+    forced = any(result.ended == "deadline" and result.seconds < FORCED for result in case.results)
+    return "cut short" if forced else ""
 
 
 def _origin(url: str) -> str:

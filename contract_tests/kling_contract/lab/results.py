@@ -28,7 +28,8 @@ class RunRequest:
     case: the story's name; job: 1, or which of several that run at once or after each other. request: members of the
     create besides model and image, and `image_start`. folder: the client's working folder, its own. out: the file for the
     video. environment: all that the client finds in its environment, its key and addresses included. min_poll and deadline:
-    seconds that it is given, between reads and until it gives up; grace: seconds more until it is ended by force. stop: set
+    seconds that it is given, between reads and until it gives up; grace: seconds more that it may need; limit: seconds
+    after which it is ended by force. stop: set
     when it is to be killed at once. up: set once it has called or ended, so that it needs no processor to start any more.
     """
 
@@ -42,6 +43,7 @@ class RunRequest:
     min_poll: float
     deadline: float
     grace: float
+    limit: float = 0.0
     needs: tuple[Need, ...] = ()
     flow: Flow = "once"
     callback_url: str = ""
@@ -109,6 +111,9 @@ class Adapter(Protocol):
     """Whether it says, through the request, where its client listens for callbacks."""
     min_poll: float | None
     """Seconds between reads that its client keeps by its own word; None where it does not say."""
+
+    takes: frozenset[str]
+    """The members of a request that its client takes for certain."""
 
     def unable(self, story: Story) -> str:
         """Why the client cannot be put through *story*; empty when it can."""

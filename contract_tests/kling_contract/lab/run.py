@@ -7,6 +7,7 @@ from pathlib import Path
 from kling_contract.history.events import Recorder
 from kling_contract.history.labels import Topic
 from kling_contract.history.noise import measured
+from kling_contract.lab.confirming import confirm
 from kling_contract.lab.environment import lasting
 from kling_contract.lab.fake import Fake
 from kling_contract.lab.lab import Ended, Lab
@@ -17,6 +18,8 @@ from kling_contract.lab.stories import Story
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.verdicts import SetupError
 
+NOT_THE_FAKE = ("plain-http", "untrusted")
+"""Bases at which the fake is not called by rights."""
 NEED_A_WORD = ("CM-07", "CQ-06")
 """Rules that only a client's own word shows."""
 _IMPERSONATED = "a client with built-in addresses cannot be led to another base URL"
@@ -68,14 +71,18 @@ def _all(
     """Run what can be run; return the cases, and why the other stories were left out."""
     unable = {story.name: why for story in stories if (why := _unable(story, adapter, impersonate=impersonate))}
     able = sorted((story for story in stories if story.name not in unable), key=turn)
-    with Scheduler(lab, adapter, report) as party:
-        silent = party.begin(able)
-        if silent:
+    with Scheduler(lab, adapter, report) as scheduler:
+        silent = scheduler.begin(able)
+        if scheduler.keyless:
+            unable |= {story.name: scheduler.keyless for story in able if not scheduler.runs(story)}
+        elif silent:
             unable |= {story.name: silent for story in able if "webhook" in story.needs}
-        party.start(story for story in able if story.name not in unable)
-    ended = party.repeat()
-    if ended and not any(over.called for over in ended) and not all(over.story.base != "fake" for over in ended):
+        scheduler.start(story for story in able if story.name not in unable)
+    ended = scheduler.repeat()
+    called = any(over.called for over in ended) or lab.fake.watch.strays
+    if ended and not called and not all(over.story.base in NOT_THE_FAKE for over in ended):
         raise SetupError(never_called(ended[0]))
+    confirm(lab, adapter, ended)
     return ended, unable
 
 

@@ -7,19 +7,21 @@ from statistics import median
 from types import TracebackType
 from typing import Self
 
-from kling_contract.lab.lab import GRACE, Ended, Lab
-from kling_contract.lab.pace import PATIENCE, Pace
+from kling_contract.lab.lab import Ended, Lab
+from kling_contract.lab.pace import GRACE, PATIENCE, Pace
 from kling_contract.lab.results import Adapter
 from kling_contract.lab.stories import Story
 from kling_contract.lab.watch import Seen
 from kling_contract.rules.verdicts import SetupError
 
-AT_ONCE = 64
+AT_ONCE = 128
 """Cases side by side: most of their time they sleep."""
 _FIRST = 3
 """Cases that begin until it is known whether there is a client at all."""
 _GLIMPSE = 3.0
 """Seconds from its first call in which a client that hurries has read twice."""
+_AFRESH = 3
+"""Cases that run at once when there is to be time for each."""
 _SAID = 400
 """Characters of a client's last words that are passed on."""
 _SLOWER = 1.3
@@ -43,11 +45,13 @@ class _Running:
 
 
 class Scheduler:
-    """`with Party(...) as party`: stories side by side; the block ends when all of them have."""
+    """`with Scheduler(...) as scheduler`: stories side by side; the block ends when all of them have."""
 
     def __init__(self, lab: Lab, adapter: Adapter, report: Report) -> None:
         self._lab, self._adapter, self._tell = lab, adapter, report
         self._running: dict[str, _Running] = {}
+        self.keyless = ""
+        """Why no other story needs to be tried: no call of the client carries its key."""
         self._pause: float | None = None
         """Seconds between reads by which the deadline was chosen; None where the user gave it."""
         self._pool = ThreadPoolExecutor(min(AT_ONCE, adapter.parallel))
@@ -69,10 +73,14 @@ class Scheduler:
                 seen = Seen()
                 self._running[story.name] = _Running(story, seen, self._pool.submit(self._run, story, seen))
 
+    def runs(self, story: Story) -> bool:
+        """Whether *story* was started."""
+        return story.name in self._running
+
     def begin(self, stories: Sequence[Story]) -> str:
         """Start the first of *stories*, and learn from them how fast the client is, unless the user said it.
 
-        Answers why webhook stories need not be tried; empty when they must be.
+        Return why webhook stories need not be tried; empty when they must be.
 
         Raises:
             SetupError: the client did not call the lab at all, so nothing else needs to be tried.
@@ -101,11 +109,15 @@ class Scheduler:
             with Scheduler(self._lab, self._adapter, self._tell) as again:
                 again.start(over.story for over in short)
             return [*ended, *again.repeat()]
-        for over in short:
-            gave_up = over.short == "gave up"
-            ended.append(self._lab.run_story(over.story, self._adapter) if gave_up else self._lab.keep(over))
-            self._tell(ended[-1])
+        with ThreadPoolExecutor(_AFRESH) as pool:
+            for over in pool.map(self._afresh, short):
+                ended.append(over)
+                self._tell(over)
         return ended
+
+    def _afresh(self, over: Ended) -> Ended:
+        """Run a case again whose client gave up for want of time; return the new one, or *over* where it was ended by force."""
+        return self._lab.run_story(over.story, self._adapter) if over.short == "gave up" else self._lab.keep(over)
 
     def _run(self, story: Story, seen: Seen) -> Ended:
         over = self._lab.run_story(story, self._adapter, seen, final=False)
@@ -129,6 +141,16 @@ class Scheduler:
         slow = median(pauses) if pauses else 0.0
         return slow if slow > self._pause * _SLOWER else None
 
+    def _keyless(self, over: Ended) -> None:
+        """Note that the client's calls carry no key of the lab's.
+
+        Raises:
+            SetupError: it made no call at all.
+        """
+        if not self._lab.fake.watch.strays:
+            raise SetupError(never_called(over))
+        self.keyless = "the client's calls do not carry the key that it was given (CQ-01)"
+
     def _check(self) -> str:
         """Why webhook stories need not be tried, by the first story's create; empty when they must be.
 
@@ -143,7 +165,7 @@ class Scheduler:
         if canary.future.done():
             over = canary.future.result()
             if not over.called and not any(one.cannot for one in over.results):
-                raise SetupError(never_called(over))
+                self._keyless(over)
             hooked = over.hooked
         else:
             bodies = [create["request"]["body"] for create in canary.seen.posted(path)]
@@ -153,7 +175,12 @@ class Scheduler:
 
 def _is_scout(story: Story, pace: Pace) -> bool:
     """Whether a client that can hurry does so in *story*, and reads its task more than once while nothing is wrong."""
-    hurries = pace.for_story(story) == pace.hurried and not story.needs and story.flow == "once"
+    hurries = (
+        not story.min_poll_at_least
+        and pace.for_story(story) == pace.hurried
+        and not story.needs
+        and story.flow == "once"
+    )
     return hurries and story.scenario == "poll-paced" and sum(story.params.values()) > 1
 
 

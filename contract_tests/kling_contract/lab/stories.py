@@ -27,6 +27,8 @@ class Story(BaseModel):
     its create was answered and run again. base: where the client is led, the fake or one of two places that it must not
     talk to. share: of the deadline, where a story needs less of it or more. first: a client may take all its time, or more, so
     it starts early. canary: it runs before all others and shows whether the client calls the lab at all and registers callbacks.
+    deadline_at_least: seconds of its deadline, where what it shows may come late. min_poll_at_least: seconds between reads, where a
+    wait must be well above the noise of a machine. bare: it is about a request without a prompt.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +45,9 @@ class Story(BaseModel):
     forge: tuple[Forgery, ...] = ()
     base: Base = "fake"
     share: float = Field(1.0, gt=0, le=2)
+    deadline_at_least: float = Field(0.0, ge=0)
+    min_poll_at_least: float = Field(0.0, ge=0)
+    bare: bool = False
     first: bool = False
     canary: bool = False
 
@@ -55,6 +60,11 @@ class Story(BaseModel):
         if (self.base != "fake") != ("base-url" in self.needs):
             raise ValueError("another base needs a client that can be led: needs: [base-url]")
         return self
+
+    @property
+    def asks_to_wait(self) -> bool:
+        """Whether a Retry-After that stands out is part of it."""
+        return "{retry_after}" in self.params.values()
 
 
 def load(contract: Contract, folder: Path = FOLDER) -> dict[str, Story]:

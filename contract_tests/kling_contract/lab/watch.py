@@ -67,6 +67,8 @@ class Watch:
         self._control = control
         self._accounts: dict[str, Seen] = {}
         self._since = 0
+        self.strays: list[Entry] = []
+        """Calls that carry no followed account's key."""
         self._news = threading.Condition()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -107,6 +109,10 @@ class Watch:
         with self._news:
             for entry in answer["entries"]:
                 seen = self._accounts.get(str(entry["account"]))
-                if seen is not None and entry["kind"] == "exchange":
+                if entry["kind"] != "exchange":
+                    continue
+                if seen is not None:
                     seen.take(entry)
+                else:
+                    self.strays.append(entry)
             self._news.notify_all()

@@ -11,7 +11,7 @@ Need = Literal["webhook", "base-url", "aspect-ratio"]
 """What a client must be able to do for a story."""
 Flow = Literal["once", "twice", "many", "killed"]
 """How many processes a story has, and how they follow each other; see `lab.stories.Story`."""
-Base = Literal["fake", "plain-http", "untrusted"]
+Base = Literal["fake", "slash", "plain-http", "untrusted"]
 """Where a client is led."""
 Forgery = Literal["unknown-id", "huge", "not-json", "get", "early"]
 """A callback that the kit sends itself, `early`: that the task is completed, while it still runs."""
@@ -33,9 +33,11 @@ class Right(BaseModel):
 class CaseFacts(BaseModel):
     """One case of the lab. Members are those of the note in the history; older histories may lack some.
 
-    request: what the client is asked for besides the image. api, links: the origins of the service and of its result links;
+    request: what the client is asked for besides the image; offered: the members of it that the client takes for certain.
+    api, links: the origins of the service and of its result links;
     other_host: an origin that is not the service's. deadline, min_poll: seconds that the client was given; grace: seconds
-    more until the lab ends it.
+    more that it may need; limit: seconds after which the lab ends it by force. held_to: the pause
+    that a client keeps which does not take min_poll; None where the user gave min_poll. repeats: the case that this one repeats.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
@@ -58,7 +60,11 @@ class CaseFacts(BaseModel):
     callback_url: str = ""
     deadline: float | None = None
     grace: float = 0.0
+    limit: float | None = None
     min_poll: float | None = None
+    held_to: float | None = None
+    offered: tuple[str, ...] = ()
+    repeats: str = ""
 
     def data(self) -> dict[str, Any]:
         """Return the note's members."""

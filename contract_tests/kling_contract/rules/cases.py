@@ -84,6 +84,30 @@ class Case:
         return bool(self.results) and completes(self.results[-1])
 
     @property
+    def forced(self) -> bool:
+        """Whether the lab had to end the client by force, so that what it would have done is not known."""
+        return bool(self.results) and self.results[-1].data["ended"] == "deadline"
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which the lab ends the client."""
+        return self.facts.limit or (self.facts.deadline or 0.0) + self.facts.grace
+
+    @property
+    def cause(self) -> str:
+        """The rule whose breach explains how it ended, where that is more than its story is about; empty for none."""
+        if not self.results:
+            return ""
+        if not self.forced:
+            return "CD-11" if self.results[-1].data.get("broken") else ""
+        if not self.accepted and any(got(create) == 429 for create in self.creates):
+            return "CM-14"
+        if any(download.lost == "endless" for download in self.downloads):
+            return "CD-08"
+        silent = [call for call in self.calls if call.event.lost == "timeout"]
+        return "CP-14" if silent and not self.after(silent[-1].event, self.calls) else "CP-13"
+
+    @property
     def words(self) -> str:
         """Everything that the client said, as one text."""
         return "\n".join(words(note) for note in self.results)

@@ -5,18 +5,20 @@ from collections.abc import Iterator
 
 from kling_contract.reading.view import Call, View, is_task
 from kling_contract.rules.cases import Case, about, cases, completes, ending, got, outcome
+from kling_contract.rules.client_pacing import hammered, obeys
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.waiting import asked_until, early
+from kling_contract.rules.waiting import asked_until, is_date
 
 REFUSED = (400, 401, 402, 403, 404)
 IDEMPOTENCY = "idempotency-key"
 
 
 def again(case: Case, create: Call) -> list[Call]:
-    """Creates with the same body, after *create*."""
+    """Creates that repeat *create*: in the lab, where one video is asked for, any; in a recording, those with the same body."""
+    later = case.after(create.event, case.creates)
     digest = create.event.request.body.sha256
-    return [call for call in case.after(create.event, case.creates) if call.event.request.body.sha256 == digest]
+    return later if case.note is not None else [call for call in later if call.event.request.body.sha256 == digest]
 
 
 def lost(create: Call) -> bool:
@@ -29,12 +31,13 @@ def _alone(view: View) -> Iterator[Case]:
     return (case for case in cases(view) if case.flow == "once")
 
 
-def _not_again(case: Case, create: Call, what: str) -> Check:
-    """That *create* was not sent again but with its own Idempotency-Key."""
+def _not_again(case: Case, create: Call, what: str) -> Iterator[Check]:
+    """That *create* was not sent again but with its own Idempotency-Key. A client that was ended by force might have."""
     key = create.sent_header(IDEMPOTENCY)
     wild = [call for call in again(case, create) if not key or call.sent_header(IDEMPOTENCY) != key]
-    seen = f"sent again {'without' if not key else 'with another'} Idempotency-Key" if wild else ""
-    return check(not wild, f"{what}: not sent again", seen, create, *wild[:1])
+    if wild or not case.forced:
+        seen = f"sent again {'without' if not key else 'with another'} Idempotency-Key" if wild else ""
+        yield check(not wild, f"{what}: not sent again", seen, create, *wild[:1])
 
 
 @judge("CM-01")
@@ -44,7 +47,7 @@ def one_create(view: View, _: Rule) -> Iterator[Check]:
         if case.note is not None and case.creates and got(case.creates[0]) == 200 and is_task(case.creates[0].got):
             failed = any(isinstance(call.got, dict) and call.got.get("status") == "failed" for call in case.polls)
             made = case.accepted
-            if not failed:
+            if not failed and (len(made) > 1 or not case.forced):
                 yield check(len(made) <= 1, "one accepted create", f"{len(made)} accepted creates", *made)
 
 
@@ -54,7 +57,7 @@ def lost_not_repeated(view: View, _: Rule) -> Iterator[Check]:
     for case in _alone(view):
         for create in case.creates:
             if lost(create) and create.status < 500:
-                yield _not_again(case, create, f"the reply was lost ({create.event.lost or 'unreadable'})")
+                yield from _not_again(case, create, f"the reply was lost ({create.event.lost or 'unreadable'})")
 
 
 @judge("CM-03")
@@ -63,35 +66,39 @@ def failure_not_repeated(view: View, _: Rule) -> Iterator[Check]:
     for case in _alone(view):
         for create in case.creates:
             if got(create) >= 500:
-                yield _not_again(case, create, f"answered {got(create)}")
+                yield from _not_again(case, create, f"answered {got(create)}")
 
 
 @judge("CM-04")
 def limited_waits(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at the next create after one that was answered 429 with Retry-After."""
+    """Looks at the next create after one that was answered 429, with seconds to wait."""
     for case in _alone(view):
         for create in case.creates:
-            until = asked_until(create) if got(create) == 429 else None
-            if until is None:
-                continue
-            following = case.after(create.event, case.creates)[:1]
-            seen = f"sent again {early(until, following[0]):.2f} s too early" if following else ""
-            fine = not following or early(until, following[0]) <= rule.params["tolerance"]
-            yield check(
-                fine, f"no create before Retry-After ({create.header('retry-after')}) is over", seen, create, *following
-            )
+            found = obeys(case, create, case.creates, rule.params["tolerance"])
+            if got(create) == 429 and not is_date(create) and found is not None:
+                yield found
 
 
 @judge("CM-05")
 def refusal_not_repeated(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at what follows a create that was refused."""
+    """Looks at what follows a create that was refused; whoever reads the balance after a 402 may have found it topped up."""
     for case in _alone(view):
         for create in case.creates:
-            if got(create) in REFUSED:
-                more = again(case, create)
-                yield check(
-                    not more, f"answered {got(create)}: not sent again", "sent again unchanged", create, *more[:1]
-                )
+            if got(create) not in REFUSED:
+                continue
+            digest = create.event.request.body.sha256
+            more = [call for call in again(case, create) if call.event.request.body.sha256 == digest]
+            if more and got(create) == 402 and _looked(case, create, more[0]):
+                continue
+            if more or not case.forced:
+                seen = "sent again unchanged" if more else ""
+                yield check(not more, f"answered {got(create)}: not sent again", seen, create, *more[:1])
+
+
+def _looked(case: Case, create: Call, following: Call) -> bool:
+    """Whether the balance was read between two creates."""
+    between = [call for call in case.after(create.event, case.calls) if call.event.mono < following.event.mono]
+    return any(call.name == "getCredits" for call in between)
 
 
 @judge("CM-06")
@@ -99,9 +106,45 @@ def failure_is_final(view: View, _: Rule) -> Iterator[Check]:
     """Looks at creates after a task was seen to have failed."""
     for case in _alone(view):
         ended = [call for call in case.polls if isinstance(call.got, dict) and call.got.get("status") == "failed"]
-        if ended:
-            more = case.after(ended[0].event, case.creates)
-            yield check(not more, "no create after a failed task", "created again", ended[0], *more[:1])
+        if not ended:
+            continue
+        more = case.after(ended[0].event, case.creates)
+        if case.note is None:  # another request of the same user is no repetition
+            bodies = {
+                create.event.request.body.sha256 for create in case.creates if create.event.mono < ended[0].event.mono
+            }
+            more = [call for call in more if call.event.request.body.sha256 in bodies]
+        if more or not case.forced:
+            seen = "created again" if more else ""
+            yield check(not more, "no create after a failed task", seen, ended[0], *more[:1])
+
+
+@judge("CM-13")
+def limit_is_survived(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at a create that was answered 429 once, with enough time left for another."""
+    for case in about(view, rule.id):
+        limited = [create for create in case.creates if got(create) == 429]
+        until = asked_until(limited[0]) if limited else None
+        if until is None or case.forced:
+            continue
+        left = case.creates[0].event.at + (case.facts.deadline or until) - until
+        more = case.after(limited[0].event, case.creates)
+        if more or left > 0:
+            yield check(more, "sent again after the wait", ending(case.results[-1]), limited[0], case.results[-1])
+
+
+@judge("CM-14")
+def limit_is_respected(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at creates that are answered 429 again and again."""
+    for case in about(view, rule.id):
+        limited = [create for create in case.creates if got(create) == 429]
+        if not limited:
+            continue
+        yield from hammered(limited, rule)
+        fine = len(limited) <= rule.params["most"] and not case.forced
+        yield check(
+            fine, "an end of the attempts", f"{len(limited)} creates, {ending(case.results[-1])}", *limited[-1:]
+        )
 
 
 @judge("CM-07")

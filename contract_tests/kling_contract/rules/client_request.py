@@ -10,6 +10,9 @@ from kling_contract.rules.cases import about, cases, completes, ending, got, has
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
+OPTIONS = ("prompt", "quality", "duration")
+"""What a user may set of a request."""
+
 
 def _origin(url: str) -> str:
     parts = urlsplit(url)
@@ -27,7 +30,8 @@ def bearer(view: View, _: Rule) -> Iterator[Check]:
             yield check(fine, "Authorization: Bearer with the given key", f"{value or 'no Authorization'}", call)
     for call in strays(view):
         value = call.sent_header("authorization") or "no Authorization"
-        yield check(False, "Authorization: Bearer with the given key", value, call)
+        seen = "Bearer with another key" if value.lower().startswith("bearer") else value
+        yield check(False, "Authorization: Bearer with the given key", seen, call)
 
 
 @judge("CQ-02")
@@ -137,17 +141,41 @@ def forbidden_refused(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("CQ-11")
 def nothing_unasked(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at creates for which nothing was asked but an image."""
+    """Looks at members of creates that were not asked for and are not the documented defaults."""
     contract = view.contract
     defaults = {"quality": contract.quality_default, "duration": contract.duration_default, "prompt": ""}
     for case in cases(view):
-        for call in case.creates if case.note is not None and not case.facts.request else ():
+        for call in case.creates if case.note is not None and "CQ-10" not in case.facts.rules else ():
             sent = call.sent if isinstance(call.sent, dict) else {}
-            extra = {
-                name: value for name, value in sent.items() if name not in ("model", "image_start", "callback_url")
-            }
+            given = {"model", "image_start", "callback_url", *case.facts.request}
+            extra = {name: value for name, value in sent.items() if name not in given}
             more = {name: value for name, value in extra.items() if defaults.get(name, MISSING) != value}
-            yield check(not more, "no member that nobody asked for", quoted(more), call)
+            yield check(not more, "no member that was not asked for", quoted(more), call)
+
+
+@judge("CQ-15")
+def nothing_dropped(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at the options that were asked for: those that the client takes for certain; all, where it took one of them."""
+    for case in about(view, rule.id):
+        asked = {name: value for name, value in case.facts.request.items() if name in OPTIONS}
+        for call in case.creates[:1]:
+            sent = call.sent if isinstance(call.sent, dict) else {}
+            taken = set(asked) if any(sent.get(name) == value for name, value in asked.items()) else set()
+            for name in sorted((taken | set(case.facts.offered)) & set(asked)):
+                fine = sent.get(name, MISSING) == asked[name] or (
+                    name == "prompt" and asked[name] in str(sent.get(name))
+                )
+                seen = quoted(sent[name]) if name in sent else f"no {name}"
+                yield check(fine, f"{name} {quoted(asked[name])}, as it was asked for", seen, call)
+
+
+@judge("CQ-16")
+def slash_is_no_path(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at the paths that a client makes of a base URL with a slash at its end."""
+    for case in about(view, rule.id):
+        for call in case.calls[:1]:
+            path = call.event.url.removeprefix(case.facts.api)
+            yield check(not path.startswith("//"), "a path with one slash", path, call)
 
 
 @judge("CQ-12")
@@ -182,7 +210,7 @@ def named_agent(view: View, rule: Rule) -> Iterator[Check]:
 def callback_is_fit(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every callback_url that was sent."""
     for case in cases(view):
-        for call in case.creates:
+        for call in case.creates if "CQ-10" not in case.facts.rules else ():
             url = call.asked("callback_url")
             if url is MISSING:
                 continue

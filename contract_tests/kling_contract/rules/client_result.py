@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kling_contract.history.events import Download
-from kling_contract.reading.view import Call, View
+from kling_contract.reading.view import Attempt, Call, View
 from kling_contract.rules.cases import Case, about, cases, completes, ending, got, outcome
-from kling_contract.rules.client_polling import as_right, right
+from kling_contract.rules.client_polling import as_right, right, sound
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
 
@@ -26,20 +26,26 @@ def seen_end(case: Case, status: str) -> Call | None:
     return next((call for call in shown if call.got.get("status") == status), None)
 
 
+def heard_end(case: Case, status: str) -> Attempt | None:
+    """The first genuine callback that showed the client *status*."""
+    genuine = (one for one in case.attempts if one.event.who and isinstance(one.body, dict))
+    return next((one for one in genuine if one.body.get("status") == status), None)
+
+
 def refused(download: Download) -> bool:
     """Whether a link was answered as an expired one is."""
     return download.status in GONE
 
 
 @judge("CD-01")
-def succeeds(view: View, _: Rule) -> Iterator[Check]:
+def succeeds(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at completed tasks: success, and a file saved or every link named."""
     for case in about(view, "CD-01"):
         end = seen_end(case, "completed")
         if end is None:
             continue
         last = case.results[-1]
-        yield right(case)
+        yield right(case, rule.id)
         if case.completes:
             results = all(link.partition("?")[0] in case.words for link in case.links) and bool(case.links)
             fine = saved(last) or results
@@ -54,7 +60,7 @@ def downloads_soon(view: View, _: Rule) -> Iterator[Check]:
         if end is not None and case.downloads and case.flow == "once":
             first = case.downloads[0]
             age = first.at - end.event.at
-            limit = min(view.contract.link_lifetime, float(case.facts.deadline or view.contract.link_lifetime))
+            limit = min(view.contract.link_lifetime, case.facts.deadline or view.contract.link_lifetime)
             yield check(age <= limit, f"a download within {limit:g} s of completion", f"after {age:.1f} s", end, first)
 
 
@@ -86,7 +92,7 @@ def no_half_file(view: View, _: Rule) -> Iterator[Check]:
 
 
 @judge("CD-05")
-def resumes_download(view: View, _: Rule) -> Iterator[Check]:
+def resumes_download(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at what follows a download that was cut once."""
     for case in about(view, "CD-05"):
         cut = [download for download in case.downloads if download.lost]
@@ -95,34 +101,37 @@ def resumes_download(view: View, _: Rule) -> Iterator[Check]:
             yield check(more, "downloaded again", "never downloaded again", cut[0], case.results[-1])
             made = case.accepted
             yield check(len(made) == 1, "no new create", f"{len(made)} creates", cut[0], *made)
-            yield check(not case.wrong, "the video in the end", case.wrong, cut[0], case.results[-1])
+            yield sound(case, rule.id, "the video in the end", cut[0])
 
 
 @judge("CD-06")
-def refreshes_link(view: View, _: Rule) -> Iterator[Check]:
+def refreshes_link(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at what follows a link that was refused as an expired one is."""
     for case in about(view, "CD-06"):
         gone = [download for download in case.downloads if refused(download)]
         if gone:
             fresh = [poll for poll in case.polls if poll.event.mono >= gone[0].mono]
             yield check(
-                1 <= len(fresh) <= len(gone), "one fresh read of the task", f"{len(fresh)} reads", gone[0], *fresh[:2]
+                1 <= len(fresh) <= rule.params["reads"] * len(gone),
+                "a fresh read of the task",
+                f"{len(fresh)} reads",
+                gone[0],
+                *fresh[:2],
             )
             made = case.accepted
             yield check(len(made) == 1, "no new create", f"{len(made)} creates", gone[0], *made)
-            yield check(not case.wrong, case.facts.summary, case.wrong, gone[0], case.results[-1])
+            yield sound(case, rule.id, case.facts.summary, gone[0])
 
 
 @judge("CD-07")
-def page_is_no_video(view: View, _: Rule) -> Iterator[Check]:
+def page_is_no_video(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at a link that serves a page."""
     for case in about(view, "CD-07"):
         if case.downloads:
             file = saved(case.results[-1])
-            seen = f"{OUT} of {file['size']} bytes" if file else case.wrong
-            yield check(
-                file is None and not case.wrong, f"no {OUT}, no success", seen, case.downloads[0], case.results[-1]
-            )
+            seen = f"{OUT} of {file['size']} bytes" if file else ""
+            yield check(file is None, f"no {OUT}", seen, case.downloads[0], case.results[-1])
+            yield sound(case, rule.id, "no success", case.downloads[0])
 
 
 @judge("CD-08")
@@ -140,19 +149,27 @@ def download_is_bounded(view: View, _: Rule) -> Iterator[Check]:
 judge("CD-09")(as_right)
 
 
-@judge("CD-10")
-def failure_is_told(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at failed tasks: no success, and the service's code and message passed on."""
-    for case in about(view, "CD-10"):
+@judge("CD-12")
+def reason_is_passed_on(view: View, _: Rule) -> Iterator[Check]:
+    """Looks for the service's code and message of a failed task in what the client says."""
+    for case in about(view, "CD-12"):
         end = seen_end(case, "failed")
-        if end is None:
+        if end is None or case.forced:
             continue
-        last = case.results[-1]
-        yield check(not case.wrong, "an end without success", case.wrong, end, last)
         error = end.got.get("error") or {}
         for member in ("code", "message"):
             value = str(error.get(member) or "")
+            last = case.results[-1]
             yield check(value in case.words, f"error.{member} passed on: {value}", ending(last), end, last)
+
+
+@judge("CD-10")
+def failure_is_told(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at failed tasks: no success."""
+    for case in about(view, "CD-10"):
+        end = seen_end(case, "failed") or heard_end(case, "failed")
+        if end is not None:
+            yield sound(case, rule.id, "an end without success", end)
 
 
 @judge("CD-11")
@@ -160,7 +177,7 @@ def tells_the_truth(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every word of a client against what the server saw and what was left on disk."""
     for case in cases(view):
         for note in case.results if case.able and case.flow in ("once", "killed") else ():
-            if note.data["ended"] == "on purpose":
+            if note.data["ended"] in ("on purpose", "deadline"):
                 continue
             yield check(not note.data["broken"], "an adapter that keeps its word", note.data["broken"], note)
             yield from _agreement(case, note)
@@ -173,7 +190,7 @@ def _agreement(case: Case, note: Any) -> Iterator[Check]:
         same = (data["exit"] == 0) == (outcome(note) == "completed")
         yield check(same, "exit code and result agree", f"exit code {data['exit']}, outcome {outcome(note)}", note)
     if completes(note):
-        end = seen_end(case, "completed")
+        end = seen_end(case, "completed") or heard_end(case, "completed")
         yield check(end, "success only for a task that completed", ending(note), *case.polls[-1:], note)
     ids = {str(call.got["id"]) for call in case.accepted}
     if said.get("task_id") and ids:

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 from kling_contract.reading.view import Attempt, View, is_task
 from kling_contract.rules.cases import Case, about
-from kling_contract.rules.client_polling import right
-from kling_contract.rules.judging import Check, check, judge
+from kling_contract.rules.client_polling import right, sound
+from kling_contract.rules.judging import Check, check, implied, judge
 from kling_contract.rules.rulebook import Rule
+
+FORGED = "callback-forged"
+"""The scenario whose callback goes to the registered URL and says what is not so."""
 
 
 def genuine(case: Case) -> list[Attempt]:
@@ -24,9 +27,24 @@ def lasted(attempt: Attempt) -> float:
     return attempt.event.ended_mono - attempt.event.mono
 
 
-def once(case: Case) -> Iterator[Check]:
+def late(view: View, case: Case) -> list[Attempt]:
+    """Callbacks that were not answered in time: the service sends them again, so that they are handled more than once."""
+    return [attempt for attempt in genuine(case) if lasted(attempt) >= view.contract.timeout]
+
+
+def secret(case: Case) -> bool:
+    """Whether the client put something of its own into its callback URL: who knows that was given it."""
+    asked = [create.asked("callback_url") for create in case.creates]
+    return any(isinstance(url, str) and url[:200] != case.facts.callback_url for url in asked)
+
+
+def once(view: View, case: Case) -> Iterator[Check]:
     """That the task's end had one effect: one whole download, and one effect reported where any is."""
     shown = genuine(case)
+    slow = late(view, case)
+    if slow:
+        yield implied("CW-01", "a callback that was not answered in time came again", *slow[:1])
+        return
     whole = [
         download
         for download in case.downloads
@@ -70,8 +88,8 @@ def twice_is_once(view: View, _: Rule) -> Iterator[Check]:
     """Looks at a callback that came twice, or would have."""
     for case in about(view, "CW-03"):
         if genuine(case):
-            yield from once(case)
-            yield right(case)
+            yield from once(view, case)
+            yield right(case, "CW-03")
 
 
 @judge("CW-04")
@@ -80,7 +98,7 @@ def early_is_kept(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CW-04"):
         for attempt in genuine(case)[:1]:
             yield check(attempt.delivered, "2xx", attempt.answered or "no answer", attempt)
-            yield right(case)
+            yield right(case, "CW-04")
 
 
 @judge("CW-05")
@@ -88,22 +106,21 @@ def both_are_once(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks whose end a read and a callback show."""
     for case in about(view, "CW-05"):
         if genuine(case):
-            yield from once(case)
-            yield right(case)
+            yield from once(view, case)
+            yield right(case, "CW-05")
 
 
 @judge("CW-06")
 def reading_wins(view: View, _: Rule) -> Iterator[Check]:
     """Looks at callbacks that contradict what a read shows."""
     for case in about(view, "CW-06"):
-        if any(attempt.answered for attempt in genuine(case)):
-            yield _with(case, genuine(case)[0])
+        forgery = case.facts.scenario == FORGED and secret(case)
+        if any(attempt.answered for attempt in genuine(case)) and not forgery:
+            yield _with(case, "CW-06", genuine(case)[0])
 
 
-def _with(case: Case, attempt: Attempt) -> Check:
-    return check(
-        not case.wrong, f"{case.facts.summary}: what a read shows counts", case.wrong, attempt, case.results[-1]
-    )
+def _with(case: Case, rule_id: str, attempt: Attempt) -> Check:
+    return sound(case, rule_id, f"{case.facts.summary}: what a read shows counts", attempt)
 
 
 @judge("CW-07")
@@ -114,7 +131,7 @@ def unknown_is_nothing(view: View, _: Rule) -> Iterator[Check]:
             yield check(
                 0 < attempt.answered < 500, "an answer, and no crash", attempt.answered or attempt.event.ended, attempt
             )
-            yield _with(case, attempt)
+            yield _with(case, "CW-07", attempt)
 
 
 @judge("CW-08")
@@ -122,13 +139,13 @@ def confirms(view: View, _: Rule) -> Iterator[Check]:
     """Looks at callbacks that say a task is completed while it is not."""
     for case in about(view, "CW-08"):
         for attempt in (*forged(case), *genuine(case))[:1]:
-            if not attempt.answered:
+            if not attempt.answered or (attempt.event.who and secret(case)):
                 continue
             fetched = case.elsewhere
             yield check(
                 not fetched, "nothing done on the callback's word", "its link was fetched", attempt, *fetched[:1]
             )
-            yield _with(case, attempt)
+            yield _with(case, "CW-08", attempt)
 
 
 @judge("CW-09")
@@ -141,7 +158,7 @@ def rubbish_is_refused(view: View, rule: Rule) -> Iterator[Check]:
                 fine = 400 <= attempt.answered < 500 or (large and attempt.event.ended == "cut")
                 what = f"{attempt.event.request.body.size} bytes" if large else "no JSON"
                 yield check(fine, f"{what}: refused with 4xx", attempt.answered or attempt.event.ended, attempt)
-                yield _with(case, attempt)
+                yield _with(case, "CW-09", attempt)
 
 
 @judge("CW-10")
@@ -164,7 +181,7 @@ def polling_suffices(view: View, _: Rule) -> Iterator[Check]:
     """Looks at a task whose callback never comes."""
     for case in about(view, "CW-11"):
         if case.polls or case.accepted:
-            yield right(case)
+            yield right(case, "CW-11")
 
 
 @judge("CW-12")
@@ -174,7 +191,7 @@ def takes_what_it_answers(view: View, _: Rule) -> Iterator[Check]:
         answered = [attempt for attempt in genuine(case) if attempt.answered]
         if answered:
             if any(attempt.delivered for attempt in answered):
-                yield _with(case, answered[0])
+                yield _with(case, "CW-12", answered[0])
             else:
                 yield check(
                     all(attempt.answered >= 500 for attempt in answered), "5xx", answered[0].answered, answered[0]
@@ -186,6 +203,8 @@ def fetches_nothing_strange(view: View, _: Rule) -> Iterator[Check]:
     """Looks at whatever a client fetched from the host that a callback named."""
     for case in about(view, "CW-13"):
         for attempt in (*forged(case), *genuine(case))[:1]:
+            if attempt.event.who and secret(case):
+                continue
             strange = [call for call in case.elsewhere if call.event.method in ("GET", "HEAD")]
             seen = strange[0].event.url if strange else ""
             yield check(not strange, "nothing fetched from a host that a callback names", seen, attempt, *strange[:1])

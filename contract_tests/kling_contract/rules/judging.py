@@ -20,12 +20,16 @@ Shown = Event | Call | Sighting | Attempt | Reading | None
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that a judge looked at: whether it held, what was expected and seen, and the events that show it."""
+    """One thing that a judge looked at: whether it held, what was expected and seen, and the events that show it.
+
+    implied_by: another rule whose breach explains what was seen; then nothing is said of this one.
+    """
 
     holds: bool
     expected: str
     seen: str
     events: tuple[int, ...]
+    implied_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,9 @@ class Finding:
 class Judgement:
     """What a judge found: how many things it looked at, the events it looked at, and the breaches.
 
-    broken: why the judge itself failed; empty when it did not.
+    broken: why the judge itself failed; empty when it did not. implied: what could not be judged, since the breach of another
+    rule explains it: that rule, and what was seen. unconfirmed: why no
+    finding stands, see `repetition`.
     """
 
     rule: Rule
@@ -50,6 +56,8 @@ class Judgement:
     events: tuple[int, ...]
     findings: tuple[Finding, ...]
     broken: str = ""
+    implied: tuple[str, ...] = ()
+    unconfirmed: str = ""
 
 
 Judge = Callable[[View, Rule], Iterator[Check]]
@@ -70,6 +78,11 @@ def judge(rule_id: str) -> Callable[[Judge], Judge]:
 def check(holds: object, expected: object, seen: object, *shown: Shown) -> Check:
     """A check that *holds* or not; *expected* and *seen* in words or as the JSON value itself."""
     return Check(bool(holds), _words(expected), _words(seen), _seqs(shown))
+
+
+def implied(by: str, seen: object, *shown: Shown) -> Check:
+    """Return a check that says nothing of its rule, since the breach of the rule *by* explains what was seen."""
+    return Check(True, "", _words(seen), _seqs(shown), by)
 
 
 def _seqs(shown: Iterable[Shown]) -> tuple[int, ...]:

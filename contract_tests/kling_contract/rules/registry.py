@@ -11,6 +11,7 @@ from kling_contract.rules import (
     billing,
     callbacks,
     client_money,
+    client_pacing,
     client_polling,
     client_request,
     client_result,
@@ -22,10 +23,11 @@ from kling_contract.rules import (
     wire,
 )
 from kling_contract.rules.judging import JUDGES, Finding, Judge, Judgement
+from kling_contract.rules.repetition import confirmed, pairs_in
 from kling_contract.rules.rulebook import Rule
 
 MODULES = (wire, validation, refusals, lifecycle, callbacks, links, auth, billing)
-CLIENT_MODULES = (client_request, client_money, client_polling, client_result, client_webhook)
+CLIENT_MODULES = (client_request, client_money, client_polling, client_pacing, client_result, client_webhook)
 
 judges: Mapping[str, Judge] = MappingProxyType(JUDGES)
 """Rule id to judge, of every rule that has one."""
@@ -37,14 +39,17 @@ def run_judge(rule: Rule, view: View) -> Judgement:
         checks = list(judges[rule.id](view, rule))
     except Exception as error:  # whatever a server sent, the other rules are still judged
         return Judgement(rule, 0, (), (), f"{type(error).__name__}: {error}")
+    explained = tuple(dict.fromkeys(f"{one.implied_by}: {one.seen}" for one in checks if one.implied_by))
+    checks = [one for one in checks if not one.implied_by]
     seen = dict.fromkeys(seq for found in checks for seq in found.events)
     findings = dict.fromkeys(
         Finding(rule.id, found.expected, found.seen, found.events) for found in checks if not found.holds
     )
-    return Judgement(rule, len(checks), tuple(seen), tuple(findings))
+    return Judgement(rule, len(checks), tuple(seen), tuple(findings), implied=explained)
 
 
 def judge_all(events: Iterable[AnyEvent], contract: Contract, book: Iterable[Rule]) -> list[Judgement]:
     """The judgement of each rule of *book* that has a judge, on one history."""
     view = View(events, contract)
-    return [run_judge(rule, view) for rule in book if rule.id in judges]
+    pairs = pairs_in(view.events)
+    return [confirmed(run_judge(rule, view), view.events, pairs) for rule in book if rule.id in judges]

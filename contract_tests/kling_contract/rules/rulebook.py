@@ -27,7 +27,8 @@ class Rule:
     """One checkable sentence.
 
     grade: D, S, C as in the wire facts, I for plain sense and HTTP practice. where: F, R0, R$, H, C, see the file.
-    group: its title. order: its place in reports, first causes first. params: tolerances and names its judge uses.
+    source: `doc:N` or `wire:SECTION`, where the grade comes from. group: its title. order: its place in reports, first
+    causes first. params: tolerances and names its judge uses.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Rule:
     group: str
     order: int
     params: Mapping[str, Any] = field(default_factory=dict)
+    source: tuple[str, ...] = ()
 
     @property
     def for_clients(self) -> bool:
@@ -76,4 +78,5 @@ def _rule(row: Mapping[str, Any], group: str, order: int, facts: Mapping[str, An
         group,
         order,
         row.get("params", {}),
+        tuple(row.get("source", ())),
     )

@@ -102,8 +102,9 @@ class Run:
     def story(self, finding: Finding) -> str:
         """The story of the client lab in which something was found; empty where it was in none, or in several."""
         cases = {event.case for event in self.events if event.seq in finding.events}
-        lab = {event.case for event in self.events if isinstance(event, Note) and event.topic == Topic.CASE}
-        return next(iter(cases & lab), "") if len(cases) == 1 else ""
+        notes = (event for event in self.events if isinstance(event, Note) and event.topic == Topic.CASE)
+        lab = {note.case: str(note.data.get("story") or note.case) for note in notes}
+        return next((lab[case] for case in cases if case in lab), "") if len(cases) == 1 else ""
 
     @property
     def exit(self) -> int:
@@ -230,6 +231,8 @@ def _result_of(
     rule = judgement.rule
     if judgement.broken or rule.id in noted[Topic.KIT_ERROR]:
         return Result.KIT_ERROR, judgement.broken or noted[Topic.KIT_ERROR][rule.id]
+    if judgement.unconfirmed:
+        return (Result.WARN if rule.level is Level.MUST else Result.UNTESTABLE), judgement.unconfirmed
     if judgement.findings:
         if real and rule.grade != "D" and BROKEN[rule.level] is Result.FAIL:
             return Result.WARN, "differs from our model of the service, which nothing documents"
@@ -238,6 +241,8 @@ def _result_of(
         return Result.UNTESTABLE, noted[Topic.UNTESTABLE][rule.id]
     if judgement.looked:
         return Result.PASS, ""
+    if judgement.implied:
+        return Result.NOT_RUN, f"implied by {'; '.join(judgement.implied)}"
     return Result.NOT_RUN, noted[Topic.NOT_RUN].get(rule.id) or _why_not(rule, mode)
 
 

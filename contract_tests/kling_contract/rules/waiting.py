@@ -1,17 +1,21 @@
-"""How long clients wait, and how long they were asked to."""
+"""How long clients wait, how long they were asked to, and what a few waits can say of the rest.
 
-from collections.abc import Iterable
+Waits are samples: a client may draw them at random, and a busy machine adds to them. What is said of them here is stated in
+docs/client-lab.md ("What a few waits can show").
+"""
+
+from collections.abc import Iterable, Sequence
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
-from math import inf
-from statistics import median
+from math import inf, sqrt
+from statistics import fmean, median, quantiles, stdev
 
-from kling_contract.reading.view import Call, View
-from kling_contract.rules.cases import Case
+from kling_contract.reading.view import Call, View, is_task
+from kling_contract.rules.cases import Case, got
 
 
 def asked_until(call: Call) -> float | None:
-    """The moment (Unix seconds) until which an answer asks to wait; None when it does not say."""
+    """Return the moment (Unix seconds) until which an answer asks to wait; None when it does not say."""
     value = (call.header("retry-after") or "").strip()
     if value.isdigit():
         return call.event.ended_at + int(value)
@@ -22,18 +26,18 @@ def asked_until(call: Call) -> float | None:
 
 
 def is_date(call: Call) -> bool:
-    """Whether Retry-After is a date."""
+    """Return whether Retry-After is a date."""
     value = (call.header("retry-after") or "").strip()
     return bool(value) and not value.isdigit()
 
 
 def early(until: float, call: Call) -> float:
-    """Seconds by which *call* came before *until*; less than none when it came after."""
+    """Return the seconds by which *call* came before *until*; less than none when it came after."""
     return until - call.event.at
 
 
 def by_task(case: Case) -> dict[str, list[Call]]:
-    """The reads of each task, in order."""
+    """Return the reads of each task, in order."""
     found: dict[str, list[Call]] = {}
     for call in case.polls:
         found.setdefault(call.path, []).append(call)
@@ -41,24 +45,55 @@ def by_task(case: Case) -> dict[str, list[Call]]:
 
 
 def unhurried(case: Case) -> list[list[Call]]:
-    """The reads of each task that no callback can have hurried: those that began before the first one came."""
+    """Return the reads of each task that no callback can have hurried: those that began before the first one came."""
     first = min((attempt.event.mono for attempt in case.attempts), default=inf)
     return [[call for call in calls if call.event.mono <= first] for calls in by_task(case).values()]
 
 
 def gaps(calls: Iterable[Call]) -> list[float]:
-    """Seconds from each call to the next."""
+    """Return the seconds from each call to the next."""
     times = [call.event.mono for call in calls]
     return [later - sooner for sooner, later in pairwise(times)]
 
 
-def middle(values: list[float]) -> float:
-    """The median."""
-    return median(values)
+def good_waits(calls: Sequence[Call]) -> list[float]:
+    """Return the waits after reads that went well."""
+    return [wait for call, wait in zip(calls, gaps(calls), strict=False) if got(call) == 200 and is_task(call.got)]
+
+
+def mean(waits: Sequence[float]) -> float:
+    """Return the mean."""
+    return fmean(waits)
+
+
+def middle(waits: Sequence[float]) -> float:
+    """Return the median."""
+    return median(waits)
+
+
+def surely_below(waits: Sequence[float], least: float, errors: float) -> bool:
+    """Return whether the mean of *waits* lies below *least* by more than *errors* standard errors of that mean."""
+    return fmean(waits) + errors * stdev(waits) / sqrt(len(waits)) < least
+
+
+def alike(waits: Sequence[float], distance: float) -> bool:
+    """Return whether there are two waits or more, and all within *distance* seconds of each other."""
+    return len(waits) >= 2 and max(waits) - min(waits) <= distance
+
+
+def apart(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Return whether every wait of *second* is shorter than every wait of *first*."""
+    return max(second) < min(first)
+
+
+def spread(waits: Sequence[float]) -> float:
+    """Return the distance of the quartiles as a share of the median."""
+    lower, centre, upper = quantiles(waits, n=4)
+    return (upper - lower) / centre if centre else inf
 
 
 def floor(view: View, case: Case, *, lab: float) -> float:
-    """The least pause between reads: what the client was given, else the contract's for the service and *lab* in other recordings."""
+    """Return the least pause between reads: what the client was given, else the contract's for the service, else *lab*."""
     if case.facts.min_poll is not None:
         return case.facts.min_poll
     servers = tuple(str(server["url"]) for server in view.contract.document["servers"])

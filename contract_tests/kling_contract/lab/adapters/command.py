@@ -23,6 +23,7 @@ PLACEHOLDERS = (
     "base_url", "api_key", "image", "prompt", "quality", "duration", "out", "callback_url", "callback_port", "deadline",
     "min_poll",
 )  # fmt: skip
+_OPTIONS = frozenset({"prompt", "quality", "duration"})
 _HOLE = re.compile(r"\{([a-z_]+)\}")
 RESULT = "result.json"
 """Name of the result file, outside the client's own folder."""
@@ -45,6 +46,7 @@ class CommandAdapter:
     def __init__(self, command: Sequence[str], contract: Contract, here: Path | None = None) -> None:
         self.command = rooted(command, here or Path.cwd())
         self._contract = contract
+        self.takes = frozenset(hole for word in command for hole in _HOLE.findall(word)) & _OPTIONS
         unknown = sorted({hole for word in command for hole in _HOLE.findall(word)} - set(PLACEHOLDERS))
         if unknown:
             raise SetupError(f"no such placeholder: {{{unknown[0]}}}; there are {', '.join(PLACEHOLDERS)}")
@@ -73,7 +75,7 @@ class CommandAdapter:
         began = wall().at
         try:
             ran = process.run(
-                self._words(wanted), folder=wanted.folder, environment=environment, patience=wanted.deadline + wanted.grace,
+                self._words(wanted), folder=wanted.folder, environment=environment, patience=wanted.limit or wanted.deadline + wanted.grace,
                 stop=wanted.stop, late=lambda: _late(wanted, began), needles=needles, mark=mark,
             )  # fmt: skip
         finally:

@@ -244,6 +244,7 @@ class JsonlAdapter:
         self.name = str(hello.client.get("name") or "")
         self.min_poll = hello.min_poll_s
         self.speaks = "webhook" in self.can
+        self.takes = frozenset({"prompt", "quality", "duration"})
         self.parallel = hello.parallel
         self._turns = threading.Semaphore(self.parallel)
 
@@ -267,7 +268,9 @@ class JsonlAdapter:
         own = wanted.stop.is_set() or wanted.flow == "killed"
         waiting = _Waiting(wanted)
         result = RunResult(job=wanted.job)
-        began = threading.Timer(wanted.deadline + wanted.grace, waiting.fail, ("silence past the deadline",))
+        began = threading.Timer(
+            wanted.limit or wanted.deadline + wanted.grace, waiting.fail, ("silence past the deadline",)
+        )
         began.daemon = True
         try:
             voice = self._new() if own else self._current()

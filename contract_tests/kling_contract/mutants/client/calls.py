@@ -30,7 +30,7 @@ class Calls:
 
     def __init__(self, setup: Setup, world: World) -> None:
         self.setup, self.world = setup, world
-        self.task_id, self.effects = "", 0
+        self.task_id, self.effects, self.troubles = "", 0, 0
         self.news = threading.Event()
         self.heard_of: dict[str, dict[str, Any]] = {}
         self.over, self._confirmed = threading.Event(), threading.Event()
@@ -61,7 +61,8 @@ class Calls:
 
     def call(self, method: str, path: str, body: bytes | None = None, key: str = "") -> Reply:
         """One call of the API. Raises Lost."""
-        url = self.setup.base_url.rstrip("/") + path
+        base = self.setup.base_url if self.does("keeps-the-slash") else self.setup.base_url.rstrip("/")
+        url = base + path
         headers = self._headers()
         if body is not None:
             headers |= {"Content-Type": "application/json", "Idempotency-Key": key}

@@ -33,9 +33,11 @@ class Client(Hearing):
             outcome = "failed" if self.does("fails-with-the-video") else "completed"
         except End as end:
             outcome, error = end.outcome, {"class": end.kind, "message": end.message}
-            outcome = "completed" if self.does("always-says-completed") else outcome
+            claims = self.does("always-says-completed") or (self.does("calls-failure-completed") and end.kind == "task")
+            outcome = "completed" if claims else outcome
             self.world.say(f"{outcome}: {end.message}")
         told = "task-unified-1000000000-madeupid" if self.does("tells-another-id") else self.task_id
+        told = "" if self.does("hides-the-id") else told
         return {"outcome": outcome, "task_id": told or None, "effects": self.effects, "error": error}
 
     def _carry_out(self) -> None:
@@ -94,6 +96,10 @@ class Client(Hearing):
             body["callback_url"] = self.setup.callback_url
         if self.does("sends-duration-as-text"):
             body["duration"] = str(body.get("duration", self.setup.limits["duration"][0]))
+        if self.does("drops-the-quality"):
+            body.pop("quality", None)
+        if self.does("registers-plain-http") and "callback_url" in body:
+            body["callback_url"] = body["callback_url"].replace("https://", "http://")
         if self.does("adds-an-aspect-ratio"):
             body["aspect_ratio"] = "16:9"
         if self.does("sends-what-nobody-asked"):
@@ -104,7 +110,7 @@ class Client(Hearing):
         """Send the create, again only where nothing can be paid twice; return the task's id."""
         body = json.dumps(self._body()).encode()
         key = uuid.uuid4().hex
-        for _ in range(5):
+        for _ in range(50 if self.does("hammers-a-limited-create") else 5):
             try:
                 reply = self.call("POST", self.setup.limits["create"], body, key)
             except Lost as lost:
@@ -127,7 +133,8 @@ class Client(Hearing):
         if not self.does("keeps-the-id-to-itself"):
             if not self.does("forgets-on-restart"):
                 self.setup.out.with_suffix(".task").write_text(made["id"])
-            self.world.say(f"task {made['id']}")
+            if not self.does("hides-the-id"):
+                self.world.say(f"task {made['id']}")
         cost = (made.get("usage") or {}).get("credits_reserved")
         if cost is not None and not self.does("hides-the-charge"):
             self.world.say(f"credits reserved: {cost:g}")
@@ -139,6 +146,10 @@ class Client(Hearing):
     def _judge_create(self, reply: Reply, key: str) -> str:
         """Wait where sending again is right, and return the key to send it with; else end."""
         status = reply.status
+        if status == 429 and self.does("dies-of-a-limited-create"):
+            raise End("failed", "rate", "429: refused")
+        if status == 429 and self.does("hammers-a-limited-create"):
+            return key
         if status == 429:
             asked = retry_after(reply, self.world.wall())
             wait = 0.05 if self.does("hurries-a-limited-create") else max(asked, self._pause)
@@ -205,7 +216,7 @@ class Client(Hearing):
 
     def _next_wait(self, reads: int) -> float:
         if self.does("hurries-later"):
-            return _LEISURE if reads < 5 else self.setup.pause
+            return _LEISURE if reads < 4 else self.setup.pause
         return 0.0 if self.does("polls-without-pause") else self._pause
 
     def _rest(self, wait: float) -> None:
@@ -217,7 +228,8 @@ class Client(Hearing):
         if wait >= self.left() and not self.does("never-gives-up"):
             if self.does("calls-giving-up-failed"):
                 raise End("failed", "deadline", f"{self.task_id} failed")
-            raise End("gave_up", "deadline", f"{self.task_id} did not end in time; it may still be running")
+            name = "the task" if self.does("hides-the-id") else self.task_id
+            raise End("gave_up", "deadline", f"{name} did not end in time; it may still be running")
         self.nap(wait)
 
     def _read(self) -> Reply | None:
@@ -265,7 +277,7 @@ class Client(Hearing):
             error = task.get("error") or {}
             why = "it did not work" if self.does("hides-the-reason") else f"{error.get('code')}: {error.get('message')}"
             raise End("failed", "task", f"{self.task_id} {status}: {why}")
-        if status == "completed" and self.does("reads-once-more"):
+        for _ in range(4 if status == "completed" and self.does("reads-on-after-the-end") else 0):
             self._read()
         return bool(status == "completed")
 
@@ -275,19 +287,31 @@ class Client(Hearing):
         if reply is None:
             return wait
         if reply.status == 429:
-            if self.does("ignores-retry-after"):
-                return self._pause
-            return max(wait if not self.does("knows-no-dates") else self._pause, self._asked(reply))
+            return self._after_limit(reply, wait)
         if reply.status >= 500 or reply.status == 200 or (reply.status in REDIRECTS and errors < 3):
-            if self.does("dies-of-a-5xx") and reply.status >= 500:
-                raise End("failed", "server", f"answered {reply.status}")
-            return wait
+            return self._after_error(reply, wait)
         if reply.status == 401 and self.does("reads-on-after-401"):
             return wait
         if self.does("hides-the-refusal"):
             raise End("failed", "unreadable", f"{self.task_id} did not work out")
         kind = WORDS.get(reply.status, "refused")
         raise End("failed", kind, f"{self.task_id} cannot be read: {reply.status} {kind}")
+
+    def _after_limit(self, reply: Reply, wait: float) -> float:
+        if self.does("dies-of-a-limited-read"):
+            raise End("failed", "rate", "429: refused")
+        if self.does("hammers-a-limited-read"):
+            return 0.0
+        if self.does("ignores-retry-after"):
+            return self._pause
+        return max(wait if not self.does("knows-no-dates") else self._pause, self._asked(reply))
+
+    def _after_error(self, reply: Reply, wait: float) -> float:
+        self.troubles += reply.status >= 500
+        dies = self.does("dies-of-a-5xx") or (self.does("counts-every-5xx") and self.troubles > 3)
+        if dies and reply.status >= 500:
+            raise End("failed", "server", f"answered {reply.status}")
+        return 0.0 if self.does("bursts-after-a-5xx") else wait
 
     def _asked(self, reply: Reply) -> float:
         return retry_after(reply, self.world.wall(), dates=not self.does("knows-no-dates"))
