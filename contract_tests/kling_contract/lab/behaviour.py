@@ -34,9 +34,9 @@ DEEDS: dict[Place, tuple[Deed, ...]] = {
 TROUBLE = frozenset({"limit", "fail-server", "cut", "silence", "not-json"})
 """What a read or a download may meet and must outlive, once."""
 LOSSES = frozenset({"cut", "silence", "not-json"})
-_RULES = {
-    "fail": "CD-10", "unknown-status": "CP-09", "extra": "CP-10", "bare": "CP-11", "not-json": "CP-15", "not-found": "CP-16",
-    "revoke": "CP-17", "processing": "CP-12", "stall": "CP-12",
+_RULES: dict[str, tuple[str, ...]] = {
+    "fail": ("CD-10", "CD-12"), "unknown-status": ("CP-09",), "extra": ("CP-10",), "bare": ("CP-11",), "not-json": ("CP-15",),
+    "not-found": ("CP-16",), "revoke": ("CP-17",), "processing": ("CP-12",), "stall": ("CP-12",),
 }  # fmt: skip
 _EVERY = ("CD-01", "CD-03", "CP-08")
 
@@ -103,27 +103,31 @@ class Behaviour(BaseModel):
     @property
     def rules(self) -> list[str]:
         """The rules that it can show, besides those that every history shows."""
-        found = list(_EVERY) + [_RULES[event.does] for event in self.events if event.does in _RULES]
-        creates, reads, links = self.of("create"), self.of("read"), self.of("link")
-        if any(event.does in LOSSES for event in creates):
-            found.append("CM-07")
-        if any(event.status == 402 for event in creates):
-            found.append("CM-11")
-        if any(event.does == "cut" for event in links):
-            found.append("CD-04")
-        if [event.does for event in links] == ["cut"]:
-            found.append("CD-05")
-        if "gave_up" in self.right.says:
-            found.append("CP-13")
-        if self.has("early") and self.right.completes:
-            found.append("CW-04")
+        found = list(_EVERY) + [rule for event in self.events for rule in _RULES.get(event.does, ())]
+        found += [*self._of_creates(), *self._of_reads(), *self._of_links()]
         if self.has("forge"):
             found += ["CW-08", "CW-13"]
-        if [event.does for event in links] == ["expire"] and not any(event.does in TROUBLE for event in reads):
-            found.append("CD-06")
-        if self.has("once", "twice", "early") and not links and self.right.completes:
-            found += ["CW-03", "CW-05"]
         return list(dict.fromkeys(found))
+
+    def _of_creates(self) -> list[str]:
+        creates = self.of("create")
+        lost = ["CM-07"] if any(event.does in LOSSES for event in creates) else []
+        return lost + (["CM-11"] if any(event.status == 402 for event in creates) else [])
+
+    def _of_reads(self) -> list[str]:
+        found = ["CP-13", "CP-23"] if "gave_up" in self.right.says else []
+        limited = any(event.does == "limit" for event in self.of("read"))
+        return found + (["CP-21"] if limited and self.right.completes else [])
+
+    def _of_links(self) -> list[str]:
+        deeds = [event.does for event in self.of("link")]
+        calm = not any(event.does in TROUBLE for event in self.of("read"))
+        found = ["CD-04"] if "cut" in deeds else []
+        found += ["CD-05"] if deeds == ["cut"] else ["CD-06"] if deeds == ["expire"] and calm else []
+        if self.has("early") and self.right.completes:
+            found.append("CW-04")
+        ends = self.has("once", "twice", "early") and not deeds and self.right.completes
+        return found + (["CW-03", "CW-05"] if ends else [])
 
     def as_yaml(self) -> str:
         """It as YAML, defaults left out."""
