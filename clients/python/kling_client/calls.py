@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -14,9 +13,9 @@ from urllib.parse import quote
 from requests.adapters import BaseAdapter
 
 from kling_client import timing
-from kling_client.contract import Contract, shipped
+from kling_client.contract import Contract, contract_of, shipped
 from kling_client.creation import Creation
-from kling_client.download import Downloader, DownloadPolicy, Step
+from kling_client.download import Downloader, DownloadPolicy, Step, links_of
 from kling_client.errors import (
     ApiError,
     KlingError,
@@ -24,19 +23,17 @@ from kling_client.errors import (
     NetworkError,
     RateLimited,
     RequestInvalid,
-    ResultMissing,
     ServerError,
     TaskFailed,
 )
+from kling_client.fields import with_picture
 from kling_client.http import Answer, Api
-from kling_client.images import check_image
+from kling_client.images import check_image, is_url
 from kling_client.polling import Pause, PollPolicy, Wait
 from kling_client.settings import check_whole
 from kling_client.tasks import Task, is_usable_id, read_task
 from kling_client.timing import Clock, Sleep
 from kling_client.transport import Timeouts, Web
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class Calls:
@@ -56,7 +53,8 @@ class Calls:
         user_agent: how this program names itself.
         transport, clock, sleep, wall, dice: what carries requests, monotonic seconds, waiting, Unix seconds, jitter;
             replaced in tests, so that a story of an hour runs in a millisecond.
-        contract: the service's contract, else the one shipped.
+        contract: the service's contract, else the one shipped, for *model*.
+        model: another model of the family than kling-v3-turbo-image-to-video; its file in openapi/models says what a create takes.
 
     Raises:
         ConfigError: key or URL are missing or cannot be used.
@@ -81,8 +79,9 @@ class Calls:
         wall: Clock = timing.wall,
         dice: Random | None = None,
         contract: Contract | None = None,
+        model: str | None = None,
     ) -> None:
-        self.contract = contract or shipped()
+        self.contract = contract or (contract_of(model) if model else shipped())
         self.poll = poll or PollPolicy().following(self.contract.polling)
         self.timeouts = timeouts or Timeouts()
         self.clock, self.sleep = clock, sleep
@@ -125,7 +124,7 @@ class Calls:
 
     def request(
         self,
-        image_start: str,
+        image_start: str | None,
         *,
         prompt: str | None = None,
         quality: str | None = None,
@@ -136,19 +135,25 @@ class Calls:
         """The body of a create, checked against the contract. What is None is left out, so the service's defaults hold.
 
         Args:
-            image_start: URL of the first frame.
+            image_start: URL of the first frame; of another model its first picture, None where there is none.
             extra: further fields, by their names in the API.
 
         Raises:
             RequestInvalid: the contract forbids it; `param` names the field.
         """
         named = {"prompt": prompt, "quality": quality, "duration": duration, "callback_url": callback_url}
-        body = {"model": self.contract.model, "image_start": image_start, **(extra or {})}
+        body = {"model": self.contract.model, **(extra or {})}
+        if self.contract.spec is None:
+            body = {"model": self.contract.model, "image_start": image_start, **(extra or {})}
+        elif image_start is not None:
+            body = with_picture(self.contract.spec, body, image_start)
         body |= {name: value for name, value in named.items() if value is not None}
         self.contract.check_create(body)
         return body
 
-    def create(self, image: str | os.PathLike[str], *, idempotency_key: str | None = None, **wishes: Any) -> Task:
+    def create(
+        self, image: str | os.PathLike[str] | None, *, idempotency_key: str | None = None, **wishes: Any
+    ) -> Task:
         """Create a task. It costs credits; it is never sent twice unless that is safe (see `send_create`).
 
         Args:
@@ -166,14 +171,14 @@ class Calls:
         body = self.request(self.frame_url(image, wishes), **wishes)
         return self.send_create(body, key, started=self.clock())
 
-    def frame_url(self, image: str | os.PathLike[str], wishes: Mapping[str, Any]) -> str:
+    def frame_url(self, image: str | os.PathLike[str] | None, wishes: Mapping[str, Any]) -> str | None:
         """The URL of a first frame. A local file is uploaded, once everything that can be checked before has been.
 
         Raises:
             RequestInvalid: file or wishes break the contract; nothing was sent.
         """
-        if is_url(image):
-            return os.fspath(image)
+        if image is None or is_url(image):
+            return image if image is None else os.fspath(image)
         check_image(Path(image), self.contract.image)
         self.request(f"{self.contract.base_url}/first-frame", **wishes)
         return self.upload(image)
@@ -281,7 +286,7 @@ class Calls:
             self._downloader.save(source, path, on_step)
             return (path,)
         saved: list[Path] = []
-        links = _links(self._completed(source))
+        links = links_of(self._completed(source))
         refreshed = False
         while len(saved) < len(links):
             target = path if not saved else path.with_stem(f"{path.stem}-{len(saved) + 1}")
@@ -290,7 +295,7 @@ class Calls:
             except LinkExpired:
                 if refreshed:
                     raise
-                links, refreshed = _links(self.wait(source.id, fresh=False)), True
+                links, refreshed = links_of(self.wait(source.id, fresh=False)), True
                 continue
             saved.append(target)
         return tuple(saved)
@@ -367,24 +372,6 @@ class Calls:
         code = self.hide(task.error.code) if task.error and task.error.code else None
         message = self.hide(task.error.message) if task.error and task.error.message else None
         raise TaskFailed(task.id, code, message, retryable=self.contract.retryable(code))
-
-
-def is_url(image: str | os.PathLike[str]) -> bool:
-    """Return whether *image* names a URL; anything else is the name of a file. A drive letter is no scheme."""
-    return isinstance(image, str) and _URL.match(image) is not None
-
-
-def _links(task: Task) -> tuple[str, ...]:
-    """The links of a completed task.
-
-    Raises:
-        ResultMissing: there is none.
-    """
-    if not task.completed:
-        raise ResultMissing(task.id, f"is not completed ({task.status or 'no status'}); wait for it first")
-    if not task.results:
-        raise ResultMissing(task.id, "is completed, but the service lists no video; ask its support")
-    return task.results
 
 
 def _environment(name: str) -> str | None:

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import click
 
+import kling_openapi
 from kling_client import timing
 from kling_client.client import Client
 from kling_client.contract import shipped
@@ -34,6 +35,7 @@ from kling_client.errors import (
     NotFound,
     TaskFailed,
 )
+from kling_client.fields import assigned
 from kling_client.generation import Event, Generation
 from kling_client.listener import listening
 from kling_client.polling import PollPolicy
@@ -121,7 +123,11 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("image", envvar="KLING_IMAGE")
+@click.argument("image", envvar="KLING_IMAGE", required=False)
+@click.option("--model", envvar="KLING_MODEL", metavar="NAME", help="Another model of the family.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A field of the model; a dot leads into an object."
+)
 @click.option("--out", envvar="KLING_OUT", metavar="FILE", help="The video; else IMAGE's name with .mp4, here.")
 @click.option("--prompt", envvar="KLING_PROMPT", metavar="TEXT", help="What should move.")
 @click.option("--quality", envvar="KLING_QUALITY", metavar="Q", help="720p or 1080p.")
@@ -156,9 +162,11 @@ def cli() -> None:
 @patience
 @connection
 @click.pass_obj
-def generate(report: Report, /, image: str, out: str | None, **options: Any) -> None:
+def generate(report: Report, /, image: str | None, out: str | None, **options: Any) -> None:
     """Make a video from IMAGE, a URL or a local file, and save it. Run again, it resumes."""
     client = _client(report, options)
+    if client.contract.spec is None and not image:
+        raise ConfigError("Missing argument 'IMAGE'.")
     callback_url = options["callback_url"] or None
     if options["receive"]:
         callback_url = callback_url or os.environ.get("KLING_CALLBACK_URL")
@@ -166,11 +174,11 @@ def generate(report: Report, /, image: str, out: str | None, **options: Any) -> 
             raise CannotDo("--receive needs KLING_CALLBACK_URL and KLING_CALLBACK_PORT")
     port = options["callback_port"] if callback_url else None
     wishes = {name: options[name] for name in ("prompt", "quality", "duration")}
-    wishes |= {"prompt": wishes["prompt"] or None, "callback_url": callback_url, "extra": _extra(options["fields"])}
+    wishes |= {"prompt": wishes["prompt"] or None, "callback_url": callback_url, "extra": _extra(client, options)}
     with _receiver(callback_url, port, options["linger"]) as receiver, _watched(report) as on_event:
         video = client.generate(
-            image,
-            Path(out or _name_for(image)),
+            image or None,
+            Path(out or _name_for(image or client.contract.model)),
             idempotency_key=options["idempotency_key"],
             receiver=receiver,
             on_event=on_event,
@@ -323,6 +331,7 @@ def _client(report: Report, options: dict[str, Any]) -> Client:
         download=replace(download, max_bytes=options.get("max_bytes") or download.max_bytes),
         timeouts=Timeouts(min(Timeouts().connect, timeout), timeout, timeout) if timeout else None,
         repeat_lost_create=options.get("repeat_lost_create", False),
+        model=options.get("model"),
     )
 
 
@@ -351,12 +360,15 @@ def _watched(report: Report) -> Iterator[Callable[[Event], None]]:
         yield progress
 
 
-def _extra(fields: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE pairs as further request fields."""
-    pairs = [field.partition("=") for field in fields]
+def _extra(client: Client, options: dict[str, Any]) -> dict[str, Any]:
+    """NAME=VALUE pairs as further request fields: of --set with the model's types, of --field as texts."""
+    pairs = [field.partition("=") for field in options["fields"]]
     if any(not separator or not name for name, separator, _value in pairs):
         raise ConfigError("--field takes NAME=VALUE")
-    return {name: value for name, _separator, value in pairs}
+    if any(not pair.partition("=")[1] for pair in options["settings"]):
+        raise ConfigError("--set takes KEY=VALUE")
+    model = client.contract.spec or kling_openapi.family().own
+    return assigned(model, options["settings"]) | {name: value for name, _separator, value in pairs}
 
 
 def _name_for(image: str) -> str:

@@ -15,7 +15,7 @@ class Client(Calls):
 
     def generate(
         self,
-        image: str | os.PathLike[str],
+        image: str | os.PathLike[str] | None,
         out: str | os.PathLike[str],
         *,
         idempotency_key: str | None = None,
@@ -30,7 +30,7 @@ class Client(Calls):
         The task's id is on disk next to *out* before the task is read for the first time, and *on_event* hears it.
 
         Args:
-            image: URL or local file of the first frame.
+            image: URL or local file of the first frame; None for a model that needs none.
             out: the file; its folder must exist.
             idempotency_key: else a new one.
             receiver: hears callbacks, so that the wait ends early; polling goes on all the same.
@@ -47,10 +47,11 @@ class Client(Calls):
 
 
 def generate(
-    image: str | os.PathLike[str],
+    image: str | os.PathLike[str] | None,
     out: str | os.PathLike[str],
     *,
     client: Client | None = None,
+    model: str | None = None,
     on_event: Callable[[Event], None] | None = None,
     overwrite: bool = False,
     **wishes: Any,
@@ -58,9 +59,10 @@ def generate(
     """Make a video from a first frame and save it. Called again after an interruption, it goes on and creates nothing.
 
     Args:
-        image: URL or local file of the first frame.
+        image: URL or local file of the first frame; None for a model that needs none.
         out: the file; its folder must exist.
         client: the account; else one made from KLING_API_KEY and KLING_BASE_URL.
+        model: another model of the family, where *client* is not given; its further fields go into `extra`.
         on_event: called with what happens.
         overwrite: replace a file that is there.
         wishes: prompt, quality, duration, callback_url, extra, and the other arguments of `Client.generate`.
@@ -71,4 +73,4 @@ def generate(
     Raises:
         KlingError: any of the tree in `errors`. `TaskFailed`, `GaveUp` and `CreateOutcomeUnknown` are the ones to expect.
     """
-    return (client or Client()).generate(image, out, on_event=on_event, overwrite=overwrite, **wishes)
+    return (client or Client(model=model)).generate(image, out, on_event=on_event, overwrite=overwrite, **wishes)

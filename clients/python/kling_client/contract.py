@@ -14,7 +14,9 @@ import jsonschema_rs
 
 import kling_openapi
 from kling_client.errors import RequestInvalid
+from kling_client.fields import picture_path
 from kling_client.tasks import Statuses
+from kling_openapi.model import Model
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -27,14 +29,20 @@ class ImageLimits:
     max_bytes: int
     min_side_px: int
     ratio_min: Fraction
-    ratio_max: Fraction
+    ratio_max: Fraction | None
 
 
 class Contract:
-    """The parts of the OpenAPI document that a client stands on, each worked out when it is first asked for."""
+    """The parts of the OpenAPI document that a client stands on, each worked out when it is first asked for.
 
-    def __init__(self, document: Mapping[str, Any] | None = None) -> None:
+    Args:
+        document: the document, else the one shipped.
+        spec: another model of the family than the document's own, with what its file says.
+    """
+
+    def __init__(self, document: Mapping[str, Any] | None = None, spec: Model | None = None) -> None:
         self.document: Mapping[str, Any] = kling_openapi.service() if document is None else document
+        self.spec = spec
 
     @property
     def base_url(self) -> str:
@@ -44,7 +52,7 @@ class Contract:
     @property
     def model(self) -> str:
         """The one model that this contract is about."""
-        return str(self._schema("Model")["const"])
+        return self.spec.name if self.spec is not None else str(self._schema("Model")["const"])
 
     def path(self, operation_id: str) -> str:
         """The path template of an operation."""
@@ -66,14 +74,20 @@ class Contract:
 
     @cached_property
     def image(self) -> ImageLimits:
-        """The limits of a first frame."""
-        rules = self._schema("CreateVideo")["properties"]["image_start"]["x-image"]
+        """The limits of a first frame, or of another model's first picture."""
+        path = None if self.spec is None else picture_path(self.spec)
+        if self.spec is None:
+            rules = self._schema("CreateVideo")["properties"]["image_start"]["x-image"]
+        elif path is None:
+            raise RequestInvalid(f"{self.model} takes no picture; leave IMAGE out", param="image")
+        else:
+            rules = self.spec.at("".join(step if step == "[]" else f".{step}" for step in path).lstrip("."))["x-image"]
         return ImageLimits(
             formats=frozenset(rules["formats"]),
             max_bytes=rules["max_bytes"],
-            min_side_px=rules["min_side_px"],
-            ratio_min=_ratio(rules["ratio_min"]),
-            ratio_max=_ratio(rules["ratio_max"]),
+            min_side_px=rules.get("min_side_px", 1),
+            ratio_min=_ratio(rules["ratio_min"]) if "ratio_min" in rules else Fraction(0),
+            ratio_max=_ratio(rules["ratio_max"]) if "ratio_max" in rules else None,
         )
 
     @cached_property
@@ -102,9 +116,17 @@ class Contract:
         """
         for name, value in body.items():
             _check_sendable(name, value)
+        if self.spec is not None:
+            for problem in self.spec.problems(dict(body))[:1]:
+                raise RequestInvalid(problem.message, param=problem.param)
+            return self._check_address(body)
         errors = sorted(self._create.iter_errors(dict(body)), key=lambda error: len(error.instance_path))
         if errors:
             raise self._refusal(errors[0])
+        return self._check_address(body)
+
+    def _check_address(self, body: Mapping[str, Any]) -> None:
+        """Check the callback URL of a body, where it has one."""
         if isinstance(body.get("callback_url"), str):
             self._check_callback(body["callback_url"])
 
@@ -149,7 +171,7 @@ class Contract:
 
     def _check_callback(self, url: str) -> None:
         """The address rules of a callback URL, as far as they show without a name lookup."""
-        rules = self._schema("CreateVideo")["properties"]["callback_url"]["x-callback-address"]
+        rules = kling_openapi.family().callback["x-callback-address"]
         try:
             parts = urlsplit(url)
             host, _port = parts.hostname, parts.port
@@ -168,6 +190,19 @@ class Contract:
 def shipped() -> Contract:
     """The contract in this installation."""
     return Contract()
+
+
+@cache
+def contract_of(model: str) -> Contract:
+    """Return the contract for one model of the family.
+
+    Raises:
+        RequestInvalid: there is no such model.
+    """
+    family = kling_openapi.family()
+    if model not in family.models:
+        raise RequestInvalid(f"model: there is no {model!r:.80}; there are {', '.join(family.models)}", param="model")
+    return shipped() if model == shipped().model else Contract(spec=family.models[model])
 
 
 def host_address(host: str) -> Address | None:

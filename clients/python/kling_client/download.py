@@ -13,10 +13,11 @@ import requests
 
 from kling_client import mp4
 from kling_client.contract import is_loopback
-from kling_client.errors import DownloadError, KlingError, LinkExpired, NetworkError, NotAVideo
+from kling_client.errors import DownloadError, KlingError, LinkExpired, NetworkError, NotAVideo, ResultMissing
 from kling_client.lock import sync_folder
 from kling_client.retry_after import retry_after
 from kling_client.settings import check_seconds, check_whole
+from kling_client.tasks import Task
 from kling_client.timing import Clock, Sleep
 from kling_client.transport import NoCredentials, Timeouts, Web
 
@@ -290,6 +291,19 @@ class Downloader:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if not (kind == self._media_type or kind.startswith("video/") or kind in _UNTYPED):
             raise NotAVideo(f"the link serves {kind}, not a video")
+
+
+def links_of(task: Task) -> tuple[str, ...]:
+    """The links of a completed task.
+
+    Raises:
+        ResultMissing: there is none.
+    """
+    if not task.completed:
+        raise ResultMissing(task.id, f"is not completed ({task.status or 'no status'}); wait for it first")
+    if not task.results:
+        raise ResultMissing(task.id, "is completed, but the service lists no video; ask its support")
+    return task.results
 
 
 def _joined(url: str, target: str) -> str:

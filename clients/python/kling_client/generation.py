@@ -45,9 +45,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user asked for. `image` is a URL or a local file; `fields` are the create's others, None for not set."""
+    """What the user asked for: `image` a URL, a local file, or None for a model that needs none; `fields` the create's others."""
 
-    image: str | os.PathLike[str]
+    image: str | os.PathLike[str] | None
     fields: Mapping[str, Any]
     idempotency_key: str | None = None
     new: bool = False
@@ -105,7 +105,8 @@ class Generation:
 
     def _resume_or_create(self, wishes: Wishes) -> Task | str:
         """Return the task that is owed already, or a new one."""
-        request = wanted(os.fspath(wishes.image), wishes.fields)
+        image = None if wishes.image is None else os.fspath(wishes.image)
+        request = wanted(self._calls.contract, image, wishes.fields)
         record = self._begun(wishes)
         if record is None or wishes.new:
             return self._create(wishes, request, record)
@@ -212,7 +213,10 @@ class Generation:
             def step(kind: Step) -> None:
                 self._tell(Event(kind, f"{done.id} completed{_charge(done)}, saving", done))
 
-            videos.append(Video(done, self._calls.download(done, self._out, on_step=step)))
+            # A task that makes an element names it in place of a link.
+            made = done.element_id is not None and not done.results
+            paths = () if made else self._calls.download(done, self._out, on_step=step)
+            videos.append(Video(done, paths))
 
         once = self._receiver.once if self._receiver else Once()
         try:
@@ -223,7 +227,8 @@ class Generation:
                 self._slot.clear()
         video = videos[-1]
         self._slot.clear()
-        self._tell(Event("saved", f"saved {', '.join(map(str, video.paths)) or 'by another'}", done, video))
+        saved = ", ".join(map(str, video.paths)) or (f"element {done.element_id}" if done.element_id else "by another")
+        self._tell(Event("saved", f"saved {saved}", done, video))
         return video
 
     def _forget(self, task_id: str) -> None:

@@ -1,11 +1,20 @@
 """A cheap look at a local first frame, so that no credits and no upload are spent on one that the contract refuses."""
 
+import os
+import re
 import warnings
 from fractions import Fraction
 from pathlib import Path
 
 from kling_client.contract import ImageLimits
 from kling_client.errors import RequestInvalid
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def is_url(image: str | os.PathLike[str]) -> bool:
+    """Return whether *image* names a URL; anything else is the name of a file. A drive letter is no scheme."""
+    return isinstance(image, str) and _URL.match(image) is not None
 
 
 def check_image(path: Path, limits: ImageLimits) -> str:
@@ -43,9 +52,12 @@ def _check_size(path: Path, width: int, height: int, limits: ImageLimits) -> Non
     """Let pixels pass that are within the limits."""
     if min(width, height) < limits.min_side_px:
         raise _refused(path, f"is {width}x{height}; each side must have at least {limits.min_side_px} pixels")
-    if not limits.ratio_min <= Fraction(width, height) <= limits.ratio_max:
-        least, most = float(limits.ratio_min), float(limits.ratio_max)
-        raise _refused(path, f"is {width}x{height}; width to height must be between {least:g} and {most:g}")
+    ratio = Fraction(width, height)
+    if ratio < limits.ratio_min or (limits.ratio_max is not None and ratio > limits.ratio_max):
+        most = "any" if limits.ratio_max is None else f"{float(limits.ratio_max):g}"
+        raise _refused(
+            path, f"is {width}x{height}; width to height must be between {float(limits.ratio_min):g} and {most}"
+        )
 
 
 def _refused(path: Path, why: str) -> RequestInvalid:

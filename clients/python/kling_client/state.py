@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kling_client import timing
+from kling_client.contract import Contract
 from kling_client.errors import Busy, ConfigError
 from kling_client.lock import Held, Lock, create_exclusively, sync_folder, write_part
 from kling_client.timing import Clock, Sleep
@@ -41,11 +42,12 @@ class Record:
         return f"task {self.task_id}" if self.task_id else "a create whose outcome is not known"
 
 
-def wanted(image: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a request as a record keeps it: the image as given, and the fields that are set."""
+def wanted(contract: Contract, image: str | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request as a record keeps it: the image as given, the fields that are set, and a model that is not the default."""
     asked = {name: value for name, value in fields.items() if value is not None}
     further = asked.pop("extra", None) or {}
-    return {"image": image, **further, **asked}
+    other = {} if contract.spec is None else {"model": contract.model}
+    return {"image": image, **other, **further, **asked}
 
 
 class Slot:

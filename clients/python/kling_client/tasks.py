@@ -52,7 +52,7 @@ class Task:
 
     `status` is the service's word, None when there is none; `completed` and `failed` what the contract makes of it;
     `progress` 0 to 100 or None; `created` Unix seconds; `estimated_time` and `video_duration` seconds;
-    `results` the links as given; `raw` the whole answer.
+    `results` the links as given, `element_id` what a model makes in place of a video; `raw` the whole answer.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Task:
     completed: bool = False
     failed: bool = False
     results: tuple[str, ...] = ()
+    element_id: str | None = None
     error: TaskError | None = None
     usage: Usage = Usage()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -104,6 +105,7 @@ def read_task(body: Mapping[str, Any], statuses: Statuses, asked: str | None = N
         completed=status in statuses.success,
         failed=status in statuses.failure or status in _CANCELLED_STATUSES,
         results=_links(body.get("results")),
+        element_id=_element(body.get("result_data")),
         error=_error(body),
         usage=_usage(_object(body.get("usage"))),
         raw=dict(body),
@@ -135,6 +137,12 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
 def _links(value: Any) -> tuple[str, ...]:
     """The strings of `results`; anything else is no link."""
     return tuple(link for link in value if isinstance(link, str) and link) if isinstance(value, list) else ()
+
+
+def _element(value: Any) -> str | None:
+    """The id of the element that a task made in place of a video."""
+    first = value[0] if isinstance(value, list) and value else None
+    return _typed(_object(first).get("element_id"), str)
 
 
 def _object(value: Any) -> Mapping[str, Any]:
