@@ -3,6 +3,7 @@
 import http.server
 import json
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -274,3 +275,14 @@ class Kit:
 def kit() -> type[Kit]:
     """What the tests of this folder share."""
     return Kit
+
+
+@pytest.fixture(scope="session")
+def typescript_built() -> Path:
+    """The TypeScript command, compiled anew when its sources are newer."""
+    client = Path(__file__).parents[2] / "clients" / "typescript"
+    built = client / "dist" / "src" / "main.js"
+    newest = max(path.stat().st_mtime for path in (client / "src").iterdir())
+    if not built.exists() or built.stat().st_mtime < newest:
+        subprocess.run(["npm", "run", "--silent", "build"], cwd=client, check=True, timeout=300)
+    return built

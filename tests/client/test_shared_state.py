@@ -6,23 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.e2e
 
-CLIENT = Path(__file__).parents[2] / "clients" / "typescript"
-
 
 @pytest.fixture(scope="module")
-def commands():
-    """Both commands, by the language; the TypeScript one is compiled when its sources are newer."""
-    built = CLIENT / "dist" / "src" / "main.js"
-    newest = max(path.stat().st_mtime for path in (CLIENT / "src").iterdir())
-    if not built.exists() or built.stat().st_mtime < newest:
-        subprocess.run(["npm", "run", "--silent", "build"], cwd=CLIENT, check=True, timeout=300)
-    return {"python": [sys.executable, "-m", "kling_client"], "typescript": ["node", str(built)]}
+def commands(typescript_built):
+    """Both commands, by the language."""
+    return {"python": [sys.executable, "-m", "kling_client"], "typescript": ["node", str(typescript_built)]}
 
 
 @pytest.fixture

@@ -1,14 +1,27 @@
 #!/usr/bin/env node
-// Writes src/contract.ts from the contract; with --check, fails when the committed file is not what the contract says.
-import { readFileSync, writeFileSync } from "node:fs";
+// Writes src/contract.ts and src/models.ts from the contract; with --check, fails when a committed file is not what the
+// contract says.
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 import openapiTS, { astToString } from "openapi-typescript";
 import ts from "typescript";
 import { parse } from "yaml";
 
-const SOURCE = new URL("../../../openapi/kling-v3-turbo.yaml", import.meta.url);
-const TARGET = new URL("../src/contract.ts", import.meta.url);
+const FOLDER = new URL("../../../openapi/", import.meta.url);
+const TARGETS = { contract: "../src/contract.ts", models: "../src/models.ts" };
+/** The document, the schemas that model files share, and the model files, as texts. */
+const read = (name) => readFileSync(new URL(name, FOLDER), "utf8");
+const SOURCES = {
+  document: read("kling-v3-turbo.yaml"),
+  parts: read("parts.yaml"),
+  models: Object.fromEntries(
+    readdirSync(new URL("models/", FOLDER))
+      .filter((name) => name.endsWith(".yaml"))
+      .sort()
+      .map((name) => [name.slice(0, -".yaml".length), read(`models/${name}`)]),
+  ),
+};
 /** The types that the client works with; whatever these refer to comes along. */
 const ROOTS = [
   "CreateVideo",
@@ -24,8 +37,13 @@ const ROOTS = [
 /** `Error` would hide the language's own. */
 const ALIASES = { Error: "ErrorBody" };
 
-const HEADER = `// Generated from openapi/kling-v3-turbo.yaml by scripts/generate.mjs (npm run generate). Do not edit: a test compares.
+const HEADER = `// Generated from openapi by scripts/generate.mjs (npm run generate). Do not edit: a test compares.
 
+`;
+
+const MODELS_HEADER = `// Generated from openapi/models by scripts/generate.mjs (npm run generate). Do not edit: a test compares.
+
+import type { Schema } from "./schema.js";
 `;
 
 /**
@@ -205,18 +223,91 @@ function limits(document) {
   };
 }
 
-export async function generate(text) {
-  const document = parse(text, { merge: true });
+/** The document with its own model's create in it, which stands in a model file, and that model's name. */
+function composed(sources) {
+  const document = parse(sources.document, { merge: true });
+  const schemas = at(document, "components", "schemas");
+  const name = at(schemas, "Model", "const");
+  const { properties, required, description } = parse(at(sources.models, name), { merge: true });
+  const callback = at(schemas, "CallbackUrl");
+  const model = { $ref: "#/components/schemas/Model" };
+  schemas.CreateVideo = {
+    type: "object",
+    ...(description ? { description } : {}),
+    required,
+    properties: { ...properties, model, callback_url: callback },
+  };
+  return document;
+}
+
+/** What a check of a create needs of a schema: no words, no sources, no prices. */
+const KEPT = new Set(["x-image", "x-sums", "x-totals"]);
+function stripped(node, isSchema = true) {
+  if (Array.isArray(node)) return node.map((each) => stripped(each));
+  if (typeof node !== "object" || node === null) return node;
+  const kept = Object.entries(node).filter(
+    ([key]) =>
+      !isSchema || !(["description", "title", "examples"].includes(key) || (key.startsWith("x-") && !KEPT.has(key))),
+  );
+  return Object.fromEntries(kept.map(([key, value]) => [key, stripped(value, key !== "properties")]));
+}
+
+/** Every model's schema, and the schemas that they refer to. */
+function modelRules(sources) {
+  const document = parse(sources.document, { merge: true });
+  const shared = { ...parse(sources.parts).components.schemas, ...at(document, "components", "schemas") };
+  const models = Object.fromEntries(
+    Object.entries(sources.models).map(([name, text]) => [name, stripped(parse(text, { merge: true }))]),
+  );
+  const used = {};
+  const visit = (node) => {
+    for (const [, name] of JSON.stringify(node).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+      if (name in used) continue;
+      used[name] = stripped(at(shared, name));
+      visit(used[name]);
+    }
+  };
+  visit(models);
+  return { models, shared: Object.fromEntries(Object.entries(used).sort(([one], [other]) => (one < other ? -1 : 1))) };
+}
+
+/** The content of src/contract.ts; *changes* replaces some of the sources, for tests. */
+export async function generate(changes = {}) {
+  const document = composed({ ...SOURCES, ...changes });
   const data = JSON.stringify(limits(document), null, 2).replace(/"([A-Za-z_]\w*)":/g, "$1:");
   return `${HEADER}${await types(document)}\n/** The contract's limits, enums and policies. Sizes are bytes, times seconds, sides pixels. */\nexport const CONTRACT = ${data} as const;\n`;
 }
 
+/** The content of src/models.ts. */
+export function generateModels(changes = {}) {
+  const { models, shared } = modelRules({ ...SOURCES, ...changes });
+  const lines = (table) =>
+    Object.entries(table)
+      .map(([name, schema]) => `  ${JSON.stringify(name)}: ${JSON.stringify(schema)},`)
+      .join("\n");
+  return `${MODELS_HEADER}
+/** What a create of each model must be: the schemas of openapi/models. */
+export const MODELS: Readonly<Record<string, Schema>> = {
+${lines(models)}
+};
+
+/** The schemas that they share. */
+export const SHARED: Readonly<Record<string, Schema>> = {
+${lines(shared)}
+};
+`;
+}
+
 async function main() {
-  const wanted = await generate(readFileSync(SOURCE, "utf8"));
-  if (!process.argv.includes("--check")) return writeFileSync(TARGET, wanted);
-  if (readFileSync(TARGET, "utf8") === wanted) return undefined;
-  console.error("src/contract.ts is not what the contract says; run: npm run generate");
-  process.exitCode = 1;
+  const wanted = { contract: await generate(), models: generateModels() };
+  for (const [name, target] of Object.entries(TARGETS)) {
+    const path = new URL(target, import.meta.url);
+    if (!process.argv.includes("--check")) writeFileSync(path, wanted[name]);
+    else if (readFileSync(path, "utf8") !== wanted[name]) {
+      console.error(`src/${name}.ts is not what the contract says; run: npm run generate`);
+      process.exitCode = 1;
+    }
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

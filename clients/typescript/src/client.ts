@@ -7,16 +7,17 @@ import { baseAddress } from "./address.js";
 import { Api, type Tools } from "./api.js";
 import type { Bell } from "./bell.js";
 import { systemClock } from "./clock.js";
-import { CONTRACT } from "./contract.js";
+import { CONTRACT, type CreateVideo } from "./contract.js";
 import { type Created, checkIdempotencyKey, create } from "./create.js";
 import { DOWNLOAD, type DownloadSettings, type Step, checkDownload, download } from "./download.js";
 import { ConfigError, LinkExpired, RequestInvalid } from "./errors.js";
+import { DEFAULT_MODEL, checkModel, withPicture } from "./fields.js";
 import { readFrame } from "./image.js";
 import { PACE, Pace, type PaceSettings, checkPace } from "./pace.js";
 import { seconds, whole } from "./settings.js";
 import { type TaskView, isUsableId, linksOf, taskFrom } from "./task.js";
 import { upload } from "./upload.js";
-import { type VideoRequest, createBody } from "./validate.js";
+import { type ModelRequest, type VideoRequest, createBody } from "./validate.js";
 import { taskUrl, watch } from "./watch.js";
 
 /** Settings of which any may be left out. */
@@ -46,6 +47,8 @@ export interface ClientOptions {
   readonly repeatLostCreate?: boolean | undefined;
   /** How often a create is sent while it is answered 429; each time with the same key. */
   readonly createAttempts?: number | undefined;
+  /** Another model of the family than kling-v3-turbo-image-to-video; its file in openapi/models says what a create takes. */
+  readonly model?: string | undefined;
   /** Replaced in tests. */
   readonly tools?: Partial<Tools> | undefined;
 }
@@ -73,6 +76,8 @@ const CREATE_ATTEMPTS = 5;
 export class KlingClient {
   readonly baseUrl: string;
   readonly clock: Tools["clock"];
+  /** The model of this client's creates. */
+  readonly model: string;
   private readonly api: Api;
   private readonly files: Api;
   private readonly filesUrl: string;
@@ -89,6 +94,8 @@ export class KlingClient {
     if (key === "") throw new ConfigError("no API key: set KLING_API_KEY, or give --api-key");
     const tools: Tools = { fetch: globalThis.fetch, clock: systemClock, random: Math.random, ...options.tools };
     this.clock = tools.clock;
+    this.model = options.model ?? DEFAULT_MODEL;
+    checkModel(this.model);
     this.baseUrl = baseAddress(base, options.allowHttp);
     this.filesUrl = baseAddress(options.filesBaseUrl || env["KLING_FILES_BASE_URL"] || base, options.allowHttp);
     const timeoutMs = seconds("timeout", options.timeout ?? TIMEOUT_SECONDS) * 1000;
@@ -131,8 +138,8 @@ export class KlingClient {
    * @throws ApiError NetworkError nothing was created.
    * @throws CreateOutcomeUnknown it may have been accepted.
    */
-  async create(request: VideoRequest, hooks: Hooks & { readonly idempotencyKey?: string } = {}): Promise<Created> {
-    const body = createBody(request);
+  async create(request: VideoRequest | ModelRequest, hooks: Hooks & { readonly idempotencyKey?: string } = {}): Promise<Created> {
+    const body = createBody(request, this.model);
     const idempotencyKey = hooks.idempotencyKey ?? this.newIdempotencyKey();
     checkIdempotencyKey(idempotencyKey);
     return create(this.api, body, {
@@ -147,6 +154,17 @@ export class KlingClient {
   }
 
   /**
+   * The body of a create, checked against the contract.
+   *
+   * @param url of the first frame, or of another model's first picture; undefined where it needs none.
+   * @throws RequestInvalid the contract forbids it.
+   */
+  body(url: string | undefined, fields: ModelRequest): CreateVideo {
+    if (this.model === DEFAULT_MODEL) return createBody({ ...fields, image_start: url }, this.model);
+    return createBody(url === undefined ? fields : withPicture(this.model, fields, url), this.model);
+  }
+
+  /**
    * The URL of a first frame: *image* itself when it is one; else the file of that name, checked and uploaded.
    *
    * @throws RequestInvalid it is no image that the contract takes; nothing was sent.
@@ -154,7 +172,7 @@ export class KlingClient {
    */
   async frameUrl(image: string, hooks: Hooks = {}): Promise<string> {
     if (isUrl(image)) return image;
-    return upload(this.files, await readFrame(image), image, {
+    return upload(this.files, await readFrame(image, this.model), image, {
       base: this.filesUrl,
       deadline: hooks.deadline ?? this.deadlineFromNow(),
       attempts: UPLOAD_ATTEMPTS,

@@ -5,6 +5,7 @@ import { basename, extname } from "node:path";
 
 import { KlingClient, isUrl } from "./client.js";
 import { ConfigError, CreateOutcomeUnknown, KlingError } from "./errors.js";
+import { assigned } from "./fields.js";
 import { Generation, type GenerationOptions, type Wishes } from "./generation.js";
 import type { CommandName, Given } from "./options.js";
 import { Receiver, listen } from "./receiver.js";
@@ -33,6 +34,7 @@ const clientFrom = (given: Given): KlingClient =>
     timeout: given.seconds("timeout"),
     deadline: given.seconds("deadline"),
     repeatLostCreate: given.has("repeat-lost-create"),
+    model: given.text("model"),
     pace: { minPoll: given.seconds("min-poll") },
     download: { maxBytes: given.whole("max-bytes", 1) },
   });
@@ -47,13 +49,13 @@ async function generate(given: Given, report: Report, env: NodeJS.ProcessEnv): P
   const client = clientFrom(given);
   const callbackUrl = callbackFrom(given, env);
   const wishes: Wishes = {
-    image: given.target,
-    fields: fieldsFrom(given, callbackUrl),
+    image: given.target || undefined,
+    fields: fieldsFrom(given, callbackUrl, client.model),
     idempotencyKey: given.text("idempotency-key"),
     fresh: given.has("new"),
     overwrite: given.has("overwrite"),
   };
-  const out = given.text("out") || nameFor(given.target);
+  const out = given.text("out") || nameFor(given.target || client.model);
   const port = callbackUrl === undefined ? undefined : given.whole("callback-port", 0, HIGHEST_PORT);
   const linger = given.seconds("linger", 0) ?? LINGER_SECONDS;
   await receiving(callbackUrl, port, async (receiver) => {
@@ -90,9 +92,10 @@ function callbackFrom(given: Given, env: NodeJS.ProcessEnv): string | undefined 
 }
 
 /** The create's fields as the user wrote them; whether they are fit ones is for the contract to say. */
-function fieldsFrom(given: Given, callbackUrl: string | undefined): Wishes["fields"] {
+function fieldsFrom(given: Given, callbackUrl: string | undefined, model: string): Wishes["fields"] {
   const pairs = given.list("field").map((field) => /^([^=]+)=(.*)$/s.exec(field));
   if (pairs.includes(null)) throw new ConfigError("--field takes NAME=VALUE");
+  if (given.list("set").some((each) => !each.includes("="))) throw new ConfigError("--set takes KEY=VALUE");
   const named = {
     prompt: given.text("prompt") || undefined,
     quality: given.text("quality"),
@@ -101,7 +104,7 @@ function fieldsFrom(given: Given, callbackUrl: string | undefined): Wishes["fiel
   };
   const set = Object.entries(named).filter(([, value]) => value !== undefined);
   const further = pairs.map((pair) => [pair?.[1] ?? "", pair?.[2] ?? ""]);
-  return Object.fromEntries([...further, ...set]) as Wishes["fields"];
+  return { ...assigned(model, given.list("set")), ...Object.fromEntries([...further, ...set]) } as Wishes["fields"];
 }
 
 /** A number where *text* reads as one, else the text as it is. */

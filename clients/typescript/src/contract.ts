@@ -1,4 +1,4 @@
-// Generated from openapi/kling-v3-turbo.yaml by scripts/generate.mjs (npm run generate). Do not edit: a test compares.
+// Generated from openapi by scripts/generate.mjs (npm run generate). Do not edit: a test compares.
 
 export interface components {
     schemas: {
@@ -20,37 +20,6 @@ export interface components {
          * @default 5
          */
         readonly Duration: number;
-        readonly CreateVideo: {
-            readonly model: components["schemas"]["Model"];
-            /**
-             * @description First-frame image URL, used as the first frame of the video. Bytes decide what it is, a suffix never does.
-             * @example https://your-cdn.com/start-frame.jpg
-             */
-            readonly image_start: components["schemas"]["HttpUrl"];
-            /**
-             * @description Text prompt describing the desired motion or changes in the scene (optional). Characters count, not bytes.
-             * @example A gentle breeze sweeps across the scene, bringing a subtle sense of motion
-             */
-            readonly prompt?: string;
-            readonly quality?: components["schemas"]["Quality"];
-            readonly duration?: components["schemas"]["Duration"];
-            /**
-             * Format: uri
-             * @description HTTPS callback URL for task completion
-             * @example https://your-domain.com/webhooks/video-task-completed
-             */
-            readonly callback_url?: string;
-            /** @description Not accepted; the first frame decides. */
-            readonly aspect_ratio?: never;
-            /** @description A media field of a sibling model; not taken by this one. */
-            readonly image_end?: never;
-            /** @description A media field of a sibling model; not taken by this one. */
-            readonly image_urls?: never;
-            /** @description A media field of a sibling model; not taken by this one. */
-            readonly video_urls?: never;
-            /** @description A media field of a sibling model; not taken by this one. */
-            readonly audio_urls?: never;
-        };
         /**
          * @description Task status
          * @enum {string}
@@ -206,6 +175,37 @@ export interface components {
                 readonly param?: string;
                 readonly fallback_suggestion?: string;
             };
+        };
+        readonly CreateVideo: {
+            readonly model: components["schemas"]["Model"];
+            /**
+             * @description First-frame image URL, used as the first frame of the video. Bytes decide what it is, a suffix never does.
+             * @example https://your-cdn.com/start-frame.jpg
+             */
+            readonly image_start: components["schemas"]["HttpUrl"];
+            /**
+             * @description Text prompt describing the desired motion or changes in the scene (optional). Characters count, not bytes.
+             * @example A gentle breeze sweeps across the scene, bringing a subtle sense of motion
+             */
+            readonly prompt?: string;
+            readonly quality?: components["schemas"]["Quality"];
+            readonly duration?: components["schemas"]["Duration"];
+            /**
+             * Format: uri
+             * @description HTTPS callback URL for task completion
+             * @example https://your-domain.com/webhooks/video-task-completed
+             */
+            readonly callback_url?: string;
+            /** @description Not accepted; the first frame decides. */
+            readonly aspect_ratio?: never;
+            /** @description A media field of a sibling model; not taken by this one. */
+            readonly image_end?: never;
+            /** @description A media field of a sibling model; not taken by this one. */
+            readonly image_urls?: never;
+            /** @description A media field of a sibling model; not taken by this one. */
+            readonly video_urls?: never;
+            /** @description A media field of a sibling model; not taken by this one. */
+            readonly audio_urls?: never;
         };
     };
     responses: never;

@@ -9,11 +9,12 @@ import { CONTRACT } from "./contract.js";
 import { checkIdempotencyKey } from "./create.js";
 import type { Step } from "./download.js";
 import { ConfigError, CreateOutcomeUnknown, KlingError, RequestInvalid, TaskFailed } from "./errors.js";
+import { DEFAULT_MODEL } from "./fields.js";
 import { readFrame } from "./image.js";
 import { type Receiver } from "./receiver.js";
 import { type RunRecord, Slot, isAbout, subject, wanted } from "./state.js";
-import { type TaskView } from "./task.js";
-import { type VideoRequest, createBody } from "./validate.js";
+import { type TaskView, isCompleted } from "./task.js";
+import type { ModelRequest, VideoRequest } from "./validate.js";
 
 export type EventKind =
   "uploading" | "creating" | "accepted" | "resuming" | "status" | "trouble" | "downloading" | "bytes" | "saved";
@@ -34,10 +35,10 @@ export interface Video {
 
 /** What the user asked for. */
 export interface Wishes {
-  /** A URL or a local file. */
-  readonly image: string;
+  /** A URL or a local file; undefined for a model that needs none. */
+  readonly image: string | undefined;
   /** The create's other fields, by their names in the API. */
-  readonly fields: Omit<VideoRequest, "image_start">;
+  readonly fields: Omit<VideoRequest, "image_start"> | ModelRequest;
   readonly idempotencyKey?: string | undefined;
   /** Forget what was begun for the file before, and create. */
   readonly fresh?: boolean | undefined;
@@ -119,7 +120,8 @@ export class Generation {
 
   /** The task that is owed already, or a new one. */
   private async resumeOrCreate(wishes: Wishes): Promise<{ id: string; atOnce: boolean }> {
-    const request = wanted(wishes.image, wishes.fields);
+    const other = this.client.model === DEFAULT_MODEL ? {} : { model: this.client.model };
+    const request = wanted(wishes.image, { ...other, ...wishes.fields });
     const record = await this.begun(wishes);
     if (!record || wishes.fresh) return { id: await this.createNew(wishes, request, record), atOnce: false };
     if (!isAbout(record, this.client.baseUrl, request)) {
@@ -150,12 +152,14 @@ export class Generation {
   ): Promise<string> {
     const key = wishes.idempotencyKey ?? this.client.newIdempotencyKey();
     checkIdempotencyKey(key);
-    if (!isUrl(wishes.image)) {
-      createBody({ ...wishes.fields, image_start: CONTRACT.server });
-      await readFrame(wishes.image);
-      this.tell("uploading", `uploading ${wishes.image}`);
+    const { image } = wishes;
+    if (image !== undefined && !isUrl(image)) {
+      this.client.body(CONTRACT.server, wishes.fields);
+      await readFrame(image, this.client.model);
+      this.tell("uploading", `uploading ${image}`);
     }
-    const body = createBody({ ...wishes.fields, image_start: await this.client.frameUrl(wishes.image, this.hooks) });
+    const url = image === undefined ? undefined : await this.client.frameUrl(image, this.hooks);
+    const body = this.client.body(url, wishes.fields);
     const base_url = this.client.baseUrl;
     const record: RunRecord = { phase: "creating", request, idempotency_key: key, base_url, body, task_id: null };
     await (before ? this.slot.write(record) : this.slot.begin(record));
@@ -209,7 +213,8 @@ export class Generation {
       const task = await this.heard(taskId, fresh, atOnce);
       const video = { task, paths: await this.save(task) };
       await this.slot.clear();
-      this.tell("saved", `saved ${video.paths.join(", ") || "by another"}`, task, video);
+      const made = task.elementId === undefined ? "by another" : `element ${task.elementId}`;
+      this.tell("saved", `saved ${video.paths.join(", ") || made}`, task, video);
       return video;
     } catch (error) {
       if (error instanceof KlingError) error.taskId = taskId;
@@ -234,6 +239,8 @@ export class Generation {
     const paths: string[] = [];
     const effect = async (): Promise<void> => {
       if (task.results.length > 0) this.tell("downloading", `${task.id} ${task.status}${charge(task)}, saving`, task);
+      // A task that makes an element names it in place of a link.
+      if (task.results.length === 0 && task.elementId !== undefined && isCompleted(task)) return;
       const { onStep } = this.options;
       paths.push(...(await this.client.save(task, this.out, { ...this.hooks, onStep })));
     };
@@ -273,6 +280,10 @@ function charge({ creditsUsed, creditsReserved }: TaskView): string {
 export interface GenerateOptions extends Omit<Wishes, "image" | "fields">, GenerationOptions, Omit<VideoRequest, "image_start"> {
   /** The account; else one made from KLING_API_KEY and KLING_BASE_URL. */
   readonly client?: KlingClient | undefined;
+  /** Another model of the family, where `client` is not given. */
+  readonly model?: string | undefined;
+  /** Fields of that model that have no member here. */
+  readonly further?: ModelRequest | undefined;
 }
 
 /**
@@ -281,8 +292,8 @@ export interface GenerateOptions extends Omit<Wishes, "image" | "fields">, Gener
  *
  * @throws KlingError any of the tree; `TaskFailed`, `GaveUp` and `CreateOutcomeUnknown` are the ones to expect.
  */
-export async function generate(image: string, out: string, options: GenerateOptions = {}): Promise<Video> {
-  const { client, receiver, onEvent, onStep, idempotencyKey, fresh, overwrite, repeatLostCreate, ...fields } = options;
-  const generation = new Generation(client ?? new KlingClient(), out, { receiver, onEvent, onStep });
-  return generation.run({ image, fields, idempotencyKey, fresh, overwrite, repeatLostCreate });
+export async function generate(image: string | undefined, out: string, options: GenerateOptions = {}): Promise<Video> {
+  const { client, model, further, receiver, onEvent, onStep, idempotencyKey, fresh, overwrite, repeatLostCreate, ...fields } = options;
+  const generation = new Generation(client ?? new KlingClient({ model }), out, { receiver, onEvent, onStep });
+  return generation.run({ image, fields: { ...further, ...fields }, idempotencyKey, fresh, overwrite, repeatLostCreate });
 }

@@ -2,8 +2,8 @@
 
 import { readFile, stat } from "node:fs/promises";
 
-import { CONTRACT } from "./contract.js";
 import { ConfigError, RequestInvalid } from "./errors.js";
+import { type ImageRules, imageRules } from "./fields.js";
 
 /** A first frame that the contract takes, as far as its header tells. */
 export interface Frame {
@@ -28,8 +28,8 @@ const refuse = (why: string): never => {
  * @throws ConfigError the file cannot be read, or is a folder, a pipe or a device.
  * @throws RequestInvalid it is no JPEG or PNG, too large, too small, or too long.
  */
-export async function readFrame(path: string): Promise<Frame> {
-  const rules = CONTRACT.image;
+export async function readFrame(path: string, model?: string): Promise<Frame> {
+  const rules = imageRules(model);
   const unreadable = (error: NodeJS.ErrnoException): never => {
     throw new ConfigError(`${path} cannot be read (${error.code ?? error.name})`);
   };
@@ -39,15 +39,14 @@ export async function readFrame(path: string): Promise<Frame> {
   if (size > rules.maxBytes) refuse(`${size} bytes, more than ${rules.maxBytes}`);
   const bytes = await readFile(path).catch(unreadable);
   const header = pngHeader(bytes) ?? jpegHeader(bytes);
-  if (!header || !(rules.formats as readonly string[]).includes(header.format)) {
+  if (!header || !rules.formats.includes(header.format)) {
     return refuse(`not a whole ${rules.formats.join(" or ")} image`);
   }
-  checkShape(header);
+  checkShape(header, rules);
   return { bytes, format: header.format };
 }
 
-function checkShape({ width, height }: Header): void {
-  const rules = CONTRACT.image;
+function checkShape({ width, height }: Header, rules: ImageRules): void {
   if (Math.min(width, height) < rules.minSidePx)
     refuse(`${width}x${height}: a side is shorter than ${rules.minSidePx} pixels`);
   const ratio = width / height;

@@ -29,4 +29,4 @@ export { Once } from "./once.js";
 export type { PaceSettings } from "./pace.js";
 export { Receiver, listen, type Callback, type ReceiverOptions } from "./receiver.js";
 export { isTerminal, linksOf, type TaskView } from "./task.js";
-export { createBody, type VideoRequest } from "./validate.js";
+export { createBody, type ModelRequest, type VideoRequest } from "./validate.js";

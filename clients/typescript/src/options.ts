@@ -4,6 +4,7 @@ import { type ParseArgsConfig, parseArgs } from "node:util";
 
 import { CONTRACT } from "./contract.js";
 import { ConfigError } from "./errors.js";
+import { DEFAULT_MODEL } from "./fields.js";
 import { seconds } from "./settings.js";
 
 /** One flag: what it takes, the variable that stands in for it, and its line of help. */
@@ -33,6 +34,8 @@ const PATIENCE = {
 } as const satisfies Flags;
 
 const GENERATE = {
+  model: { takes: "NAME", variable: "KLING_MODEL", help: "Another model of the family." },
+  set: { takes: "KEY=VALUE", many: true, help: "A field of the model; a dot leads into an object." },
   out: { takes: "FILE", variable: "KLING_OUT", help: "Output file; default: IMAGE's name with .mp4, in this folder." },
   prompt: { takes: "TEXT", variable: "KLING_PROMPT", help: "What should move." },
   quality: { takes: "Q", variable: "KLING_QUALITY", help: `${CONTRACT.create.fields.quality.enum.join(" or ")}.` },
@@ -136,9 +139,12 @@ export function parse(name: CommandName, args: readonly string[], env: NodeJS.Pr
   const { target, variable, flags } = COMMANDS[name];
   const { values, positionals } = parsed(flags, args);
   const stated = variable && positionals.length === 0 && env[variable] ? [env[variable]] : positionals;
-  if (stated.length !== (target ? 1 : 0))
+  const all = { ...fromVariables(flags, env), ...values };
+  // Another model than the default one may need no image.
+  const isOptional = typeof all["model"] === "string" && all["model"] !== DEFAULT_MODEL && stated.length === 0;
+  if (stated.length !== (target ? 1 : 0) && !isOptional)
     throw new ConfigError(`kling ${name} takes ${target ?? "no arguments"}; see kling ${name} --help`);
-  return new Given(stated[0] ?? "", { ...fromVariables(flags, env), ...values });
+  return new Given(stated[0] ?? "", all);
 }
 
 function parsed(

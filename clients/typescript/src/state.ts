@@ -32,9 +32,9 @@ export const SUFFIX = ".kling.json";
 const VERSION = 2;
 
 /** A request as a record keeps it: the image as given, and the fields that are set. */
-export function wanted(image: string, fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+export function wanted(image: string | undefined, fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const set = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null);
-  return { image, ...Object.fromEntries(set) };
+  return { image: image ?? null, ...Object.fromEntries(set) };
 }
 
 /** Whether *record* is about *request* at the service of *baseUrl*. */

@@ -12,6 +12,8 @@ export interface TaskView {
   readonly progress?: number;
   /** Links to the video files. */
   readonly results: readonly string[];
+  /** What a model makes in place of a video. */
+  readonly elementId?: string;
   readonly error?: { readonly code: string | null; readonly message: string | null };
   readonly creditsReserved?: number;
   readonly creditsUsed?: number;
@@ -48,6 +50,7 @@ export function taskFrom(json: unknown, asked?: string): TaskView | undefined {
     results,
     raw,
     progress: asNumber(raw["progress"]),
+    elementId: asText(members(Array.isArray(raw["result_data"]) ? raw["result_data"][0] : undefined)["element_id"]),
     error: raw["error"]
       ? { code: asText(error["code"]) ?? null, message: asText(error["message"]) ?? null }
       : undefined,
@@ -68,6 +71,9 @@ export function compact<T extends object>(value: T): Compact<T> {
 
 /** Whether *id* can stand in a path: something printable that no URL parser takes for a step upwards. */
 export const isUsableId = (id: string): boolean => /^[\x21-\x7e]{1,200}$/.test(id) && !/^\.{1,2}$/.test(id);
+
+/** Whether the task is done, with what was asked for. */
+export const isCompleted = ({ status }: TaskView): boolean => SUCCESS.includes(status);
 
 /** Whether the task will not change again. */
 export const isTerminal = ({ status }: TaskView): boolean =>

@@ -3,6 +3,7 @@
 import { checkCallback, isEscaped } from "./address.js";
 import { CONTRACT, type CreateVideo } from "./contract.js";
 import { RequestInvalid } from "./errors.js";
+import { DEFAULT_MODEL, checkBody } from "./fields.js";
 
 /** The keywords that the generator keeps of a field's schema. */
 interface FieldRules {
@@ -22,14 +23,21 @@ const REFUSED: readonly string[] = CONTRACT.create.refused;
 /** What a user may ask for: the contract's create without the model, which the client fills in. */
 export type VideoRequest = Omit<CreateVideo, "model">;
 
+/** The fields of another model, by their names in the API; its file in openapi/models says what they are. */
+export type ModelRequest = Readonly<Record<string, unknown>>;
+
 /**
  * The body of a create for *request*: only what was set, and the model.
  *
  * @throws RequestInvalid the first value that the contract forbids.
  */
-export function createBody(request: VideoRequest): CreateVideo {
+export function createBody(request: VideoRequest | ModelRequest, model = DEFAULT_MODEL): CreateVideo {
   const set = Object.entries(request).filter(([, value]) => value !== undefined);
-  const body: Record<string, unknown> = { model: CONTRACT.create.fields.model.const, ...Object.fromEntries(set) };
+  const body: Record<string, unknown> = { model, ...Object.fromEntries(set) };
+  if (model !== DEFAULT_MODEL) {
+    checkBody(model, body);
+    return body as unknown as CreateVideo;
+  }
   for (const [name, value] of Object.entries(body)) checkField(name, value);
   for (const name of CONTRACT.create.required) {
     if (!(name in body)) throw new RequestInvalid(name, "is required");
