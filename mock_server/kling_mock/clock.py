@@ -27,6 +27,11 @@ class NotManual(Exception):
     """Only a manual clock can be advanced."""
 
 
+def not_manual(mode: str) -> str:
+    """Return what is wrong with advancing a clock of this *mode*, and what to do first."""
+    return f'the clock is {mode}; only a manual clock can be advanced: run "kling-mock freeze" first, or start with --clock manual'
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a clock shows: `now` in Unix seconds, `rate` in its seconds a real second (0 when manual)."""
@@ -80,7 +85,7 @@ class Clock:
         """
         with self._lock:
             if self.mode != "manual":
-                raise NotManual(f"the clock is {self.mode}; only a manual clock can be advanced")
+                raise NotManual(not_manual(self.mode))
             base, real, rate = self._run
             self._run = (max(base, moment), real, rate)
 

@@ -15,7 +15,9 @@ from kling_common.targets import BadAddress, parse
 from kling_mock.clock import Clock, Mode
 from kling_mock.contract import Contract
 from kling_mock.core.callbacks import origin
+from kling_mock.core.nearest import did_you_mean
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
 _CLOCK = re.compile(r"real|manual|x\d+(\.\d+)?")
 
 
@@ -46,6 +48,7 @@ class Settings(BaseModel):
     allowed_host: tuple[str, ...] = ()
     fetch_local: tuple[str, ...] = ()
     public_url: str | None = None
+    trust_proxy: bool = False
     contract: Path | None = None
     profile: str = "current"
     choices: dict[str, Any] = {}
@@ -158,8 +161,9 @@ class Settings(BaseModel):
 
     @property
     def own_origin(self) -> str:
-        """Scheme, host and port at which the fake listens."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """Scheme, host and port at which a program on this machine finds the fake."""
+        reached = _EVERYWHERE.get(self.host, self.host)
+        host = f"[{reached}]" if ":" in reached else reached
         return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
 
     def start_clock(self) -> Clock:
@@ -233,7 +237,10 @@ class Choices:
 
     def _set(self, contract: Contract, name: str, value: Any) -> None:
         if name not in contract.assumptions:
-            raise BadSetting(f"there is no choice {name!r}; there are {', '.join(sorted(contract.assumptions))}")
+            raise BadSetting(
+                f"--set {name}: there is no such setting{did_you_mean(name, contract.assumptions)}; "
+                f"there are {', '.join(sorted(contract.assumptions))}"
+            )
         schema = contract.assumptions[name]["schema"]
         problem = next(jsonschema_rs.Draft202012Validator(schema).iter_errors(value), None)
         if problem is not None:

@@ -57,7 +57,7 @@ def test_durations_read_as_people_write_them(text: str | float, value: float) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5 s", "-1s", "5sec", "1h30m", "s", "soon", -1, True, float("nan"), float("inf"), "1e3", "9" * 400]
+    "text", ["", "5 s", "-1s", "5sec", "1h30", "s", "soon", -1, True, float("nan"), float("inf"), "1e3", "9" * 400]
 )
 def test_other_durations_are_refused_with_an_example(text: Any) -> None:
     """The message shows how to write one."""

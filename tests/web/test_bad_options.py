@@ -72,7 +72,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (("--error-codes", "old"), "legacy"),
         (("--profile", "nonsense"), "neither a profile"),
         (("--set", "nonsense"), "NAME=VALUE"),
-        (("--set", "nonsense=1"), "there is no choice 'nonsense'"),
+        (("--set", "nonsense=1"), "--set nonsense: there is no such setting"),
         (("--set", "bad_image=maybe"), "bad_image"),
         (("--set", "expired_link_status=500"), "expired_link_status"),
         (("--set", "max_body_bytes=10"), "max_body_bytes"),

@@ -27,7 +27,7 @@ def story(rig: Any) -> str:
     rig.receiver.script.append(500)
     rig.advance(200, key=KEY)
     body = rig.query(task_id, key=KEY).json
-    rig.call("GET", body["results"][0].partition("4010")[2], key=KEY)
+    rig.call("GET", body["results"][0].removeprefix("http://localhost"), key=KEY)
     return task_id
 
 

@@ -97,8 +97,7 @@ def read_settings(given: dict[str, Any]) -> Any:
         raise BadSetting(f"--set {', '.join(values['choices'])}: not YAML: {one_line(error)}") from error
     if "error_codes" in values:
         values["choices"].setdefault("error_codes", values.pop("error_codes"))
-    chosen = settings(**values)
-    return chosen if chosen.public_url else settings(**{**values, "public_url": chosen.own_origin})
+    return settings(**values)
 
 
 @cli.command("exec", cls=Sections, context_settings={**CONTEXT, "ignore_unknown_options": False})
@@ -117,10 +116,15 @@ def run_command(ctx: click.Context, /, api_key: str, command: tuple[str, ...], *
         try:
             child = subprocess.Popen(command, env={**os.environ, **variables})  # noqa: S603 - the user's own command
         except OSError as error:
-            raise click.UsageError(f"{command[0]}: {error.strerror}") from error
+            raise click.UsageError(f"{command[0]}: {error.strerror}{_meant(command)}") from error
         _forward_signals(child)
         code = child.wait()
     ctx.exit(code if code >= 0 else 128 - code)
+
+
+def _meant(command: tuple[str, ...]) -> str:
+    """Return what to type where the command that was not found is the rest of a scenario."""
+    return f'; quote a scenario with its parameters: --scenario "failed {command[0]}"' if "=" in command[0] else ""
 
 
 def _forward_signals(child: "subprocess.Popen[bytes]") -> None:
@@ -167,6 +171,14 @@ def _spelled(ctx: click.Context) -> list[str]:
     return [*typed, "--port", "0"]
 
 
+def _variable_of(message: str) -> str:
+    """Return the variable that a bad value came from; empty for one that was typed."""
+    option = message.partition(" ")[0].rstrip(":") if message.startswith("--") else ""
+    variable = f"KLING_MOCK_{option.removeprefix('--').upper().replace('-', '_')}"
+    typed = any(one == option or one.startswith(f"{option}=") for one in sys.argv)
+    return f" (from the variable {variable})" if option and variable in os.environ and not typed else ""
+
+
 def main() -> None:
     """Run the command line; a usage error is one line and exit code 2."""
     from kling_mock.cli.verbs import add_verbs
@@ -181,5 +193,5 @@ def main() -> None:
 
         if not isinstance(error, BadSetting | ContractError):
             raise
-        click.echo(f"kling-mock: {error}", err=True)
+        click.echo(f"kling-mock: {error}{_variable_of(str(error))}", err=True)
         sys.exit(2)

@@ -9,8 +9,22 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_DASHES = "Put -- before the command: kling-mock exec -- COMMAND --its-option"
+_QUOTES = 'Quote a scenario with its parameters: --scenario "failed code=service_error"'
+
+
 class _Option(click.Option):
     """An option whose bounds the help leaves out; the error for a value outside of them names them."""
+
+    def handle_parse_result(self, ctx: click.Context, opts: Any, args: list[str]) -> Any:
+        """Read the value; a bad one that came from the environment names its variable."""
+        try:
+            return super().handle_parse_result(ctx, opts, args)
+        except click.BadParameter as error:
+            if ctx.get_parameter_source(self.name or "") is click.core.ParameterSource.ENVIRONMENT:
+                said = f"{error.message} (from the variable {self.envvar})"
+                raise click.BadParameter(said, ctx=ctx, param=self) from error
+            raise
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         """What stands in brackets after the help."""
@@ -32,6 +46,20 @@ def option(*names: str, **more: Any) -> Callable[[F], F]:
 
 class Sections(click.Command):
     """Shows options under the headings of `_SECTIONS`, in place of one long list."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; two common slips are named with what to type instead."""
+        typed = list(args)  # click takes it apart
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if ctx.info_name == "exec" and "--" not in typed:
+                raise click.UsageError(f"{error.format_message()} {_DASHES}", ctx) from error
+            raise
+        except click.UsageError as error:
+            if "unexpected extra argument" in error.message and any("=" in one for one in typed):
+                raise click.UsageError(f"{error.message}. {_QUOTES}", ctx) from error
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         records = dict(_records(self.get_params(ctx), ctx))
@@ -60,7 +88,16 @@ def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 
 
 _SECTIONS = {
-    "Network": ("--host", "--port", "--tls", "--impersonate", "--proxy-port", "--ca-out", "--public-url"),
+    "Network": (
+        "--host",
+        "--port",
+        "--tls",
+        "--impersonate",
+        "--proxy-port",
+        "--ca-out",
+        "--public-url",
+        "--trust-proxy",
+    ),
     "Behaviour": (
         "--clock",
         "--start",
@@ -176,6 +213,11 @@ _SERVE_OPTIONS = (
         help="Folder to write ca.pem and bundle.pem to, for clients to trust.",
     ),
     option("--public-url", metavar="URL", help="Origin of result links, where it is not the fake's own."),
+    option(
+        "--trust-proxy",
+        is_flag=True,
+        help="Take the origin of result links from X-Forwarded-Host, -Proto and -Port.",
+    ),
     option(
         "--contract", type=click.Path(path_type=Path), metavar="FILE", help="Another contract than the shipped one."
     ),

@@ -15,7 +15,7 @@ class Remote:
     """A running fake, over its control protocol."""
 
     def __init__(self, url: str, api_key: str | None, token: str | None, ca: Path | None = None) -> None:
-        self._url = url.rstrip("/").removesuffix("/__mock")
+        self._url = origin_of(url)
         self._ca = ca
         self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         if token:
@@ -65,6 +65,21 @@ class Remote:
 
         bundle = Authority().bundle_file
         return bundle if bundle.exists() else None
+
+
+def origin_of(url: str) -> str:
+    """Return the fake's origin in whatever spelling a user has it: with `/v1` or `/__mock`, or without a scheme.
+
+    Without one it is http on the loopback and https on any other machine.
+    """
+    url = url.strip().rstrip("/")
+    for path in ("/__mock", "/v1"):
+        url = url.removesuffix(path)
+    if "://" in url:
+        return url
+    host = url.rpartition(":")[0] if url.rpartition(":")[2].isdecimal() else url
+    loopback = host in ("localhost", "[::1]", "") or host.startswith("127.")
+    return f"{'http' if loopback else 'https'}://{'127.0.0.1' if not host else ''}{url}"
 
 
 class _Failed(click.ClickException):
@@ -160,7 +175,7 @@ def _clock_verbs(group: click.Group) -> None:
     @_verb(group, "advance")
     @click.argument("span")
     def advance(remote: Remote, span: str) -> tuple[Any, Any]:
-        """Move the clock forward by SPAN (24h, 90s, 5m): everything due on the way happens, in order."""
+        """Move the clock forward by SPAN (24h, 1h30m, 90s; a bare number is seconds): everything due on the way happens, in order."""
         from kling_mock.core.notation import seconds
 
         try:
@@ -170,7 +185,8 @@ def _clock_verbs(group: click.Group) -> None:
         answer = remote.call("POST", "/clock/advance", {"seconds": length})
         rows = [[_time(one["at"]), one["kind"], one["task_id"], _what(one)] for one in answer["fired"]]
         fired = [_table("events", rows)] if rows else []
-        return answer, "\n".join([*fired, f"now {_time(answer['now'])}"])
+        moved = f"advanced {length:g} s" + (f"; for hours write {span}h" if span.isdecimal() else "")
+        return answer, "\n".join([*fired, f"now {_time(answer['now'])} ({moved})"])
 
     @_verb(group, "freeze")
     def freeze(remote: Remote) -> tuple[Any, Any]:

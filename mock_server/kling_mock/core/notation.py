@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_DURATION = re.compile(r"\d+(?:\.\d+)?|(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _LONGEST = 36_525 * _UNITS["d"]
 _CALLS = re.compile(r"([1-9]\d{0,8})(?:\.\.([1-9]\d{0,8})?)?")
 _COUNT = re.compile(r"\d{1,9}")
@@ -19,13 +20,13 @@ TAG = re.compile(r"\[\[([a-z][a-z0-9-]*)((?:\s+[a-z_]+=[^\s\]]+)*)\s*\]\]")
 
 
 def seconds(text: str | float) -> float:
-    """A duration such as `24h`, `1.5s`, `250ms` or a bare number of seconds, at most a century.
+    """A duration such as `24h`, `1h30m`, `1.5s`, `250ms` or a bare number of seconds, at most a century.
 
     Raises:
         ValueError: it is not one of these.
     """
     match = None if isinstance(text, bool) else _DURATION.fullmatch(str(text).strip())
-    span = float(match[1]) * _UNITS[match[2] or "s"] if match else inf
+    span = sum(float(number) * _UNITS[unit or "s"] for number, unit in _PART.findall(match[0])) if match else inf
     if span > _LONGEST:
         raise ValueError(f"{_short(text)} is not a duration; write it like 5s, 250ms, 2m or 24h")
     return span

@@ -66,7 +66,10 @@ class Ordered(Protocol):
 
 @dataclass(slots=True)
 class Task:
-    """The facts of one task. `ended_at` is a fact only where no plan foretells it: cancelled, or paced by polls."""
+    """The facts of one task. `origin` is that of its links, where it has one of its own.
+
+    `ended_at` is a fact only where no plan foretells it: cancelled, or paced by polls.
+    """
 
     id: str
     number: int
@@ -79,6 +82,7 @@ class Task:
     reserved: float
     scenario: str
     plan: Plan
+    origin: str = ""
     reads: int = 0
     cancelled_at: float | None = None
     cancelled_reads: int = 0

@@ -22,6 +22,9 @@ DRAWING_HOST = "image.test"
 UNSEEN = Frame(1280, 720)
 """Stands for a first frame that was never looked at."""
 
+_WAY_OUT = "; https://image.test/1280x720.jpg is drawn without a network, and --images offline accepts any URL unseen"
+_HOW_TO_DRAW = "this host draws https://image.test/WIDTHxHEIGHT.jpg (or .png), such as https://image.test/1280x720.jpg"
+
 _KEPT_BYTES = 128 * 1024 * 1024
 _KEPT_VERDICTS = 4096
 
@@ -74,6 +77,7 @@ class Frames:
         self._kept: ByteCache[str, bytes] = ByteCache(_KEPT_BYTES, len)
         self._drawn = lru_cache(_KEPT_VERDICTS)(self._judge_drawing)
         self._ready: dict[str, Seen] = {}
+        self._examples = {url: _example(url) for url in contract.example_images if _drawing(url) is None}
 
     def known(self, url: str) -> Seen | None:
         """Return the first frame behind *url* where it takes no I/O and no decoder to say."""
@@ -88,7 +92,7 @@ class Frames:
         seen = self._ready.get(url)
         if seen is not None:
             return seen
-        drawing = _drawing(url)
+        drawing = self._drawing(url)
         if drawing is not None:
             seen = self._drawn(drawing)
             if len(self._ready) < _KEPT_VERDICTS:
@@ -100,7 +104,7 @@ class Frames:
                 return Seen(UNSEEN, unseen=True)
             data = self._fetch(url, self.rules.max_bytes, near)[0] if data is None else data
         except FetchFailed as error:
-            raise BadImage("image_processing_error", error.reason) from error
+            raise BadImage("image_processing_error", f"{error.reason}{_WAY_OUT}") from error
         found = inspect(data, self.rules)
         name = digest(data)
         self._kept.get(name, lambda: data)
@@ -108,7 +112,7 @@ class Frames:
 
     def content(self, url: str, frame: Frame) -> bytes | None:
         """The first frame's bytes, if they are still to be had."""
-        drawing = _drawing(url)
+        drawing = self._drawing(url)
         if drawing is not None:
             return draw(drawing).data
         return self._kept.peek(frame.digest) if frame.digest else None
@@ -119,7 +123,7 @@ class Frames:
         Raises:
             FetchFailed: it cannot be had; TooLarge where it has more than *max_bytes*.
         """
-        drawing = _drawing(url)
+        drawing = self._drawing(url)
         if drawing is not None:
             drawn = draw(drawing)
             if drawn.status != 200:
@@ -137,6 +141,10 @@ class Frames:
             raise FetchFailed("is not a picture; from a private network only pictures are taken")
         return data
 
+    def _drawing(self, url: str) -> Drawing | None:
+        """Return what to draw for *url*: a picture of the drawing host, or of the contract's own examples."""
+        return self._examples.get(url) or _drawing(url)
+
     def _fetch(self, url: str, max_bytes: int, near: bool) -> tuple[bytes, bool]:
         """Return the bytes behind *url*, and whether they come from a private network."""
         hops = self._fetching.hops(near)
@@ -153,9 +161,15 @@ class Frames:
     def _judge_drawing(self, drawing: Drawing) -> Seen:
         drawn = draw(drawing)
         if drawn.status != 200:
-            raise BadImage("image_processing_error", f"could not be fetched: it answered {drawn.status}")
+            why = f": {drawing.complaint}" if drawing.complaint else ""
+            raise BadImage("image_processing_error", f"could not be fetched: it answered {drawn.status}{why}")
         found = inspect(drawn.data, self.rules)
         return Seen(Frame(found.width, found.height))
+
+
+def _example(url: str) -> Drawing:
+    """Return the drawing behind an image URL of the contract's own examples, which works on a machine without a network."""
+    return Drawing(1280, 720, "png" if urlsplit(url).path.lower().endswith(".png") else "jpeg")
 
 
 def _drawing(url: str) -> Drawing | None:
@@ -164,4 +178,4 @@ def _drawing(url: str) -> Drawing | None:
     parts = urlsplit(url)
     if parts.hostname != DRAWING_HOST:
         return None
-    return parse_drawing(parts.path, parts.query) or Drawing(0, 0, "", complaint="no such picture")
+    return parse_drawing(parts.path, parts.query) or Drawing(0, 0, "", complaint=_HOW_TO_DRAW)

@@ -5,6 +5,7 @@ from itertools import accumulate
 from typing import Any
 
 from kling_mock.core.errors import InvalidRequest
+from kling_mock.core.nearest import nearest
 from kling_mock.core.notation import TAG, parse_choice
 from kling_mock.ids import Draw
 from kling_mock.service.catalogue import Catalogue
@@ -52,9 +53,24 @@ class Choosing:
         return list(mixture)[bisect_left(passed, point, hi=len(passed) - 1)], 1
 
     def _of_key(self, key: str) -> str | None:
-        """Return the scenario in a key such as sk-mock-rate-limited-anything; the longest name wins."""
+        """Return the scenario in a key such as sk-mock-rate-limited-anything; the longest name wins.
+
+        Raises:
+            InvalidRequest: the key names none, and comes near to one.
+        """
         if not key.startswith(_MOCK_KEY):
             return None
         rest = key.removeprefix(_MOCK_KEY) + "-"
         names = [name for name in self._catalogue.scenarios if rest.startswith(name + "-")]
-        return max(names, key=len) if names else None
+        if names:
+            return max(names, key=len)
+        meant = nearest(rest.partition("-")[0], self._catalogue.scenarios, 0.75) or nearest(
+            rest.rpartition("-")[0], self._catalogue.scenarios, 0.75
+        )
+        if meant is not None:
+            raise InvalidRequest(
+                f"a key that begins with {_MOCK_KEY} chooses a scenario, and none has this name; did you mean {_MOCK_KEY}{meant}-1? "
+                "`kling-mock scenarios` lists them",
+                param="Authorization",
+            )
+        return None

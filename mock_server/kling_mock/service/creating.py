@@ -6,6 +6,7 @@ thread where it must not wait, and goes on. Everything else happens without I/O 
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from sys import intern
 from typing import Any
 
 from kling_common.targets import BadAddress, Target
@@ -27,10 +28,18 @@ from kling_mock.service.model import Model, Order
 from kling_mock.service.timeline import Timeline
 from kling_mock.store.interface import Account, Store, Transaction
 
+_CALLED_HERE = (
+    "; to be called on this machine, start the fake with --callbacks local, or give a public-looking URL and "
+    "--relay https://hooks.example.com=http://127.0.0.1:PORT"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CreateCall:
-    """A create as it came in: the body, which has passed its schema, and what the headers add to it."""
+    """A create as it came in: the body, which has passed its schema, and what the headers add to it.
+
+    `origin` is that of the links to its video.
+    """
 
     body: dict[str, Any]
     raw: bytes
@@ -38,6 +47,7 @@ class CreateCall:
     scenario: str | None = None
     near: Callable[[], bool] = lambda: False
     """Whether the caller is on this machine, asked where an image must be fetched."""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +149,13 @@ class Creating:
         try:
             target = check(url, self._address)
         except BadAddress as error:
-            raise InvalidRequest(f"callback_url {error.reason}", param="callback_url") from error
+            raise _no_callback(error.reason) from error
         known = target.ip is not None or self._address.allow_internal or target.origin in account.relays
         return None if known else target
 
     def _look(self, target: Target | None, image: str, near: bool) -> Seen | BadImage:
         if target is not None and self._leads_inside(target):
-            raise InvalidRequest("callback_url must not point to an internal address", param="callback_url")
+            raise _no_callback("must not point to an internal address")
         param = self.model.image_param
         try:
             return self._frames.judge(image, near)
@@ -214,7 +224,14 @@ class Creating:
             reserved=order.cost,
             scenario=reference,
             plan=plan,
+            origin=intern(call.origin),
         )
+
+
+def _no_callback(reason: str) -> InvalidRequest:
+    """Return the error of a callback URL that the service would refuse, with the ways to be called on this machine all the same."""
+    local = "must begin with" in reason or "internal" in reason
+    return InvalidRequest(f"callback_url {reason}{_CALLED_HERE if local else ''}", param="callback_url")
 
 
 def finished(steps: Generator[Look, None, Any]) -> Any:

@@ -95,7 +95,7 @@ class Views:
         """The link to a completed task's video; the same each time."""
         lifetime = self.catalogue.story(task.scenario).links.lifetime
         seconds = self.contract.link.lifetime if lifetime is None else lifetime
-        return links.issue(self.origin, account.name, task.id, stage.since, seconds, self._secret)
+        return links.issue(task.origin or self.origin, account.name, task.id, stage.since, seconds, self._secret)
 
     def open_link(
         self, store: Store, account_name: str, task_id: str, path: str, expires: str, signature: str

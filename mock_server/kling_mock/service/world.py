@@ -37,9 +37,7 @@ class World:
         self.contract, self.settings, self.choices, self.catalogue = contract, settings, choices, catalogue
         self.frames, self.store, self.journal = frames, store, store.journal
         secret = store.secret("links", partial(ids.secret, "links", settings.chosen_seed))
-        self.views = Views(
-            contract, choices, catalogue, settings.public_url or f"http://{settings.host}:{settings.port}", secret
-        )
+        self.views = Views(contract, choices, catalogue, settings.public_url or settings.own_origin, secret)
         self._secret = secret
         self.timeline = Timeline(catalogue, choices.task_retention_seconds)
         self.creating = Creating(contract, settings, choices, catalogue, frames, store, self.timeline, leads_inside)
@@ -55,8 +53,15 @@ class World:
         """
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
-        if (scheme != "Bearer" and scheme.lower() != "bearer") or not self.knows(key):
+        if scheme != "Bearer" and scheme.lower() != "bearer":
             raise Unauthorized("no valid API key; send the header `Authorization: Bearer YOUR_API_KEY`")
+        if not self.knows(key):
+            known = (
+                "any that begins with sk-, such as sk-test"
+                if self._keys is None
+                else "those of --keys, and this is none of them"
+            )
+            raise Unauthorized(f"no valid API key; this fake accepts {known}")
         return self.store.seen(key)
 
     def upload_token(self, account: Account) -> tuple[str, int]:

@@ -44,7 +44,13 @@ class Edge:
         if scope.method not in ("GET", "HEAD"):
             body = await _body(scope, proto, self._limit_at.get(scope.path, self._largest))
         request = Request(
-            scope.method, scope.path, scope.query_string, scope.headers, body, scope.client.rpartition(":")[0]
+            scope.method,
+            scope.path,
+            scope.query_string,
+            scope.headers,
+            body,
+            scope.client.rpartition(":")[0],
+            scope.scheme,
         )
         if request.path == EVENTS and request.method == "GET":
             await self._news(proto, request)

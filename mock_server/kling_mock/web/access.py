@@ -62,7 +62,10 @@ class Access:
         if not self._own_origin(headers) and not (page and _navigation(request)):
             return "a page of another site must not control the fake"
         if not self._near(request) and not self._has_token(headers):
-            return "off the loopback, or through a proxy, a control call needs the header X-Mock-Token"
+            return (
+                "off the loopback, or through a proxy, a control call needs the header X-Mock-Token; "
+                "start the fake with --admin-token TOKEN and send the same"
+            )
         return None
 
     def local(self, request: Request) -> bool:

@@ -1,7 +1,7 @@
 """The service's own routes, by the operationId each has in the contract."""
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from http import HTTPStatus
 from itertools import count
@@ -18,6 +18,7 @@ from kling_mock.core.errors import (
     RouteNotFound,
     documented,
 )
+from kling_mock.core.nearest import did_you_mean
 from kling_mock.ids import fingerprint
 from kling_mock.service.courier import Courier
 from kling_mock.service.creating import CreateCall, Look, finished
@@ -27,6 +28,7 @@ from kling_mock.web.access import Access
 from kling_mock.web.acts import Acts
 from kling_mock.web.http import Reply, Request, json_reply, kept
 from kling_mock.web.incoming import Incoming
+from kling_mock.web.origin import Origins
 
 Steps = Generator[Look, None, Reply]
 """A call under way: it yields what may block, which is to be called before it goes on, and returns the response."""
@@ -45,6 +47,7 @@ class Api:
         self._numbers = count(1)
         self._roots = tuple({f"/{one.path.split('/')[1]}/" for one in world.contract.operations.values()})
         self._task_id = world.contract.shape(world.contract.parameter("getTask", "task_id"))
+        self.origins = Origins(world.settings)
         self.acts = Acts(world.contract, self.refusal)
         self.incoming = Incoming(world.contract, world.choices)
         self.handlers: dict[str, Handler] = {}
@@ -132,6 +135,7 @@ class Api:
             headers.get("idempotency-key"),
             headers.get("x-mock-scenario"),
             partial(self.access.local, request),
+            self.origins.of(request),
         )
         created = yield from self.world.creating.create(account, call)
         task, act = created.task, created.act
@@ -195,9 +199,13 @@ class Api:
         return documented()[reference.rsplit("/", 1)[1]]
 
 
-def no_route(request: Request) -> RouteNotFound:
-    """Return the error of an unknown path; clients in the wild look for the words `Invalid URL` (wire-facts, C)."""
-    return RouteNotFound(f"Invalid URL ({request.method} {request.path})")
+def no_route(request: Request, known: Iterable[tuple[str, str]] = ()) -> RouteNotFound:
+    """Return the error of an unknown path; clients in the wild look for the words `Invalid URL` (wire-facts, C).
+
+    *known*: methods and paths that exist, to suggest the nearest.
+    """
+    meant = did_you_mean(f"{request.method} {request.path}", [f"{method} {path}" for method, path in known])
+    return RouteNotFound(f"Invalid URL ({request.method} {request.path}){meant}")
 
 
 def no_method(request: Request, allowed: list[str]) -> MethodNotAllowed:

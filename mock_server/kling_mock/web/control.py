@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from kling_mock import __version__
-from kling_mock.clock import NotManual
+from kling_mock.clock import NotManual, not_manual
 from kling_mock.core.callbacks import origin
 from kling_mock.core.errors import ApiError
 from kling_mock.core.tasks import Task
@@ -132,7 +132,7 @@ class Control:
         """`POST /__mock/clock/advance`"""
         running = next((clock for clock in self.world.store.clocks(account) if clock.mode != "manual"), None)
         if running is not None:
-            raise ControlError("not_manual", f"the clock is {running.mode}; only a manual clock can be advanced")
+            raise ControlError("not_manual", not_manual(running.mode))
         try:
             fired = self.courier.advance(account, float(body["seconds"]))
         except NotManual as error:

@@ -69,7 +69,7 @@ class FilesApi:
         asked = self._api.incoming.query("listFiles", request)
         files = self._files.living(account)
         shown = page(files, {"page": asked["page"], "page_size": asked["pageSize"]})
-        rows = [{name: self._entry(account, stored)[name] for name in _ROW} for stored in shown]
+        rows = [{name: self._entry(account, stored, request)[name] for name in _ROW} for stored in shown]
         return _done(data={"files": rows, "total": len(files)})
 
     def get_file_quota(self, account: Account, request: Request) -> Reply:
@@ -99,7 +99,7 @@ class FilesApi:
             "upload_id": upload_id,
             "state": "outcome_unknown" if stored is None else "done",
             "result_verified": stored is not None,
-            "file": None if stored is None else self._entry(account, stored),
+            "file": None if stored is None else self._entry(account, stored, request),
         }
         return json_reply({"success": True, "data": data})
 
@@ -132,10 +132,10 @@ class FilesApi:
         name, folder = (asked.get(one, asked.get(other)) for one, other in _SPELLINGS)
         upload = Upload(original_name, name, folder or "", request.headers.get(_UPLOAD_ID) or "")
         stored = self._files.add(account, source, upload)
-        return _done(data=self._entry(account, stored))
+        return _done(data=self._entry(account, stored, request))
 
-    def _entry(self, account: Account, stored: StoredFile) -> dict[str, Any]:
-        url = self._world.views.origin + self._files.path(account, stored)
+    def _entry(self, account: Account, stored: StoredFile, request: Request) -> dict[str, Any]:
+        url = self._api.origins.of(request) + self._files.path(account, stored)
         return {
             "file_id": stored.id,
             "file_name": stored.name,

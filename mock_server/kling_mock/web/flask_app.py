@@ -113,8 +113,18 @@ def _no_such(fake: Fake, error: HTTPException) -> Response:
             )
         )
     allowed = list(error.valid_methods or ()) if isinstance(error, MethodNotAllowed) else []
-    problem = no_method(asked, [method for method in allowed if method != "HEAD"]) if allowed else no_route(asked)
+    problem = (
+        no_method(asked, [method for method in allowed if method != "HEAD"])
+        if allowed
+        else no_route(asked, _known(fake))
+    )
     return _response(fake.api.refuse(problem, asked))
+
+
+def _known(fake: Fake) -> list[tuple[str, str]]:
+    """Return method and path of every operation of the contract that is served."""
+    found = [fake.world.contract.operations[name] for name in fake.api.handlers]
+    return [(operation.method, operation.path) for operation in found]
 
 
 def _for_people(fake: Fake, asked: Request, status: int) -> Response:
@@ -133,6 +143,7 @@ def _request() -> Request:
         headers=request.headers,
         body=request.get_data(cache=False),
         client=request.remote_addr or "",
+        scheme=request.scheme,
     )
 
 

@@ -39,6 +39,7 @@ class Request:
     headers: Headers
     body: bytes
     client: str = "127.0.0.1"
+    scheme: str = "http"
 
     @property
     def url(self) -> str:

@@ -57,7 +57,7 @@ def test_the_queue_goes_before_header_tag_key_and_default(account: Any) -> None:
         ("sk-mock-rate-limited-twice-7", "rate-limited-twice"),
         ("sk-mock-rate-limited-7", "rate-limited"),
         ("sk-mock-stuck", "stuck"),
-        ("sk-mock-stucky-7", "completed"),
+        ("sk-mock-zebra-7", "completed"),
         ("sk-mocked-stuck-7", "completed"),
     ],
 )
