@@ -93,7 +93,6 @@ class FilesApi:
 
     def get_upload_receipt(self, account: Account, request: Request, upload_id: str) -> Reply:
         """`GET /api/v1/files/upload-receipts/{upload_id}`: what became of an upload that named itself."""
-        del request
         stored = next((file for file in self._files.living(account) if file.upload_id == upload_id), None)
         data = {
             "upload_id": upload_id,
