@@ -242,7 +242,6 @@ class Contract:
         fields = self.schemas["CreateVideo"]["properties"]
         self.fields = frozenset(fields)
         self.image = _image_rules(fields["image_start"]["x-image"])
-        self.example_images = frozenset(fields["image_start"].get("examples", ()))
         self.address = _address_rules(fields["callback_url"])
         self.default_seconds: int = self.schemas["Duration"]["default"]
         self.default_quality: str = self.schemas["Quality"]["default"]

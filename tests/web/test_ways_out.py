@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kling_mock.cli.verbs import origin_of
+from kling_mock.media.frames import example_images
 from kling_mock.web.http import Request
 from kling_mock.web.origin import Origins
 
@@ -111,7 +112,7 @@ def test_a_fakes_address_is_taken_as_it_is_typed(typed: str, origin: str) -> Non
 def test_the_documents_own_example_works_without_a_network(make: Callable[..., Any]) -> None:
     """The image of the vendor's example is drawn, in both modes, and its video is made from it."""
     rig = make()
-    (example,) = rig.fake.world.contract.example_images
+    (example,) = example_images(rig.fake.world.contract)
     response = rig.create(image_start=example)
     assert response.status_code == 200
     rig.advance(600)

@@ -77,7 +77,7 @@ class Frames:
         self._kept: ByteCache[str, bytes] = ByteCache(_KEPT_BYTES, len)
         self._drawn = lru_cache(_KEPT_VERDICTS)(self._judge_drawing)
         self._ready: dict[str, Seen] = {}
-        self._examples = {url: _example(url) for url in contract.example_images if _drawing(url) is None}
+        self._examples = {url: _example(url) for url in example_images(contract) if _drawing(url) is None}
 
     def known(self, url: str) -> Seen | None:
         """Return the first frame behind *url* where it takes no I/O and no decoder to say."""
@@ -165,6 +165,11 @@ class Frames:
             raise BadImage("image_processing_error", f"could not be fetched: it answered {drawn.status}{why}")
         found = inspect(drawn.data, self.rules)
         return Seen(Frame(found.width, found.height))
+
+
+def example_images(contract: Contract) -> tuple[str, ...]:
+    """Return the image URLs that the contract itself gives as examples of a first frame."""
+    return tuple(contract.schemas["CreateVideo"]["properties"]["image_start"].get("examples", ()))
 
 
 def _example(url: str) -> Drawing:
