@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-_LAST_MOMENT = 253402300799.0  # the end of the year 9999, the last one that ISO 8601 and Python's dates can say
+LAST_MOMENT = 253402300799.0  # the end of the year 9999, the last one that ISO 8601 and Python's dates can say
 
 
 def iso(at: float) -> str:
@@ -14,7 +14,7 @@ def iso(at: float) -> str:
     >>> iso(0.25)
     '1970-01-01T00:00:00.250Z'
     """
-    moment = datetime.fromtimestamp(min(max(at, 0.0), _LAST_MOMENT), UTC)
+    moment = datetime.fromtimestamp(min(max(at, 0.0), LAST_MOMENT), UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -240,3 +240,27 @@ def test_what_breaks_inside_is_a_documented_500(make: Callable[..., Any], monkey
 
     assert (response.status_code, response.json["error"]["code"]) == (500, "internal_error")
     assert "a fault inside" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/v1/credits", "/__mock/clock", "/files/a/b.mp4"])
+def test_a_failure_inside_is_logged_once(
+    make: Callable[..., Any], path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A documented 500, and one record on standard error with the request's id and the traceback."""
+    rig = make()
+    rig.app.testing = False
+
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(rig.fake.api.handlers, "getCredits", fail)
+    monkeypatch.setitem(rig.fake.control.calls, "getClock", fail)
+    monkeypatch.setattr(rig.fake.world.views, "open_link", fail)
+    response = rig.app.test_client().get(path, headers={"Authorization": "Bearer sk-test"})
+
+    failures = [record for record in caplog.records if record.exc_info]
+    assert response.status_code == 500
+    assert response.json["error"]["code"] == "internal_error"
+    assert len(failures) == 1
+    assert response.headers["x-request-id"] in failures[0].getMessage()
+    assert failures[0].exc_info[0] is ZeroDivisionError

@@ -157,9 +157,9 @@ def _table(title: str, rows: list[list[str]]) -> str:
 def _time(at: float | None) -> str:
     if at is None:
         return "-"
-    from datetime import UTC, datetime
+    from kling_common.bodies import iso
 
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return iso(at).replace("T", " ").removesuffix("Z")
 
 
 def add_verbs(group: click.Group) -> None:

@@ -180,7 +180,10 @@ def _example(url: str) -> Drawing:
 def _drawing(url: str) -> Drawing | None:
     if DRAWING_HOST not in url:
         return None
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that hold no address; fetching it says so
+        return None
     if parts.hostname != DRAWING_HOST:
         return None
     return parse_drawing(parts.path, parts.query) or Drawing(0, 0, "", complaint=_HOW_TO_DRAW)

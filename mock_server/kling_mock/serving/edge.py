@@ -6,54 +6,86 @@ in a thread. All else goes through Flask in a thread. Faults of a scenario act o
 
 import asyncio
 import io
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 
+from kling_mock.core.errors import InvalidRequest
 from kling_mock.service.creating import finished
+from kling_mock.serving.bodies import Stalled, read
+from kling_mock.serving.waiters import GONE, Waiters
 from kling_mock.web.api import Api, Steps
 from kling_mock.web.faults import misbehave
 from kling_mock.web.http import REPLY, REQUEST, Reply, Request
 from kling_mock.web.page.events import EVERY, Watch, admitted
 from kling_mock.web.page.events import PATH as EVENTS
 from kling_mock.web.page.facts import Facts
+from kling_mock.web.reading import Reading
 
 _THREADS = 64
+_HEALTH = frozenset({"/__mock/health", "/__mock/ready"})
+_WAIT = "/__mock/wait"
+_WITH_FILE = (200, 206)
 
 
 class Edge:
-    """One RSGI application: `Edge(flask_app)`."""
+    """One RSGI application: `Edge(flask_app)`.
+
+    Each kind of call has threads of its own, so that none keeps the others from theirs: the service's calls, control calls, files,
+    and what a create must fetch, decode or resolve. Who waits for something has no thread.
+    """
 
     def __init__(self, app: Flask) -> None:
         fake = app.extensions["kling-mock"]
         self._app, self._fake = app, fake
         self._api: Api = fake.api
+        self._reading = Reading(fake, app.url_map)
+        self._waiters = Waiters(fake.world.store.blocking)
         operations = fake.world.contract.operations
         self._create_path: str = operations["createVideo"].path
         self._task_prefix: str = operations["getTask"].path.partition("{")[0]
-        self._limit_at, self._largest = fake.api.incoming.limit_at, fake.api.incoming.largest
         self._blocking = fake.world.store.blocking
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="web")
+        kinds = ("service", "control", "files", "looks")
+        self._pools = {kind: ThreadPoolExecutor(_THREADS, thread_name_prefix=kind) for kind in kinds}
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
         """Serve one request."""
-        body = b""
-        if scope.method not in ("GET", "HEAD"):
-            body = await _body(scope, proto, self._limit_at.get(scope.path, self._largest))
         request = Request(
             scope.method,
             scope.path,
             scope.query_string,
             scope.headers,
-            body,
+            b"",
             scope.client.rpartition(":")[0],
             scope.scheme,
         )
-        if request.path == EVENTS and request.method == "GET":
+        try:
+            if request.method not in ("GET", "HEAD"):
+                await read(scope, proto, request, self._reading.most(request))
+            await self._serve(scope, proto, request)
+        except Stalled:
+            return
+        except Exception as error:
+            reply = self._api.failed(error, request)
+            with suppress(Exception):  # the response may have begun
+                proto.response_bytes(reply.status, reply.headers, reply.body)
+
+    async def _serve(self, scope: Any, proto: Any, request: Request) -> None:
+        if request.cut:
+            reply = self._api.refuse(InvalidRequest("the body ended before its Content-Length"), request)
+            proto.response_bytes(reply.status, reply.headers, reply.body)
+            return
+        if request.method == "GET" and request.path == EVENTS:
             await self._news(proto, request)
+            return
+        if request.method == "GET" and request.path == _WAIT:
+            await self._wait(proto, request)
             return
         steps = self._steps(request)
         if steps is None:
@@ -78,6 +110,24 @@ class Edge:
                 return self._api.steps("getTask", request, task_id=task_id)
         return None
 
+    async def _wait(self, proto: Any, request: Request) -> None:
+        """Respond once the condition is met; nothing is left of a client that hangs up."""
+        control = self._fake.control
+        wait = await self._run("control", control.waiting, request)
+        if not isinstance(wait, Reply):
+            look = partial(self._run, "control", wait.look)
+            done = await self._waiters.until(wait, look, proto.client_disconnect())
+            if done is GONE:
+                return
+            wait = control.waited(wait, done)
+        proto.response_bytes(wait.status, wait.headers, wait.body)
+
+    async def _run(self, kind: str, function: Callable[..., Any], *given: Any) -> Any:
+        """Call *function* in a thread of its kind, or here where the store does not block."""
+        if not self._blocking and kind == "control":
+            return function(*given)
+        return await asyncio.get_running_loop().run_in_executor(self._pools[kind], function, *given)
+
     async def _news(self, proto: Any, request: Request) -> None:
         """Send the page's events until the browser hangs up."""
         refused = admitted(self._fake, request)
@@ -88,7 +138,7 @@ class Edge:
         stream = proto.response_stream(200, [("content-type", "text/event-stream"), ("cache-control", "no-store")])
         with suppress(Exception):  # the transport says in many ways that nobody listens any more
             while True:
-                news = await loop.run_in_executor(self._pool, watch.news)
+                news = await loop.run_in_executor(self._pools["control"], watch.news)
                 if news:
                     await stream.send_str(news)
                 await asyncio.sleep(EVERY)
@@ -97,7 +147,7 @@ class Edge:
         """Go through a call here, and in a thread for what blocks."""
         loop = asyncio.get_running_loop()
         if self._blocking:
-            reply: Reply = await loop.run_in_executor(self._pool, finished, steps)
+            reply: Reply = await loop.run_in_executor(self._pools["service"], finished, steps)
             return reply
         while True:
             try:
@@ -105,31 +155,43 @@ class Edge:
             except StopIteration as end:
                 done: Reply = end.value
                 return done
-            await loop.run_in_executor(self._pool, look)
+            await loop.run_in_executor(self._pools["looks"], look)
 
     async def _through_flask(self, loop: Any, scope: Any, proto: Any, request: Request) -> None:
         environ = _environ(scope, request)
-        status, headers, body = await loop.run_in_executor(self._pool, _run, self._app, environ)
+        if request.path in _HEALTH:
+            status, headers, body = _run(self._app, environ)
+        else:
+            pool = self._pools[_kind(request.path)]
+            status, headers, body = await loop.run_in_executor(pool, _run, self._app, environ)
         reply: Reply | None = environ.get(REPLY)
         if reply is not None and reply.wire is not None:
             await misbehave(reply.wire, status, headers, body, scope, proto)
+        elif reply is not None and reply.file is not None and status in _WITH_FILE:
+            _send_file(proto, status, headers, reply.file, request)
         else:
             proto.response_bytes(status, headers, body)
 
 
-async def _body(scope: Any, proto: Any, most: int) -> bytes:
-    """Return the request's body. Of one that is longer than *most* bytes, enough for the route to see that."""
-    length = scope.headers.get("content-length")
-    if length is not None and int(length) <= most:  # the server refuses a length that is no number
-        whole: bytes = await proto()
-        return whole
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in proto:
-        if size <= most:
-            chunks.append(chunk)
-        size += len(chunk)
-    return b"".join(chunks)
+def _kind(path: str) -> str:
+    """Return whose threads serve *path*."""
+    if path.startswith("/__mock"):
+        return "control"
+    return "files" if path.startswith(("/files/", "/uploads/", "/api/")) else "service"
+
+
+def _send_file(proto: Any, status: int, headers: list[tuple[str, str]], path: Path, request: Request) -> None:
+    """Stream a file, or the range of it that the headers name, as fast as the client reads."""
+    sent = [(name, value) for name, value in headers if name != "content-length"]
+    part = next((value for name, value in headers if name == "content-range"), None)
+    if request.method == "HEAD":
+        proto.response_bytes(status, headers, b"")
+    elif part is None:
+        proto.response_file(status, [*sent, ("content-length", str(path.stat().st_size))], str(path))
+    else:
+        start, _, end = part.removeprefix("bytes ").partition("/")[0].partition("-")
+        length = ("content-length", str(int(end) + 1 - int(start)))
+        proto.response_file_range(status, [*sent, length], str(path), int(start), int(end) + 1)
 
 
 def _environ(scope: Any, request: Request) -> dict[str, Any]:
@@ -147,7 +209,7 @@ def _environ(scope: Any, request: Request) -> dict[str, Any]:
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": io.BytesIO(request.body),
         "wsgi.input_terminated": True,
-        "wsgi.errors": io.StringIO(),
+        "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
@@ -171,7 +233,8 @@ def _run(app: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]
 
     chunks: Iterable[bytes] = app(environ, start_response)
     try:
-        body = b"".join(chunks)
+        reply: Reply | None = environ.get(REPLY)
+        body = b"" if reply is not None and reply.file is not None and started[0] in _WITH_FILE else b"".join(chunks)
     finally:
         close = getattr(chunks, "close", None)
         if close is not None:

@@ -23,6 +23,7 @@ from kling_mock.web.faults import cut_all
 _ALWAYS = ("localhost", "127.0.0.1", "::1")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 _HTTPS = 443
+_MOST_CONNECTIONS = 65_536
 _GRACE = 0.5
 """Real seconds that responses in progress have to end when the fake stops."""
 
@@ -77,6 +78,7 @@ def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool =
     from kling_mock.serving.edge import Edge
 
     logging.getLogger("_granian").setLevel(logging.ERROR)
+    _allow_connections()
     fake = app.extensions["kling-mock"]
     names = impersonated(settings, fake.world.contract.document) if settings.impersonate else ()
     certificate = _certificate(settings, names) if settings.secure else None
@@ -89,6 +91,7 @@ def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool =
         websockets=False,
         log_enabled=False,
         backlog=1024,
+        backpressure=_MOST_CONNECTIONS,
         ssl_cert=certificate,
         ssl_key=certificate,
         ssl_protocol_min=SSLProtocols.tls12,
@@ -99,6 +102,16 @@ def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool =
         asyncio.run(_serve(server, settings, ready, proxy, stop_with_stdin))
     finally:
         fake.courier.stop()
+
+
+def _allow_connections() -> None:
+    """Let this process hold as many connections as the system lets it: idle ones must not stop new ones."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _MOST_CONNECTIONS if most == resource.RLIM_INFINITY else min(most, _MOST_CONNECTIONS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _serve(server: Any, settings: Settings, ready: Ready, proxy: Proxy | None, stop_with_stdin: bool) -> None:

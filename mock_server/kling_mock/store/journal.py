@@ -249,9 +249,10 @@ def _pairs(headers: dict[str, str]) -> list[dict[str, str]]:
 
 
 def _query(url: str) -> list[dict[str, str]]:
-    from urllib.parse import parse_qsl, urlsplit
+    from urllib.parse import parse_qsl
 
-    return [{"name": name, "value": value} for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
+    found = parse_qsl(url.partition("#")[0].partition("?")[2], keep_blank_values=True)
+    return [{"name": name, "value": value} for name, value in found]
 
 
 def _text(body: bytes) -> Any:

@@ -68,6 +68,10 @@ class Access:
             )
         return None
 
+    def may_call(self, request: Request) -> bool:
+        """Return whether *request* may use the control protocol or the page."""
+        return self.refusal(request, page=True) is None or request.headers.get("cookie") is not None
+
     def local(self, request: Request) -> bool:
         """Return whether *request* is from a program on this machine, under a Host that is the fake's own."""
         return self._near(request) and self._own_host(request.headers) and self._own_origin(request.headers)

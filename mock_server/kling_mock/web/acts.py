@@ -6,6 +6,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
+from kling_common.bodies import LAST_MOMENT
 from kling_mock.clock import Clock
 from kling_mock.contract import Contract
 from kling_mock.core.errors import ApiError, documented
@@ -86,9 +87,14 @@ def headers_of(answer: Answer, now: float) -> dict[str, str]:
     if answer.retry_after is not None and answer.retry_form == "seconds":
         headers["retry-after"] = str(answer.retry_after)
     elif answer.retry_after is not None:
-        headers["retry-after"] = formatdate(ceil(now + answer.retry_after), usegmt=True)
-        headers["date"] = formatdate(int(now), usegmt=True)
+        headers["retry-after"] = _date(ceil(now + answer.retry_after))
+        headers["date"] = _date(int(now))
     return headers
+
+
+def _date(at: int) -> str:
+    """Return a date as headers have it; one beyond the year 9999 is cut to its end."""
+    return formatdate(min(at, int(LAST_MOMENT)), usegmt=True)
 
 
 def _page(status: int) -> Reply:

@@ -83,10 +83,19 @@ class Api:
                 reply = yield from reply
         except ApiError as error:
             reply = self.refusal(error, operation)
-        except Exception:
-            _log.exception("%s failed", operation)
-            reply = self.refusal(InternalError("the fake failed; its log says how"))
+        except Exception as error:
+            return self.failed(error, request, account, started)
         return self.finish(reply, request, account, started)
+
+    def failed(
+        self, error: BaseException, request: Request, account: Account | None = None, started: float | None = None
+    ) -> Reply:
+        """Return the response to a call in which the fake itself failed, and log the error once, with the request's id."""
+        reply = self.refusal(InternalError("the fake failed; its log on standard error has this x-request-id"))
+        reply = self.finish(reply, request, account, clocks.monotonic() if started is None else started)
+        named = dict(reply.headers)["x-request-id"]
+        _log.error("%s %s failed, x-request-id %s", request.method, request.path[:200], named, exc_info=error)
+        return reply
 
     def refuse(self, error: ApiError, request: Request) -> Reply:
         """Return the response of no operation: no such route, no such method. Below the service's roots the key is judged first."""

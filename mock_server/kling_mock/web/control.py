@@ -18,7 +18,7 @@ from kling_mock.web.access import Access
 from kling_mock.web.control_protocol import ControlError, Protocol, bad_request
 from kling_mock.web.facts import account_json, delivery_json, task_json
 from kling_mock.web.http import Reply, Request, json_reply
-from kling_mock.web.waiting import Waiting
+from kling_mock.web.waiting import Wait
 
 FEATURES = ["clock", "scenarios", "relays", "names", "cancel", "credits", "journal", "wait"]
 _OK = {"status": "ok"}
@@ -66,6 +66,24 @@ class Control:
             return self.protocol.refusal(error)
         except ApiError as error:
             return self.protocol.refusal(ControlError("forbidden", error.message))
+
+    def waiting(self, request: Request) -> Wait | Reply:
+        """Return what `GET /__mock/wait` waits for, for a server that waits by itself; the refusal where there is nothing."""
+        try:
+            self._admit(request)
+            account = self._account(request)
+            return self._wait(account, **self.protocol.arguments("wait", request))
+        except ControlError as error:
+            return self.protocol.refusal(error)
+        except ApiError as error:
+            return self.protocol.refusal(ControlError("forbidden", error.message))
+
+    def waited(self, wait: Wait, met: bool | None) -> Reply:
+        """Return the response to a call that has waited."""
+        try:
+            return json_reply(_waited(wait, met))
+        except ControlError as error:
+            return self.protocol.refusal(error)
 
     # Access
 
@@ -235,11 +253,12 @@ class Control:
 
     def wait(self, account: Account | None, task_id: str, until: str = "terminal", timeout: float = 10.0) -> Any:
         """`GET /__mock/wait`"""
+        wait = self._wait(account, task_id, until, timeout)
+        return _waited(wait, wait.block())
+
+    def _wait(self, account: Account | None, task_id: str, until: str = "terminal", timeout: float = 10.0) -> Wait:
         owner, _ = self._find(account, task_id)
-        met, state = Waiting(self.world, self.courier).wait(owner, task_id, until, timeout)
-        if met is None:
-            raise ControlError("timeout", f"{task_id} is {state}; {until} was not so within {timeout:g} s")
-        return {"met": met, "task_id": task_id, "until": until, "state": state}
+        return Wait(self.world, self.courier, owner, task_id, until, timeout)
 
     def get_journal(self, account: Account | None, since: int = 0, limit: int = 1000) -> Any:
         """`GET /__mock/journal`"""
@@ -258,3 +277,11 @@ class Control:
         if owner is None or task is None:
             raise ControlError("unknown_task", f"there is no task {task_id!r}", "task_id")
         return owner, task
+
+
+def _waited(wait: Wait, met: bool | None) -> dict[str, Any]:
+    if met is None:
+        raise ControlError(
+            "timeout", f"{wait.task_id} is {wait.state}; {wait.until} was not so within {wait.timeout:g} s"
+        )
+    return {"met": met, "task_id": wait.task_id, "until": wait.until, "state": wait.state}

@@ -68,6 +68,8 @@ class Protocol:
         content = self._calls[operation].get("requestBody", {}).get("content", {}).get("application/json")
         if content is None:
             return {}
+        if request.oversize:
+            raise bad_request("the body is too large for a control call")
         try:
             value = orjson.loads(request.body)
         except orjson.JSONDecodeError as error:

@@ -117,7 +117,7 @@ class FilesApi:
             status=reply.status,
             headers=reply.headers,
             seconds=clocks.monotonic() - started,
-            more={"body_bytes": len(reply.body)},
+            more={"body_bytes": len(reply.body) if stored is None else stored.content.size},
         )
         return reply
 
@@ -163,7 +163,8 @@ def _file(stored: StoredFile, request: Request) -> Reply:
     ]
     if dict(parse_qsl(request.query)).get("download") == "1":
         headers.append(("content-disposition", f"attachment; filename*=UTF-8''{quote(stored.name, safe='')}"))
-    return Reply(200, stored.content.read(), headers)
+    path = getattr(stored.content, "path", None)  # on disk, in this store
+    return Reply(200, b"" if path else stored.content.read(), headers, file=path)
 
 
 def _decoded(text: str) -> bytes:

@@ -1,18 +1,26 @@
 """The Flask application: it finds the route, reads the body, and turns a `Reply` into a response."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, RequestedRangeNotSatisfiable
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    RequestedRangeNotSatisfiable,
+)
 
-from kling_mock.core.errors import InternalError
 from kling_mock.web.api import no_method, no_route
 from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.faults import Faults
 from kling_mock.web.http import REPLY, REQUEST, Reply, Request
 from kling_mock.web.page.routes import blueprint, is_browser, lost
 from kling_mock.web.parts import Fake
+
+_PIECE = 64 * 1024
 
 
 def flask_app(fake: Fake) -> Flask:
@@ -25,6 +33,8 @@ def flask_app(fake: Fake) -> Flask:
     for name, path, method, view in _routes(fake):
         app.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
     app.register_blueprint(blueprint(fake))
+    app.before_request(_refuse_empty_segment)
+    app.log_exception = _logged_elsewhere  # type: ignore[method-assign]
     app.register_error_handler(HTTPException, lambda error: _no_such(fake, error))
     return app
 
@@ -83,7 +93,8 @@ def _ranged(reply: Reply, is_file: bool) -> Response:
     if is_file:
         response.add_etag()
         try:
-            response.make_conditional(_one_range(), accept_ranges=True, complete_length=len(reply.body))
+            length = len(reply.body) if reply.file is None else response.content_length
+            response.make_conditional(_one_range(), accept_ranges=True, complete_length=length)
         except RequestedRangeNotSatisfiable as error:
             return Response(status=416, headers=error.get_headers())
     return response
@@ -103,7 +114,9 @@ def _no_such(fake: Fake, error: HTTPException) -> Response:
     """
     asked = _request()
     if isinstance(error, InternalServerError):
-        return _response(fake.api.refuse(InternalError("the fake failed; its log says how"), asked))
+        return _response(fake.api.failed(error.original_exception or error, asked))
+    if asked.path.startswith("//"):
+        return _response(fake.api.refuse(no_route(asked), asked))
     if is_browser(asked):
         return _for_people(fake, asked, error.code or 404)
     if asked.path == "/__mock" or asked.path.startswith("/__mock/"):
@@ -134,11 +147,27 @@ def _for_people(fake: Fake, asked: Request, status: int) -> Response:
     return lost(fake, status, asked.path, f"Invalid URL ({asked.method} {asked.path})")
 
 
+def _logged_elsewhere(exc_info: Any) -> None:
+    """Write nothing: the error handler logs what failed, with the request's id."""
+
+
+def _refuse_empty_segment() -> None:
+    """Refuse `//v1/...`: Werkzeug routes it as `/v1/...`, which no service does."""
+    if _path().startswith("//"):
+        raise NotFound
+
+
+def _path() -> str:
+    """Return the path as it came, without what Werkzeug does to it."""
+    raw: str = request.environ.get("PATH_INFO", "")
+    return raw.encode("latin-1", "replace").decode("utf-8", "replace") if raw.startswith("//") else request.path
+
+
 def _request() -> Request:
     known: Request | None = request.environ.get(REQUEST)
     return known or Request(
         method=request.method,
-        path=request.path,
+        path=_path(),
         query=request.query_string.decode("latin-1"),
         headers=request.headers,
         body=request.get_data(cache=False),
@@ -147,11 +176,22 @@ def _request() -> Request:
     )
 
 
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Yield a file's bytes; it is opened when the first are asked for, which HEAD and the edge never do."""
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
 def _response(reply: Reply) -> Response:
     for future in reply.after:
         future.result()
     request.environ[REPLY] = reply
-    response = Response(reply.body, reply.status)
+    if reply.file is None:
+        response = Response(reply.body, reply.status)
+    else:
+        response = Response(_pieces(reply.file), reply.status, direct_passthrough=True)
+        response.content_length = reply.file.stat().st_size
     del response.headers["content-type"]
     for name, value in reply.headers:
         response.headers.add(name, value)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from sys import intern
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ class Headers(Protocol):
 
 @dataclass(slots=True)
 class Request:
-    """A request with its body read."""
+    """A request with its body read. `oversize`: it is larger than its route takes. `cut`: it ended before its length."""
 
     method: str
     path: str
@@ -40,6 +41,8 @@ class Request:
     body: bytes
     client: str = "127.0.0.1"
     scheme: str = "http"
+    oversize: bool = False
+    cut: bool = False
 
     @property
     def url(self) -> str:
@@ -60,6 +63,8 @@ class Reply:
     fault: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
     after: "list[Future[Any]]" = field(default_factory=list)
+    file: Path | None = None
+    """A file to stream in place of `body`."""
 
 
 def kept(headers: Headers) -> dict[str, str]:

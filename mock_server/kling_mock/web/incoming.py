@@ -49,8 +49,6 @@ class Incoming:
         # A file as it is, or as four characters for each three bytes, and the space that any other body has for what is around it.
         larger = {"uploadStream": file + self._small, "uploadBase64": -(-file // 3) * 4 + self._small}
         self.limits = {name: larger.get(name, self._small) for name in contract.operations}
-        self.limit_at = {contract.operations[name].path: limit for name, limit in self.limits.items()}
-        self.largest = max(self.limits.values())
 
     def json(self, operation: str, request: Request) -> Any:
         """Return the decoded JSON body, in the shape that the operation takes.
@@ -76,7 +74,7 @@ class Incoming:
             InvalidRequest: it cannot be read, or `param` is missing or wrong.
         """
         limit = self.limits[operation]
-        if len(request.body) > limit:
+        if request.oversize or len(request.body) > limit:
             raise RequestTooLarge(f"the body is larger than {limit} bytes")
         with ExitStack() as opened:
             form = self._form(request, opened)
@@ -127,7 +125,7 @@ def json_body(request: Request, limit: int) -> Any:
         UnsupportedMediaType: it says it is something else than JSON.
         InvalidRequest: it is not JSON.
     """
-    if len(request.body) > limit:
+    if request.oversize or len(request.body) > limit:
         raise RequestTooLarge(f"the body is larger than {limit} bytes")
     media_type = (request.headers.get("content-type") or JSON).partition(";")[0].strip().lower()
     if media_type != JSON and not media_type.endswith("+json"):
