@@ -16,6 +16,7 @@ from kling_mock.clock import Clock, Mode
 from kling_mock.contract import Contract
 from kling_mock.core.callbacks import origin
 from kling_mock.core.nearest import did_you_mean
+from kling_mock.core.observed import Observed
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
 _CLOCK = re.compile(r"real|manual|x\d+(\.\d+)?")
@@ -221,7 +222,9 @@ class Choices:
             BadSetting: an unknown name, or a value that its schema refuses.
         """
         self._values = {name: entry["schema"]["default"] for name, entry in contract.assumptions.items()}
-        for name, value in _profile(profile).items():
+        values = _profile(profile)
+        self.observed = _observed(profile, values.pop("observed", []))
+        for name, value in values.items():
             try:
                 self._set(contract, name, value)
             except BadSetting as error:
@@ -246,6 +249,17 @@ class Choices:
         if problem is not None:
             raise BadSetting(f"{name}: {problem.message}; {contract.assumptions[name]['summary']}")
         self._values[name] = {**schema["default"], **value} if isinstance(value, dict) else value
+
+
+def _observed(profile: str, items: Any) -> tuple[Observed, ...]:
+    if not isinstance(items, list):
+        raise BadSetting(f"--profile {profile}: observed is a list of responses")
+    try:
+        return tuple(Observed.model_validate(item) for item in items)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BadSetting(f"--profile {profile}: observed: {place}: {first['msg']}") from error
 
 
 def _profile(name: str) -> dict[str, Any]:

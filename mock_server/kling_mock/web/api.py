@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from itertools import count
@@ -19,6 +20,7 @@ from kling_mock.core.errors import (
     documented,
 )
 from kling_mock.core.nearest import did_you_mean
+from kling_mock.core.observed import taken
 from kling_mock.ids import fingerprint
 from kling_mock.service.courier import Courier
 from kling_mock.service.creating import CreateCall, Look, finished
@@ -28,6 +30,7 @@ from kling_mock.web.access import Access
 from kling_mock.web.acts import Acts
 from kling_mock.web.http import Reply, Request, json_reply, kept
 from kling_mock.web.incoming import Incoming
+from kling_mock.web.observing import as_observed
 from kling_mock.web.origin import Origins
 
 Steps = Generator[Look, None, Reply]
@@ -85,7 +88,7 @@ class Api:
             reply = self.refusal(error, operation)
         except Exception as error:
             return self.failed(error, request, account, started)
-        return self.finish(reply, request, account, started)
+        return self.finish(reply, request, account, started, operation)
 
     def failed(
         self, error: BaseException, request: Request, account: Account | None = None, started: float | None = None
@@ -109,9 +112,13 @@ class Api:
             reply = self.refusal(unauthorized)
         return self.finish(reply, request, account, started)
 
-    def finish(self, reply: Reply, request: Request, account: Account | None, started: float) -> Reply:
+    def finish(
+        self, reply: Reply, request: Request, account: Account | None, started: float, operation: str | None = None
+    ) -> Reply:
         """Give the response its request id and write both into the journal."""
         reply.headers.append(("x-request-id", f"{self._run}{next(self._numbers):012x}"))
+        if self.world.choices.observed:
+            as_observed(self.world.choices.observed, operation or f"{request.method} {request.path}", request, reply)
         self.world.journal.add(
             self.world.clock_of(account).now(),
             account.name if account else None,
@@ -135,6 +142,7 @@ class Api:
 
     def create_video(self, account: Account, request: Request) -> Steps:
         """`POST /v1/videos/generations`"""
+        request = replace(request, body=taken(self.world.choices.observed, "createVideo", request.body))
         body = self.incoming.json("createVideo", request)
         self.courier.settle(account)
         headers = request.headers

@@ -147,8 +147,12 @@ class Service:
             body["usage"] |= {"credits_used": task.credits, "cost": {"credits": task.credits, "usd": round(usd, 6)}}
             link = f"{self.url}/films/{task.id}.mp4"
             body["results"] = [link]
-            body["result_data"] = [{"video_url": link, "duration": task.seconds}]
+            body["result_data"] = [{"video_url": link, "url": link, "duration": task.seconds}]
         return body
+
+    def bend(self, status: int, body: Any, headers: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
+        """A chance to answer otherwise than the page says; this one does not."""
+        return status, body, headers
 
     def row(self, task: Task) -> dict[str, Any]:
         """A task as a list shows it."""
@@ -230,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         if found is not None and service.behaviour.accepts != found[0]:
             if service.behaviour.refusals_cost:
                 service.ledger.charge(service.ledger.tariff.credits(body), refused=found[0])
-            self._error(400, "invalid_request", "invalid_request_error", found[1], param=found[0])
+            self._error(400, "invalid_request", "invalid_request_error", found[1], param=found[0].removeprefix("body"))
         elif service.ledger.tariff.credits(body) * service.behaviour.charges > service.balance:
             self._error(402, "insufficient_quota", "insufficient_quota", "The balance is too low.")
         else:
@@ -269,7 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not name.startswith("task-unified-"):
             self._error(400, "invalid_task_id", "invalid_request_error", "Not a task id.", param="task_id")
         elif task is None:
-            self._error(404, "task_not_found", "invalid_request_error", "No such task.")
+            self._error(404, "task_not_found", "invalid_request_error", "No such task.", param="task_id")
         else:
             self._json(200, self.server.service.shown(task))
 
@@ -289,16 +293,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _error(
         self, status: int, code: str, kind: str, message: str, *, param: str | None = None, headers: dict[str, str] | None = None
     ) -> None:  # fmt: skip
-        error = {"code": code, "message": message, "type": kind, **({"param": param} if param else {})}
+        code_: str | int = status if self.path.startswith("/v1/credits") else code
+        error = {"code": code_, "message": message, "type": kind, **({"param": param} if param else {})}
         self._json(status, {"error": error}, headers)
 
     def _json(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        status, body, headers = self.server.service.bend(status, body, headers or {})
         self._send(status, json.dumps(body).encode(), "application/json", headers or {})
 
     def _send(self, status: int, data: bytes, kind: str, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in {"Content-Type": kind, "x-request-id": uuid.uuid4().hex, **headers}.items():
-            self.send_header(name, value)
+            if value:
+                self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -22,13 +22,16 @@ _ARRIVES = 30.0
 Tell = Callable[[str], None]
 
 
-def run(room: Room, plan: Plan, tell: Tell, wait: Callable[[float], None] = pause) -> None:
-    """Send what *plan* says; *tell* is given a line for everything that the user has to know.
+def run(
+    room: Room, plan: Plan, tell: Tell, wait: Callable[[float], None] = pause, session: Session | None = None
+) -> None:
+    """Send what *plan* says; *tell* is given a line for everything that the user has to know. session: the account, where it is made
+    ready already.
 
     Raises:
         Stopped: a reply was lost, the balance moved without a cause, the service asks for a pause, or is gone.
     """
-    session = room.session(plan.mode, shared=True)
+    session = session or room.session(plan.mode, shared=True)
     session.credits()
     session.list_tasks()
     if plan.of(Kind.TASK) and not room.options.callback_base:

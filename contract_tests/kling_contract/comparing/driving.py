@@ -1,0 +1,71 @@
+"""Two live servers put through the same plan, each into a history of its own."""
+
+from dataclasses import dataclass, replace
+
+from kling_contract.driving.drivers import real
+from kling_contract.driving.drivers.room import Room
+from kling_contract.driving.drivers.running import Wanted, guard_of, plan_of
+from kling_contract.driving.drivers.steps import OPTIONAL_READS, Kind, Plan, steps_of
+from kling_contract.driving.drivers.steps import cheapest as cheapest_body
+from kling_contract.driving.guard import Stopped
+from kling_contract.driving.guarded import GuardedSender
+from kling_contract.driving.sender import Limits, Sender
+from kling_contract.driving.session import Line
+from kling_contract.driving.target import discover, origin_of
+from kling_contract.history.events import AnyEvent, Recorder
+from kling_contract.history.labels import Topic
+
+RATE = 60.0
+"""How much faster than real time a fake that can be steered runs while it is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What one server did. remarks: what the user has to know. hash: of the plan."""
+
+    events: tuple[AnyEvent, ...]
+    remarks: tuple[str, ...]
+
+
+def plan_for(wanted: Wanted, mode: str) -> Plan:
+    """The plan of a comparison: with a fake everything there is, else what a run of *mode* would send."""
+    if mode != "fake":
+        return plan_of(wanted, mode)
+    contract = wanted.contract
+    right = cheapest_body(contract, wanted.options.image)
+    every = [*steps_of("refusals", contract, right, wanted.price, assumptions=True)]
+    every += [step for step in steps_of("paid", contract, right, wanted.price) if step.kind is Kind.TASK]
+    return Plan("fake", origin_of(wanted.asked.url), contract.version, tuple(every), wanted.price)
+
+
+def drive(wanted: Wanted, mode: str) -> Driven:
+    """Put one server through the plan.
+
+    Raises:
+        SetupError: it cannot be driven at all.
+    """
+    contract = wanted.contract
+    plain = Sender(verify=str(wanted.ca_file or ""))
+    target = discover(wanted.asked, contract, plain)
+    target = replace(target, optional=frozenset(OPTIONAL_READS))
+    recorder = Recorder(keys=[wanted.asked.key])
+    guard = guard_of(wanted, target.mode)
+    spending = mode not in ("readonly",)
+    sender = GuardedSender(plain, guard, contract, keys=[wanted.asked.key], spending=spending) if target.real else plain
+    line = Line(target, contract, recorder, sender, guard, Limits(wanted.timeout))
+    recorder.note(
+        Topic.RUN, target=target.base, mode=target.mode, features=list(target.declared), contract=contract.version
+    )
+    remarks: list[str] = []
+    try:
+        with Room(line, replace(wanted.options, drawn=False)) as room:
+            session = room.session(target.mode, shared=True)
+            if session.control is not None and "clock" in target.features:
+                session.clock.scale(RATE)
+            real.run(room, plan_for(wanted, mode), remarks.append, session=session)
+    except Stopped as stop:
+        recorder.note(Topic.STOPPED, reason=str(stop))
+        remarks.append(f"{target.base}: stopped: {stop}")
+    if target.real:
+        remarks.append(f"{target.base}: {guard.bill()}")
+    return Driven(recorder.events, tuple(remarks))

@@ -1,0 +1,234 @@
+"""From differences to a profile: settings of the fake where there is one for it, else what was observed, response by response."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kling_contract.comparing.differences import ABSENT, Comparison, Difference, Side
+from kling_contract.comparing.shapes import REQUEST_IDS
+from kling_contract.comparing.steps import Step
+from kling_contract.reading.contract import Contract
+from kling_contract.reading.view import MISSING
+from kling_contract.rules.verdicts import SetupError
+
+Json = dict[str, Any]
+_HEAD = """# What a comparison found at {name}, for `kling-mock serve --profile THIS-FILE`.
+# Settings stand first; `observed` changes single responses of the fake.
+"""
+
+
+@dataclass(slots=True)
+class Profile:
+    """What the fake is to show. left: differences that no profile can express, a line each."""
+
+    name: str
+    settings: Json = field(default_factory=dict)
+    observed: list[Json] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+def profile_of(found: Comparison, a: Side, b: Side, contract: Contract) -> Profile:
+    """A profile with which the fake of side *a* shows what *b* showed; allowed differences are left as they are."""
+    made = Profile(b.name)
+    for difference in found.differences:
+        if difference.verdict == "allowed":
+            continue
+        if not _setting(made, difference, b, contract) and not _patch(made, difference, a, b):
+            made.left.append(f"no profile can say: {difference.id} ({difference.a} -> {difference.b})")
+    return made
+
+
+def write_profile(made: Profile, path: Path) -> list[str]:
+    """Write it; return what it could not say.
+
+    Raises:
+        SetupError: the file cannot be written.
+    """
+    document = {**made.settings, **({"observed": made.observed} if made.observed else {})}
+    text = _HEAD.format(name=made.name) + (
+        yaml.safe_dump(document, sort_keys=False, allow_unicode=True) if document else "{}\n"
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"--profile {path}: {error.strerror}") from error
+    return made.left
+
+
+# Settings
+
+
+def _setting(made: Profile, difference: Difference, b: Side, contract: Contract) -> bool:
+    """Say *difference* by a setting of the fake, where there is one; whether it was."""
+    known = contract.document["x-assumptions"]
+    switches = {
+        f"member:/task_info/can_cancel:{ABSENT}": ("cancel_field", False),
+        "member:/task_info/can_cancel:present": ("cancel_field", True),
+        f"member:/result_data:{ABSENT}": ("result_data", False),
+        "member:/result_data:present": ("result_data", True),
+    }
+    if difference.id in switches and switches[difference.id][0] in known:
+        name, value = switches[difference.id]
+        made.settings[name] = value
+        return True
+    if difference.kind == "price":
+        return _price(made, difference, b)
+    return False
+
+
+def _price(made: Profile, difference: Difference, b: Side) -> bool:
+    """The price of a second, from the first create that shows a reservation."""
+    for step in b.steps.values():
+        usage = step.response.body.get("usage") if isinstance(step.response.body, Mapping) else None
+        if not isinstance(usage, Mapping):
+            continue
+        cost = usage.get("cost")
+        if difference.id == "price:dollars" and isinstance(cost, Mapping) and cost.get("credits") and "usd" in cost:
+            made.settings["usd_per_credit"] = cost["usd"] / cost["credits"]
+            return True
+        reserved, sent = usage.get("credits_reserved"), step.sent
+        if difference.id == "price:credits" and isinstance(reserved, int | float) and isinstance(sent, Mapping):
+            seconds, quality = sent.get("duration"), sent.get("quality")
+            if (
+                isinstance(seconds, int)
+                and seconds > 0
+                and isinstance(quality, str)
+                and step.topic in ("right create", "SV-05")
+            ):
+                made.settings["credits_per_second"] = {quality: reserved / seconds}
+                made.settings["minimum_credits"] = 0
+                return True
+    return False
+
+
+# Single responses
+
+
+def _patch(made: Profile, difference: Difference, a: Side, b: Side) -> bool:
+    steps = [(a.steps[name], b.steps[name]) for name in difference.steps if name in a.steps and name in b.steps]
+    if not steps:
+        return False
+    if difference.kind == "status":
+        patches = [_of_status(one, other, _right(a)) for one, other in steps]
+    elif difference.kind == "header":
+        patches = [_of_header(difference, one) for one, _ in steps]
+    elif difference.kind == "timing" and difference.where != "the task":
+        patches = [
+            {"on": [one.operation], "delay": round(max(other.response.seconds, 0.0), 1)} for one, other in steps[:1]
+        ]
+    elif difference.kind in ("member", "type", "value", "error"):
+        patches = [_of_member(difference, one, other) for one, other in steps]
+    else:
+        return False
+    made.observed += _together(patch for patch in patches if patch)
+    return all(patches)
+
+
+def _right(side: Side) -> Json:
+    """The body of a right create."""
+    found = (
+        step.sent for step in side.steps.values() if step.operation == "createVideo" and step.response.status == 200
+    )
+    return next((dict(sent) for sent in found if isinstance(sent, Mapping)), {})
+
+
+def _when(step: Step, *, request: bool) -> Json:
+    """What tells the fake's response that a step showed from others."""
+    found: Json = {"on": [step.operation], "status": step.response.status}
+    task = step.response.body.get("status") if isinstance(step.response.body, Mapping) else None
+    if isinstance(task, str) and step.response.status < 300:
+        found["task"] = [task]
+    if request and step.operation == "createVideo":
+        found |= _request(step)
+    return found
+
+
+def _request(step: Step) -> Json:
+    """The members of a create that make it this one."""
+    if step.sent is MISSING or not isinstance(step.sent, Mapping):
+        return {"no_object": True}
+    return {
+        "body": {
+            name: value for name, value in step.sent.items() if name != "image_start" or not isinstance(value, str)
+        }
+    }
+
+
+def _of_status(a: Step, b: Step, right: Json) -> Json:
+    """The whole response of *b* in the place of the fake's; where *b* accepts what the fake refuses, the fake does too."""
+    patch = _when(a, request=True)
+    if b.response.status == 0:
+        return {}
+    if 200 <= b.response.status < 300 and a.operation == "createVideo":
+        if not isinstance(a.sent, Mapping):
+            return {}
+        patch["take"] = right
+        patch["set"] = _fixed(b)
+        patch.pop("status")
+        return patch
+    return {
+        **patch,
+        "respond": b.response.status,
+        "replace": b.response.body,
+        "headers": {"content-type": b.response.headers.get("content-type")},
+    }
+
+
+def _fixed(step: Step) -> Json:
+    """The fixed values of a response, by dotted names."""
+    return {
+        _dotted(pointer): leaf.raw
+        for pointer, leaf in step.response.leaves.items()
+        if leaf.value is not None and not _is_link(leaf.value)
+    }
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("link ")
+
+
+def _of_header(difference: Difference, a: Step) -> Json:
+    name = difference.where
+    value: str | None = None if difference.b == ABSENT else "observed" if difference.b == "..." else difference.b
+    names = REQUEST_IDS if name == "x-request-id" else (name,)
+    place = {"on": [a.operation], **({} if name == "x-request-id" else {"status": a.response.status})}
+    return {**place, "headers": dict.fromkeys(names, None) if value is None else {name: value}}
+
+
+def _of_member(difference: Difference, a: Step, b: Step) -> Json:
+    pointers = [difference.where] if difference.kind != "error" else ["/error/code", "/error/type"]
+    request = difference.kind == "value" and a.response.status >= 400
+    patch = _when(a, request=request)
+    for pointer in pointers:
+        leaf = b.response.leaves.get(pointer)
+        if leaf is None:
+            patch.setdefault("drop", []).append(_dotted(pointer))
+        else:
+            patch.setdefault("set", {})[_dotted(pointer)] = leaf.raw
+    return patch
+
+
+def _dotted(pointer: str) -> str:
+    return ".".join("*" if part.isdigit() else part for part in pointer.strip("/").split("/"))
+
+
+def _together(patches: Iterable[Json]) -> Iterator[Json]:
+    """The patches, those that change the same in several operations as one."""
+    by_change: dict[str, Json] = {}
+    for patch in patches:
+        change = repr([{name: value for name, value in patch.items() if name not in ("on", "task")}, "task" in patch])
+        known = by_change.get(change)
+        if known is None:
+            by_change[change] = {
+                name: list(value) if isinstance(value, list) else value for name, value in patch.items()
+            }
+            continue
+        for name in ("on", "task"):
+            known[name] = list(dict.fromkeys([*known.get(name, []), *patch.get(name, [])]))
+            if not known[name]:
+                del known[name]
+    yield from by_change.values()
