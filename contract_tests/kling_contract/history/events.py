@@ -24,6 +24,7 @@ from kling_contract.history.masking import Headers, Mask
 BODY_CAP = 65536
 """Bytes kept of a body; size and sha256 always tell of the whole."""
 _LONGEST_KEY = 512
+_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
 class HistoryError(ValueError):
@@ -39,6 +40,8 @@ class Body:
     size: int = 0
     sha256: str = ""
     truncated: bool = False
+    unseen: bool = False
+    """Whether the recording does not hold it, so that nothing can be said of it."""
 
     @property
     def content(self) -> bytes:
@@ -230,15 +233,22 @@ def read_jsonl(path: Path) -> list[AnyEvent]:
         HistoryError: a line is not JSON or not an event. OSError: *path* cannot be read.
     """
     events: list[AnyEvent] = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                events.append(from_json(orjson.loads(line)))
-            except (orjson.JSONDecodeError, HistoryError) as error:
-                raise HistoryError(f"{path}:{number}: {error}") from error
+    for number, line in enumerate(plain(path.read_bytes()).split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            events.append(from_json(orjson.loads(line)))
+        except (orjson.JSONDecodeError, HistoryError) as error:
+            raise HistoryError(f"{path}:{number}: {error}") from error
     return events
+
+
+def plain(data: bytes) -> bytes:
+    """Return the text of a file as UTF-8 without a byte order mark, whichever encoding its mark names."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding, "replace").encode()
+    return data
 
 
 @dataclass(frozen=True, slots=True)

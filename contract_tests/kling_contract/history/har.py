@@ -5,11 +5,11 @@ What HAR has no place for stands in members that begin with an underscore, as th
 """
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import orjson
 
@@ -156,11 +156,18 @@ def moment_of(text: Any) -> float:
         raise HistoryError(f"startedDateTime: {text!r} is no date") from error
 
 
-def bytes_of(content: Mapping[str, Any] | None) -> bytes:
-    """The body that a HAR `postData` or `content` holds; JSON that a writer left unquoted is written out again."""
+def bytes_of(content: Mapping[str, Any] | None, attached: Callable[[str], bytes | None]) -> bytes | None:
+    """Return the body that a HAR `postData` or `content` holds; None where it holds none.
+
+    JSON that a writer left unquoted is written out again. *attached* gives the bytes of a file that stands with the HAR.
+    """
     text = (content or {}).get("text")
     if text is None:
-        return b""
+        name = (content or {}).get("_file")
+        if isinstance(name, str):
+            return attached(name)
+        params = (content or {}).get("params")
+        return urlencode([(one["name"], one.get("value", "")) for one in params]).encode() if params else None
     if not isinstance(text, str):
         return orjson.dumps(text)
     if (content or {}).get("encoding") == "base64":

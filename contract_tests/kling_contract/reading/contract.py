@@ -130,6 +130,7 @@ class Contract:
         self.id_pattern = re.compile(common["properties"]["id"]["pattern"])
         self.id: dict[str, Any] = common["properties"]["id"]["x-id"]
         self.task_id_pattern = re.compile(self.document["components"]["parameters"]["TaskId"]["schema"]["pattern"])
+        self.output_types: tuple[str, ...] = tuple(schemas["OutputType"]["enum"])
         self.statuses: tuple[str, ...] = tuple(schemas["Status"]["enum"])
         branches = [self.deref(branch) for branch in schemas["TerminalTask"]["oneOf"]]
         self.terminal: tuple[str, ...] = tuple(branch["properties"]["status"]["const"] for branch in branches)

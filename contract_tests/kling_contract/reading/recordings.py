@@ -1,71 +1,70 @@
 """Recorded histories from anywhere: our JSON Lines, our HAR, a browser's or proxy's HAR, the fake's journal.
 
-In a foreign recording exchanges are known by their path, callbacks by being marked or by a task posted to another host, and
-downloads by their link having been seen in a result. Everything else in the file is left out.
+Files may begin with a byte order mark, a HAR may be packed (`.har.zip`), and its bodies may stand in files of their own.
+What a recording does not hold is marked as unseen, and no judge says anything about it.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from zipfile import BadZipFile, ZipFile
 
 from kling_common.bodies import body_bytes, json_or_none
 from kling_contract.history import har
-from kling_contract.history.events import (
-    AnyEvent,
-    Callback,
-    ClockMove,
-    Download,
-    Exchange,
-    HistoryError,
-    Moment,
-    Recorder,
-    from_json,
-    read_jsonl,
-)  # fmt: skip
-from kling_contract.reading.addresses import parts_of
-from kling_contract.reading.contract import Contract, shipped
+from kling_contract.history.events import AnyEvent, ClockMove, HistoryError, Moment, Recorder, plain, read_jsonl
+from kling_contract.reading.foreign import Loose, events_of
 
-_FETCHES = {"download", "link", "fetch"}
-_POSTS = {"callback", "attempt", "delivery"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Loose:
-    """One request of a foreign file, whatever kind of event it is."""
-
-    at: float
-    seconds: float
-    method: str
-    url: str
-    sent: list[tuple[str, str]]
-    body: bytes
-    status: int
-    headers: list[tuple[str, str]]
-    content: bytes
-    size: int
-    kind: str = ""
-    account: str = ""
-    lost: str = ""
+Attached = Callable[[str], bytes | None]
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of a file that stands with a HAR; a larger one is not read."""
+_BODILESS = ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE")
+_EMPTY = (204, 304)
 
 
 def read(path: Path) -> list[AnyEvent]:
-    """The events of a recording, whichever of the formats it is in.
+    """Return the events of a recording, whichever of the formats it is in.
 
     Raises:
-        HistoryError: it is not one of them; one line that names the file. OSError: *path* cannot be read.
+        HistoryError: it is none of them; one line that names the file. OSError: *path* cannot be read.
     """
-    data = path.read_bytes()
+    data, attached = _opened(path)
     head = data.lstrip()[:1]
     if not head:
         raise HistoryError(f"{path}: empty")
     document = json_or_none(data) if head in b"{[" else None
     if isinstance(document, dict) and isinstance(document.get("log"), dict):
-        return _located(path, _from_log, document["log"], data)
+        return _located(path, partial(_from_log, attached=attached), document["log"], data)
     if isinstance(document, dict) and isinstance(document.get("entries"), list):
         return _located(path, _from_journal, document["entries"], data)
     return read_jsonl(path)
+
+
+def _opened(path: Path) -> tuple[bytes, Attached]:
+    """Return the text of a recording, and how to find what it keeps in other files: of its archive, or of its folder."""
+    data = path.read_bytes()
+    if not data.startswith(b"PK\x03\x04"):
+        return plain(data), partial(_in_folder, path.parent)
+    try:
+        with ZipFile(BytesIO(data)) as archive:
+            files = {info.filename: archive.read(info) for info in archive.infolist() if info.file_size <= _LARGEST}
+    except (BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
+        raise HistoryError(f"{path}: not an archive that can be read: {error}") from error
+    name = next((name for name in sorted(files, key=len) if name.lower().endswith(".har")), None)
+    if name is None:
+        raise HistoryError(f"{path}: an archive without a .har file")
+    folder = name.rpartition("/")[0]
+    return plain(files[name]), lambda asked: files.get(f"{folder}/{asked}" if folder else asked)
+
+
+def _in_folder(folder: Path, name: str) -> bytes | None:
+    """Return the bytes of a file in *folder*, never of one outside of it."""
+    path = (folder / name).resolve()
+    inside = path.is_relative_to(folder.resolve())
+    return path.read_bytes() if inside and path.is_file() and path.stat().st_size <= _LARGEST else None
 
 
 def _located(path: Path, reader: Any, document: Any, data: bytes) -> list[AnyEvent]:
@@ -74,158 +73,106 @@ def _located(path: Path, reader: Any, document: Any, data: bytes) -> list[AnyEve
     recorder = Recorder(salt=hashlib.sha256(data).digest(), clock=lambda: Moment(0.0))
     try:
         events: list[AnyEvent] = reader(document, recorder)
-    except (HistoryError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (HistoryError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise HistoryError(f"{path}: not a recording that can be read: {error!r}"[:300]) from error
     return events
 
 
-def _from_log(log: Mapping[str, Any], recorder: Recorder) -> list[AnyEvent]:
+def _from_log(log: Mapping[str, Any], recorder: Recorder, attached: Attached) -> list[AnyEvent]:
     if har.is_own(log):
         return har.own_events(log)
-    return _events([_loose(entry) for entry in log["entries"]], recorder)
+    entries = [_of_har(entry, attached) for entry in log["entries"]]
+    return events_of([*entries, *_moves(log.get("_clock") or ())], recorder)
 
 
-def _loose(entry: Mapping[str, Any]) -> _Loose:
-    request, response = entry["request"], entry["response"]
-    at = entry.get("_at")
-    return _Loose(
-        at=float(at) if isinstance(at, int | float) else har.moment_of(entry["startedDateTime"]),
+def _of_har(entry: Mapping[str, Any], attached: Attached) -> Loose:
+    request, response = entry["request"], entry.get("response") or {}
+    at, status = _number(entry.get("_at")), int(response.get("status") or 0)
+    content = response.get("content") or {}
+    return Loose(
+        at=at if at is not None else har.moment_of(entry["startedDateTime"]),
         seconds=max(float(entry.get("time") or 0), 0) / 1000,
         method=str(request["method"]),
         url=str(request["url"]),
         sent=_pairs(request.get("headers")),
-        body=har.bytes_of(request.get("postData")),
-        status=int(response.get("status") or 0),
+        body=_kept(har.bytes_of(request.get("postData"), attached), str(request["method"]).upper() in _BODILESS),
+        status=max(status, 0),
         headers=_pairs(response.get("headers")),
-        content=har.bytes_of(response.get("content")),
-        size=int((response.get("content") or {}).get("size") or 0),
+        content=_kept(har.bytes_of(content, attached), status in _EMPTY),
+        size=int(content.get("size") or 0),
         kind=str(entry.get("_kind") or ""),
         account=str(entry.get("_account") or ""),
-        lost=str(entry.get("_fault") or entry.get("_error") or ""),
+        lost=str(entry.get("_fault") or entry.get("_error") or response.get("_failureText") or ""),
+        ended=_number(entry.get("_ended")),
+        resent=str(entry.get("_task_id") or "") if entry.get("_resent") else "",
     )
+
+
+def _kept(body: bytes | None, is_empty: bool) -> bytes | None:
+    """Return a body: an empty one where there can be none, None where there must have been one that was not kept."""
+    return b"" if body is None and is_empty else body
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _from_journal(entries: list[Mapping[str, Any]], recorder: Recorder) -> list[AnyEvent]:
     """The fake's own journal: entries with a request are calls, those of kind `clock` are moves, others are skipped."""
-    loose: list[_Loose | ClockMove] = []
-    for entry in entries:
-        if isinstance(entry.get("request"), dict):
-            loose.append(_loose_journal(entry))
-        elif entry.get("kind") == "clock":
-            loose.append(_move(entry))
-    return _events(loose, recorder)
+    calls = [_of_journal(entry) for entry in entries if isinstance(entry.get("request"), dict)]
+    return events_of([*calls, *_moves(entry for entry in entries if entry.get("kind") == "clock")], recorder)
 
 
-def _move(entry: Mapping[str, Any]) -> ClockMove:
-    names = ("mode", "rate", "before", "after", "from", "to")
-    given = {name: entry[name] for name in names if name in entry}
-    before, after = given.pop("from", None), given.pop("to", None)
-    at = float(entry["at"])
-    found = {"before": at if before is None else before, "after": at if after is None else after, **given}
-    event = from_json({"kind": "clock", "at": at, **found})
-    assert isinstance(event, ClockMove)
-    return event
-
-
-def _loose_journal(entry: Mapping[str, Any]) -> _Loose:
+def _of_journal(entry: Mapping[str, Any]) -> Loose:
     request, response = entry["request"], entry.get("response") or {}
-    content = body_bytes(response.get("body"))
-    return _Loose(
+    content, sent = body_bytes(response.get("body")), _pairs(request.get("headers"))
+    size = int(entry.get("body_bytes") or len(content))
+    return Loose(
         at=float(entry["at"]),
         seconds=float(entry.get("seconds") or 0),
         method=str(request["method"]),
-        url=str(request["url"]),
-        sent=_pairs(request.get("headers")),
+        url=_absolute(str(request["url"]), sent),
+        sent=sent,
         body=body_bytes(request.get("body")),
         status=int(response.get("status") or 0),
         headers=_pairs(response.get("headers")),
-        content=content,
-        size=int(entry.get("body_bytes") or len(content)),
+        content=content if len(content) == size or entry.get("kind") != "download" else None,
+        size=size,
         kind=str(entry.get("kind") or ""),
         account=str(entry.get("account") or ""),
         lost=str(entry.get("fault") or ""),
+        ended=_number(entry.get("ended")),
+        resent=str(entry.get("task_id") or "") if entry.get("resent") else "",
     )
+
+
+def _absolute(url: str, sent: Iterable[tuple[str, str]]) -> str:
+    """Return a URL with the host that the request named; a journal has the path alone."""
+    host = next((value for name, value in sent if name.lower() == "host"), "")
+    return f"http://{host}{url}" if host and url.startswith("/") and not urlsplit(url).netloc else url
+
+
+def _moves(entries: Iterable[Mapping[str, Any]]) -> list[ClockMove]:
+    """Return the moves of clocks; a clock that is advanced before it was set was manual from the start."""
+    found: list[ClockMove] = []
+    known: set[str] = set()
+    for entry in entries:
+        who, at, ahead = str(entry.get("account") or ""), float(entry["at"]), _number(entry.get("seconds"))
+        if ahead is not None and who not in known:
+            found.append(ClockMove(mode="manual", who=who))
+        known.add(who)
+        before = next((one for name in ("before", "from") if (one := _number(entry.get(name))) is not None), None)
+        after = next((one for name in ("after", "to") if (one := _number(entry.get(name))) is not None), at)
+        mode = entry.get("mode", "manual")
+        if mode not in ("real", "scaled", "manual"):
+            raise HistoryError(f"mode: {mode!r} is not real, scaled or manual")
+        rate = _number(entry.get("rate")) or 1.0
+        before = at - (ahead or 0.0) if before is None else before
+        found.append(ClockMove(at=at, mode=mode, rate=rate, before=before, after=after, who=who))
+    return found
 
 
 def _pairs(headers: Any) -> list[tuple[str, str]]:
     if isinstance(headers, Mapping):
         return [(str(name), str(value)) for name, value in headers.items()]
     return [(str(item["name"]), str(item.get("value", ""))) for item in headers or ()]
-
-
-def _events(found: list[_Loose | ClockMove] | list[_Loose], recorder: Recorder) -> list[AnyEvent]:
-    """The events of a foreign recording in the order in which they began."""
-    ordered = sorted(found, key=lambda item: item.at)
-    start = ordered[0].at if ordered else 0.0
-    contract, links = shipped(), set[str]()
-    for item in ordered:  # first, so that a key is known wherever it stands, echoed before it was sent included
-        if isinstance(item, _Loose):
-            recorder.mask.learn_from(item.sent)
-    for item in ordered:
-        # mono may not be zero: the recorder would take it for "not given".
-        mono = item.at - start + 1e-6
-        if isinstance(item, ClockMove):
-            recorder.add(item)
-            continue
-        event = _event(item, mono, contract, links, recorder)
-        if event is not None:
-            recorder.add(event)
-            links.update(_links(event))
-    return list(recorder.events)
-
-
-def _event(
-    item: _Loose, mono: float, contract: Contract, links: set[str], recorder: Recorder
-) -> Exchange | Callback | Download | None:
-    times: dict[str, Any] = {"at": item.at, "mono": mono, "ended_at": item.at + item.seconds}
-    times["ended_mono"] = mono + item.seconds
-    answered = recorder.answer(item.status, item.headers, item.content) if item.status else None
-    sent = recorder.message(item.sent, item.body)
-    if item.kind in _FETCHES or (item.method == "GET" and item.url in links):
-        return _download(item, times, recorder)
-    if item.kind in _POSTS or _is_callback(item, contract):
-        times["ended"] = "answered" if answered else "gone"
-        return Callback(method=item.method, url=item.url, request=sent, answer=answered, **times)
-    if not contract.routes(parts_of(item.url).path):
-        return None
-    who = _account(item, recorder)
-    lost = "" if answered else item.lost or "no answer"
-    return Exchange(method=item.method, url=item.url, request=sent, answer=answered, lost=lost, who=who, **times)
-
-
-def _account(item: _Loose, recorder: Recorder) -> str:
-    """The recording's own name of the account, where it has one: its credentials may have been blotted out."""
-    return recorder.mask.token(item.account) if item.account else ""
-
-
-def _download(item: _Loose, times: dict[str, Any], recorder: Recorder) -> Download:
-    asked = next((value for name, value in item.sent if name.lower() == "range"), "")
-    complete = item.content if len(item.content) == item.size else b""
-    return Download(
-        url=item.url,
-        asked_range=asked,
-        status=item.status or None,
-        headers=recorder.mask.headers(item.headers),
-        size=item.size,
-        sha256=hashlib.sha256(complete).hexdigest() if complete else "",
-        lost="" if item.status else item.lost or "no answer",
-        who=recorder.mask.who(item.sent),
-        **times,
-    )
-
-
-def _is_callback(item: _Loose, contract: Contract) -> bool:
-    if item.method != "POST" or contract.routes(parts_of(item.url).path):
-        return False
-    task = json_or_none(item.body)
-    return isinstance(task, dict) and bool(contract.task_id_pattern.match(str(task.get("id", "")))) and "status" in task
-
-
-def _links(event: Exchange | Callback | Download) -> Iterator[str]:
-    if isinstance(event, Download) or event.answer is None:
-        return
-    body = json_or_none(event.answer.body.content)
-    tasks = body.get("data") if isinstance(body, dict) and isinstance(body.get("data"), list) else [body]
-    for task in tasks or ():
-        results = task.get("results") if isinstance(task, dict) else None
-        yield from (str(link) for link in results or ())

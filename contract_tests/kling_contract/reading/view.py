@@ -1,245 +1,46 @@
-"""A history as judges look at it: calls with their JSON, and each task's task from create to last link.
+"""A history as judges look at it: calls with their JSON, and each task's record from create to last link.
 
 Everything is derived, nothing is judged, and all orders are those of the history.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import orjson
-
-from kling_contract.history.events import AnyEvent, Body, Callback, ClockMove, Download, Exchange, Note
-from kling_contract.history.labels import Expect, Probe, Receiver, Topic
+from kling_contract.history.events import AnyEvent, Callback, ClockMove, Download, Exchange, Note
+from kling_contract.history.labels import Receiver, Topic
 from kling_contract.history.masking import header
-from kling_contract.reading.addresses import parts_of, split
-from kling_contract.reading.contract import Contract, Flaw, Operation
+from kling_contract.reading.addresses import is_loopback, parts_of, split
+from kling_contract.reading.contract import Contract, Flaw
+from kling_contract.reading.records import (
+    MISSING,
+    Attempt,
+    Call,
+    Sighting,
+    Source,
+    TaskRecord,
+    is_task,
+    links_of,
+    parsed,
+)
+
+__all__ = [
+    "INCONCLUSIVE",
+    "MISSING",
+    "Attempt",
+    "Call",
+    "Sighting",
+    "TaskRecord",
+    "View",
+    "is_task",
+    "links_of",
+    "parsed",
+]
 
 T = TypeVar("T", bound=AnyEvent)
-MISSING: Any = object()
-"""Stands for "no JSON here": JSON itself has null."""
 DEFAULT_NOISE = 0.25
 """Wall seconds that a busy machine may be late when the run measured nothing: seen on two loaded CPUs."""
 INCONCLUSIVE = frozenset({0, 401, 402, 403, 429})
 """Answers that say nothing about a body: it was not looked at. 0 is a lost answer."""
-
-Source = Literal["create", "read", "batch", "list", "callback"]
-
-
-def parsed(body: Body) -> Any:
-    """The JSON of *body*, or MISSING."""
-    try:
-        return orjson.loads(body.content)
-    except orjson.JSONDecodeError:
-        return MISSING
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An exchange with the service and what it means to the contract."""
-
-    event: Exchange
-    path: str
-    operation: Operation | None
-    routes: tuple[Operation, ...]
-    sent: Any
-    got: Any
-    flaws: tuple[Flaw, ...] = ()
-    """What is wrong with the body of a create."""
-
-    @property
-    def name(self) -> str:
-        """The operationId; empty for what the contract does not know."""
-        return self.operation.id if self.operation else ""
-
-    @property
-    def core(self) -> bool:
-        """Whether its path is one of the endpoints that the document promises."""
-        return any(operation.core for operation in self.routes)
-
-    @property
-    def status(self) -> int:
-        """The HTTP status; 0 when the answer was lost."""
-        return self.event.answer.status if self.event.answer else 0
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it was answered with a 2xx."""
-        return 200 <= self.status < 300
-
-    @property
-    def probe(self) -> Probe:
-        """The driver's label; an empty one where there is none."""
-        return self.event.probe or _NO_PROBE
-
-    @property
-    def faulty(self) -> bool:
-        """Whether the driver forced this answer to be a fault."""
-        return self.probe.expect is Expect.FAULT
-
-    @property
-    def by_kit(self) -> bool:
-        """Whether the kit itself sent it."""
-        return bool(self.event.case)
-
-    @property
-    def error(self) -> dict[str, Any]:
-        """The error object of the answer; empty when it has none."""
-        error = self.got.get("error") if isinstance(self.got, dict) else None
-        return error if isinstance(error, dict) else {}
-
-    def header(self, name: str) -> str | None:
-        """A header of the answer."""
-        return header(self.event.answer.headers, name) if self.event.answer else None
-
-    def sent_header(self, name: str) -> str | None:
-        """A header of the request."""
-        return header(self.event.request.headers, name)
-
-    def asked(self, member: str) -> Any:
-        """A member of the request body, MISSING when it is not there."""
-        return self.sent.get(member, MISSING) if isinstance(self.sent, dict) else MISSING
-
-
-_NO_PROBE = Probe()
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A task as one answer or callback showed it."""
-
-    event: Exchange | Callback
-    body: dict[str, Any]
-    source: Source
-    stage: int | None
-    terminal: bool
-
-    @property
-    def status(self) -> Any:
-        """The task's status, whatever it is."""
-        return self.body.get("status")
-
-    @property
-    def progress(self) -> Any:
-        """The task's progress, whatever it is."""
-        return self.body.get("progress")
-
-    @property
-    def full(self) -> bool:
-        """Whether it shows all of a task; rows of a list do not."""
-        return self.source != "list"
-
-    def before(self, other: "Sighting") -> bool:
-        """Whether this one was over before *other* began, so that their order is certain."""
-        return self.event.ended_mono <= other.event.mono
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt of a task's callback. Times in seconds of the account's clock."""
-
-    event: Callback
-    body: Any
-
-    @property
-    def answered(self) -> int:
-        """The status that the receiver gave; 0 when it gave none."""
-        return self.event.answer.status if self.event.answer else 0
-
-    @property
-    def delivered(self) -> bool:
-        """Whether the receiver said yes."""
-        return 200 <= self.answered < 300 and self.event.ended == "answered"
-
-    @property
-    def earliest(self) -> float:
-        """The first moment at which it may have arrived."""
-        return self.event.at if self.event.since is None else self.event.since
-
-
-@dataclass(eq=False)
-class TaskRecord:
-    """All that a history shows of one task. What is derived is kept, so it is asked for once the task is whole."""
-
-    id: str
-    create: Call | None = None
-    sightings: list[Sighting] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    uncalled_for: list[Attempt] = field(default_factory=list)
-    """Attempts where none may be, since the name leads to a private address."""
-    downloads: list[Download] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-    queries: list[Call] = field(default_factory=list)
-    """Task queries of its id by its own account, whatever was answered."""
-
-    @property
-    def who(self) -> str:
-        """The account that made it; empty when the create was not seen."""
-        return self.create.event.who if self.create else ""
-
-    @property
-    def probe(self) -> Probe:
-        """The label of its create."""
-        return self.create.probe if self.create else _NO_PROBE
-
-    @property
-    def callback_url(self) -> str:
-        """The URL that its create registered; empty when there is none."""
-        url = self.create.asked("callback_url") if self.create else MISSING
-        return url if isinstance(url, str) else ""
-
-    @cached_property
-    def reads(self) -> list[Sighting]:
-        """What the task query showed, in order."""
-        return [sighting for sighting in self.sightings if sighting.source == "read"]
-
-    @cached_property
-    def end(self) -> Sighting | None:
-        """The first sighting of its end by a query; a callback's word does not count."""
-        return next((s for s in self.sightings if s.terminal and s.source != "callback"), None)
-
-    @cached_property
-    def final(self) -> Sighting | None:
-        """The last read of it when it was over."""
-        return next((s for s in reversed(self.reads) if s.terminal), None)
-
-    def noted(self, topic: Topic) -> Note | None:
-        """The first note on *topic*."""
-        return next((note for note in self.notes if note.topic == topic), None)
-
-    @property
-    def settled(self) -> bool:
-        """Whether the kit waited for everything that the task is owed."""
-        return self.noted(Topic.SETTLED) is not None
-
-    @cached_property
-    def links(self) -> list[str]:
-        """Every result link it showed, in order."""
-        found = (link for s in self.sightings if s.status == "completed" for link in links_of(s.body))
-        return list(dict.fromkeys(found))
-
-    @cached_property
-    def ended_after(self) -> float:
-        """A moment (account's clock) at which it was not over yet."""
-        live = [s.event.at for s in self.sightings if not s.terminal]
-        return max(live) if live else min((s.event.at for s in self.sightings), default=0.0)
-
-    @cached_property
-    def ended_by(self) -> float:
-        """A moment (account's clock) at which it was over; infinite when that was not seen."""
-        return min((s.event.ended_at for s in self.sightings if s.terminal), default=float("inf"))
-
-
-def links_of(body: dict[str, Any]) -> list[str]:
-    """The strings in a task's results."""
-    results = body.get("results")
-    return [link for link in results if isinstance(link, str)] if isinstance(results, list) else []
-
-
-def is_task(body: Any) -> bool:
-    """Whether *body* speaks of a task at all."""
-    return isinstance(body, dict) and isinstance(body.get("id"), str) and "status" in body
 
 
 class View:
@@ -254,7 +55,7 @@ class View:
         ]
         self.downloads = sorted(self._of(Download), key=_began)
         self.notes = self._of(Note)
-        self.creates = [call for call in self.calls if call.name == "createVideo"]
+        self.creates = [call for call in self.calls if call.name == "createVideo" and not self.elses(call)]
         self.whos = tuple(dict.fromkeys(event.who for event in self.events if event.who))
         self._by_who: dict[str, list[Call]] = {}
         for call in self.calls:
@@ -269,6 +70,11 @@ class View:
         noted = [float(note.data.get("seconds", 0)) for note in self.notes if note.topic == Topic.NOISE]
         self._noise = max(noted, default=DEFAULT_NOISE)
 
+    def elses(self, call: Call) -> bool:
+        """Whether a recorded call is a create of another model, of which this contract says nothing."""
+        model = call.asked("model")
+        return not call.by_kit and isinstance(model, str) and model != self.contract.model
+
     def _of(self, kind: type[T]) -> list[T]:
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -279,6 +85,9 @@ class View:
         got = parsed(event.answer.body) if event.answer else MISSING
         creating = operation is not None and operation.id == "createVideo" and sent is not MISSING
         flaws = self.contract.create_flaws(sent) if creating else ()
+        if not event.case and event.answer is not None and event.answer.status == 200:
+            # A fake that was told to call this machine takes such a URL, and whoever recorded that meant it.
+            flaws = tuple(flaw for flaw in flaws if not _calls_home(flaw, sent))
         return Call(event, path, operation, self.contract.routes(path), sent, got, flaws)
 
     def _gather(self) -> None:
@@ -306,9 +115,12 @@ class View:
     def _give(self) -> None:
         """Hand downloads and notes to the tasks that they are about."""
         owners = {link: task for task in self.tasks.values() for link in task.links}
+        # A fake behind another name: path and query, which a signature makes unlike any other, are enough.
+        paths = {_target(link): task for link, task in owners.items()}
         for download in self.downloads:
-            if download.url in owners:
-                owners[download.url].downloads.append(download)
+            owner = owners.get(download.url) or paths.get(_target(download.url))
+            if owner is not None:
+                owner.downloads.append(download)
         for note in self.notes:
             if note.data.get("task_id") in self.tasks:
                 self.tasks[note.data["task_id"]].notes.append(note)
@@ -321,11 +133,28 @@ class View:
         for body, source in _shown(call):
             known = self.tasks.get(body["id"])
             again = call.header("idempotency-replayed") is not None or (known is not None and known.create is not None)
+            if self.elses(call) or self._is_other(call, body):
+                continue
             if source == "create" and again:
                 continue  # a replay shows the task as it was at its create, whenever it is sent
             task = self._see(call.event, body, source)
             if source == "create":
                 task.create = call
+
+    def is_other(self, call: Call) -> bool:
+        """Whether a recorded call is about a task of another model or medium alone, which this contract says nothing of."""
+        if self.elses(call):
+            return True
+        return call.name == "getTask" and is_task(call.got) and self._is_other(call, call.got)
+
+    def _is_other(self, call: Call, body: dict[str, Any]) -> bool:
+        """Whether a recorded answer shows a task of another model or another medium that was not created here."""
+        known = self.tasks.get(body["id"])
+        if call.by_kit or call.name == "createVideo" or (known is not None and known.create is not None):
+            return False
+        model, kind = body.get("model"), body.get("type")
+        other = isinstance(model, str) and model != self.contract.model
+        return other or (kind in self.contract.output_types and bool(self.contract.member_flaws("type", kind)))
 
     def _take(self, attempt: Attempt, registered: Mapping[str, TaskRecord]) -> bool:
         """Hand an attempt to its task; False where it is no callback but evidence that a rebound name was followed."""
@@ -369,6 +198,13 @@ class View:
     def noise(self, seq: int, who: str = "") -> float:
         """How late (account seconds) a correct server may seem at event *seq*: nothing on a manual clock."""
         return 0.0 if self.exact(seq, who) else self._noise * self.rate(seq, who)
+
+
+def _calls_home(flaw: Flaw, sent: Any) -> bool:
+    """Whether a body has nothing wrong but a callback URL of this machine."""
+    url = sent.get("callback_url") if isinstance(sent, dict) else None
+    parts = split(url) if isinstance(url, str) else None
+    return flaw.keyword in ("scheme", "internal") and parts is not None and is_loopback(parts.hostname or "")
 
 
 def _began(event: AnyEvent) -> tuple[float, int]:

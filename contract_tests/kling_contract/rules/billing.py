@@ -142,7 +142,8 @@ def twins_are_two(view: View, _: Rule) -> Iterator[Check]:
     """Looks at accepted creates with one body and no idempotency key: two ids, and two charges where those are known."""
     first: dict[tuple[str, str], Call] = {}
     for call in view.creates:
-        if call.accepted and call.sent_header("idempotency-key") is None and isinstance(call.got, dict):
+        known = call.posted and isinstance(call.got, dict)
+        if call.accepted and call.sent_header("idempotency-key") is None and known:
             earlier = first.setdefault((call.event.who, call.event.request.body.sha256), call)
             if earlier is not call:
                 task = call.got.get("id")
@@ -151,7 +152,8 @@ def twins_are_two(view: View, _: Rule) -> Iterator[Check]:
         twins = [call for call in window.calls if _took(call) and call.sent_header("idempotency-key") is None]
         bodies = {call.event.request.body.sha256 for call in twins}
         amounts = [reserved(task) for task in window.made]
-        known = window.clean and not window.open and len(twins) == len(amounts) and None not in amounts
+        seen = all(call.posted for call in twins)
+        known = seen and window.clean and not window.open and len(twins) == len(amounts) and None not in amounts
         if len(twins) > 1 and len(bodies) == 1 and known and not any(_failed_by(s, window) for s in window.made):
             yield _spent(window, sum(amount for amount in amounts if amount is not None), *twins)
 
@@ -193,7 +195,7 @@ def idempotency(view: View, _: Rule) -> Iterator[Check]:
     first: dict[tuple[str, str], Call] = {}
     for call in view.creates:
         key = call.sent_header("idempotency-key")
-        if key is None or call.status in (0, 401, 429) or call.faulty:
+        if key is None or call.status in (0, 401, 429) or call.faulty or not call.posted or not call.shown:
             continue
         earlier = first.setdefault((call.event.who, key), call) if call.accepted else first.get((call.event.who, key))
         if earlier is None or earlier is call:

@@ -242,7 +242,8 @@ def _gather(case: Case, view: View) -> None:
 def _observed(view: View) -> Iterator[Case]:
     """A case for each key of a recording."""
     for who in dict.fromkeys(call.event.who for call in view.calls):
-        case = Case(who, who, calls=[call for call in view.calls if call.event.who == who])
+        mine_alone = (call for call in view.calls if call.event.who == who and not view.is_other(call))
+        case = Case(who, who, calls=list(mine_alone))
         mine = {link for call in case.calls if isinstance(call.got, dict) for link in call.got.get("results") or ()}
         case.downloads = [download for download in view.downloads if download.url in mine]
         yield case

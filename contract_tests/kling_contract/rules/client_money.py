@@ -18,12 +18,19 @@ def again(case: Case, create: Call) -> list[Call]:
     """Creates that repeat *create*: in the lab, where one video is asked for, any; in a recording, those with the same body."""
     later = case.after(create.event, case.creates)
     digest = create.event.request.body.sha256
-    return later if case.note is not None else [call for call in later if call.event.request.body.sha256 == digest]
+    if case.note is not None:
+        return later
+    same = (call for call in later if call.posted and create.posted)
+    return [call for call in same if call.event.request.body.sha256 == digest]
 
 
 def lost(create: Call) -> bool:
     """Whether the client cannot know what became of a create: no whole answer, or one that names no task."""
-    return bool(create.event.lost) or create.event.answer is None or (create.accepted and not is_task(create.got))
+    return (
+        bool(create.event.lost)
+        or create.event.answer is None
+        or (create.accepted and create.shown and not is_task(create.got))
+    )
 
 
 def _alone(view: View) -> Iterator[Case]:
@@ -110,10 +117,9 @@ def failure_is_final(view: View, _: Rule) -> Iterator[Check]:
             continue
         more = case.after(ended[0].event, case.creates)
         if case.note is None:  # another request of the same user is no repetition
-            bodies = {
-                create.event.request.body.sha256 for create in case.creates if create.event.mono < ended[0].event.mono
-            }
-            more = [call for call in more if call.event.request.body.sha256 in bodies]
+            earlier = (create for create in case.creates if create.posted and create.event.mono < ended[0].event.mono)
+            bodies = {create.event.request.body.sha256 for create in earlier}
+            more = [call for call in more if call.posted and call.event.request.body.sha256 in bodies]
         if more or not case.forced:
             seen = "created again" if more else ""
             yield check(not more, "no create after a failed task", seen, ended[0], *more[:1])

@@ -23,7 +23,7 @@ def _origin(url: str) -> str:
 def bearer(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every call, also those with no key at all."""
     for case in cases(view):
-        for call in case.calls:
+        for call in case.calls if case.note is not None or _keyed(view) else ():
             value = call.sent_header("authorization") or ""
             scheme, _space, token = value.partition(" ")
             fine = scheme.lower() == "bearer" and token.strip() and (case.note is None or token.strip() == case.who)
@@ -32,6 +32,12 @@ def bearer(view: View, _: Rule) -> Iterator[Check]:
         value = call.sent_header("authorization") or "no Authorization"
         seen = "Bearer with another key" if value.lower().startswith("bearer") else value
         yield check(False, "Authorization: Bearer with the given key", seen, call)
+
+
+def _keyed(view: View) -> bool:
+    """Whether a recording shows keys; one that has none anywhere, and no 401, was exported without them."""
+    keys = any(call.sent_header("authorization") for call in view.calls)
+    return keys or any(call.status == 401 for call in view.calls)
 
 
 @judge("CQ-02")
@@ -112,6 +118,8 @@ def create_is_valid(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every create but those for which the user asked for what is forbidden (CQ-10)."""
     for case in cases(view):
         for call in case.creates if "CQ-10" not in case.facts.rules else ():
+            if not call.posted:
+                continue
             flaws = "; ".join(map(str, call.flaws)) or "a body that is no JSON"
             yield check(call.sent is not MISSING and not call.flaws, "a body that the contract allows", flaws, call)
 
@@ -120,7 +128,7 @@ def create_is_valid(view: View, _: Rule) -> Iterator[Check]:
 def create_is_json(view: View, _: Rule) -> Iterator[Check]:
     """Looks at the Content-Type of every create."""
     for case in cases(view):
-        for call in case.creates:
+        for call in (call for call in case.creates if call.event.request.headers):
             kind = (call.sent_header("content-type") or "none").split(";")[0].strip().lower()
             yield check(kind == "application/json", "Content-Type: application/json", kind, call)
 
@@ -216,5 +224,7 @@ def callback_is_fit(view: View, _: Rule) -> Iterator[Check]:
                 continue
             parts = split(url) if isinstance(url, str) else None
             fine = parts and parts.scheme == "https" and len(url) <= view.contract.callback_url_max
+            # In a recording: a fake that was told to call this machine.
+            fine = fine or (case.note is None and call.accepted and not call.flaws)
             seen = f"{quoted(url)[:80]} ({len(url)} characters)" if isinstance(url, str) else quoted(url)
             yield check(fine, f"https, at most {view.contract.callback_url_max} characters", seen, call)

@@ -212,6 +212,7 @@ def unknown_ids(view: View, _: Rule) -> Iterator[Check]:
             or call.operation not in call.routes
             or call.status in (0, 401, 402, 429)
             or call.faulty
+            or not call.shown
         ):
             continue
         malformed = not view.contract.task_id_pattern.search(call.path.rpartition("/")[2])

@@ -71,6 +71,8 @@ def link_gives_video(view: View, _: Rule) -> Iterator[Check]:
         young = least_age(task, download) < HALF * view.contract.link_lifetime
         if young and alive(view, task, download) and not download.asked_range and download.status != 401:
             kind = (header(download.headers, "content-type") or "").split(";")[0].strip().lower()
+            if whole(download) and download.status == 200 and not download.headers:
+                continue
             fine = whole(download) and download.status == 200 and kind == view.contract.link_type
             yield check(fine, f"200 {view.contract.link_type}", _outcome(download), download)
             if fine and download.video is not None:
@@ -145,6 +147,8 @@ def range_or_none(view: View, _: Rule) -> Iterator[Check]:
     for task, download in fetched(view):
         if download.asked_range and alive(view, task, download) and not download.lost:
             partial = download.status == 206 and header(download.headers, "content-range")
+            if download.status == 416:
+                continue  # no such range: a range is understood
             refused = (header(download.headers, "accept-ranges") or "").strip().lower() == "none"
             accept = header(download.headers, "accept-ranges") or "unsaid"
             seen = f"{download.status}, Accept-Ranges {accept}"

@@ -72,7 +72,8 @@ def body_is_object(view: View, _: Rule) -> Iterator[Check]:
     """Looks at creates whose body is no JSON object: another value, nothing, or no JSON."""
     for call in view.creates:
         body = call.event.request.body
-        no_object = not isinstance(call.sent, dict) and not (call.sent is MISSING and body.truncated)
+        cut = call.sent is MISSING and (body.truncated or body.unseen)
+        no_object = not isinstance(call.sent, dict) and not cut
         if no_object and call.status not in STEPS_ASIDE and not call.faulty:
             yield check(call.status == 400, f"400 for {(body.text or 'bytes')[:40]!r}", call.status, call)
 

@@ -62,10 +62,14 @@ def _taken(view: View, calls: Iterable[Call], field: str, what: Callable[[Call],
 
 
 def _about_another(view: View, call: Call, field: str) -> bool:
-    """Whether a refusal names another member than *field*, and with a value that the rule of that member looks at."""
+    """Whether a refusal is not about *field*: it names another member, or, in a recording, no member."""
     param, contract = call.error.get("param"), view.contract
+    if not call.by_kit and param != field:
+        return True  # what a recorded refusal was about is known from its param alone
     if not isinstance(param, str) or param == field:
         return False
+    if param == "image_start":
+        return True  # whether an image is taken is judged where the image is known
     value = call.asked(param)
     watched = {
         "prompt": value is MISSING or _length(value) == contract.prompt_max,

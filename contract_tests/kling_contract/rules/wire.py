@@ -33,7 +33,8 @@ def may_be_html(call: Call) -> bool:
 
 def errors(view: View) -> Iterator[Call]:
     """Answered HTTP errors below /v1 whose body should be the documented one."""
-    return (call for call in service_calls(view) if call.status >= 400 and not may_be_html(call) and not call.faulty)
+    answered = (call for call in service_calls(view) if call.status >= 400 and call.shown)
+    return (call for call in answered if not may_be_html(call) and not call.faulty)
 
 
 def member(view: View, name: str) -> Iterator[Check]:
@@ -48,7 +49,7 @@ def member(view: View, name: str) -> Iterator[Check]:
 def json_content_type(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every answer below /v1."""
     for call in service_calls(view):
-        if not may_be_html(call) and not call.faulty:
+        if not may_be_html(call) and not call.faulty and call.headed:
             kind = call.header("content-type") or "no Content-Type"
             yield check(kind.split(";")[0].strip().lower() == "application/json", "application/json", kind, call)
 
@@ -63,7 +64,7 @@ def accepted_is_200(view: View, _: Rule) -> Iterator[Check]:
 def create_members(view: View, _: Rule) -> Iterator[Check]:
     """Looks at accepted creates."""
     for call in view.creates:
-        if call.accepted:
+        if call.accepted and call.shown:
             yield _has(call, call.got, view.contract.created_members)
 
 
@@ -71,7 +72,7 @@ def create_members(view: View, _: Rule) -> Iterator[Check]:
 def task_members(view: View, _: Rule) -> Iterator[Check]:
     """Looks at task answers that hold an object."""
     for call in view.calls:
-        if call.name == "getTask" and call.status == 200:
+        if call.name == "getTask" and call.status == 200 and call.shown and not view.is_other(call):
             yield _has(call, call.got, view.contract.task_members)
 
 
@@ -117,7 +118,8 @@ def created_value(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at accepted creates; the account's clock is the measure, or the kit's where there is none to ask."""
     span = rule.params["seconds"]
     for call in view.creates:
-        if call.accepted and isinstance(call.got, dict) and "created" in call.got:
+        replayed = call.header("idempotency-replayed") is not None
+        if call.accepted and isinstance(call.got, dict) and "created" in call.got and not replayed:
             created = call.got["created"]
             whole = isinstance(created, int) and not isinstance(created, bool)
             near = whole and abs(created - call.event.ended_at) <= span
@@ -203,7 +205,8 @@ def never_5xx(view: View, _: Rule) -> Iterator[Check]:
 def method_not_allowed(view: View, _: Rule) -> Iterator[Check]:
     """Looks at calls of the two promised paths with a method that they do not have."""
     for call in view.calls:
-        if call.operation is None and call.core and call.event.method not in _BODILESS and call.status not in (0, 429):
+        judged = call.headed and call.event.method not in _BODILESS and call.status not in (0, 429)
+        if call.operation is None and call.core and judged:
             allow = call.header("allow")
             seen = f"{call.status}, Allow: {allow or 'none'}"
             yield check(call.status == 405 and allow, "405 with an Allow header", seen, call)
@@ -214,7 +217,8 @@ def not_json(view: View, _: Rule) -> Iterator[Check]:
     """Looks at creates whose body is no JSON at all."""
     for call in view.calls:
         body = call.event.request.body
-        garbage = call.name == "createVideo" and call.sent is MISSING and body.size and not body.truncated
+        seen = call.posted and call.shown and not body.truncated
+        garbage = call.name == "createVideo" and call.sent is MISSING and body.size and seen
         if garbage and call.status not in STEPS_ASIDE and not call.faulty:
             flaws = view.contract.flaws("Error", None if call.got is MISSING else call.got)
             yield check(call.status == 400 and not flaws, "400 and an error object", _answer(call), call)
@@ -239,7 +243,7 @@ def too_large(view: View, _: Rule) -> Iterator[Check]:
 def retry_after(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every 429."""
     for call in view.calls:
-        if call.status == 429:
+        if call.status == 429 and call.headed:
             given = call.header("retry-after")
             yield check(_is_wait(given), "Retry-After in seconds or as an HTTP date", f"Retry-After: {given}", call)
 
@@ -274,7 +278,7 @@ def request_id(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at every answer below /v1; a repeated id is a breach as well as none."""
     seen: dict[str, Call] = {}
     names = rule.params["headers"]
-    for call in service_calls(view):
+    for call in (call for call in service_calls(view) if call.headed):
         value = next((found for name in names if (found := call.header(name))), "")
         earlier = seen.setdefault(value, call)
         fresh = value and earlier is call
@@ -285,7 +289,7 @@ def request_id(view: View, rule: Rule) -> Iterator[Check]:
 def types_hold(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every documented answer that carries members besides the documented ones, or none: types must hold."""
     for call in service_calls(view):
-        if call.operation is not None and call.got is not MISSING and not call.faulty:
+        if call.operation is not None and call.got is not MISSING and not call.faulty and not view.is_other(call):
             flaws = view.contract.answer_flaws(call.operation, call.status, call.got)
             wrong = [flaw for flaw in flaws if flaw.keyword == "type" and flaw.path]
             yield check(not wrong, "documented members of their documented type", "; ".join(map(str, wrong)), call)
@@ -308,7 +312,7 @@ def _is_faded(view: View, call: Call, flaw: Flaw) -> bool:
 def answers_match(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every answer of a documented call that holds JSON."""
     for call in view.calls:
-        if call.operation is None or call.got is MISSING or call.faulty:
+        if call.operation is None or call.got is MISSING or call.faulty or view.is_other(call):
             continue
         flaws = view.contract.answer_flaws(call.operation, call.status, call.got)
         kept = [flaw for flaw in flaws if not _is_faded(view, call, flaw)]
@@ -321,6 +325,8 @@ def answers_match(view: View, _: Rule) -> Iterator[Check]:
 def callbacks_match(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every callback."""
     for attempt in view.callbacks:
+        if attempt.event.request.body.unseen:
+            continue
         if attempt.body is MISSING:
             yield check(False, "the JSON of a finished task", "a body that is not JSON", attempt)
             continue

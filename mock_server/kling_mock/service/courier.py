@@ -251,7 +251,12 @@ class Courier:
             task_id=delivery.task_id,
             scenario=task.scenario,
             fault=notice.fault,
-            more={"delivery_id": delivery.id, "attempt": made.number, **attempt_facts(made.attempt)},
+            more={
+                "delivery_id": delivery.id,
+                "attempt": made.number,
+                **attempt_facts(made.attempt),
+                **({"resent": True} if extra else {}),
+            },
         )
         return made
 

@@ -178,18 +178,31 @@ def _circumstances(entry: Entry) -> dict[str, Any]:
     return {**{key: value for key, value in said.items() if value is not None}, **entry.more}
 
 
-def as_har(entries: list[Entry], *, creator: str, version: str) -> dict[str, Any]:
-    """The exchanges, attempts and downloads as HAR 1.2; what HAR has no place for stands in members that begin with `_`."""
+def as_har(entries: list[Entry], *, creator: str, version: str, origin: str) -> dict[str, Any]:
+    """Return the exchanges, attempts and downloads as HAR 1.2; what HAR has no place for stands in members that begin with `_`.
+
+    *origin* completes the URL of a request that named no host. Moves of clocks are `_clock` of the log.
+    """
     return {
         "log": {
             "version": "1.2",
             "creator": {"name": creator, "version": version},
-            "entries": [_har_entry(entry) for entry in entries if entry.method],
+            "entries": [_har_entry(entry, origin) for entry in entries if entry.method],
+            "_clock": [as_json(entry) for entry in entries if entry.kind == "clock"],
         }
     }
 
 
-def _har_entry(entry: Entry) -> dict[str, Any]:
+def _absolute(url: str, headers: dict[str, str], origin: str) -> str:
+    """Return *url* with scheme and host, which a request to a server leaves out."""
+    if not url.startswith("/"):
+        return url
+    scheme = origin.partition("://")[0]
+    return f"{scheme}://{headers['host']}{url}" if headers.get("host") else origin + url
+
+
+def _har_entry(entry: Entry, origin: str) -> dict[str, Any]:
+    url = _absolute(entry.url, _shown_headers(entry.request_headers), origin)
     request_headers = _shown_headers(entry.request_headers)
     headers = _shown_headers(dict(entry.headers or ()))
     milliseconds = round(entry.seconds * 1000, 3)
@@ -198,13 +211,13 @@ def _har_entry(entry: Entry) -> dict[str, Any]:
         "time": milliseconds,
         "request": {
             "method": entry.method,
-            "url": entry.url,
+            "url": url,
             "httpVersion": "HTTP/1.1",
             "cookies": [],
             "headers": _pairs(request_headers),
-            "queryString": _query(entry.url),
+            "queryString": _query(url),
             **(
-                {"postData": {"mimeType": request_headers.get("content-type", ""), "text": _text(entry.request_body)}}
+                {"postData": {"mimeType": request_headers.get("content-type", ""), "text": _plain(entry.request_body)}}
                 if entry.request_body
                 else {}
             ),
@@ -232,8 +245,18 @@ def _har_entry(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _plain(body: bytes) -> str:
+    """Return a body as text; bytes that are no text are shown as Latin-1, for HAR has no other place for them."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return body.decode("latin-1")
+
+
 def _content(entry: Entry, mime: str) -> dict[str, Any]:
     size = entry.more.get("body_bytes", len(entry.body))
+    if size and not entry.body:
+        return {"size": size, "mimeType": mime}
     try:
         return {"size": size, "mimeType": mime, "text": entry.body.decode()}
     except UnicodeDecodeError:

@@ -269,7 +269,7 @@ class Control:
     def get_journal_har(self, account: Account | None) -> Any:
         """`GET /__mock/journal.har`"""
         entries = self.world.journal.entries(account.name if account else None, 0, _MOST_ENTRIES)
-        return journal.as_har(entries, creator="kling-mock", version=__version__)
+        return journal.as_har(entries, creator="kling-mock", version=__version__, origin=self.world.views.origin)
 
     def _find(self, account: Account | None, task_id: str) -> tuple[Account, Task]:
         owner = account or self.world.store.owner(task_id)

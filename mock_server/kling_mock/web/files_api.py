@@ -2,6 +2,7 @@
 
 import binascii
 import re
+from functools import partial
 from io import BytesIO
 from typing import IO, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -108,16 +109,14 @@ class FilesApi:
         account = self._world.store.named(account_name)
         stored = self._files.find(account, file_id)
         reply = missing(404, "NoSuchKey", "no file is here") if stored is None else _file(stored, request)
-        self._world.note(
+        reply.note = partial(
+            self._world.note,
             account,
             "download",
             method=request.method,
             url=request.url,
             request_headers=kept(request.headers),
-            status=reply.status,
-            headers=reply.headers,
             seconds=clocks.monotonic() - started,
-            more={"body_bytes": len(reply.body) if stored is None else stored.content.size},
         )
         return reply
 

@@ -88,7 +88,7 @@ def _upload_view(fake: Fake) -> Any:
 
 
 def _ranged(reply: Reply, is_file: bool) -> Response:
-    """Return the response; of a file, the requested range."""
+    """Return the response; of a file, the requested range. The journal has what really goes out."""
     response = _response(reply)
     if is_file:
         response.add_etag()
@@ -96,7 +96,12 @@ def _ranged(reply: Reply, is_file: bool) -> Response:
             length = len(reply.body) if reply.file is None else response.content_length
             response.make_conditional(_one_range(), accept_ranges=True, complete_length=length)
         except RequestedRangeNotSatisfiable as error:
-            return Response(status=416, headers=error.get_headers())
+            response = Response(status=416, headers=error.get_headers())
+    if reply.note is not None:
+        headers = [(name.lower(), value) for name, value in response.headers.items()]
+        sent = 0 if response.status_code in (304, 416) else response.content_length or 0
+        rendered = {name: value for name, value in reply.more.items() if name == "rendered_seconds"}
+        reply.note(status=response.status_code, headers=headers, more={"body_bytes": sent, **rendered})
     return response
 
 

@@ -1,6 +1,6 @@
 """A request and its response as the routes see them: the same under Flask, under any WSGI server, and at the edge."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,8 @@ class Reply:
     after: "list[Future[Any]]" = field(default_factory=list)
     file: Path | None = None
     """A file to stream in place of `body`."""
+    note: Callable[..., None] | None = None
+    """Writes a download into the journal, once it is known what really goes out: the status, and how many bytes."""
 
 
 def kept(headers: Headers) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Videos behind their links: real files, rendered when they are first asked for."""
 
+from functools import partial
 from zlib import crc32
 
 from kling_mock import clock as clocks
@@ -43,20 +44,19 @@ class Media:
         act = self._act(account, task) if request.method != "HEAD" else None
         if act is not None and account is not None:
             reply = self._acted(act, reply, account.clock)
-        self.world.note(
+        reply.note = partial(
+            self.world.note,
             account,
             "download",
             method=request.method,
             url=request.url,
             request_headers=kept(request.headers),
-            status=reply.status,
-            headers=reply.headers,
             seconds=clocks.monotonic() - started,
             task_id=task_id,
             scenario=task.scenario if task else None,
             fault=reply.fault,
-            more={"body_bytes": len(reply.body), **_rendering(reply)},
         )
+        reply.more.update(_rendering(reply))
         return reply
 
     def _opened(self, account: Account, task: Task) -> Reply:
