@@ -192,7 +192,7 @@ def test_what_the_fake_wrote_is_judged_and_holds(rig: Any, tmp_path: Path) -> No
     rig.create(callback_url=HOOK, headers=headers)
     rig.advance(400)
     path = rig.shown(task_id)["results"][0].partition("4010")[2]
-    delivery = rig.control("GET", "/deliveries")["deliveries"][0]["id"]
+    delivery = rig.control("GET", f"/deliveries?task_id={task_id}")["deliveries"][0]["id"]
     rig.control("POST", f"/deliveries/{delivery}/resend")
     rig.call("GET", path, key=None, bent=True)
     rig.advance(90_000)
