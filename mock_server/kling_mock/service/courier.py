@@ -251,12 +251,7 @@ class Courier:
             task_id=delivery.task_id,
             scenario=task.scenario,
             fault=notice.fault,
-            more={
-                "delivery_id": delivery.id,
-                "attempt": made.number,
-                **attempt_facts(made.attempt),
-                **({"resent": True} if extra else {}),
-            },
+            more=_journalled(delivery, made, extra),
         )
         return made
 
@@ -272,3 +267,9 @@ class Courier:
             if again is not None:
                 facts.schedule(again, kept)
             return Made(ended, len(kept.attempts))
+
+
+def _journalled(delivery: Delivery, made: Made, extra: bool) -> dict[str, Any]:
+    """Return what the journal has of an attempt; one that was asked for by hand is marked."""
+    facts = {"delivery_id": delivery.id, "attempt": made.number, **attempt_facts(made.attempt)}
+    return {**facts, "resent": True} if extra else facts
