@@ -51,15 +51,15 @@ class Upstream:
 class RecordingProxy:
     """`with RecordingProxy(...) as proxy`: `proxy.url` is the service's address, and an HTTP proxy as well.
 
-    sender: past the guard, for the service; plain: for downloads. seconds: for a whole exchange.
+    sender: past the guard, for the service; plain: for downloads. seconds: for a whole exchange. case: of the events.
     """
 
     def __init__(
         self, upstream: Upstream, recorder: Recorder, sender: GuardedSender, plain: Sender, contract: Contract, *,
-        authority: Authority | None = None, port: int = 0, seconds: float = 60.0,
+        authority: Authority | None = None, port: int = 0, seconds: float = 60.0, case: str = "",
     ) -> None:  # fmt: skip
         self.upstream, self.recorder, self.contract = upstream, recorder, contract
-        self._sender, self._plain, self._seconds = sender, plain, seconds
+        self._sender, self._plain, self._seconds, self._case = sender, plain, seconds, case
         self._links: set[str] = set()
         self._lock, self._creating = threading.Lock(), threading.Lock()
         self._tunnels = Tunnels(authority or Authority())
@@ -163,11 +163,11 @@ class RecordingProxy:
         event = recorder.add(
             Exchange(
                 method=request.command, url=self.upstream.base + resource, request=recorder.message(request.pairs, body),
-                answer=answer, lost=reply.lost, at=at, mono=mono,
+                answer=answer, lost=reply.lost, at=at, mono=mono, case=self._case,
             )
         )  # fmt: skip
         if withheld:
-            recorder.add(Note(topic=Topic.WITHHELD, data={"reason": withheld, "exchange": event.seq}))
+            recorder.add(Note(topic=Topic.WITHHELD, case=self._case, data={"reason": withheld, "exchange": event.seq}))
         self.calls += 1
         self._learn(reply)
         _give(request, reply)
@@ -211,7 +211,7 @@ class RecordingProxy:
             left = balance_of(json_or_none(reply.body)) if reply.status == 200 else None
             if left is not None:
                 who = self.recorder.mask.who(credentials)
-                self.recorder.add(Balance(remaining=left, who=who))
+                self.recorder.add(Balance(remaining=left, who=who, case=self._case))
 
     def _learn(self, reply: RawResponse) -> None:
         """Remember the links that an answer gives, so that their downloads are recorded."""
@@ -235,7 +235,7 @@ class RecordingProxy:
                 url=url, asked_range=header(request.pairs, "range") or "", status=reply.status,
                 headers=recorder.mask.headers(reply.headers), size=len(reply.body),
                 sha256=hashlib.sha256(reply.body).hexdigest() if whole else "", lost=reply.lost, at=at, mono=mono,
-                who=recorder.mask.who(request.pairs),
+                who=recorder.mask.who(request.pairs), case=self._case,
             )
         )  # fmt: skip
         _give(request, reply)

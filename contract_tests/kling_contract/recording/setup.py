@@ -18,19 +18,20 @@ RECORDED = "recorded"
 
 def opened(
     upstream: str, contract: Contract, money: Money, recorder: Recorder, *, sender: Sender, port: int = 0, seconds: float = 60.0,
-    authority: Authority | None = None, mode: str = RECORDED,
+    authority: Authority | None = None, mode: str = RECORDED, target: str = "", case: str = "",
 ) -> RecordingProxy:  # fmt: skip
-    """A proxy in front of *upstream*, the contract's server where it is empty.
+    """A proxy in front of *upstream*, the contract's server where it is empty. target: what is judged; case: of the events.
 
     Raises:
         SetupError: no URL, or something may be charged and no cap was given. OSError: the port is taken.
     """
     base = origin_of(upstream or services_of(contract)[0])
     guard = guard_before(base, contract, money, sender)
-    recorder.note(Topic.RUN, target=base, mode=mode, contract=contract.version)
+    recorder.note(Topic.RUN, target=target or base, mode=mode, contract=contract.version)
     past = GuardedSender(sender, guard, contract, patient=False)
     return RecordingProxy(
-        Upstream(base, hosts_of(contract, base)), recorder, past, sender, contract, authority=authority, port=port, seconds=seconds
+        Upstream(base, hosts_of(contract, base)), recorder, past, sender, contract, authority=authority, port=port, seconds=seconds,
+        case=case,
     )  # fmt: skip
 
 

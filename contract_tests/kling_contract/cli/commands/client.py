@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from kling_contract.cli.money import caps
 from kling_contract.cli.options import chosen, common, variable
 from kling_contract.history.events import Note, Recorder
 from kling_contract.history.labels import Topic
@@ -45,6 +46,10 @@ class _Seconds(click.FloatRange):
 
 
 _OPTIONS = (
+    click.option("--real", is_flag=True, help="The happy story alone, in front of the real service. Needs --max-usd."),
+    _option("--upstream", default="", metavar="URL", help="With --real: the service. Default: the contract's server."),
+    _option("--api-key", default="", metavar="KEY", help="With --real: the account. Default: KLING_API_KEY or EVOLINK_API_KEY."),
+    _option("--image", default="", metavar="URL", help="With --real: a first frame that the service can fetch."),
     _option("--adapter", type=click.Choice(["command", "jsonl"]), default="command", show_default=True,
             help="command: a process a story. jsonl: one program that speaks JSON lines."),
     click.option("--story", "names", multiple=True, metavar="NAME", help="Only this story; repeatable. `--stories` lists them."),
@@ -74,6 +79,7 @@ def _options(command: Any) -> Any:
 
 @click.command(context_settings={"ignore_unknown_options": False})
 @_options
+@caps
 @common
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
 def command(words: tuple[str, ...], report: Path | None, listing: bool, **given: Any) -> int:
@@ -90,6 +96,11 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
     _check_usage(words, given)
     _check_pace(given["min_poll"], given["deadline"], contract)
     choice = _for_clients(chosen(**given), contract)
+    if given["real"]:
+        from kling_contract.cli.commands import real_client
+
+        name = given["name"] or _name(words)
+        return real_client.judge(words, {**given, "report": report}, name, choice, contract, console)
     if _is_drawn(given):
         from kling_contract.cli.commands import drawn_stories  # Hypothesis is slow to import
 
