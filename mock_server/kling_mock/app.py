@@ -41,7 +41,7 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
         BadSetting: a setting cannot be used.
         ContractError: the contract cannot be used.
     """
-    contract = Contract(chosen.contract or kling_openapi.SERVICE)
+    contract = Contract(chosen.contract or kling_openapi.SERVICE, chosen.models)
     choices = Choices(contract, chosen.profile, chosen.choices)
     catalogue = Catalogue(contract.task_errors, contract.errors, chosen.scenarios)
     callbacks = _transport(

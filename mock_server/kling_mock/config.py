@@ -45,6 +45,7 @@ class Settings(BaseModel):
     images: Literal["fetch", "offline"] = "fetch"
     videos: Literal["full", "tiny"] = "full"
     keys: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
     admin_token: str | None = None
     allowed_host: tuple[str, ...] = ()
     fetch_local: tuple[str, ...] = ()
@@ -122,6 +123,13 @@ class Settings(BaseModel):
         if self.ca_out is not None and not self.secure:
             raise ValueError("--ca-out goes with --tls or --impersonate; without them there is nothing to trust")
         return self
+
+    @field_validator("models")
+    @classmethod
+    def _named(cls, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if models is not None and not models:
+            raise ValueError("name at least one model, or leave the option out to serve all")
+        return models
 
     @field_validator("keys")
     @classmethod

@@ -12,20 +12,15 @@ import jsonschema_rs
 import kling_openapi
 from kling_mock.core.callbacks import AddressRules
 from kling_mock.core.deliveries import RetryPolicy
-from kling_mock.core.policies import FileRules, IdRules, ImageRules, LinkRules, ratio
-from kling_openapi import ContractError, one_line
+from kling_mock.core.policies import FileRules, IdRules, LinkRules
+from kling_openapi import ContractError, checking, one_line
+from kling_openapi.model import Model
+from kling_openapi.schemas import Judge
 
-_KEYWORDS = frozenset(
-    {
-        *("$ref", "type", "const", "enum", "default", "description", "title", "examples", "format", "contentMediaType"),
-        *(
-            *("pattern", "minLength"),
-            *("maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-        ),
-        *("items", "minItems", "maxItems", "uniqueItems", "properties", "required", "additionalProperties"),
-        *("oneOf", "anyOf", "allOf", "not", "discriminator"),
-    }
-)
+_KEYWORDS = checking.KEYWORDS | {"discriminator"}
+CREATE = "createVideo"
+"""The operation whose body is a model's."""
+
 _NUMBER = {"type": "number", "minimum": 0}
 _COUNT = {"type": "integer", "minimum": 1}
 _TEXT = {"type": "string", "minLength": 1}
@@ -45,7 +40,11 @@ def _members(**members: Any) -> dict[str, Any]:
 
 _EXTENSIONS: dict[str, dict[str, Any]] = {
     "x-grade": {"enum": ["D", "S", "C", "O", "A"]},
-    "x-source": {"type": "array", "items": {"type": "string", "pattern": "^(doc|wire):"}, "minItems": 1},
+    "x-source": {
+        "type": "array",
+        "items": {"type": "string", "pattern": "^(doc|wire|page|prices|client):"},
+        "minItems": 1,
+    },
 }
 _EXTENSIONS |= {
     "x-delivery": _members(
@@ -55,14 +54,6 @@ _EXTENSIONS |= {
         verify_certificates={"type": "boolean"},
     ),
     "x-callback-address": _members(schemes=_TEXTS, internal={"type": "array", "items": _TEXT}),
-    "x-image": _members(
-        formats=_TEXTS,
-        suffixes=_TEXTS,
-        max_bytes=_COUNT,
-        min_side_px=_COUNT,
-        ratio_min={"type": "string", "pattern": r"^[0-9.]+:[0-9.]+$"},
-        ratio_max={"type": "string", "pattern": r"^[0-9.]+:[0-9.]+$"},
-    ),
     "x-polling": _members(min_poll_seconds=_NUMBER, give_up_seconds=_NUMBER),
     "x-link": _members(lifetime_seconds=_NUMBER, content_type=_TEXT),
     "x-id": _members(prefix=_TEXT, suffix_length=_COUNT, suffix_alphabet=_TEXT),
@@ -105,13 +96,7 @@ _EXTENSIONS |= {
     },
 }
 
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a value breaks its schema: the field at fault, where there is one, and a sentence."""
-
-    param: str | None
-    message: str
+_EXTENSIONS = {**checking.EXTENSIONS, **_EXTENSIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,64 +122,12 @@ class Operation:
     description: dict[str, Any]
 
 
-class Shape:
+class Shape(Judge):
     """A compiled schema that can say what is wrong in words of the API."""
 
     def __init__(self, schema: dict[str, Any], components: dict[str, Any]) -> None:
-        self._root = {**schema, "components": {"schemas": components["schemas"]}}
-        self._validator = jsonschema_rs.Draft202012Validator(self._root)
-
-    def fits(self, value: Any) -> bool:
-        """Whether *value* keeps to the schema; one nested deeper than the validator goes does not."""
-        try:
-            return bool(self._validator.is_valid(value))
-        except ValueError:
-            return False
-
-    def problem(self, value: Any, name: str = "") -> Problem | None:
-        """The first thing wrong with *value*; a wrong type or a missing field before anything finer.
-
-        *name* is what the value is called where it is no body: a parameter.
-        """
-        try:
-            found = list(self._validator.iter_errors(value))
-        except ValueError:
-            return Problem(name or None, f"{name or 'the body'}: nested too deeply")
-        errors = sorted(found, key=lambda error: (len(error.instance_path), str(error.schema_path)))
-        return self._problem(errors[0], name) if errors else None
-
-    def _problem(self, error: jsonschema_rs.ValidationError, name: str) -> Problem:
-        path = ".".join(str(part) for part in ([name] if name else []) + list(error.instance_path))
-        if error.kind.name != "oneOf":
-            return _problem(error, path)
-        choices: Any = self._root
-        for part in error.schema_path:
-            choices = choices[part]
-        allowed = ", ".join(str(choice.get("const")) for choice in choices)
-        return Problem(path or None, f"{path or 'the body'}: {_clipped(repr(error.instance))} is not one of {allowed}")
-
-
-def _problem(error: jsonschema_rs.ValidationError, path: str) -> Problem:
-    kind: Any = error.kind
-    if kind.name == "required":
-        field = f"{path}.{kind.property}" if path else kind.property
-        return Problem(field, f"{field} is required")
-    if kind.name == "additionalProperties":
-        field = kind.unexpected[0]
-        return Problem(field, f"{field} is not a field of this request")
-    if kind.name == "maxLength":
-        return Problem(path, f"{path}: {len(str(error.instance))} characters, more than the maximum of {kind.limit}")
-    if kind.name == "const":
-        return Problem(
-            path or None, f"{path or 'the body'}: {_clipped(repr(error.instance))} is not one of {kind.expected_value}"
-        )
-    if kind.name == "not":
-        return Problem(path, f"{path} is not accepted")
-    return Problem(path or None, f"{path or 'the body'}: {_clipped(error.message)}")
-
-
-def _clipped(message: str, most: int = 300) -> str:
-    return message if len(message) <= most else f"{message[: most // 2]} ... {message[-most // 2 :]}"
+        super().__init__(schema, components["schemas"])
+        _ = self._validator  # compiled now, so that a broken schema stops the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +153,12 @@ class Contract:
         ContractError: the file is missing or broken, or has a keyword or extension that the code does not know.
     """
 
-    def __init__(self, path: Path = kling_openapi.SERVICE) -> None:
+    def __init__(self, path: Path = kling_openapi.SERVICE, only: tuple[str, ...] | None = None) -> None:
+        """*path*: a contract, a model file, or a folder of them. *only*: the models that are served, by default all."""
         self.path = path
-        self.document = kling_openapi.read(path)
+        self.family = kling_openapi.family() if path == kling_openapi.SERVICE else kling_openapi.read_family(path)
+        self.document = self.family.document()
+        self.models = _served(self.family, only)
         for problem in _unknown(self.document):
             raise ContractError(f"{path}: {problem}")
         try:
@@ -239,21 +175,13 @@ class Contract:
         self.components: dict[str, Any] = self.document["components"]
         self.schemas: dict[str, Any] = self.components["schemas"]
         self.operations = {operation.id: operation for operation in _operations(self.document["paths"])}
-        fields = self.schemas["CreateVideo"]["properties"]
-        self.fields = frozenset(fields)
-        self.image = _image_rules(fields["image_start"]["x-image"])
-        self.address = _address_rules(fields["callback_url"])
-        self.default_seconds: int = self.schemas["Duration"]["default"]
-        self.default_quality: str = self.schemas["Quality"]["default"]
-        self.short_sides = {choice["const"]: choice["x-short-side"] for choice in self.schemas["Quality"]["oneOf"]}
+        self.address = _address_rules(self.family.callback)
         common = self.schemas["TaskCommon"]["properties"]
-        self.model: str = common["model"]["const"]
+        self.model = self.family.default
         self.object: str = common["object"]["const"]
         self.type: str = common["type"]["const"]
         self.id = IdRules(**_values(common["id"]["x-id"]))
-        usage = self.schemas["Usage"]["properties"]
-        self.billing_rule: str = usage["billing_rule"]["x-value"]
-        self.user_group: str = usage["user_group"]["default"]
+        self.user_group: str = self.schemas["Usage"]["properties"]["user_group"]["default"]
         link = _values(self.schemas["CompletedTask"]["properties"]["results"]["x-link"])
         self.link = LinkRules(link["lifetime_seconds"], link["content_type"])
         self.task_errors = {code["const"]: code["description"] for code in self.schemas["TaskErrorCode"]["oneOf"]}
@@ -288,6 +216,12 @@ class Contract:
         if missing:
             raise ContractError(f"{self.path}: no operation {', '.join(missing)}; the fake answers these")
         _ = self.bodies
+        if not set(self.family.own.schema) >= {"x-price", "x-output"}:
+            raise ContractError(
+                f"{self.path}: {self.model}: neither a model file nor the shipped contract prices this model"
+            )
+        if CREATE in self.operations:
+            self.shape({"$ref": "#/components/schemas/CreateVideo"})
 
     def _delivery(self) -> RetryPolicy:
         (expression,) = self.operations["createVideo"].description["callbacks"]["taskFinished"].values()
@@ -304,9 +238,11 @@ class Contract:
 
     @cached_property
     def bodies(self) -> dict[str, Body]:
-        """Request body of each operation that has one."""
+        """Request body of each operation that has one, save the create."""
         found = {}
         for operation in self.operations.values():
+            if operation.id == CREATE:
+                continue  # each model has its own
             for media_type, content in operation.description.get("requestBody", {}).get("content", {}).items():
                 found[operation.id] = Body(media_type, self.shape(content["schema"]))
         return found
@@ -335,9 +271,16 @@ def _values(extension: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in extension.items() if not name.startswith("x-")}
 
 
-def _image_rules(image: dict[str, Any]) -> ImageRules:
-    low, high = ratio(image["ratio_min"]), ratio(image["ratio_max"])
-    return ImageRules(tuple(image["formats"]), image["max_bytes"], image["min_side_px"], low, high)
+def _served(family: kling_openapi.Family, only: tuple[str, ...] | None) -> dict[str, Model]:
+    """Return the models that are served, by name.
+
+    Raises:
+        ContractError: one of those asked for is not there.
+    """
+    for name in only or ():
+        if name not in family.models:
+            raise ContractError(f"--models: there is no model {name!r}; there are {', '.join(family.models)}")
+    return {name: model for name, model in family.models.items() if only is None or name in only}
 
 
 def _address_rules(field: dict[str, Any]) -> AddressRules:

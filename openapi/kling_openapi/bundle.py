@@ -18,7 +18,8 @@ def bundle(family: Family, *, server: str | None = None, models: Iterable[str] |
     """
     names = list(family.models) if models is None else list(models)
     chosen = [family.models[name] for name in names]
-    document = {**family.raw}
+    # Without a dialect of its own: that of OpenAPI 3.1 is the same for these keywords, and viewers warn of another.
+    document = {key: value for key, value in family.raw.items() if key != "jsonSchemaDialect"}
     schemas = dict(family.raw["components"]["schemas"])
     schemas.pop("Model", None)
     schemas["CreateVideo"] = _union(chosen)
@@ -29,12 +30,26 @@ def bundle(family: Family, *, server: str | None = None, models: Iterable[str] |
     paths = _paths(family.raw["paths"], chosen, alone=server is not None)
     everything = {**family.components, **schemas}
     responses = family.raw["components"]
-    used = needed([paths, {key: value for key, value in responses.items() if key != "schemas"}], everything)
-    document["components"] = {**responses, "schemas": {name: used[name] for name in everything if name in used}}
+    parts = {key: value for key, value in responses.items() if key != "schemas"}
+    parts["responses"] = _answered(paths, parts["responses"])
+    used = needed([paths, parts], everything)
+    document["components"] = {**parts, "schemas": {name: used[name] for name in everything if name in used}}
     document["paths"] = paths
     if server is not None:
         document["servers"] = [{"url": server, "description": "A fake of the service."}]
     return document
+
+
+def _answered(paths: Mapping[str, Any], responses: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the responses that some operation has; those of unknown paths and methods belong to none."""
+    used = {
+        one["$ref"].rpartition("/")[2]
+        for item in paths.values()
+        for operation in item.values()
+        for one in operation["responses"].values()
+        if "$ref" in one
+    }
+    return {name: it for name, it in responses.items() if name in used}
 
 
 def _create(model: Model) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _mistakes(model: Model) -> Iterator[Mistake]:
     for name in ("x-price", "x-output"):
         if name not in model.schema:
             yield (), f"{name} is missing"
-    yield from _references(model.schema, model.components)
+    yield from references(model.schema, model.components)
     try:
         jsonschema_rs.meta.validate(dict(model.schema))
         model.fits({})
@@ -188,16 +188,17 @@ def _extension(key: str, value: Any, steps: Steps) -> Iterator[Mistake]:
         yield (*steps, *error.instance_path), error.message
 
 
-def _references(node: Any, schemas: Mapping[str, Any], steps: Steps = ()) -> Iterator[Mistake]:
+def references(node: Any, schemas: Mapping[str, Any], steps: Steps = ()) -> Iterator[Mistake]:
+    """Return the references at and below *node* that lead to none of *schemas*."""
     if isinstance(node, Mapping):
         reference = node.get("$ref")
         if isinstance(reference, str) and reference.rpartition("/")[2] not in schemas:
             yield (*steps, "$ref"), f"{reference} leads nowhere; there are {', '.join(sorted(schemas))}"
         for key, value in node.items():
-            yield from _references(value, schemas, (*steps, key))
+            yield from references(value, schemas, (*steps, key))
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            yield from _references(value, schemas, (*steps, index))
+            yield from references(value, schemas, (*steps, index))
 
 
 def _paths(model: Model) -> Iterator[Mistake]:

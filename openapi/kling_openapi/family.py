@@ -42,8 +42,13 @@ class Family:
         self.default: str = str(schemas["Model"]["const"]) if "Model" in schemas else ""
         found = {path.stem: Model(path.stem, schema, self.components, path) for path, schema in files.items()}
         if inline is not None:
-            base = found.get(self.default)
-            policies = {key: base.schema[key] for key in POLICIES if key in base.schema} if base else {}
+            base = found.get(self.default) or next((it for it in found.values() if it.path.parent == MODELS), None)
+            keys = [
+                key
+                for key in POLICIES
+                if base and key in base.schema and (key != "examples" or base.name == self.default)
+            ]
+            policies = {key: base.schema[key] for key in keys} if base else {}
             found[self.default] = Model(self.default, {**policies, **inline}, self.components, SERVICE)
         names = sorted(found, key=lambda name: (name != self.default, name))
         self.models: dict[str, Model] = {name: found[name] for name in names}
@@ -121,6 +126,8 @@ def _family(document: Path, contents: Mapping[Path, Any], files: Mapping[str, Pa
         found = Family(read_document(document), schemas, shared)
     except (KeyError, TypeError, AttributeError) as error:
         raise ContractError(f"{document}: {type(error).__name__}: {error}; the models need that part") from error
+    for steps, complaint in checking.references(found.own.schema, found.components):
+        raise ContractError(f"{document}: {found.default}/{'/'.join(map(str, steps))}: {complaint}")
     for name, file in files.items():
         if name in found.models and found.models[name].path == file and not _is_known(file):
             checking.check(file, found.models[name])

@@ -124,6 +124,10 @@ class Judge:
         start = (name,) if name else ()
         return [self._problem(error, (*start, *error.instance_path)) for error in errors]
 
+    def problem(self, value: Any, name: str = "") -> Problem | None:
+        """Return the first thing wrong with *value*; None when nothing is."""
+        return next(iter(self.problems(value, name)), None)
+
     def _problem(self, error: jsonschema_rs.ValidationError, steps: Steps) -> Problem:
         kind: Any = error.kind
         param, message = _told(error, steps)
@@ -157,6 +161,10 @@ def _told(error: jsonschema_rs.ValidationError, steps: Steps) -> tuple[str | Non
         return field, f"{field} is not a field of this request"
     if kind.name == "maxLength":
         return path, f"{path}: {len(str(error.instance))} characters, more than the maximum of {kind.limit}"
+    if kind.name in ("const", "enum"):
+        choices = [kind.expected_value] if kind.name == "const" else kind.options
+        allowed = ", ".join(map(str, choices))
+        return path or None, f"{path or 'the body'}: {_clipped(repr(error.instance))} is not one of {allowed}"
     if kind.name in ("not", "falseSchema"):
         return path, f"{path} is not accepted" + (" together with the other fields" if _conditional(error) else "")
     return path or None, f"{path or 'the body'}: {_clipped(error.message)}"

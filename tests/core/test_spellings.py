@@ -16,7 +16,7 @@ from kling_mock.core import callbacks
 from kling_mock.core.callbacks import AddressRules, check, is_internal
 
 SEED, COUNT = 20261129, 10_000
-NAMED = Contract().internal_networks
+NAMED = Contract().address.internal
 STRICT = AddressRules(schemes=("https",), max_length=2048, allow_internal=False, internal=NAMED)
 
 

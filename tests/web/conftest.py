@@ -348,3 +348,16 @@ def stories(make: Callable[..., Rig], tmp_path: Path) -> Callable[..., Rig]:
         return make(scenarios=tmp_path, **settings)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def validator() -> Callable[..., Any]:
+    """`validator(document, *steps)`: the schema at these steps, compiled."""
+
+    def compiled(document: dict[str, Any], *steps: str) -> Any:
+        """A validator whose references lead into *document*."""
+        return jsonschema_rs.Draft202012Validator(
+            {"$ref": f"urn:contract#/{'/'.join(steps)}"}, registry=jsonschema_rs.Registry([("urn:contract", document)])
+        )
+
+    return compiled

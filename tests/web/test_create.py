@@ -95,7 +95,7 @@ def test_prompts_count_characters(rig: Any, prompt: str) -> None:
         ],
         *[("quality", value) for value in ("4k", "480p", "720P", "", None, 720)],
         *[("prompt", value) for value in ("a" * (PROMPT + 1), "\U0001f600" * (PROMPT + 1), None, 5, ["a"])],
-        *[("model", value) for value in ("kling-v3-turbo-text-to-video", "", None, 5)],
+        *[("model", value) for value in ("kling-v3-turbo", "kling-v3-turbo-image-to-image", "", None, 5)],
         *[
             ("image_start", value)
             for value in ("", "image.jpg", "data:image/png;base64,AAAA", "ftp://image.test/1.png", None, 5, [])

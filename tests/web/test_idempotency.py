@@ -100,10 +100,10 @@ def test_creates_that_overlap_are_one(rig: Any, monkeypatch: pytest.MonkeyPatch,
     """
     both, judge = threading.Barrier(2), rig.fake.world.frames.judge
 
-    def slow(url: str) -> Any:
+    def slow(url: str, limits: Any, near: bool) -> Any:
         """The first frame, but not before both creates ask for it."""
         both.wait(5)
-        return judge(url)
+        return judge(url, limits, near)
 
     monkeypatch.setattr(rig.fake.world.frames, "judge", slow)
     image = f"https://image.test/{size}.png"
@@ -120,10 +120,10 @@ def test_of_two_bodies_that_overlap_one_is_a_conflict(rig: Any, monkeypatch: pyt
     """
     both, judge = threading.Barrier(2), rig.fake.world.frames.judge
 
-    def slow(url: str) -> Any:
+    def slow(url: str, limits: Any, near: bool) -> Any:
         """The first frame, but not before both creates ask for it."""
         both.wait(5)
-        return judge(url)
+        return judge(url, limits, near)
 
     monkeypatch.setattr(rig.fake.world.frames, "judge", slow)
     with ThreadPoolExecutor(2) as pool:

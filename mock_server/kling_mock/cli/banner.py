@@ -23,6 +23,8 @@ def _facts(app: Any, settings: Any, proxy: int | None) -> Iterator[tuple[str, st
     """What a user asks first: where to look, who may call, what a task will go through."""
     yield "page", f"{settings.own_origin}/__mock/"
     yield "keys", "any that begins with sk-" if settings.keys is None else f"{len(settings.keys)} listed"
+    if settings.models is not None:
+        yield "models", ", ".join(settings.models)
     yield "clock", f"{settings.clock}; seed {settings.seed}"
     yield "scenario", settings.scenario
     relays = ", ".join(f"{source} -> {target}" for source, target in settings.relays.items())

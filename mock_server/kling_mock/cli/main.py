@@ -91,6 +91,8 @@ def read_settings(given: dict[str, Any]) -> Any:
     keys = values.pop("keys", "any")
     if keys != "any":
         values["keys"] = tuple(key.strip() for key in keys.split(",") if key.strip())
+    if "models" in values:
+        values["models"] = tuple(name.strip() for name in values["models"].split(",") if name.strip())
     try:
         values["choices"] = {name: yaml.safe_load(value) for name, value in values.get("choices", {}).items()}
     except yaml.YAMLError as error:

@@ -108,6 +108,7 @@ _SECTIONS = {
         "--set",
         "--error-codes",
         "--contract",
+        "--models",
     ),
     "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images", "--videos"),
     "Access": ("--keys", "--admin-token", "--allowed-host", "--fetch-local"),
@@ -219,7 +220,15 @@ _SERVE_OPTIONS = (
         help="Take the origin of result links from X-Forwarded-Host, -Proto and -Port.",
     ),
     option(
-        "--contract", type=click.Path(path_type=Path), metavar="FILE", help="Another contract than the shipped one."
+        "--contract",
+        type=click.Path(path_type=Path),
+        metavar="FILE|FOLDER",
+        help="Another contract than the shipped one, a model file, or a folder of model files.",
+    ),
+    option(
+        "--models",
+        metavar="NAME,NAME...",
+        help="Serve these models only; by default every model of the contract.",
     ),
     option(
         "--callback-ca",

@@ -6,17 +6,18 @@ from fractions import Fraction
 
 @dataclass(frozen=True, slots=True)
 class ImageRules:
-    """What the contract asks of a first frame.
+    """What a model asks of a picture.
 
-    *formats*: lower-case names as Pillow gives them (`jpeg`, `png`). *max_bytes*: size of the file. *min_side*: pixels
-    that width and height must have at least. *ratio_min*, *ratio_max*: bounds of width / height, both allowed.
+    *formats*: lower-case names as Pillow gives them (`jpeg`, `png`). *max_bytes*: size of the file. *min_side*, *max_side*:
+    pixels of width and height. *ratio_min*, *ratio_max*: bounds of width / height, both allowed. None is no limit.
     """
 
     formats: tuple[str, ...]
     max_bytes: int
-    min_side: int
-    ratio_min: Fraction
-    ratio_max: Fraction
+    min_side: int = 1
+    ratio_min: Fraction | None = None
+    ratio_max: Fraction | None = None
+    max_side: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,3 @@ class FileRules:
     max_files: int
     lifetime: float
     types: tuple[str, ...]
-
-
-def ratio(text: str) -> Fraction:
-    """Return `16:9` as width over height.
-
-    Raises:
-        ValueError, ZeroDivisionError: it is not a ratio.
-    """
-    width, height = text.split(":")
-    return Fraction(width) / Fraction(height)

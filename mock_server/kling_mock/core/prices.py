@@ -19,9 +19,9 @@ class Prices:
     minimum: float
     units: int
 
-    def cost(self, quality: str, seconds: int) -> float:
+    def cost(self, quality: str, seconds: float) -> float:
         """Return the credits for *seconds* of *quality*; a whole number is an int, so that it is shown without a point."""
-        exact = max(Decimal(str(self.per_second[quality])) * seconds, Decimal(str(self.minimum)))
+        exact = max(Decimal(str(self.per_second[quality])) * Decimal(str(seconds)), Decimal(str(self.minimum)))
         units = (exact * self.units).quantize(Decimal(1), ROUND_HALF_UP)
         return whole(float(units / self.units))
 

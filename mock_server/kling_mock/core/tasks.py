@@ -68,18 +68,22 @@ class Ordered(Protocol):
 class Task:
     """The facts of one task. `origin` is that of its links, where it has one of its own.
 
-    `ended_at` is a fact only where no plan foretells it: cancelled, or paced by polls.
+    `ended_at` is a fact only where no plan foretells it: cancelled, or paced by polls. `image` is what its first frame is made from, the
+    URL of a picture or a word, `frame` the shape of its video and where the picture is kept, `short_side` the video's shorter side in
+    pixels. `charged` is what it costs when it completes.
     """
 
     id: str
     number: int
     created_at: float
+    model: str
     image: str
     frame: Frame
-    quality: str
-    seconds: int
+    short_side: int
+    seconds: float
     callback_url: str | None
     reserved: float
+    charged: float
     scenario: str
     plan: Plan
     origin: str = ""

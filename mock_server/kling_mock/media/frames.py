@@ -1,20 +1,23 @@
-"""First frames: where a create's image comes from, and what the service would find in it."""
+"""The media of a create: where a picture, a video or a sound comes from, and what the service would find in it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from kling_common.targets import Target
 from kling_common.transport import Admit, FetchFailed, TooLarge
 from kling_mock.config import Choices, Settings
 from kling_mock.contract import Contract
+from kling_mock.core.policies import ImageRules
 from kling_mock.core.tasks import Frame
 from kling_mock.ids import digest
 from kling_mock.media.cache import ByteCache
+from kling_mock.media.clips import BadClip, Clip, Made, make, parse_clip, probe
 from kling_mock.media.fetching import Fetching
-from kling_mock.media.images import BadImage, Drawing, draw, inspect, is_picture, parse_drawing
+from kling_mock.media.images import BadImage, Drawing, Drawn, draw, inspect, is_picture, parse_drawing
+from kling_openapi.media import Facts, Limits, complaint
 
 DRAWING_HOST = "image.test"
 """The fake draws what this host is asked for; `.test` never resolves on a real network (RFC 6761)."""
@@ -24,6 +27,12 @@ UNSEEN = Frame(1280, 720)
 
 _WAY_OUT = "; https://image.test/1280x720.jpg is drawn without a network, and --images offline accepts any URL unseen"
 _HOW_TO_DRAW = "this host draws https://image.test/WIDTHxHEIGHT.jpg (or .png), such as https://image.test/1280x720.jpg"
+
+_FAULTS = {"image": "image_processing_error", "video": "invalid_parameters", "audio": "invalid_parameters"}
+"""The task error code of a medium that cannot be used, by its kind."""
+
+_LARGEST = 2**28
+"""Bytes that are read of a medium whose size no page limits."""
 
 _KEPT_BYTES = 128 * 1024 * 1024
 _KEPT_VERDICTS = 4096
@@ -56,19 +65,24 @@ class Fetcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A usable first frame; `unseen` when it was taken on trust."""
+    """A usable picture, video or sound; `unseen` when it was accepted without looking, `seconds` where it has a length."""
 
     frame: Frame
     unseen: bool = False
+    seconds: float | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """What a price or an output may depend on."""
+        return Facts(width=self.frame.width, height=self.frame.height, seconds=self.seconds)
 
 
 class Frames:
-    """Judges the first frame of a create, and gives its bytes again when the video is made."""
+    """Judges the media of a create, and gives the bytes of a first frame again when the video is made."""
 
     def __init__(
         self, contract: Contract, settings: Settings, choices: Choices, fetcher: Fetcher, files: Files
     ) -> None:
-        self.rules = contract.image
         self._offline = settings.images == "offline"
         self._fetching = Fetching(settings, contract.address.internal)
         self._choices = choices
@@ -76,39 +90,55 @@ class Frames:
         self._files = files
         self._kept: ByteCache[str, bytes] = ByteCache(_KEPT_BYTES, len)
         self._drawn = lru_cache(_KEPT_VERDICTS)(self._judge_drawing)
-        self._ready: dict[str, Seen] = {}
+        self._made = lru_cache(_KEPT_VERDICTS)(self._judge_clip)
+        self._ready: dict[str, list[tuple[Limits, Seen]]] = {}
         self._examples = {url: _example(url) for url in example_images(contract) if _drawing(url) is None}
 
-    def known(self, url: str) -> Seen | None:
-        """Return the first frame behind *url* where it takes no I/O and no decoder to say."""
-        return self._ready.get(url)
+    def known(self, url: str, limits: Limits) -> Seen | None:
+        """Return what is behind *url* where it takes no I/O and no decoder to say."""
+        for judged, seen in self._ready.get(url, ()):
+            if judged is limits or judged == limits:
+                return seen
+        return None
 
-    def judge(self, url: str, near: bool) -> Seen:
-        """Return the first frame behind *url*; may block. *near*: the caller is on this machine.
+    def judge(self, url: str, limits: Limits, near: bool) -> Seen:
+        """Return what is behind *url*; may block. *near*: the caller is on this machine.
 
         Raises:
             BadImage: it cannot be used; `code` is the task error code.
         """
-        seen = self._ready.get(url)
+        seen = self.known(url, limits) or self._judge_own(url, limits)
         if seen is not None:
-            return seen
-        drawing = self._drawing(url)
-        if drawing is not None:
-            seen = self._drawn(drawing)
-            if len(self._ready) < _KEPT_VERDICTS:
-                self._ready[url] = seen
             return seen
         try:
             data = self._files.content(url)
             if data is None and self._offline:
-                return Seen(UNSEEN, unseen=True)
-            data = self._fetch(url, self.rules.max_bytes, near)[0] if data is None else data
+                return self._trusted(limits)
+            data = self._fetch(url, limits.max_bytes or _LARGEST, near)[0] if data is None else data
         except FetchFailed as error:
-            raise BadImage("image_processing_error", f"{error.reason}{_WAY_OUT}") from error
-        found = inspect(data, self.rules)
+            raise BadImage(_FAULTS[limits.kind], f"{error.reason}{_WAY_OUT}") from error
+        if limits.kind != "image":
+            return _inspected(data, limits)
+        found = inspect(data, rules_of(limits))
         name = digest(data)
         self._kept.get(name, lambda: data)
         return Seen(Frame(found.width, found.height, name))
+
+    def _judge_own(self, url: str, limits: Limits) -> Seen | None:
+        """Return what is behind the URL of something that the fake makes itself; None for any other URL."""
+        drawing, clip = self._drawing(url), parse_clip(url)
+        if drawing is None and clip is None:
+            return None
+        seen = self._drawn(drawing, limits) if drawing is not None else self._made(clip, limits)
+        if len(self._ready) < _KEPT_VERDICTS:
+            self._ready.setdefault(url, []).append((limits, seen))
+        return seen
+
+    def _trusted(self, limits: Limits) -> Seen:
+        """Return what counts for a URL that is not looked at."""
+        if limits.kind == "image":
+            return Seen(UNSEEN, unseen=True)
+        return Seen(UNSEEN, unseen=True, seconds=self._choices.offline_seconds)
 
     def content(self, url: str, frame: Frame) -> bytes | None:
         """The first frame's bytes, if they are still to be had."""
@@ -123,9 +153,9 @@ class Frames:
         Raises:
             FetchFailed: it cannot be had; TooLarge where it has more than *max_bytes*.
         """
-        drawing = self._drawing(url)
-        if drawing is not None:
-            drawn = draw(drawing)
+        drawing, clip = self._drawing(url), parse_clip(url)
+        if drawing is not None or clip is not None:
+            drawn: Drawn | Made = draw(drawing) if drawing is not None else make(cast("Clip", clip))
             if drawn.status != 200:
                 raise FetchFailed(f"could not be fetched: answered {drawn.status}")
             if len(drawn.data) > max_bytes:
@@ -158,18 +188,59 @@ class Frames:
         )
         return data, hops.local
 
-    def _judge_drawing(self, drawing: Drawing) -> Seen:
+    def _judge_drawing(self, drawing: Drawing, limits: Limits) -> Seen:
         drawn = draw(drawing)
         if drawn.status != 200:
             why = f": {drawing.complaint}" if drawing.complaint else ""
-            raise BadImage("image_processing_error", f"could not be fetched: it answered {drawn.status}{why}")
-        found = inspect(drawn.data, self.rules)
+            raise BadImage(_FAULTS[limits.kind], f"could not be fetched: it answered {drawn.status}{why}")
+        if limits.kind != "image":
+            return _inspected(drawn.data, limits)
+        found = inspect(drawn.data, rules_of(limits))
         return Seen(Frame(found.width, found.height))
+
+    def _judge_clip(self, clip: Clip, limits: Limits) -> Seen:
+        made = make(clip)
+        if made.status != 200:
+            why = f": {clip.complaint}" if clip.complaint else ""
+            raise BadImage(_FAULTS[limits.kind], f"could not be fetched: it answered {made.status}{why}")
+        if limits.kind == "image":
+            inspect(made.data, rules_of(limits))  # refuses what is no picture
+        return _inspected(made.data, limits)
+
+
+def rules_of(limits: Limits) -> ImageRules:
+    """Return a picture's limits as its inspection takes them."""
+    return ImageRules(
+        limits.formats,
+        limits.max_bytes or _LARGEST,
+        limits.min_side_px or 1,
+        limits.ratio_min,
+        limits.ratio_max,
+        limits.max_side_px,
+    )
+
+
+def _inspected(data: bytes, limits: Limits) -> Seen:
+    """Return what a video or a sound is.
+
+    Raises:
+        BadImage: it cannot be read, or is beyond its limits.
+    """
+    try:
+        facts = probe(data, limits.kind)
+    except BadClip as error:
+        raise BadImage(_FAULTS[limits.kind], str(error)) from error
+    wrong = complaint(limits, facts)
+    if wrong is not None:
+        raise BadImage(_FAULTS[limits.kind], wrong[1])
+    return Seen(Frame(facts.width or 1, facts.height or 1), seconds=facts.seconds)
 
 
 def example_images(contract: Contract) -> tuple[str, ...]:
     """Return the image URLs that the contract itself gives as examples of a first frame."""
-    return tuple(contract.schemas["CreateVideo"]["properties"]["image_start"].get("examples", ()))
+    model = contract.family.own
+    pictures = [path for path, limits in model.slots.limits.items() if limits.kind == "image"]
+    return tuple(url for path in pictures for url in model.at(".".join(path)).get("examples", ()))
 
 
 def _example(url: str) -> Drawing:

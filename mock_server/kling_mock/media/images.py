@@ -139,8 +139,11 @@ def _check_shape(width: int, height: int, rules: ImageRules) -> None:
     seen = f"the image is {width}x{height} pixels"
     if min(width, height) < rules.min_side:
         raise _misshapen(f"{seen}; width and height must be at least {rules.min_side}")
-    if not rules.ratio_min <= Fraction(width, height) <= rules.ratio_max:
-        allowed = f"{_ratio(rules.ratio_min)} to {_ratio(rules.ratio_max)}"
+    if rules.max_side is not None and max(width, height) > rules.max_side:
+        raise _misshapen(f"{seen}; width and height must be at most {rules.max_side}")
+    low, high = rules.ratio_min, rules.ratio_max
+    if (low is not None and Fraction(width, height) < low) or (high is not None and Fraction(width, height) > high):
+        allowed = " to ".join(_ratio(bound) for bound in (low, high) if bound is not None)
         raise _misshapen(f"{seen}, a ratio of {_ratio(Fraction(width, height))}; allowed is {allowed}")
     if width * height > MAX_DECODED_PIXELS:
         raise _misshapen(f"{seen}, {width * height} in all; at most {MAX_DECODED_PIXELS} are decoded")

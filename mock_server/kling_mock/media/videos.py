@@ -60,7 +60,7 @@ class VideoSpec:
     *seed*: where the camera goes, and what is drawn where there is no frame. *tag*: makes two files differ that show the same.
     """
 
-    seconds: int
+    seconds: float
     short_side: int
     frame: bytes | None
     width: int
@@ -127,7 +127,7 @@ def _essence(spec: VideoSpec) -> bytes:
     if spec.seconds < 1:
         raise ValueError(f"a video lasts a second or more, not {spec.seconds}")
     size = size_of(spec.width, spec.height, spec.short_side)
-    count = spec.seconds * FRAMES_PER_SECOND
+    count = round(spec.seconds * FRAMES_PER_SECOND)
     file = io.BytesIO()
     # `movflags=+faststart` would reopen the file by name to move its index; space kept free ahead needs no name.
     index = {"fflags": "+bitexact", "moov_size": str(_INDEX_BYTES + _INDEX_BYTES_PER_FRAME * count)}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from sys import intern
 from typing import Any
+from zlib import crc32
 
 from kling_common.targets import BadAddress, Target
 from kling_mock.config import Choices, Settings
@@ -24,9 +25,11 @@ from kling_mock.media.images import BadImage
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.service.choosing import Choosing
 from kling_mock.service.idempotency import Idempotency, same
-from kling_mock.service.model import Model, Order
+from kling_mock.service.models import Offer, Offers, Terms
 from kling_mock.service.timeline import Timeline
 from kling_mock.store.interface import Account, Store, Transaction
+from kling_openapi.media import Facts, Medium
+from kling_openapi.schemas import spelled
 
 _CALLED_HERE = (
     "; to be called on this machine, start the fake with --callbacks local, or give a public-looking URL and "
@@ -62,14 +65,26 @@ class Created:
     unseen: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A create that is right: its model and terms, what its first frame is made from, and what is wrong with its media, if that ends it."""
+
+    offer: Offer
+    terms: Terms
+    image: str
+    frame: Frame
+    unseen: bool = False
+    fault: BadImage | None = None
+
+
 class Look:
-    """What takes I/O or a decoder: calling it finds out where a callback leads and what the first frame is; it never raises."""
+    """What takes I/O or a decoder: calling it finds out where a callback leads and what the media are; it never raises."""
 
     __slots__ = ("_find", "error", "seen")
 
-    def __init__(self, find: Callable[[], Seen | BadImage]) -> None:
+    def __init__(self, find: Callable[[], list[Seen] | BadImage]) -> None:
         self._find = find
-        self.seen: Seen | BadImage | None = None
+        self.seen: list[Seen] | BadImage | None = None
         self.error: Exception | None = None
 
     def __call__(self) -> None:
@@ -90,6 +105,7 @@ class Creating:
         choices: Choices,
         catalogue: Catalogue,
         frames: Frames,
+        offers: Offers,
         store: Store,
         timeline: Timeline,
         leads_inside: Callable[[Target], bool],
@@ -100,7 +116,7 @@ class Creating:
         local = settings.callbacks == "local"
         schemes = (*contract.address.schemes, "http") if local else contract.address.schemes
         self._address = replace(contract.address, schemes=schemes, allow_internal=local)
-        self.model = Model(contract, choices)
+        self._offers = offers
         self.choosing = Choosing(catalogue, catalogue.default(settings.scenario), settings.seed)
         self._idempotency = Idempotency(contract, choices.idempotency)
 
@@ -117,20 +133,39 @@ class Creating:
                 made = self._idempotency.made(facts, key, meaning)
             if made is not None:
                 return self._replay(made)
-        order = self.model.order(call.body)
-        if account.models is not None and self.model.name not in account.models:
-            raise ModelAccessDenied(f"this key may not use {self.model.name}", param="model")
+        offer = self._offers[call.body["model"]]
+        if account.models is not None and offer.name not in account.models:
+            raise ModelAccessDenied(f"this key may not use {offer.name}", param="model")
         target = self._unresolved(account, call.body.get("callback_url"))
-        seen: Seen | BadImage | None = None if target is not None else self._frames.known(order.image)
-        if seen is None:
-            look = Look(lambda: self._look(target, order.image, call.near()))
+        media = offer.media(call.body)
+        known = [self._frames.known(it.url, it.limits) for it in media]
+        seen: list[Seen] | BadImage | None = [it for it in known if it is not None]
+        if target is not None or None in known:
+            look = Look(lambda: self._look(target, media, call.near()))
             yield look
             if look.error is not None:
                 raise look.error
             seen = look.seen
         assert seen is not None
+        order = self._order(offer, call, media, seen)
         with self._store.begin(account) as facts:
-            return self._commit(account, facts, call, order, seen, key, meaning)
+            return self._commit(account, facts, call, order, key, meaning)
+
+    def _order(self, offer: Offer, call: CreateCall, media: list[Medium], seen: list[Seen] | BadImage) -> Order:
+        """Return what the create comes to, its media looked at."""
+        if isinstance(seen, BadImage):
+            return Order(offer, offer.terms(call.body, {}), "", Frame(1, 1), fault=seen)
+        facts: dict[tuple[str, ...], Facts] = {}
+        picture: tuple[str, Seen] | None = None
+        for medium, it in zip(media, seen, strict=True):
+            facts.setdefault(medium.path, it.facts)
+            if picture is None and medium.limits.kind == "image":
+                picture = medium.url, it
+        terms = offer.terms(call.body, facts)
+        # Without a picture the first frame is drawn, another one for each body.
+        image = intern(picture[0]) if picture else f"#{crc32(call.raw):08x}"
+        frame = Frame(terms.width, terms.height, picture[1].frame.digest if picture else None)
+        return Order(offer, terms, image, frame, unseen=any(it.unseen for it in seen))
 
     def _replay(self, task: Task) -> Created:
         """Return the create again, with the body that it had; what a scenario did to its connection is not repeated."""
@@ -153,18 +188,21 @@ class Creating:
         known = target.ip is not None or self._address.allow_internal or target.origin in account.relays
         return None if known else target
 
-    def _look(self, target: Target | None, image: str, near: bool) -> Seen | BadImage:
+    def _look(self, target: Target | None, media: list[Medium], near: bool) -> list[Seen] | BadImage:
         if target is not None and self._leads_inside(target):
             raise _no_callback("must not point to an internal address")
-        param = self.model.image_param
-        try:
-            return self._frames.judge(image, near)
-        except BadAddress as error:
-            raise InvalidRequest(f"{param} {error.reason}", param=param) from error
-        except BadImage as error:
-            if self._choices.bad_image == "refuse":
-                raise InvalidRequest(f"{param}: {error}", param=param) from error
-            return error
+        found = []
+        for medium in media:
+            param = spelled(medium.steps)
+            try:
+                found.append(self._frames.judge(medium.url, medium.limits, near))
+            except BadAddress as error:
+                raise InvalidRequest(f"{param} {error.reason}", param=param) from error
+            except BadImage as error:
+                if self._choices.bad_image == "refuse":
+                    raise InvalidRequest(f"{param}: {error}", param=param) from error
+                return error
+        return found
 
     # What is made
 
@@ -174,27 +212,27 @@ class Creating:
         facts: Transaction,
         call: CreateCall,
         order: Order,
-        seen: Seen | BadImage,
         key: str | None,
         meaning: str,
     ) -> Created:
         made = None if key is None else self._idempotency.made(facts, key, meaning)
         if made is not None:
             return self._replay(made)
-        if order.cost > facts.credits:  # before a scenario is chosen: a refused create does not consume a queued one
-            raise InsufficientQuota(f"this task needs {order.cost:g} credits, the balance is {facts.credits:g}")
+        cost = order.terms.reserved
+        if cost > facts.credits:  # before a scenario is chosen: a refused create does not consume a queued one
+            raise InsufficientQuota(f"this task needs {cost:g} credits, the balance is {facts.credits:g}")
         reference, nth = self.choosing.choose(account, facts, call.body, call.scenario)
         story = self._catalogue.story(reference)
         act = story.act("create", nth)
         if act is not None and not act.accepts:
             return Created(None, reference, story, act)
-        task = self._task(account, facts, call, order, reference, story, seen)
-        facts.credits = whole(facts.credits - order.cost)
+        task = self._task(account, facts, call, order, reference, story)
+        facts.credits = whole(facts.credits - cost)
         facts.add_task(task)
         self._timeline.schedule(facts, task)
         if key is not None:
             self._idempotency.remember(facts, key, meaning, task)
-        return Created(task, reference, story, act, unseen=isinstance(seen, Seen) and seen.unseen)
+        return Created(task, reference, story, act, unseen=order.unseen)
 
     def _task(
         self,
@@ -204,24 +242,25 @@ class Creating:
         order: Order,
         reference: str,
         story: Story,
-        seen: Seen | BadImage,
     ) -> Task:
         number, now = facts.next_number(), facts.now()
         rng = Draw(self._seed, account.key, number)
         suffix = rng.text(self._id.suffix_alphabet, self._id.suffix_length)
         plan = draw_plan(story, rng.uniform, rng.below(1 << 8))
-        if isinstance(seen, BadImage):
-            plan = Plan(Status.FAILED, plan.queued_for, 0.0, code=seen.code, stops_at=0)
+        if order.fault is not None:
+            plan = Plan(Status.FAILED, plan.queued_for, 0.0, code=order.fault.code, stops_at=0)
         return Task(
             id=f"{self._id.prefix}{int(now)}-{suffix}",
             number=number,
             created_at=now,
+            model=order.offer.name,
             image=order.image,
-            frame=seen.frame if isinstance(seen, Seen) else Frame(1, 1),
-            quality=order.quality,
-            seconds=order.seconds,
+            frame=order.frame,
+            short_side=order.terms.short_side,
+            seconds=order.terms.seconds,
             callback_url=call.body.get("callback_url"),
-            reserved=order.cost,
+            reserved=order.terms.reserved,
+            charged=order.terms.charged,
             scenario=reference,
             plan=plan,
             origin=intern(call.origin),

@@ -85,7 +85,8 @@ class Timeline:
         stage = tasks.stage(task, at)
         task.settled = True
         if stage.status is Status.COMPLETED:
-            facts.used = whole(facts.used + task.reserved)
+            facts.used = whole(facts.used + task.charged)
+            facts.credits = whole(facts.credits + task.reserved - task.charged)
         else:
             facts.credits = whole(facts.credits + task.reserved)
         facts.save(task)

@@ -1,5 +1,6 @@
 """What callers see of a task: one body for the create, the query and the callback, and the link to its video."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,13 @@ from kling_mock.core.deliveries import Delivery
 from kling_mock.core.errors import TaskNotFound
 from kling_mock.core.scenarios import Callback, Edit
 from kling_mock.core.tasks import Stage, Status, Task
+from kling_mock.ids import fingerprint
 from kling_mock.service.catalogue import Catalogue
+from kling_mock.service.models import Offer, Offers
 from kling_mock.store.interface import Account, Store
+
+_COPY = re.compile(r"(?<=-[a-z0-9]{8})-[0-9]+$")
+"""What the name of a task's second and further videos has after the task's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +34,11 @@ class Notice:
 class Views:
     """Renders facts as the contract shows them."""
 
-    def __init__(self, contract: Contract, choices: Choices, catalogue: Catalogue, origin: str, secret: bytes) -> None:
+    def __init__(
+        self, contract: Contract, choices: Choices, catalogue: Catalogue, offers: Offers, origin: str, secret: bytes
+    ) -> None:
         self.contract, self.choices, self.catalogue, self.origin = contract, choices, catalogue, origin
+        self.offers = offers
         self._secret = secret
 
     def view(self, account: Account, task: Task, now: float) -> dict[str, Any]:
@@ -41,26 +50,27 @@ class Views:
         return self._shown(account, task, task.created_at, Stage(Status.PENDING, 0, task.created_at))
 
     def _shown(self, account: Account, task: Task, now: float, stage: Stage) -> dict[str, Any]:
-        contract, choices = self.contract, self.choices
+        contract, choices, offer = self.contract, self.choices, self.offers[task.model]
         terminal = stage.status.terminal
         progress = 0 if stage.status is Status.FAILED and choices.failed_progress == "zero" else stage.progress
         body: dict[str, Any] = {
             "created": int(task.created_at),
             "id": task.id,
-            "model": contract.model,
+            "model": task.model,
             "object": contract.object,
             "progress": progress,
             "status": stage.status.value,
-            "task_info": self._info(task, terminal),
+            "task_info": self._info(task, offer, terminal),
             "type": contract.type,
             "usage": {
-                "billing_rule": contract.billing_rule,
+                "billing_rule": offer.billing_rule,
                 "credits_reserved": task.reserved,
                 "user_group": contract.user_group,
             },
         }
         if stage.status is Status.COMPLETED:
-            self._add_results(body, task, self.link(account, task, stage), now)
+            self._add_charge(body, task)
+            self._add_results(body, task, offer, self.links(account, task, stage), now)
             if choices.completed_body == "observed":
                 self._observe(body, task, stage)
         elif stage.status is Status.FAILED:
@@ -69,33 +79,44 @@ class Views:
             body["error"] = {"code": code, "message": contract.task_errors[code], "type": contract.task_error_type}
         return body
 
-    def _add_results(self, body: dict[str, Any], task: Task, link: links.Link, now: float) -> None:
-        usd = round(task.reserved * self.choices.usd_per_credit, 6)
-        body["usage"] |= {"credits_used": task.reserved, "cost": {"credits": task.reserved, "usd": usd}}
-        listed = not (self.choices.expired_results == "empty" and link.expired(now))
-        body["results"] = [link.url] if listed else []
-        if self.choices.result_data:
-            found = {"video_url": link.url, "url": link.url, "duration": task.seconds}
-            body["result_data"] = [found] if listed else []
+    def _add_charge(self, body: dict[str, Any], task: Task) -> None:
+        usd = round(task.charged * self.choices.usd_per_credit, 6)
+        body["usage"] |= {"credits_used": task.charged, "cost": {"credits": task.charged, "usd": usd}}
 
-    def _info(self, task: Task, terminal: bool) -> dict[str, Any]:
+    def _add_results(self, body: dict[str, Any], task: Task, offer: Offer, found: list[links.Link], now: float) -> None:
+        if not offer.makes_video:
+            body["result_data"] = [{"element_id": fingerprint("element", task.id)}]
+            return
+        listed = [it.url for it in found if not (self.choices.expired_results == "empty" and it.expired(now))]
+        body["results"] = listed
+        if self.choices.result_data:
+            body["result_data"] = [{"video_url": url, "url": url, "duration": task.seconds} for url in listed]
+
+    def _info(self, task: Task, offer: Offer, terminal: bool) -> dict[str, Any]:
         info: dict[str, Any] = {"can_cancel": not terminal} if self.choices.cancel_field else {}
-        estimate = 0 if terminal else self.choices.estimated_seconds
-        return {**info, "estimated_time": estimate, "video_duration": task.seconds}
+        info["estimated_time"] = 0 if terminal else offer.estimate
+        if offer.makes_video:
+            info["video_duration"] = task.seconds if isinstance(task.seconds, int) else int(task.seconds + 0.5)
+        return info
 
     def _observe(self, body: dict[str, Any], task: Task, stage: Stage) -> None:
         """Leave what one stored production body had: no reservation, no estimate, and the seconds that the task took."""
-        cny = round(task.reserved * self.choices.cny_per_credit, 6)
+        cny = round(task.charged * self.choices.cny_per_credit, 6)
         usage = body["usage"]
         body["usage"] = {"cost": {**usage["cost"], "cny": cny}, "credits_used": usage["credits_used"]}
         body["task_info"] = {"can_cancel": False}
         body["duration"] = round(stage.since - task.created_at)
 
-    def link(self, account: Account, task: Task, stage: Stage) -> links.Link:
-        """The link to a completed task's video; the same each time."""
+    def links(self, account: Account, task: Task, stage: Stage) -> list[links.Link]:
+        """Return the links to a completed task's videos; the same each time."""
+        offer = self.offers[task.model]
+        if not offer.makes_video:
+            return []
         lifetime = self.catalogue.story(task.scenario).links.lifetime
         seconds = self.contract.link.lifetime if lifetime is None else lifetime
-        return links.issue(task.origin or self.origin, account.name, task.id, stage.since, seconds, self._secret)
+        names = [task.id, *(f"{task.id}-{number}" for number in range(2, offer.count + 1))]
+        origin = task.origin or self.origin
+        return [links.issue(origin, account.name, it, stage.since, seconds, self._secret) for it in names]
 
     def open_link(
         self, store: Store, account_name: str, task_id: str, path: str, expires: str, signature: str
@@ -106,7 +127,7 @@ class Views:
             TaskNotFound: no such video, or the link was tampered with.
         """
         account = store.named(account_name)
-        task = store.task(account, task_id) if account else None
+        task = (store.task(account, task_id) or store.task(account, _COPY.sub("", task_id))) if account else None
         try:
             dies = links.check(path, expires, signature, self._secret)
         except ValueError as error:

@@ -16,6 +16,7 @@ from kling_mock.core.tasks import Task
 from kling_mock.media.frames import Frames
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.service.creating import Creating
+from kling_mock.service.models import Offers
 from kling_mock.service.timeline import Timeline
 from kling_mock.service.views import Views
 from kling_mock.store.interface import Account, Store
@@ -37,10 +38,15 @@ class World:
         self.contract, self.settings, self.choices, self.catalogue = contract, settings, choices, catalogue
         self.frames, self.store, self.journal = frames, store, store.journal
         secret = store.secret("links", partial(ids.secret, "links", settings.chosen_seed))
-        self.views = Views(contract, choices, catalogue, settings.public_url or settings.own_origin, secret)
+        self.offers = Offers(contract, choices)
+        self.views = Views(
+            contract, choices, catalogue, self.offers, settings.public_url or settings.own_origin, secret
+        )
         self._secret = secret
         self.timeline = Timeline(catalogue, choices.task_retention_seconds)
-        self.creating = Creating(contract, settings, choices, catalogue, frames, store, self.timeline, leads_inside)
+        self.creating = Creating(
+            contract, settings, choices, catalogue, frames, self.offers, store, self.timeline, leads_inside
+        )
         self._keys = None if settings.keys is None else frozenset(settings.keys)
 
     # Who calls

@@ -19,7 +19,6 @@ from kling_mock.web.http import Reply, Request, json_reply
 T = TypeVar("T")
 
 _ROW = ("id", "model", "type", "status", "progress")
-_ANY_FRAME = {"image_start": "https://image.test/1280x720.jpg"}
 """A price follows no first frame, so an estimate needs none."""
 _CANCELLED = "cancelled"
 """A value of the list's filter that no task shows: such a task has failed, with the code of a cancel."""
@@ -51,14 +50,17 @@ class Accounts:
     def estimate_cost(self, account: Account, request: Request) -> Reply:
         """`POST /v1/agent-estimates`: the price of a create, in every unit."""
         asked = self._api.incoming.json("estimateCost", request)
-        body = {**_ANY_FRAME, **asked["parameters"], "model": asked["model_id"]}
-        problem = self._world.contract.bodies["createVideo"].shape.problem(body)
+        model = self._world.contract.models.get(asked["model_id"])
+        if model is None:
+            raise InvalidRequest(f"model_id: there is no model {asked['model_id']!r}", param="model_id")
+        # What the parameters leave out of what is required is taken from the model's example.
+        body = {**next(iter(model.examples), {}), **asked["parameters"], "model": model.name}
+        problem = next(iter(model.problems(body)), None)
         if problem is not None:
-            param = "model_id" if problem.param == "model" else f"parameters.{problem.param}"
-            raise InvalidRequest(problem.message, param=param)
-        order = self._world.creating.model.order(body)
-        now = account.clock.now()
-        return json_reply(estimate(asked, order.quality, order.seconds, order.cost, self._world.choices, now))
+            raise InvalidRequest(problem.message, param=f"parameters.{problem.param}")
+        offer = self._world.offers[model.name]
+        terms, now = offer.terms(body, {}), account.clock.now()
+        return json_reply(estimate(asked, offer, terms, offer.bill(body, terms), self._world.choices, now))
 
     def create_upload_token(self, account: Account, request: Request) -> Reply:
         """`POST /v1/files/upload-token`"""
@@ -69,7 +71,7 @@ class Accounts:
     def list_models(self, account: Account, request: Request) -> Reply:
         """`GET /v1/models`: those that the key may use."""
         del request
-        models = [self._world.contract.model] if account.models is None else sorted(account.models)
+        models = self._world.contract.models if account.models is None else sorted(account.models)
         return json_reply({"object": "list", "data": [{"id": model, "object": "model"} for model in models]})
 
     def list_tasks(self, account: Account, request: Request) -> Reply:
@@ -99,7 +101,7 @@ class Accounts:
 
     def _listed(self, task: Task, asked: dict[str, Any], now: float) -> bool:
         contract = self._world.contract
-        if asked["type"] not in (None, contract.type) or asked["model"] not in (None, contract.model):
+        if asked["type"] not in (None, contract.type) or asked["model"] not in (None, task.model):
             return False
         if now >= self._world.timeline.forgotten_at(task):
             return False

@@ -143,7 +143,7 @@ class Api:
     def create_video(self, account: Account, request: Request) -> Steps:
         """`POST /v1/videos/generations`"""
         request = replace(request, body=taken(self.world.choices.observed, "createVideo", request.body))
-        body = self.incoming.json("createVideo", request)
+        body = self.incoming.create(request)
         self.courier.settle(account)
         headers = request.headers
         call = CreateCall(

@@ -6,9 +6,10 @@ from urllib.parse import parse_qs
 import orjson
 
 import kling_openapi
-from kling_mock.contract import Problem, Shape
+from kling_mock.contract import Shape
 from kling_mock.core.notation import typed
 from kling_mock.web.http import Reply, Request, json_reply
+from kling_openapi.schemas import Problem
 
 _MOST_FIELDS = 100
 

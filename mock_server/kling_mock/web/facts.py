@@ -27,6 +27,7 @@ def task_json(account: Account, task: Task, views: Views) -> dict[str, Any]:
     scenario, params = parse_choice(task.scenario)
     shown: dict[str, Any] = {
         "id": task.id,
+        "model": task.model,
         "status": stage.status.value,
         "progress": stage.progress,
         "created": int(task.created_at),
@@ -40,8 +41,10 @@ def task_json(account: Account, task: Task, views: Views) -> dict[str, Any]:
         "links": [],
     }
     if stage.status is Status.COMPLETED:
-        link = views.link(account, task, stage)
-        shown["links"] = [{"url": link.url, "issued_at": link.issued_at, "expires_at": link.expires_at}]
+        shown["links"] = [
+            {"url": link.url, "issued_at": link.issued_at, "expires_at": link.expires_at}
+            for link in views.links(account, task, stage)
+        ]
     return shown
 
 

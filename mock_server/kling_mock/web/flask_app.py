@@ -130,13 +130,15 @@ def _no_such(fake: Fake, error: HTTPException) -> Response:
                 ControlError("bad_control_request", f"no such control call: {asked.method} {asked.path}")
             )
         )
-    allowed = list(error.valid_methods or ()) if isinstance(error, MethodNotAllowed) else []
-    problem = (
-        no_method(asked, [method for method in allowed if method != "HEAD"])
-        if allowed
-        else no_route(asked, _known(fake))
-    )
+    allowed = _allowed(fake, asked.path, error) if isinstance(error, MethodNotAllowed) else []
+    problem = no_method(asked, allowed) if allowed else no_route(asked, _known(fake))
     return _response(fake.api.refuse(problem, asked))
+
+
+def _allowed(fake: Fake, path: str, error: MethodNotAllowed) -> list[str]:
+    """Return the methods of the path that is closest to *path*: those of a template are not those of a literal one."""
+    own = [it.method for it in fake.world.contract.operations.values() if it.path == path]
+    return own or [method for method in error.valid_methods or () if method != "HEAD"]
 
 
 def _known(fake: Fake) -> list[tuple[str, str]]:

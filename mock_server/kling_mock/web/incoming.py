@@ -16,7 +16,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from kling_mock.config import Choices
-from kling_mock.contract import Contract, Shape
+from kling_mock.contract import CREATE, Contract, Shape
 from kling_mock.core.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from kling_mock.web.http import Request
 
@@ -43,7 +43,9 @@ class Incoming:
         self._bodies = contract.bodies
         self._queries = {name: contract.query(name) for name in contract.operations}
         self._refuse_unknown = choices.unknown_fields == "refuse"
-        self._fields = contract.fields
+        self._models = contract.models
+        names = {"type": "string", "enum": list(contract.models)}
+        self._any = contract.shape({"type": "object", "required": ["model"], "properties": {"model": names}})
         self._small: int = choices.max_body_bytes
         file = contract.files.max_bytes
         # A file as it is, or as four characters for each three bytes, and the space that any other body has for what is around it.
@@ -55,15 +57,34 @@ class Incoming:
 
         Raises:
             RequestTooLarge, UnsupportedMediaType: as for any other body.
-            InvalidRequest: it is not JSON, or `param` is missing, wrong, or unknown where the settings refuse unknown fields.
+            InvalidRequest: it is not JSON, or `param` is missing or wrong.
         """
         value = json_body(request, self.limits[operation])
         _check(self._bodies[operation].shape, value)
-        if self._refuse_unknown and operation == "createVideo":
-            unknown = next((name for name in value if name not in self._fields), None)
+        return value
+
+    def create(self, request: Request) -> dict[str, Any]:
+        """Return the body of a create, in the shape that the model which it names takes.
+
+        Raises:
+            RequestTooLarge, UnsupportedMediaType: as for any other body.
+            InvalidRequest: it is not JSON, or `param` is missing, wrong, or unknown where the settings refuse unknown fields.
+        """
+        value = json_body(request, self.limits[CREATE])
+        named = value.get("model") if isinstance(value, dict) else None
+        model = self._models.get(named) if isinstance(named, str) else None
+        if model is None:
+            _check(self._any, value)
+            raise InvalidRequest("model is not served here", param="model")
+        if not model.fits(value):
+            problem = model.problems(value)[0]
+            raise InvalidRequest(problem.message, param=problem.param)
+        if self._refuse_unknown:
+            unknown = next((name for name in value if name not in model.fields), None)
             if unknown is not None:
                 raise InvalidRequest(f"{unknown} is not a field of this request", param=unknown)
-        return value
+        body: dict[str, Any] = value
+        return body
 
     @contextmanager
     def form(self, operation: str, request: Request) -> Iterator[Form]:

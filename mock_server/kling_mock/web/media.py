@@ -8,7 +8,6 @@ from kling_mock.clock import Clock
 from kling_mock.core.errors import TaskNotFound
 from kling_mock.core.scenarios import Act
 from kling_mock.core.tasks import Status, Task, stage
-from kling_mock.media.frames import UNSEEN
 from kling_mock.media.videos import TINY, Videos, VideoSpec
 from kling_mock.service.world import World
 from kling_mock.store.interface import Account
@@ -38,7 +37,8 @@ class Media:
             account, task, expired = self.world.views.open_link(
                 self.world.store, account_name, task_id, request.path, expires, signature
             )
-            reply = self._expired() if expired else self._opened(account, task)
+            reply = self._expired() if expired else self._opened(account, task, task_id)
+            task_id = task.id
         except TaskNotFound as error:
             reply = page(404, "NoSuchKey", error.message)
         act = self._act(account, task) if request.method != "HEAD" else None
@@ -59,7 +59,7 @@ class Media:
         reply.more.update(_rendering(reply))
         return reply
 
-    def _opened(self, account: Account, task: Task) -> Reply:
+    def _opened(self, account: Account, task: Task, name: str) -> Reply:
         if stage(task, account.clock.now()).status is not Status.COMPLETED:
             return page(404, "NoSuchKey", "there is no video yet")
         started = clocks.monotonic()
@@ -68,23 +68,24 @@ class Media:
         def rendered() -> None:
             more["rendered_seconds"] = round(clocks.monotonic() - started, 3)
 
-        video = self._videos.video((task.image, task.frame, task.seconds, task.quality), self._spec(task), rendered)
+        spec = self._spec(task, name)
+        video = self._videos.video((task.image, task.frame, task.seconds, spec.short_side), spec, rendered)
         headers = [("content-type", self.world.contract.link.content_type)]
         return Reply(200, video, headers, more=more)
 
     def _expired(self) -> Reply:
         return page(self.world.choices.expired_link_status, "AccessDenied", "Request has expired")
 
-    def _spec(self, task: Task) -> VideoSpec:
-        content = self.world.frames.content(task.image, task.frame) if task.frame is not UNSEEN else None
+    def _spec(self, task: Task, name: str) -> VideoSpec:
+        content = self.world.frames.content(task.image, task.frame)
         return VideoSpec(
             seconds=task.seconds,
-            short_side=TINY if self.world.settings.videos == "tiny" else self.world.contract.short_sides[task.quality],
+            short_side=TINY if self.world.settings.videos == "tiny" else task.short_side,
             frame=content,
             width=task.frame.width,
             height=task.frame.height,
             seed=crc32(task.image.encode()),
-            tag=task.plan.seed,
+            tag=task.plan.seed if name == task.id else crc32(name.encode()),
         )
 
     def _act(self, account: Account | None, task: Task | None) -> Act | None:

@@ -140,8 +140,9 @@ class Facts:
         )
 
     def link(self, account: Account, task: Task, stage: Stage) -> Link | None:
-        """The link of a completed task."""
-        return self._world.views.link(account, task, stage) if stage.status is Status.COMPLETED else None
+        """The first link of a completed task."""
+        found = self._world.views.links(account, task, stage) if stage.status is Status.COMPLETED else []
+        return found[0] if found else None
 
     def entries(self, wanted: Filter, limit: int = ENTRIES_SHOWN) -> list[Entry]:
         """The newest journal entries that *wanted* takes, newest first."""

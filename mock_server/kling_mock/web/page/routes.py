@@ -1,7 +1,7 @@
 """The page's routes, as a Flask blueprint. Each action is a control call or a create, made as a program would make it."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +21,7 @@ from kling_mock.web.page.events import EVERY, PATH, TOKEN_COOKIE, Watch, admitte
 from kling_mock.web.page.facts import ENTRIES_SHOWN, TASKS_SHOWN, Facts, Filter, callback_state
 from kling_mock.web.page.story import moments
 from kling_mock.web.parts import Fake
+from kling_openapi.bundle import bundle
 
 _LATEST = 12
 _POLICY = (
@@ -292,11 +293,18 @@ def _open_routes(routes: Blueprint, page: Page) -> None:
         )
         return response  # type: ignore[return-value]
 
-    document = page.fake.world.contract.document
+    contract = page.fake.world.contract
+    whole = cache(lambda: bundle(contract.family, server="/", models=contract.models))
+    shown = cache(lambda: graded(bundle(contract.family, models=contract.models)))
+
+    def served() -> Response:
+        server = {"url": request.host_url.rstrip("/"), "description": "This fake."}
+        return _json({**whole(), "servers": [server]})
+
     views: dict[str, tuple[str, View]] = {
         "asset": ("/__mock/assets/<path:name>", asset),
-        "contract": ("/openapi.json", lambda: _json(document)),
-        "graded": ("/__mock/docs/openapi.json", lambda: _json(graded(document))),
+        "contract": ("/openapi.json", served),
+        "graded": ("/__mock/docs/openapi.json", lambda: _json(shown())),
         "docs": ("/__mock/docs", lambda: page.page("docs.html")),
     }
     for name, (rule, view) in views.items():
