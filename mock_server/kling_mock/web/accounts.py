@@ -19,7 +19,6 @@ from kling_mock.web.http import Reply, Request, json_reply
 T = TypeVar("T")
 
 _ROW = ("id", "model", "type", "status", "progress")
-"""A price follows no first frame, so an estimate needs none."""
 _CANCELLED = "cancelled"
 """A value of the list's filter that no task shows: such a task has failed, with the code of a cancel."""
 
