@@ -76,9 +76,8 @@ def _stubborn(view: View) -> list[Call]:
     It was given a long pause and a short one, and never waited less than the long one.
     """
     given = [case.facts.min_poll for case in cases(view) if case.facts.held_to is not None and case.facts.min_poll]
-    if not given or max(given) < _FAR * min(given):
-        return []
-    found = [calls for case in cases(view) for calls in unhurried(case) if len(good_waits(calls)) >= 2]
+    hurried = [case for case in cases(view) if given and (case.facts.min_poll or max(given)) * _FAR <= max(given)]
+    found = [calls for case in hurried for calls in unhurried(case) if len(good_waits(calls)) >= 2]
     quick = min(found, key=lambda calls: mean(good_waits(calls)), default=[])
     return quick[:2] if quick and mean(good_waits(quick)) >= max(given) else []
 

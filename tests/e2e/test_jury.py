@@ -1,0 +1,18 @@
+"""The jury's clients in the stories that are about them: no MUST against a right one, every defect named."""
+
+import pytest
+from tests.jury.bench import quick
+from tests.jury.playing import members
+
+pytestmark = pytest.mark.e2e
+
+
+def test_right_clients_break_nothing_and_broken_ones_are_named() -> None:
+    """
+    All but those that hang until the lab ends them, at once.
+    """
+    wrong = {
+        run.member.name: run.wrong for run in quick([one for one in members("client") if not one.slow]) if run.wrong
+    }
+
+    assert wrong == {}
