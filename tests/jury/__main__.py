@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from tests.jury.bench import quick
 from tests.jury.playing import NAMED, Member, Played, members, play
 
 SHARE = 0.95
@@ -22,7 +24,8 @@ def main() -> int:
     jury = [member for member in jury if not options.only or member.name in options.only]
     jury = [member for member in jury if member.timing or not options.timing]
     with loaded(options.load):
-        runs = {member.name: _played(member, options) for member in jury}
+        runs = _side_by_side(jury, options) if options.timing or options.quick else {}
+        runs |= {member.name: _played(member, options) for member in jury if member.name not in runs}
     lines = _timing(jury, runs) if options.timing else _everything(jury, runs)
     print("\n".join(lines))
     if options.write:
@@ -49,10 +52,22 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _side_by_side(jury: list[Member], options: argparse.Namespace) -> dict[str, list[Played]]:
+    """Clients in few stories, at once on one fake; so often."""
+    clients = [replace(one, stories=one.timing) if options.timing else one for one in jury if one.kind == "client"]
+    runs: dict[str, list[Played]] = {one.name: [] for one in clients}
+    for number in range(options.times if clients else 0):
+        for played in quick(clients):
+            runs[played.member.name].append(played)
+        wrong = [f"{name}: {found[-1].wrong}" for name, found in runs.items() if found[-1].wrong]
+        print(f"round {number + 1}: {'; '.join(wrong) or 'as it should be'}", file=sys.stderr, flush=True)
+    return runs
+
+
 def _played(member: Member, options: argparse.Namespace) -> list[Played]:
-    stories = member.timing if options.timing else member.stories if options.quick else ()
+    """One member against everything."""
     with ThreadPoolExecutor(options.workers) as pool:
-        found = list(pool.map(lambda _: play(member, stories), range(options.times)))
+        found = list(pool.map(lambda _: play(member), range(options.times)))
     print(f"{member.name}: {Counter(one.wrong or 'as it should be' for one in found)}", file=sys.stderr, flush=True)
     return found
 

@@ -91,9 +91,9 @@ def test_what_another_rule_explains_is_implied() -> None:
     """
     A client that hangs in a call that is never answered breaks CP-14; other rules about its end say so.
     """
-    hung = Scene("CP-08").create().poll(lost="timeout").told(None, ended="deadline", signal=9).recorder.events
+    hung = Scene("CP-09").create().poll(lost="timeout").told(None, ended="deadline", signal=9).recorder.events
 
-    found = judged("CP-08", hung)
+    found = judged("CP-09", hung)
 
     assert (found.looked, found.findings) == (0, ())
     assert found.implied[0].startswith("CP-14: story: ")
@@ -110,12 +110,12 @@ def test_a_repetition_that_disagrees_takes_the_must_away() -> None:
     """
     A finding counts when the repetition of its story shows it as well; else it is a warning that says so.
     """
-    bad = Scene("CP-08").create().poll().told(1)
-    good = Scene("CP-08", story="story:again", repeats="story").create().done()
-    worse = Scene("CP-08", story="story:again", repeats="story").create().poll().told(1)
+    bad = Scene("CP-09").create().poll().told(1)
+    good = Scene("CP-09", story="story:again", repeats="story").create().done()
+    worse = Scene("CP-09", story="story:again", repeats="story").create().poll().told(1)
 
-    once = next(one for one in judge_history(again(bad, good), Choice(only=frozenset({"CP-08"})), str).verdicts)
-    twice = next(one for one in judge_history(again(bad, worse), Choice(only=frozenset({"CP-08"})), str).verdicts)
+    once = next(one for one in judge_history(again(bad, good), Choice(only=frozenset({"CP-09"})), str).verdicts)
+    twice = next(one for one in judge_history(again(bad, worse), Choice(only=frozenset({"CP-09"})), str).verdicts)
 
     assert (once.result, twice.result) == (Result.WARN, Result.FAIL)
     assert once.reason == "seen in one of two runs of story: the repetition disagrees"

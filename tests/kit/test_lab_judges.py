@@ -164,6 +164,10 @@ CASES: dict[str, tuple[Make, Make]] = {
         lambda r: Scene(r).create().poll("completed").poll("completed").done(),
         lambda r: Scene(r).create().poll("completed").poll("completed").poll("completed").done(),
     ),
+    "CP-08": (
+        lambda r: Scene(r, completes=False).create().poll("failed").told(3),
+        lambda r: Scene(r, completes=False).create().poll("failed").poll("failed").told(5, "gave_up"),
+    ),
     "CP-13": (
         lambda r: Scene(r, completes=False).create().poll().told(5, "gave_up"),
         lambda r: Scene(r, completes=False).create().poll().told(**LATE),
@@ -282,7 +286,7 @@ CASES: dict[str, tuple[Make, Make]] = {
         lambda r: hook(r).back(forged=True).call("GET", "/v.mp4", 200, base=AWAY).done(),
     ),
 }
-AS_RIGHT = ("CP-08", "CP-09", "CP-10", "CP-11", "CP-12", "CD-09")
+AS_RIGHT = ("CP-09", "CP-10", "CP-11", "CP-12", "CD-09")
 for _rule in AS_RIGHT:
     CASES[_rule] = (lambda r: Scene(r).create().done(), lambda r: Scene(r).create().poll().told(1))
 

@@ -99,13 +99,19 @@ class Case:
         if not self.results:
             return ""
         if not self.forced:
-            return "CD-11" if self.results[-1].data.get("broken") else ""
+            again = self.flow == "once" and len(self.accepted) > max(1, self.facts.right.creates) and self._failed
+            return "CD-11" if self.results[-1].data.get("broken") else "CM-06" if again else ""
         if not self.accepted and any(got(create) == 429 for create in self.creates):
             return "CM-14"
         if any(download.lost == "endless" for download in self.downloads):
             return "CD-08"
         silent = [call for call in self.calls if call.event.lost == "timeout"]
         return "CP-14" if silent and not self.after(silent[-1].event, self.calls) else "CP-13"
+
+    @property
+    def _failed(self) -> bool:
+        """Whether a read showed that a task failed."""
+        return any(isinstance(call.got, dict) and call.got.get("status") == "failed" for call in self.polls)
 
     @property
     def words(self) -> str:

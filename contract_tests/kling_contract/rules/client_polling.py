@@ -91,7 +91,22 @@ def _over(view: View, call: Call) -> bool:
     return status in view.contract.terminal and (status != "completed" or bool(links_of(body)))
 
 
-for _rule in ("CP-08", "CP-09", "CP-12"):
+@judge("CP-08")
+def ends_are_ends(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at tasks whose end a read showed: whether the client went on all the same, or called it unfinished."""
+    for case in about(view, rule.id):
+        for calls in by_task(case).values() if case.flow == "once" else ():
+            ends = [call for call in calls if got(call) == 200 and _over(view, call)]
+            if ends:
+                more, last = case.after(ends[0].event, calls), case.results[-1]
+                refused = sum(1 for download in case.downloads if download.status not in (200, 206))
+                fine = len(more) <= rule.params["reads"] + refused + len(case.attempts) and outcome(last) != "gave_up"
+                yield check(
+                    fine, "an end of the waiting", f"{len(more)} more reads, {ending(last)}", ends[0], *more[:1], last
+                )
+
+
+for _rule in ("CP-09", "CP-12"):
     judge(_rule)(as_right)
 
 
@@ -159,8 +174,10 @@ def survives_pages(view: View, rule: Rule) -> Iterator[Check]:
             pages[0],
             last,
         )
-        if pages[0].name == "getTask":
+        if pages[0].name == "getTask" and pages[0].status < 500:
             yield sound(case, rule.id, "the job survives", pages[0])
+        elif pages[0].name == "getTask" and case.wrong:
+            yield implied("CP-05", case.wrong, pages[0])
 
 
 @judge("CP-16")

@@ -7,7 +7,7 @@ from kling_contract.history.events import Download
 from kling_contract.reading.view import Attempt, Call, View
 from kling_contract.rules.cases import Case, about, cases, completes, ending, got, outcome
 from kling_contract.rules.client_polling import as_right, right, sound
-from kling_contract.rules.judging import Check, check, judge
+from kling_contract.rules.judging import Check, check, implied, judge
 from kling_contract.rules.rulebook import Rule
 
 OUT = "video.mp4"
@@ -154,7 +154,7 @@ def reason_is_passed_on(view: View, _: Rule) -> Iterator[Check]:
     """Looks for the service's code and message of a failed task in what the client says."""
     for case in about(view, "CD-12"):
         end = seen_end(case, "failed")
-        if end is None or case.forced:
+        if end is None or case.forced or outcome(case.results[-1]) == "gave_up":
             continue
         error = end.got.get("error") or {}
         for member in ("code", "message"):
@@ -168,7 +168,10 @@ def failure_is_told(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at failed tasks: no success."""
     for case in about(view, "CD-10"):
         end = seen_end(case, "failed") or heard_end(case, "failed")
-        if end is not None:
+        last = case.results[-1]
+        if end is not None and outcome(last) == "gave_up":
+            yield implied("CP-08", ending(last), end, last)
+        elif end is not None:
             yield sound(case, rule.id, "an end without success", end)
 
 
@@ -176,7 +179,8 @@ def failure_is_told(view: View, rule: Rule) -> Iterator[Check]:
 def tells_the_truth(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every word of a client against what the server saw and what was left on disk."""
     for case in cases(view):
-        for note in case.results if case.able and case.flow in ("once", "killed") else ():
+        known = case.able and case.flow in ("once", "killed") and case.facts.base != "slash"
+        for note in case.results if known else ():
             if note.data["ended"] in ("on purpose", "deadline"):
                 continue
             yield check(not note.data["broken"], "an adapter that keeps its word", note.data["broken"], note)
@@ -189,7 +193,10 @@ def _agreement(case: Case, note: Any) -> Iterator[Check]:
     if outcome(note) and data.get("exit") is not None:
         same = (data["exit"] == 0) == (outcome(note) == "completed")
         yield check(same, "exit code and result agree", f"exit code {data['exit']}, outcome {outcome(note)}", note)
-    if completes(note):
+    failed = seen_end(case, "failed")
+    if completes(note) and failed is not None and "CD-10" in case.facts.rules:
+        yield implied("CD-10", ending(note), failed, note)
+    elif completes(note):
         end = seen_end(case, "completed") or heard_end(case, "completed")
         yield check(end, "success only for a task that completed", ending(note), *case.polls[-1:], note)
     ids = {str(call.got["id"]) for call in case.accepted}
