@@ -15,6 +15,7 @@ from kling_mock.core.tasks import Frame
 from kling_mock.ids import digest
 from kling_mock.media.cache import ByteCache
 from kling_mock.media.clips import BadClip, Clip, Made, make, parse_clip, probe
+from kling_mock.media.costs import MOST_PIXELS
 from kling_mock.media.fetching import Fetching
 from kling_mock.media.images import BadImage, Drawing, Drawn, draw, inspect, is_picture, parse_drawing
 from kling_openapi.media import Facts, Limits, complaint
@@ -145,6 +146,8 @@ class Frames:
         drawing = self._drawing(url)
         if drawing is not None:
             return draw(drawing).data
+        if frame.width * frame.height > MOST_PIXELS:
+            return None  # too large to be decoded for a video, which gets a painted frame of its shape
         return self._kept.peek(frame.digest) if frame.digest else None
 
     def download(self, url: str, max_bytes: int, near: bool) -> bytes:

@@ -14,16 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from kling_mock.core.policies import ImageRules
-from kling_mock.media import pictures
+from kling_mock.media import costs, pictures
 from kling_mock.media.cache import ByteCache
 from kling_mock.media.signatures import recognised
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
-
-# Most pixels of a picture that is decoded: 256 MiB at three bytes each, from where on Pillow too suspects a
-# decompression bomb. The fake protects itself with it; it is no limit of the service.
-MAX_DECODED_PIXELS = 2**28 // 3
 
 # Most pixels that are drawn: 8K video (7680 x 4320), a size above any camera frame that a caller will try.
 MAX_DRAWN_PIXELS = 7680 * 4320
@@ -71,7 +67,7 @@ def _misshapen(message: str) -> BadImage:
 
 
 def inspect(data: bytes, rules: ImageRules) -> FirstFrame:
-    """The first frame in *data*, decoded to the last pixel to be sure of it.
+    """The first frame in *data*, decoded to be sure of it, or gone through where it is too large for that.
 
     The cheap checks come first: bytes, format by content (a file's name never counts), sides, ratio, pixels. Raises
     `BadImage` for whatever is wrong, and never anything else.
@@ -87,7 +83,9 @@ def inspect(data: bytes, rules: ImageRules) -> FirstFrame:
     except BadImage:
         raise
     except DecompressionBombError as error:  # so large that Pillow will not even say how large
-        raise _misshapen(f"the image has too many pixels; at most {MAX_DECODED_PIXELS} are decoded") from error
+        raise _misshapen("the image has more pixels than any decoder takes") from error
+    except costs.Costly as error:
+        raise _unusable(f"the image would take too long to decode: {error}") from error
     except Exception as error:  # Pillow's readers raise anything: OSError, SyntaxError, struct.error, MemoryError, ...
         raise _unusable(_unreadable(data, rules, error)) from error
 
@@ -117,7 +115,10 @@ def _decoded(data: bytes, rules: ImageRules) -> FirstFrame:
     picture, (width, height) = pictures.open_picture(data, rules.formats)
     with picture:
         _check_shape(width, height, rules)
-        _decode(picture)
+        costs.check(data, width * height)
+        if costs.is_decoded(data, width * height):
+            with costs.decoding:
+                _decode(picture)
     return FirstFrame(data, _format_of(picture), width, height)
 
 
@@ -135,7 +136,7 @@ def _format_of(picture: "ImageFile") -> str:
 
 
 def _check_shape(width: int, height: int, rules: ImageRules) -> None:
-    """Raise `BadImage` for a picture that is too small, too long or too large to decode."""
+    """Raise `BadImage` for a picture that is too small or too long."""
     seen = f"the image is {width}x{height} pixels"
     if min(width, height) < rules.min_side:
         raise _misshapen(f"{seen}; width and height must be at least {rules.min_side}")
@@ -145,8 +146,6 @@ def _check_shape(width: int, height: int, rules: ImageRules) -> None:
     if (low is not None and Fraction(width, height) < low) or (high is not None and Fraction(width, height) > high):
         allowed = " to ".join(_ratio(bound) for bound in (low, high) if bound is not None)
         raise _misshapen(f"{seen}, a ratio of {_ratio(Fraction(width, height))}; allowed is {allowed}")
-    if width * height > MAX_DECODED_PIXELS:
-        raise _misshapen(f"{seen}, {width * height} in all; at most {MAX_DECODED_PIXELS} are decoded")
 
 
 def _ratio(ratio: Fraction) -> str:

@@ -10,8 +10,10 @@ import math
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from kling_mock.media import costs
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -45,9 +47,10 @@ def open_picture(data: bytes, formats: tuple[str, ...] | None = None) -> tuple["
 
     with _without_warnings():
         picture = Image.open(io.BytesIO(data), formats=formats)
-        # Past PngImageFile.getexif, which would decode all pixels in search of a late eXIf chunk.
-        exif = Image.Image.getexif(picture)
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        orientation = 1
+        with suppress(Exception):  # broken EXIF is a matter of metadata; the picture is what it is
+            # Past PngImageFile.getexif, which would decode all pixels in search of a late eXIf chunk.
+            orientation = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
     width, height = picture.size
     turned = orientation in (5, 6, 7, 8)
     return picture, (height, width) if turned else (width, height)
@@ -60,10 +63,14 @@ def upright(data: bytes, enough: int) -> "Picture":
     """
     from PIL import ImageOps
 
-    picture, _ = open_picture(data)
-    picture.draft("RGB", (enough, enough))
-    turned = ImageOps.exif_transpose(picture)
-    return _flat(turned)
+    with costs.decoding:
+        picture, _ = open_picture(data)
+        picture.draft("RGB", (enough, enough))
+        spare = min(picture.size) // (2 * enough)
+        turned: Picture = picture.reduce(spare) if spare > 1 and picture.mode in ("L", "RGB", "RGBA") else picture
+        with suppress(Exception):  # broken EXIF: it stays as it is
+            turned = ImageOps.exif_transpose(turned)
+        return _flat(turned)
 
 
 def _flat(picture: "Picture") -> "Picture":
