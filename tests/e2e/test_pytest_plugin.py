@@ -252,3 +252,62 @@ def test_a_run_that_does_not_ask_pays_nothing(run: Run) -> None:
     """)
     assert done.returncode == 0, done.stdout
     assert "kling_mock" in run("", "--fixtures", plugins=True).stdout
+
+
+def test_results_are_typed_and_a_failure_shows_its_journal(run: Run) -> None:
+    """Attributes of tasks, deliveries and attempts; the journal of the failed test alone; the environment until the test's end."""
+    done = run(
+        """
+        from kling_mock.testing import Attempt, Delivery, Task
+
+        def test_types(kling_mock, kling_clock, kling_receiver, kling_environ):
+            assert os.environ["KLING_BASE_URL"] == os.environ["EVOLINK_BASE_URL"] == kling_mock.url
+            kling_receiver.answers(500)
+            task_id = create(kling_mock, callback_url=kling_receiver.url)["id"]
+            fired = kling_clock.advance("1h30m")
+            assert [event.kind for event in fired] == ["status", "status", "attempt", "attempt"]
+            (task,) = kling_mock.tasks()
+            (delivery,) = kling_mock.deliveries()
+            assert isinstance(task, Task) and isinstance(delivery, Delivery)
+            assert (task.id, task.status, task.progress, task.code) == (task_id, "completed", 100, None)
+            assert task.links[0].expires_at > delivery.attempts[0].ended >= delivery.attempts[0].sent
+            assert delivery.outcomes == ["status", "2xx"]
+            assert isinstance(delivery.attempts[1], Attempt) and delivery.attempts[0].status == 500
+            assert delivery["state"] == delivery.state == "delivered"
+
+        def test_the_environment_is_restored():
+            assert "KLING_BASE_URL" not in os.environ
+
+        def test_fails(kling_mock):
+            create(kling_mock, prompt="seen")
+            assert False, "on purpose"
+
+        def test_the_loop_that_must_respond_is_not_blocked(kling_mock, kling_clock):
+            import asyncio
+            from kling_mock.testing import MockError
+
+            create(kling_mock, callback_url="https://8.8.8.8/hook")
+
+            async def wrong():
+                kling_clock.advance("1h")
+
+            try:
+                asyncio.run(wrong())
+            except MockError as error:
+                assert "await kling_clock.aadvance" in str(error)
+            else:
+                raise AssertionError("it was advanced")
+        """,
+    )
+    assert "1 failed, 3 passed" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("kling-mock: journal of this test") == 1
+    assert "POST /v1/videos/generations  200  task-unified-" in done.stdout
+
+
+def test_the_recipes_run() -> None:
+    """Every example of the docs' page on Python tests."""
+    recipes = Path(__file__).parent.parent.parent / "examples" / "pytest"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(recipes), str(recipes)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout

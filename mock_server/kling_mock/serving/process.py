@@ -59,13 +59,7 @@ class Running:
     def variables(self, api_key: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Return the variables that point a client at the fake; *environment* is what the client would have otherwise."""
         found = {
-            "KLING_BASE_URL": self.url,
-            "KLING_API_KEY": api_key,
-            "KLING_CONTROL_URL": f"{self.url}/__mock",
-            "KLING_MOCK_URL": self.url,
-            "KLING_FILES_BASE_URL": self.url,
-            "EVOLINK_BASE_URL": self.url,
-            "EVOLINK_API_KEY": api_key,
+            **client_variables(self.url, api_key),
             **_direct(environment, urlsplit(self.url).hostname or ""),
         }
         if self.url.startswith("https:"):
@@ -96,6 +90,19 @@ def _direct(environment: Mapping[str, str], host: str) -> dict[str, str]:
     named = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     hosts = ",".join(dict.fromkeys([*(name.strip() for name in named.split(",") if name.strip()), *_LOOPBACK, host]))
     return {"no_proxy": hosts, "NO_PROXY": hosts}
+
+
+def client_variables(url: str, api_key: str) -> dict[str, str]:
+    """Return the variables that clients read, pointing at the fake at *url*."""
+    return {
+        "KLING_BASE_URL": url,
+        "KLING_API_KEY": api_key,
+        "KLING_CONTROL_URL": f"{url}/__mock",
+        "KLING_MOCK_URL": url,
+        "KLING_FILES_BASE_URL": url,
+        "EVOLINK_BASE_URL": url,
+        "EVOLINK_API_KEY": api_key,
+    }
 
 
 def complaint(said: str) -> str:

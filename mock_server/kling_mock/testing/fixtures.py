@@ -1,5 +1,6 @@
 """The objects behind the pytest fixtures: a fake that processes share, one account of it, and its clock."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -15,7 +16,8 @@ from kling_common.authority import Authority
 from kling_common.calls import Answer, Unreachable, call
 from kling_common.launch import ready_line
 from kling_common.locks import alone
-from kling_mock.serving.process import SERVE, complaint
+from kling_mock.serving.process import SERVE, client_variables, complaint
+from kling_mock.testing.results import Delivery, Event, Task
 
 _REASONABLE = 900.0
 _START = 20.0
@@ -161,16 +163,26 @@ class KlingMock:
             raise MockError(value.get("error", {}).get("message", answer.text))
         return value
 
-    def tasks(self) -> list[dict[str, Any]]:
-        """The account's tasks: facts, plan and links."""
-        found: list[dict[str, Any]] = self.control("GET", "/tasks")["tasks"]
-        return found
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that point an application at this account: `KLING_BASE_URL`, `EVOLINK_BASE_URL` and the others of `exec`."""
+        return client_variables(self.url, self.api_key)
 
-    def deliveries(self, task_id: str | None = None) -> list[dict[str, Any]]:
+    def tasks(self) -> list[Task]:
+        """The account's tasks: facts, plan and links."""
+        return [Task(one) for one in self.control("GET", "/tasks")["tasks"]]
+
+    def deliveries(self, task_id: str | None = None) -> list[Delivery]:
         """The callbacks owed, each with its attempts."""
         query = {} if task_id is None else {"task_id": task_id}
-        found: list[dict[str, Any]] = self.control("GET", "/deliveries", **query)["deliveries"]
-        return found
+        return [Delivery(one) for one in self.control("GET", "/deliveries", **query)["deliveries"]]
+
+    def report(self, most: int = 50) -> str:
+        """Return the account's journal as lines, the last *most* of them: what a failed test shows."""
+        from kling_mock.store.lines import lines, time_of
+
+        shown = [f"{time_of(line.at)}  {line.text()}" for entry in self.journal() for line in lines(entry)]
+        return "\n".join(shown[-most:])
 
     def journal(self) -> list[dict[str, Any]]:
         """What happened to the account, in order."""
@@ -210,12 +222,44 @@ class ManualClock:
         """Unix seconds."""
         return float(self._account.control("GET", "/clock")["now"])
 
-    def advance(self, span: "str | float | timedelta") -> list[dict[str, Any]]:
-        """Move it by "24h", seconds, or a timedelta; what happened on the way, in order, after it has happened."""
+    def advance(self, span: "str | float | timedelta") -> list[Event]:
+        """Move it by "24h", seconds, or a timedelta; what happened on the way, in order, after it has happened.
+
+        Raises:
+            MockError: it is called on the event loop of an application that a callback is owed to, which could then never respond.
+        """
+        if _on_a_loop() and self._owes_callbacks():
+            raise MockError(
+                "advance() sends a callback and waits for it, and would block the event loop that must respond to it; "
+                "write `await kling_clock.aadvance(...)`"
+            )
+        return self._advance(span)
+
+    async def aadvance(self, span: "str | float | timedelta") -> list[Event]:
+        """As `advance`, for asynchronous tests: the event loop goes on, so that an application on it can respond to callbacks."""
+        return await asyncio.to_thread(self._advance, span)
+
+    def _advance(self, span: "str | float | timedelta") -> list[Event]:
         from kling_mock.core.notation import seconds
 
         if isinstance(span, timedelta):
             span = span.total_seconds()
         length = seconds(span) if isinstance(span, str) else span
-        fired: list[dict[str, Any]] = self._account.control("POST", "/clock/advance", {"seconds": length})["fired"]
-        return fired
+        return [Event(one) for one in self._account.control("POST", "/clock/advance", {"seconds": length})["fired"]]
+
+    def _owes_callbacks(self) -> bool:
+        """Whether moving the clock may call anything but a receiver that has a thread of its own."""
+        from kling_mock.testing.receiver import HttpsReceiver
+
+        over = {one.task_id for one in self._account.deliveries() if one.state != "waiting"}
+        owed = [task.callback_url for task in self._account.tasks() if task.callback_url and task.id not in over]
+        return any(not url.startswith(f"{HttpsReceiver.origin}/") for url in owed)
+
+
+def _on_a_loop() -> bool:
+    """Whether this thread runs an event loop, which waiting would stop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

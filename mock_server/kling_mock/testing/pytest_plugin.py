@@ -3,7 +3,8 @@
 pytest loads this module wherever klingkit is installed, so it imports nothing until a fixture is asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,6 +42,27 @@ def kling_mock(kling_mock_server: "SharedFake", request: pytest.FixtureRequest) 
     The key follows from the test's name, so that the same test gets the same ids and plans in every run.
     """
     return kling_mock_server.account(request.node.nodeid)
+
+
+@pytest.fixture
+def kling_environ(kling_mock: "KlingMock", monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The account in the environment of this process, until the test ends: for applications that read `KLING_BASE_URL` and its kin."""
+    for name, value in kling_mock.environ.items():
+        monkeypatch.setenv(name, value)
+    return kling_mock.environ
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> "Generator[None, pytest.TestReport, pytest.TestReport]":
+    """Print the journal of the test's account under a failed test."""
+    report = yield
+    account = getattr(item, "funcargs", {}).get("kling_mock")
+    if report.failed and account is not None:
+        from kling_mock.testing.fixtures import MockError
+
+        with suppress(MockError):
+            report.sections.append(("kling-mock: journal of this test", account.report() or "nothing happened"))
+    return report
 
 
 @pytest.fixture
