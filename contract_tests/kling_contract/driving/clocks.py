@@ -59,13 +59,12 @@ class AccountClock:
         with self._lock:
             before = self._base
             self._since, self._base = before, before + seconds
+        now = before + seconds
         try:
             now = control.advance(seconds)
         finally:
             with self._lock:
-                self._since = None
-        with self._lock:
-            self._base = now
+                self._base, self._since = now, None
         self._record(before, now)
 
     def _steered(self) -> Control:

@@ -154,7 +154,7 @@ class Receiver:
         recorder.add(
             Callback(
                 method=request.command, url=self._url(request), request=recorder.message(request.pairs, body),
-                answer=answer, ended=ended, at=moment.at, since=moment.since, mono=mono, ended_at=after.at,
+                answer=answer, ended=ended, at=moment.at, since=moment.since, mono=mono, ended_at=after.at, ended_since=after.since,
                 ended_mono=ended_mono, case=route.case if route else "callback",
             )
         )  # fmt: skip

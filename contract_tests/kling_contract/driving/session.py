@@ -13,7 +13,7 @@ from kling_contract.driving.guard import SAFE, Guard, Stopped
 from kling_contract.driving.guarded import balance_of
 from kling_contract.driving.sender import About, Limits, RawResponse, Sender
 from kling_contract.driving.target import Target
-from kling_contract.history.events import Balance, Download, Exchange, Note, Recorder
+from kling_contract.history.events import Balance, Download, Exchange, Moment, Note, Recorder
 from kling_contract.history.labels import Expect, Probe, Topic, When
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.video import decode
@@ -147,7 +147,7 @@ class Session:
         planned = probe is None or probe.expect not in (Expect.REFUSED, Expect.UNAUTHORIZED, Expect.NO_SUCH_TASK)
         about = About(f"{method} {path}  {_what(probe)}".rstrip(), planned)
         reply = line.sender.send(method, line.target.base + path, sent, data, line.limits, about)
-        event = self._record(method, path, (sent, data, reply), (moment.at, mono), probe)
+        event = self._record(method, path, (sent, data, reply), (moment, mono), probe)
         line.pulse.beat(reply)
         if line.guard.silent or (line.guard.stopped and method not in SAFE):
             raise Stopped(line.guard.stopped)
@@ -167,11 +167,11 @@ class Session:
         method: str,
         path: str,
         told: tuple[Sequence[tuple[str, str]], bytes | None, RawResponse],
-        began: tuple[float, float],
+        began: tuple[Moment, float],
         probe: Probe | None,
     ) -> Exchange:
         sent, data, reply = told
-        recorder = self.line.recorder
+        recorder, (start, mono), end = self.line.recorder, began, self.clock.moment()
         answer = None if reply.status is None else recorder.answer(reply.status, reply.headers, reply.body)
         return recorder.add(
             Exchange(
@@ -180,9 +180,11 @@ class Session:
                 request=recorder.message(sent, data or b""),
                 answer=answer,
                 lost=reply.lost,
-                at=began[0],
-                mono=began[1],
-                ended_at=self.clock.moment().at,
+                at=start.at,
+                since=start.since,
+                mono=mono,
+                ended_at=end.at,
+                ended_since=end.since,
                 probe=probe,
                 case=self.case,
             )
@@ -236,17 +238,17 @@ class Session:
         """Fetch a link without a key; *look* has a decoder open it."""
         line, recorder = self.line, self.line.recorder
         headers = [("User-Agent", USER_AGENT), *([("Range", asked_range)] if asked_range else [])]
-        at, mono = self.clock.moment().at, recorder.mono()
+        start, mono = self.clock.moment(), recorder.mono()
         reply = line.sender.send("GET", url, headers, None, Limits(line.limits.seconds * 4, DOWNLOAD_CAP))
         whole = reply.status == 200 and not reply.lost
         mime = next((value for name, value in reply.headers if name.lower() == "content-type"), "")
         video = decode(reply.body) if look and whole and mime.startswith("video/") else None
-        kept = recorder.answer(reply.status or 0, reply.headers, reply.body)
+        kept, end = recorder.answer(reply.status or 0, reply.headers, reply.body), self.clock.moment()
         return recorder.add(
             Download(
                 url=url, asked_range=asked_range, status=reply.status, headers=kept.headers, size=len(reply.body),
-                sha256=kept.body.sha256, lost=reply.lost, at=at, mono=mono, ended_at=self.clock.moment().at, video=video,
-                case=self.case,
+                sha256=kept.body.sha256, lost=reply.lost, at=start.at, since=start.since, mono=mono,
+                ended_at=end.at, ended_since=end.since, video=video, case=self.case,
             )
         )  # fmt: skip
 

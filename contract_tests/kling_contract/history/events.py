@@ -102,7 +102,31 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange(Event):
+class Span(Event):
+    """Something that took time.
+
+    While a manual clock is being moved, a moment is only known to lie between two readings: it began between `since` and `at`, and
+    was over between `ended_since` and `ended_at`. Where there is no lower bound, the moment is known.
+    """
+
+    since: float | None = None
+    ended_since: float | None = None
+    ended_at: float = 0.0
+    ended_mono: float = 0.0
+
+    @property
+    def earliest(self) -> float:
+        """The first moment at which it may have begun."""
+        return self.at if self.since is None else self.since
+
+    @property
+    def ended_earliest(self) -> float:
+        """The first moment at which it may have been over."""
+        return max(self.earliest, self.ended_at if self.ended_since is None else self.ended_since)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange(Span):
     """A request to the service and its answer, or `lost`: why there was none (`cut`, `timeout`, `refused`, ...)."""
 
     kind: Literal["exchange"] = "exchange"
@@ -111,18 +135,15 @@ class Exchange(Event):
     request: Message = Message()
     answer: Response | None = None
     lost: str = ""
-    ended_at: float = 0.0
-    ended_mono: float = 0.0
     probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Callback(Event):
+class Callback(Span):
     """One attempt, as the receiver saw it.
 
     `url` as requested, with the host that the sender named; `answer` what the receiver gave, None when it cut the
-    connection (`ended`: `cut`) or the sender left first (`gone`). Under a manual clock an attempt that arrives while
-    the clock is being moved is only known to lie between `since` and `at`.
+    connection (`ended`: `cut`) or the sender left first (`gone`).
     """
 
     kind: Literal["callback"] = "callback"
@@ -131,9 +152,6 @@ class Callback(Event):
     request: Message = Message()
     answer: Response | None = None
     ended: Literal["answered", "cut", "gone"] = "answered"
-    ended_at: float = 0.0
-    ended_mono: float = 0.0
-    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +165,7 @@ class VideoFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Download(Event):
+class Download(Span):
     """A link fetched. `who` is set when a key was sent along; `asked_range` is the Range header, if any."""
 
     kind: Literal["download"] = "download"
@@ -158,8 +176,6 @@ class Download(Event):
     size: int = 0
     sha256: str = ""
     lost: str = ""
-    ended_at: float = 0.0
-    ended_mono: float = 0.0
     video: VideoFacts | None = None
 
 
@@ -314,6 +330,7 @@ class Recorder:
         fields: dict[str, Any] = {"at": event.at or moment.at, "mono": event.mono or mono}
         if isinstance(event, Exchange | Callback | Download):
             fields |= {"ended_at": event.ended_at or moment.at, "ended_mono": event.ended_mono or mono}
+            fields |= {} if event.ended_at else {"ended_since": moment.since}
             fields["url"] = (self.mask.callback if isinstance(event, Callback) else self.mask.text)(event.url)
         if event.who:
             fields["who"] = self.mask.token(event.who)

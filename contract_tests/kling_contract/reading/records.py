@@ -160,7 +160,7 @@ class Attempt:
     @property
     def earliest(self) -> float:
         """The first moment at which it may have arrived."""
-        return self.event.at if self.event.since is None else self.event.since
+        return self.event.earliest
 
 
 @dataclass(eq=False)
@@ -227,8 +227,8 @@ class TaskRecord:
     @cached_property
     def ended_after(self) -> float:
         """A moment (account's clock) at which it was not over yet."""
-        live = [s.event.at for s in self.sightings if not s.terminal]
-        return max(live) if live else min((s.event.at for s in self.sightings), default=0.0)
+        live = [s.event.earliest for s in self.sightings if not s.terminal]
+        return max(live) if live else min((s.event.earliest for s in self.sightings), default=0.0)
 
     @cached_property
     def ended_by(self) -> float:

@@ -49,8 +49,15 @@ def timed_out(view: View, task: TaskRecord, attempt: Attempt) -> bool:
 
 
 def ended(view: View, attempt: Attempt) -> float:
-    """The moment (account's clock) at which the attempt was over for its sender."""
+    """The last moment (account's clock) at which the attempt may have ended for its sender."""
     return min(attempt.event.ended_at, attempt.event.at + view.contract.timeout)
+
+
+def ended_earliest(view: View, attempt: Attempt) -> float:
+    """The first moment (account's clock) at which the attempt may have ended for its sender: one that left may have left at once."""
+    if attempt.event.ended == "gone":
+        return attempt.earliest
+    return min(attempt.event.ended_earliest, attempt.earliest + view.contract.timeout)
 
 
 def succeeded(view: View, task: TaskRecord, attempt: Attempt) -> bool:
@@ -130,7 +137,7 @@ def body_is_the_task(view: View, _: Rule) -> Iterator[Check]:
     """Looks at each task's callbacks and the first query after them, while links live."""
     for task, attempt in called(view):
         later = next((read for read in task.reads if read.event.mono > attempt.event.mono), None)
-        if later is None or later.event.at >= task.ended_after + view.contract.link_lifetime:
+        if later is None or later.event.ended_at >= task.ended_after + view.contract.link_lifetime:
             continue
         if attempt.event.request.body.unseen:
             continue
@@ -179,11 +186,7 @@ def gaps(view: View) -> Iterator[tuple[TaskRecord, Attempt, Attempt, float]]:
 def retries_not_early(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the longest that each wait may have been, less a rounding; a timed-out attempt has its noise besides."""
     for task, earlier, later, delay in gaps(view):
-        # A sender that hung up may have done so at once.
-        over = earlier.event.at if earlier.event.ended == "gone" else ended(view, earlier)
-        longest = later.event.at - over
-        if earlier.event.since is not None:
-            longest += earlier.event.at - earlier.event.since
+        longest = later.event.at - ended_earliest(view, earlier)
         exact = view.exact(later.event.seq, task.who)
         slack = 1e-6 if exact else rule.params["seconds"] * view.rate(later.event.seq, task.who)
         if timed_out(view, task, earlier):

@@ -67,7 +67,7 @@ def readable_at_once(view: View, _: Rule) -> Iterator[Check]:
         read = next((call for call in task.queries if _answered(call, task)), None)
         if task.create is None or read is None or read.faulty:
             continue
-        if read.event.at - task.create.event.ended_at < view.contract.link_lifetime:
+        if read.event.ended_at - task.create.event.earliest < view.contract.link_lifetime:
             yield check(read.status == 200, 200, read.status, task.create, read)
 
 
@@ -140,7 +140,7 @@ def _show(value: Any) -> str:
 def completed_has_results(view: View, _: Rule) -> Iterator[Check]:
     """Looks at completed tasks shown in full, while their links live."""
     for task, sighting in view.sightings:
-        young = sighting.event.at < task.ended_by + view.contract.link_lifetime
+        young = sighting.event.ended_at < task.ended_after + view.contract.link_lifetime
         if sighting.status == "completed" and sighting.full and young:
             results = sighting.body.get("results", MISSING)
             fine = isinstance(results, list) and results and all(isinstance(link, str) for link in results)
@@ -231,7 +231,7 @@ def liveness(view: View, rule: Rule) -> Iterator[Check]:
         if task.create is None or task.probe.endless or not task.reads:
             continue
         last = task.reads[-1]
-        age = last.event.at - task.create.event.ended_at
+        age = last.event.earliest - task.create.event.ended_at
         if task.end is not None or age > limit:
             seen = f"{last.status} after {age:.0f} s"
             yield check(task.end is not None, f"an end within {limit} s", seen, task.create, last)
@@ -293,8 +293,8 @@ def reading_changes_nothing(view: View, _: Rule) -> Iterator[Check]:
     """Looks at queries that follow each other after the end, or while the account's clock stands still."""
     for task in view.tasks.values():
         for earlier, later in pairwise(task.reads):
-            still = view.exact(later.event.seq, task.who) and earlier.event.at == later.event.at
-            young = later.event.at < task.ended_after + view.contract.link_lifetime
+            still = view.exact(later.event.seq, task.who) and earlier.event.earliest == later.event.ended_at
+            young = later.event.ended_at < task.ended_after + view.contract.link_lifetime
             paced = task.probe.read_paced or task.noted(Topic.CANCELLED) is not None
             if earlier.before(later) and ((still and not paced) or (earlier.terminal and later.terminal and young)):
                 difference = differing(masked(view, earlier.body), masked(view, later.body))

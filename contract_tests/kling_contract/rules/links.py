@@ -24,7 +24,7 @@ def fetched(view: View) -> Iterator[tuple[TaskRecord, Download]]:
 
 def least_age(task: TaskRecord, download: Download) -> float:
     """Seconds (account's clock) that the link was old at the least."""
-    return download.at - task.ended_by
+    return download.earliest - task.ended_by
 
 
 def greatest_age(task: TaskRecord, download: Download) -> float:
@@ -136,7 +136,7 @@ def task_outlives_link(view: View, _: Rule) -> Iterator[Check]:
         if task.end is None or task.end.status != "completed":
             continue
         for call in task.queries:
-            late = call.event.at >= task.ended_by + view.contract.link_lifetime
+            late = call.event.earliest >= task.ended_by + view.contract.link_lifetime
             if late and call.status not in (0, 429) and not call.faulty:
                 yield check(call.status == 200, 200, call.status, task.end, call)
 

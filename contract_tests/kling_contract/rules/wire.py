@@ -122,7 +122,7 @@ def created_value(view: View, rule: Rule) -> Iterator[Check]:
         if call.accepted and isinstance(call.got, dict) and "created" in call.got and not replayed:
             created = call.got["created"]
             whole = isinstance(created, int) and not isinstance(created, bool)
-            near = whole and abs(created - call.event.ended_at) <= span
+            near = whole and call.event.earliest - span <= created <= call.event.ended_at + span
             expected = f"an integer within {span} s of {call.event.ended_at:.0f}"
             yield check(near, expected, quoted(created), call)
 
@@ -304,7 +304,7 @@ def _is_softer(flaw: Flaw) -> bool:
 def _is_faded(view: View, call: Call, flaw: Flaw) -> bool:
     """Whether it is only that a task no longer lists links that are dead by now, which is not forbidden."""
     created = call.got.get("created") if isinstance(call.got, dict) else None
-    old = isinstance(created, int | float) and call.event.at >= created + view.contract.link_lifetime
+    old = isinstance(created, int | float) and call.event.ended_at >= created + view.contract.link_lifetime
     return old and (flaw.path, flaw.keyword) == (("results",), "minItems")
 
 
