@@ -16,6 +16,8 @@ UNTIL = {"retry-after": "2"}
 DATE = {"retry-after": "Thu, 01 Jan 1970 00:16:46 GMT"}
 LATE: dict[str, Any] = {"code": None, "signal": 9, "ended": "deadline"}
 TWO: dict[str, Any] = {"flow": "killed"}
+THREE: dict[str, Any] = {"flow": "again"}
+KEYED = {**HEADERS, "idempotency-key": "k"}
 FIRST = f"{TASK[:-1]}0"
 GIVEN = {"outcome": "completed", "said": {"task_id": TASK, "effects": 1}}
 
@@ -141,6 +143,19 @@ CASES: dict[str, tuple[Make, Make]] = {
     "CM-14": (
         lambda r: row(Scene(r, completes=False), 6, 0.5, create=True).told(7),
         lambda r: row(Scene(r, completes=False), 6, 0.1, create=True).told(7),
+    ),
+    "CM-15": (
+        lambda r: (
+            Scene(r, **THREE).create(lost="cut", headers=KEYED).told(6, "unknown").told(6).create(headers=KEYED).done()
+        ),
+        lambda r: (
+            Scene(r, **THREE)
+            .create(lost="cut", headers=KEYED)
+            .told(6, "unknown")
+            .told(7)
+            .create(task=TASK[:-1] + "a", headers={**HEADERS, "idempotency-key": "m"})
+            .done()
+        ),
     ),
     "CP-01": (lambda r: waits(r, 0.3, 0.2, 0.3, 0.25, 0.3), lambda r: waits(r, 0.3, 0.1, 0.11, 0.1, 0.1)),
     "CP-02": (lambda r: waits(r, 1, 1, 1, 1.1, 1.1, 1.2, 1.2), lambda r: waits(r, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)),

@@ -17,6 +17,7 @@ from kling_contract.driving.control import ControlFailed
 from kling_contract.driving.sender import Limits, Sender
 from kling_contract.history.events import AnyEvent, Callback, Exchange, Note, Recorder, wall
 from kling_contract.history.labels import Topic
+from kling_contract.lab.door import OPEN_AGAIN, Door
 from kling_contract.lab.environment import environment
 from kling_contract.lab.fake import Fake
 from kling_contract.lab.forging import Forger, listens, wait_for
@@ -35,8 +36,6 @@ IMAGE = "https://image.test/300x300.png"
 PROMPT = "a breeze moves the grass"
 """What is asked for where a story is not about the prompt: a client may demand one."""
 _LAST_BYTE = 8 << 20
-_EVERY = 1000
-"""Creates that meet a story in which none is to be accepted."""
 UNKNOWN_ACCOUNT = "nobody's"
 """The case of calls that carried no case's key."""
 
@@ -54,6 +53,7 @@ class Case:
     folder: Path
     seen: Seen
     repeats: str = ""
+    door: Door | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[AnyEvent] = field(default_factory=list)
     results: list[RunResult] = field(default_factory=list)
@@ -130,6 +130,8 @@ class Lab:
             hidden = None
             if story.base == "untrusted":
                 hidden = stack.enter_context(OtherHost(self.recorder, case.keep, case.name, tls=True))
+            if story.flow == "again":
+                case.door = stack.enter_context(Door(self.fake.origin, self._create_line))
             wanted = replace(
                 self._request_of(case, other_host, hidden), speaks=adapter.speaks and "webhook" in story.needs
             )
@@ -140,6 +142,11 @@ class Lab:
             if hidden is not None:
                 case.keep(self._touched(case, hidden))
         return self._close(case, final=final)
+
+    @property
+    def _create_line(self) -> str:
+        """How a create begins on the wire."""
+        return f"POST {self.contract.named('createVideo').template} "
 
     def abort(self) -> None:
         """Have every client stopped at once, and none started any more."""
@@ -162,7 +169,7 @@ class Lab:
     def _request_of(self, case: Case, other_host: OtherHost, hidden: OtherHost | None) -> RunRequest:
         story = case.story
         bases = {
-            "fake": self.fake.origin,
+            "fake": case.door.origin if case.door else self.fake.origin,
             "slash": f"{self.fake.origin}/",
             "plain-http": PLAIN_HTTP,
             "untrusted": hidden.origin if hidden else "",
@@ -202,8 +209,7 @@ class Lab:
         facts |= {"forged_video": other_host.origin + FORGED_VIDEO, "retry_after": self.pace.retry_after}
         params = filled(story.params, facts)
         if story.scenario:
-            times = _EVERY if story.right.creates == 0 else story.jobs if story.flow == "many" else 2
-            queued = {"name": story.scenario, "params": params, "times": times}
+            queued = {"name": story.scenario, "params": params, "times": story.times}
             control.call("POST", "/scenarios/next", queued)
         control.relays({_origin(wanted.callback_url): f"http://127.0.0.1:{wanted.callback_port}"})
         asked = {
@@ -224,7 +230,9 @@ class Lab:
     def _drive(self, case: Case, wanted: RunRequest, adapter: Adapter, other_host: OtherHost) -> None:
         """Run the client as the story's flow has it, forging callbacks meanwhile."""
         with self._forging(case, wanted, other_host):
-            for batch in self._batches(case, wanted, other_host):
+            for number, batch in enumerate(self._batches(case, wanted, other_host)):
+                if case.door and number == OPEN_AGAIN:
+                    case.door.open()
                 with ThreadPoolExecutor(len(batch)) as pool:
                     results = list(pool.map(adapter.run, batch))
                 case.stop.set()
@@ -267,6 +275,8 @@ class Lab:
             case "killed":
                 threading.Thread(target=self._kill, args=(case, wanted), daemon=True).start()
                 return [[wanted], [self._again(wanted, other_host, 2, wanted.folder)]]
+            case "again":
+                return [[wanted], *([self._again(wanted, other_host, job, wanted.folder)] for job in (2, 3))]
         return [[wanted]]
 
     def _again(

@@ -15,6 +15,8 @@ from kling_contract.reading.contract import Contract
 from kling_contract.rules.case_facts import Base, Flow, Forgery, Need, Right
 from kling_contract.rules.verdicts import SetupError
 
+_EVERY = 1000
+"""Creates that meet a story in which none is to be accepted."""
 FOLDER = Path(__file__).with_name("stories")
 
 
@@ -24,8 +26,9 @@ class Story(BaseModel):
     rules: the ids that it can show. scenario: what the account's next creates follow; empty for nothing queued.
     request: members of the request that the client is asked for, besides the image. flow: `once`; `twice`, the same
     command at once for one file; `many`, *jobs* commands at once for files of their own; `killed`, ended by force after
-    its create was answered and run again. base: where the client is led, the fake or one of two places that it must not
-    talk to. share: of the deadline, where a story needs less of it or more. first: a client may take all its time, or more, so
+    its create was answered and run again; `again`, run three times for one file, with connections
+    refused from the first create to the end of the second run. base: where the client is led, the fake or one of two places that it must
+    not talk to. share: of the deadline, where a story needs less of it or more. first: a client may take all its time, or more, so
     it starts early. canary: it runs before all others and shows whether the client calls the lab at all and registers callbacks.
     deadline_at_least: seconds of its deadline, where what it shows may come late. min_poll_at_least: seconds between reads, where a
     wait must be well above the noise of a machine. bare: it is about a request without a prompt.
@@ -60,6 +63,13 @@ class Story(BaseModel):
         if (self.base != "fake") != ("base-url" in self.needs):
             raise ValueError("another base needs a client that can be led: needs: [base-url]")
         return self
+
+    @property
+    def times(self) -> int:
+        """How many creates follow the scenario."""
+        if self.right.creates == 0:
+            return _EVERY
+        return self.jobs if self.flow == "many" else 1 if self.flow == "again" else 2
 
     @property
     def asks_to_wait(self) -> bool:

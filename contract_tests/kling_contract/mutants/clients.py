@@ -102,6 +102,7 @@ MUTANTS: tuple[ClientMutant, ...] = (
     ClientMutant("CM-12", "hides-the-charge", "says nothing of the charge"),
     ClientMutant("CM-13", "dies-of-a-limited-create", "gives up when a create is limited once", stories=("create-429",)),
     ClientMutant("CM-14", "hammers-a-limited-create", "sends limited creates again without a pause"),
+    ClientMutant("CM-15", "forgets-a-lost-create", "takes a lost create for never sent when its repetition cannot connect"),
     ClientMutant("CP-01", "polls-without-pause", "reads without a pause", stories=("happy",)),
     ClientMutant("CP-02", "hurries-later", "reads faster as time goes by", limit=14.0),
     ClientMutant("CP-03", "ignores-retry-after", "reads on after a 429 as if nothing were asked", stories=("read-429",)),

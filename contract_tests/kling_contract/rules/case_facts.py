@@ -9,7 +9,7 @@ Word = Literal["completed", "failed", "refused", "gave_up", "unknown"]
 """What a client says of its request, in KLING_RESULT or over JSON lines."""
 Need = Literal["webhook", "base-url", "aspect-ratio"]
 """What a client must be able to do for a story."""
-Flow = Literal["once", "twice", "many", "killed"]
+Flow = Literal["once", "twice", "many", "killed", "again"]
 """How many processes a story has, and how they follow each other; see `lab.stories.Story`."""
 Base = Literal["fake", "slash", "plain-http", "untrusted"]
 """Where a client is led."""

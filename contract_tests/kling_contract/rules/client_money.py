@@ -230,3 +230,17 @@ def charge_is_shown(view: View, _: Rule) -> Iterator[Check]:
             if reserved is not None:
                 shown = re.search(rf"(?<![\w.]){re.escape(f'{reserved:g}')}(?!\w)", case.words)
                 yield check(shown, f"{reserved:g} credits shown", "no charge shown", create, case.results[-1])
+
+
+@judge("CM-15")
+def lost_is_remembered(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at three runs of one command: the first create's reply was lost, and the second run could not connect."""
+    for case in about(view, rule.id):
+        ours = [create for create in case.accepted if lost(create)]
+        if not ours or len(case.results) != len(("lost", "refused", "again")):
+            continue
+        key = ours[0].sent_header(IDEMPOTENCY)
+        wild = [call for call in case.accepted[1:] if not key or call.sent_header(IDEMPOTENCY) != key]
+        if wild or not case.forced:
+            seen = f"a second task, created {'without' if not key else 'under another'} Idempotency-Key" if wild else ""
+            yield check(not wild, "nothing created under another key", seen, ours[0], *wild[:1])

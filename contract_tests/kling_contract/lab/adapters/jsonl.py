@@ -255,7 +255,7 @@ class JsonlAdapter:
 
     def unable(self, story: Story) -> str:
         """What the adapter did not declare, it is not asked for."""
-        wanted = {"webhook"} & set(story.needs) | ({"resume"} if story.flow == "killed" else set())
+        wanted = {"webhook"} & set(story.needs) | ({"resume"} if story.flow in ("killed", "again") else set())
         missing = sorted(wanted - self.can)
         return f"the adapter does not declare {missing[0]!r}" if missing else ""
 
@@ -333,7 +333,7 @@ def _until(waiting: _Waiting, wanted: RunRequest) -> None:
 
 def _needs(wanted: RunRequest) -> set[str]:
     """The capabilities that a case takes."""
-    resume = {"resume"} if wanted.flow == "killed" else set()
+    resume = {"resume"} if wanted.flow in ("killed", "again") else set()
     return {"poll", "download"} | ({"webhook"} & set(wanted.needs)) | resume
 
 

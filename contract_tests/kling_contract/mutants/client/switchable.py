@@ -1,17 +1,15 @@
 """The client: create, wait, save; careful in every step unless its switch says otherwise."""
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from kling_contract.mutants.client.calls import REDIRECTS, End, parsed
-from kling_contract.mutants.client.hearing import Hearing
+from kling_contract.mutants.client.memory import Memory
 from kling_contract.mutants.client.world import Lost, Reply, TooLong, retry_after
 
 EXITS = {"completed": 0, "failed": 3, "refused": 4, "gave_up": 5, "unknown": 6}
@@ -22,7 +20,7 @@ _LEISURE, _STAYS = 1.2, 2.0
 TASK_ENDS = ("failed", "cancelled")
 
 
-class Client(Hearing):
+class Client(Memory):
     """One request of the user. `run` carries it out; `heard` takes what arrives at the callback URL."""
 
     def run(self) -> dict[str, Any]:
@@ -72,22 +70,6 @@ class Client(Hearing):
         if unfit and not self.does("takes-any-callback-url"):
             raise End("refused", "invalid", "the callback URL is not https, or too long")
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other run works for the same file meanwhile."""
-        with self.setup.out.with_suffix(".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                if not self.does("ignores-the-lock"):
-                    raise End("refused", "busy", "another run is at work for this file") from None
-            yield
-
-    def _remembered(self) -> str:
-        """The id of the task that an earlier run made for this file."""
-        note = self.setup.out.with_suffix(".task")
-        return note.read_text() if note.exists() else ""
-
     # Creating
 
     def _body(self) -> dict[str, Any]:
@@ -109,11 +91,12 @@ class Client(Hearing):
     def _create(self) -> str:
         """Send the create, again only where nothing can be paid twice; return the task's id."""
         body = json.dumps(self._body()).encode()
-        key = uuid.uuid4().hex
+        key = self._begun()
         for _ in range(50 if self.does("hammers-a-limited-create") else 5):
             try:
                 reply = self.call("POST", self.setup.limits["create"], body, key)
             except Lost as lost:
+                self._lost(lost)
                 if self.does("repeats-a-lost-create"):
                     key = uuid.uuid4().hex
                     continue
@@ -135,6 +118,7 @@ class Client(Hearing):
                 self.setup.out.with_suffix(".task").write_text(made["id"])
             if not self.does("hides-the-id"):
                 self.world.say(f"task {made['id']}")
+        self._over()
         cost = (made.get("usage") or {}).get("credits_reserved")
         if cost is not None and not self.does("hides-the-charge"):
             self.world.say(f"credits reserved: {cost:g}")
@@ -166,6 +150,7 @@ class Client(Hearing):
             raise End("failed", "server", f"answered {status}")
         if status >= 500 or status == 200:
             raise End("unknown", "server", f"answered {status}; it may have been accepted")
+        self._over()
         kind = WORDS.get(status, "refused")
         if status == 402 and self.does("hides-the-balance"):
             raise End("refused", "refused", "the request was refused")
