@@ -8,7 +8,7 @@ from kling_common.masking import Mask
 from kling_common.transport import Transport, resolve_system
 from kling_mock import clock as clocks
 from kling_mock import ids
-from kling_mock.config import Choices, Settings, settings
+from kling_mock.config import BadSetting, Choices, Settings, settings
 from kling_mock.contract import Contract
 from kling_mock.core.callbacks import is_internal
 from kling_mock.media.files import Files
@@ -16,6 +16,7 @@ from kling_mock.media.frames import Frames
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.service.courier import Courier, Sender
 from kling_mock.service.world import World
+from kling_mock.store.interface import Store, StoreUnusable
 from kling_mock.store.journal import Journal
 from kling_mock.store.memory import MemoryStore
 from kling_mock.web.access import Access, impersonated
@@ -48,13 +49,7 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
         chosen, lambda ip: chosen.callbacks == "local" or not is_internal(ip, contract.address.internal)
     )
     fetcher = _transport(chosen, lambda ip: not is_internal(ip, contract.address.internal))
-    store = MemoryStore(
-        chosen.start_clock,
-        choices.starting_credits,
-        Journal(entries=chosen.journal),
-        chosen.relays,
-        choices.upload_store_bytes,
-    )
+    store = _store(chosen, choices)
     salt = store.secret("mask", partial(ids.secret, "mask", chosen.chosen_seed))
     # It does not learn: there may be any number of keys, and they are known by their shape or from the settings.
     store.journal.mask = Mask(salt, chosen.keys or (), own=_pseudonym, learns=False)
@@ -62,7 +57,7 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
     frames = Frames(contract, chosen, choices, fetcher, files)
     inside = partial(callbacks.leads_inside, timeout=_RESOLVES_AT_ONCE)
     world = World(contract, chosen, choices, catalogue, frames, store, inside)
-    courier = Courier(world, sender or callbacks)
+    courier = Courier(world, sender or callbacks, sends=not chosen.no_courier)
     access = Access(chosen, impersonated(chosen, contract.document) if chosen.impersonate else ())
     api = Api(world, courier, access)
     uploads = FilesApi(api, files)
@@ -74,6 +69,29 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
 def _pseudonym(key: str) -> str | None:
     """Return the pseudonym of an API key: the beginning of its account's name, so that a journal shows whose key it was."""
     return f"key-{ids.fingerprint(key)[:8]}" if key.startswith("sk-") else None
+
+
+def _store(chosen: Settings, choices: Choices) -> Store:
+    if chosen.store == "memory":
+        journal = Journal(entries=chosen.journal)
+        return MemoryStore(
+            chosen.start_clock, choices.starting_credits, journal, chosen.relays, choices.upload_store_bytes
+        )
+    from kling_mock.store.sql.store import SqlStore
+
+    try:
+        return SqlStore(
+            chosen.store,
+            chosen.start_clock,
+            choices.starting_credits,
+            entries=chosen.journal,
+            relays=chosen.relays,
+            upload_bytes=choices.upload_store_bytes,
+            started_as=f"{chosen.clock} {chosen.start}",
+            settings=chosen.model_dump_json(exclude_unset=True, exclude={"store", "admin_token", "workers"}),
+        )
+    except StoreUnusable as error:
+        raise BadSetting(str(error)) from error
 
 
 def _transport(chosen: Settings, allow: Any) -> Transport:

@@ -51,6 +51,18 @@ class Clock:
         self._run: _Run = (real if now is None else now, real, _rate(mode, rate))
         self._steady = True
 
+    @classmethod
+    def at(cls, mode: Mode, base: float, began: float, rate: float) -> "Clock":
+        """Return a clock that showed *base* when the real time was *began*, and goes at *rate*."""
+        clock = cls(mode, rate or 1.0, base)
+        clock._run = (base, began, rate)
+        return clock
+
+    @property
+    def run(self) -> tuple[float, float, float]:
+        """What it showed, the real time at which it did, and its rate: enough to make it again with `at`."""
+        return self._run
+
     def now(self) -> float:
         """Unix seconds on this clock."""
         if self._steady:

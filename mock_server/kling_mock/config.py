@@ -19,6 +19,7 @@ from kling_mock.core.nearest import did_you_mean
 from kling_mock.core.observed import Observed
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
+_MOST_WORKERS = 64
 _CLOCK = re.compile(r"real|manual|x\d+(\.\d+)?")
 
 
@@ -35,6 +36,7 @@ class Settings(BaseModel):
     port: int = Field(4010, ge=0, le=65535)
     workers: int = 1
     store: str = "memory"
+    no_courier: bool = False
     clock: str = "real"
     start: float | None = None
     seed: int = 0
@@ -83,12 +85,12 @@ class Settings(BaseModel):
             raise ValueError("an empty token would let everybody in; leave the option out, or choose a token")
         return token
 
-    @field_validator("store", "workers")
+    @field_validator("workers")
     @classmethod
-    def _one_process(cls, value: str | int) -> str | int:
-        if value not in ("memory", 1):
-            raise ValueError("this version keeps its facts in the memory of one process: memory, and 1")
-        return value
+    def _some_workers(cls, workers: int) -> int:
+        if not 1 <= workers <= _MOST_WORKERS:
+            raise ValueError(f"a number of processes from 1 to {_MOST_WORKERS}")
+        return workers
 
     @field_validator("clock")
     @classmethod
@@ -118,6 +120,15 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _together(self) -> "Settings":
+        if self.workers > 1 and self.store == "memory":
+            raise ValueError(
+                f"--workers {self.workers} needs a store that processes share; "
+                "add --store sqlite:///kling.db or --store postgresql://..."
+            )
+        if self.workers > 1 and self.impersonate:
+            raise ValueError("--impersonate serves from one process; leave out --workers")
+        if self.no_courier and self.store == "memory":
+            raise ValueError("--no-courier needs a store that a courier shares; add --store postgresql://...")
         if self.proxy_port and not self.impersonate:
             raise ValueError("--proxy-port is the port of --impersonate; give both")
         if self.ca_out is not None and not self.secure:

@@ -4,13 +4,16 @@ The judge holds each answer against the contract by operation and status, and ea
 the contract does not give an operation is a failure, whichever test it happens in.
 """
 
+import os
 import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -23,7 +26,10 @@ from werkzeug.test import TestResponse
 import kling_openapi
 from kling_mock import app as app_module
 from kling_mock.app import create_app
-from kling_mock.store.memory_account import MemoryAccount
+from kling_mock.clock import Clock
+from kling_mock.core.deliveries import Delivery
+from kling_mock.core.tasks import Task
+from kling_mock.store.interface import Account, Queued, StoredFile
 from kling_mock.web.parts import Fake
 
 KEY = "sk-test"
@@ -231,13 +237,96 @@ class Receiver:
         return Outcome("2xx" if 200 <= answer < 300 else "status", answer)
 
 
+class Facts:
+    """What a store knows of one account, read anew each time."""
+
+    def __init__(self, fake: Fake, key: str) -> None:
+        self._store = fake.world.store
+        self.seen: Account = self._store.seen(key)
+
+    @property
+    def now(self) -> Account:
+        """The account as it stands."""
+        return self._store.refresh(self.seen)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.now, name)
+
+    @property
+    def clock(self) -> Clock:
+        """Its clock."""
+        return self.now.clock
+
+    @property
+    def now_shown(self) -> float:
+        """What its clock shows."""
+        return self.clock.now()
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """Its tasks by id."""
+        return {task.id: task for task in self._store.tasks(self.seen)}
+
+    @property
+    def deliveries(self) -> dict[str, Delivery]:
+        """Its deliveries by id."""
+        return {delivery.id: delivery for delivery in self._store.deliveries(self.seen)}
+
+    @property
+    def queued(self) -> list[Queued]:
+        """The scenarios queued for it."""
+        return list(self._store.queued(self.seen))
+
+    @property
+    def uploads(self) -> dict[str, StoredFile]:
+        """Its files by id."""
+        with self._store.begin(self.seen) as facts:
+            return {stored.id: stored for stored in facts.files()}
+
+    def remembers(self, key: str) -> bool:
+        """Whether an Idempotency-Key stands for a task."""
+        with self._store.begin(self.seen) as facts:
+            return facts.remembered(key) is not None
+
+    def move_to(self, moment: float) -> None:
+        """Set its clock, and what shares it, forward."""
+        self._store.move_clock(self.now.clock, moment)
+
+
+STORE = os.environ.get("KLING_TEST_STORE", "memory")
+"""memory, sqlite, or the URL of a PostgreSQL server: the store of every rig here. scripts/test-stores runs these tests on each."""
+
+
+def new_store(folder: Path, number: int) -> str:
+    """The option --store of a new rig."""
+    if STORE == "sqlite":
+        return f"sqlite:///{folder}/{number}.db"
+    if STORE == "memory":
+        return STORE
+    return emptied(STORE)
+
+
+def emptied(url: str) -> str:
+    """*url*, after everything in its database was dropped."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return url
+
+
+_stores = count(1)
+_folder = TemporaryDirectory(prefix="kling-test-")
+
+
 class Rig:
     """A fake under test, and the calls that the tests make of it."""
 
     def __init__(self, **settings: Any) -> None:
         self.judge = Judge()
         self.receiver = Receiver(self.judge)
-        self.app: Flask = create_app(**{"clock": "manual", "sender": self.receiver, **settings})
+        store = new_store(Path(_folder.name), next(_stores))
+        self.app: Flask = create_app(**{"clock": "manual", "store": store, "sender": self.receiver, **settings})
         self.app.testing = True  # what goes wrong inside is raised, not answered
         self.fake: Fake = self.app.extensions["kling-mock"]
         self.judge.known = set(self.fake.api.handlers)
@@ -290,13 +379,14 @@ class Rig:
         """What the clock shows."""
         return float(self.control("GET", "/clock", key=key)["now"])
 
-    def account(self, key: str = KEY) -> MemoryAccount:
+    def account(self, key: str = KEY) -> Facts:
         """The account behind *key*."""
-        return self.fake.world.store.seen(key)
+        return Facts(self.fake, key)
 
     def close(self) -> None:
         """Stop, and fail for what the judge found in other threads."""
         self.fake.courier.stop()
+        self.fake.world.store.close()
         assert not self.judge.found, self.judge.found
 
 

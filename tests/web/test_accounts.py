@@ -59,7 +59,7 @@ def test_credits_follow_a_task(rig: Any) -> None:
     rig.task("completed queued=1 runs=1", duration=3)
     rig.task("failed queued=1 runs=1", duration=10)
     assert credits(rig) == (START - 93.6, 0)
-    rig.account().clock.move_to(rig.now() + 5)  # past both ends, and nobody was told
+    rig.account().move_to(rig.now() + 5)  # past both ends, and nobody was told
     left, used = credits(rig)
     assert (left, used) == (START - 21.6, 21.6)
     assert rig.call("GET", "/v1/credits").json["message"] == ""
@@ -146,7 +146,7 @@ def test_forgotten_tasks_are_not_listed(make: Callable[..., Any]) -> None:
     rig.task()
     rig.advance(99.9)
     assert listed(rig)["total"] == 1
-    rig.account().clock.move_to(rig.now() + 0.1)
+    rig.account().move_to(rig.now() + 0.1)
     assert listed(rig)["total"] == 0
 
 

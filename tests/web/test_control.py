@@ -292,7 +292,7 @@ class TestServer:
         for key in (A, B, "sk-later"):
             assert rig.create(key=key).status_code == 200
             assert next(iter(rig.account(key).tasks.values())).scenario == "completed"
-        assert {rig.account(key).clock for key in (A, B, "sk-later")} == {rig.fake.world.store.clock}
+        assert {rig.now(key) for key in (A, B, "sk-later")} == {rig.now()}
 
     def test_a_reset_drops_what_an_advance_added(self, make: Callable[..., Any]) -> None:
         """The clock is as the server was started."""

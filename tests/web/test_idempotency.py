@@ -100,10 +100,10 @@ def test_creates_that_overlap_are_one(rig: Any, monkeypatch: pytest.MonkeyPatch,
     """
     both, judge = threading.Barrier(2), rig.fake.world.frames.judge
 
-    def slow(url: str, limits: Any, near: bool) -> Any:
+    def slow(*asked: Any) -> Any:
         """The first frame, but not before both creates ask for it."""
         both.wait(5)
-        return judge(url, limits, near)
+        return judge(*asked)
 
     monkeypatch.setattr(rig.fake.world.frames, "judge", slow)
     image = f"https://image.test/{size}.png"
@@ -120,10 +120,10 @@ def test_of_two_bodies_that_overlap_one_is_a_conflict(rig: Any, monkeypatch: pyt
     """
     both, judge = threading.Barrier(2), rig.fake.world.frames.judge
 
-    def slow(url: str, limits: Any, near: bool) -> Any:
+    def slow(*asked: Any) -> Any:
         """The first frame, but not before both creates ask for it."""
         both.wait(5)
-        return judge(url, limits, near)
+        return judge(*asked)
 
     monkeypatch.setattr(rig.fake.world.frames, "judge", slow)
     with ThreadPoolExecutor(2) as pool:
@@ -177,7 +177,7 @@ def test_a_key_lives_a_day(rig: Any) -> None:
     Up to its last moment it replays, at its end it is free, and what is over takes no memory.
     """
     first = create(rig, scenario="stuck")
-    rig.account().clock.move_to(rig.account().idempotency[KEY].expires_at - 0.001)
+    rig.account().move_to(rig.account().now_shown + LIFETIME - 0.001)
     assert replayed(create(rig))
     rig.advance(0.001)
     second = create(rig, prompt="other")
@@ -187,7 +187,8 @@ def test_a_key_lives_a_day(rig: Any) -> None:
         create(rig, f"yet-another-key-{number}")
     rig.advance(LIFETIME)
     create(rig, "the-last-key-of-all")
-    assert list(rig.account().idempotency) == ["the-last-key-of-all"]
+    assert rig.account().remembers("the-last-key-of-all")
+    assert not rig.account().remembers(KEY)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_a_refused_create_binds_nothing(rig: Any, refused: Any) -> None:
     Whatever it is refused for, the key is free afterwards.
     """
     assert create(rig, **refused).status_code == 400
-    assert not rig.account().idempotency
+    assert not rig.account().remembers(KEY)
     first = create(rig)
     assert first.status_code == 200
     assert not replayed(first)

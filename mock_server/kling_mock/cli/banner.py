@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import click
 
 from kling_mock import __version__
+
+_PASSWORD = re.compile(r"://([^/:@]*):[^/@]*@")
 
 
 def announce(app: Any, settings: Any, proxy: int | None) -> None:
@@ -30,7 +33,8 @@ def _facts(app: Any, settings: Any, proxy: int | None) -> Iterator[tuple[str, st
     relays = ", ".join(f"{source} -> {target}" for source, target in settings.relays.items())
     yield "callbacks", settings.callbacks + (f"; relayed: {relays}" if relays else "")
     yield "images", settings.images
-    yield "store", settings.store
+    workers = f"; {settings.workers} workers" if settings.workers > 1 else ""
+    yield "store", _PASSWORD.sub("://\\1:***@", settings.store) + workers
     if settings.secure:
         from kling_common.authority import Authority
 

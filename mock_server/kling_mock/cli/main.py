@@ -13,6 +13,7 @@ import click
 from kling_mock import __version__
 from kling_mock.cli.banner import announce, announce_json
 from kling_mock.cli.options import CONTEXT, PORT, Sections, option, serve_options
+from kling_mock.cli.processes import courier, serve_workers, worker
 
 
 class _Group(click.Group):
@@ -46,6 +47,7 @@ def serve(stop_with_stdin: bool, ready_json: bool, quiet: bool, as_json: bool, *
     from kling_mock.config import BadSetting
     from kling_mock.serving.server import run, taken_port
 
+    say = announce_json if ready_json else announce
     with ExitStack() as held:
         try:
             port = held.enter_context(taken_port(given["host"], given["port"]))
@@ -56,14 +58,22 @@ def serve(stop_with_stdin: bool, ready_json: bool, quiet: bool, as_json: bool, *
             raise
         settings = read_settings({**given, "port": port})
         app = create_app(settings)
+        if settings.workers > 1:
+            app.extensions["kling-mock"].world.store.close()
+            options = (*(("--quiet",) if quiet else ()), *(("--json",) if as_json else ()))
+            serve_workers(settings, options, lambda: say(app, settings, None), stop_with_stdin=stop_with_stdin)
+            return
         if not quiet:
-            held.enter_context(_lines_of(app, as_json))
-        say = announce_json if ready_json else announce
+            held.enter_context(lines_of(app, as_json))
         run(app, settings, lambda proxy: say(app, settings, proxy), stop_with_stdin=stop_with_stdin)
 
 
+cli.add_command(courier)
+cli.add_command(worker)
+
+
 @contextmanager
-def _lines_of(app: Any, as_json: bool) -> Iterator[None]:
+def lines_of(app: Any, as_json: bool) -> Iterator[None]:
     """Write a line for each entry of the journal while the block lasts."""
     from kling_mock.serving.terminal import Terminal
 

@@ -62,6 +62,7 @@ class Sections(click.Command):
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
         records = dict(_records(self.get_params(ctx), ctx))
         for heading, names in _SECTIONS.items():
             with formatter.section(heading):
@@ -112,7 +113,7 @@ _SECTIONS = {
     ),
     "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images", "--videos"),
     "Access": ("--keys", "--admin-token", "--allowed-host", "--fetch-local"),
-    "Storage": ("--store", "--workers", "--journal"),
+    "Storage": ("--store", "--workers", "--no-courier", "--journal"),
     "Output": ("--quiet", "--json", "--ready-json"),
 }
 _SERVE_OPTIONS = (
@@ -122,10 +123,15 @@ _SERVE_OPTIONS = (
         type=int,
         default=1,
         metavar="N",
-        hidden=True,
-        help="Processes; more than one needs a shared store.",
+        help="Processes; more than one needs a store that they share.",
     ),
-    option("--store", default="memory", metavar="memory", hidden=True, help="Where the facts are kept."),
+    option(
+        "--store",
+        default="memory",
+        metavar="memory|sqlite:///FILE|postgresql://...",
+        help="Where the facts are kept. All but memory outlive the process.",
+    ),
+    option("--no-courier", is_flag=True, help="Leave callbacks to `kling-mock courier` on the same store."),
     option("--clock", default="real", metavar="real|manual|xRATE", help="x60 is a minute a second."),
     option(
         "--start",

@@ -24,7 +24,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One POST of a delivery. `outcome` is one of 2xx, status, timeout, refused, dns, blocked."""
+    """One POST of a delivery. `outcome` is one of 2xx, status, timeout, refused, dns, blocked, unknown."""
 
     due: float
     sent: float
@@ -38,6 +38,10 @@ class Attempt:
     def delivered(self) -> bool:
         """Whether the receiver took it."""
         return self.outcome == "2xx"
+
+
+UNKNOWN = "unknown"
+"""Outcome of an attempt that was begun and whose end was never recorded: the process that made it ended."""
 
 
 class State(StrEnum):
@@ -86,8 +90,8 @@ def attempts_left(delivery: Delivery, policy: RetryPolicy) -> int:
 
 
 def scheduled(delivery: Delivery) -> list[Attempt]:
-    """The attempts that the policy made; those asked for by hand come in addition."""
-    return [attempt for attempt in delivery.attempts if not attempt.extra]
+    """Return the attempts that the policy counts: not those asked for by hand, nor those whose outcome is unknown."""
+    return [attempt for attempt in delivery.attempts if not attempt.extra and attempt.outcome != UNKNOWN]
 
 
 def next_due(delivery: Delivery, policy: RetryPolicy) -> float | None:

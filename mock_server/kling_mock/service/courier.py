@@ -4,6 +4,7 @@ A thread takes that step for clocks that run; moving a manual clock takes it at 
 sending, because receivers read the task before they respond.
 """
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,16 +13,20 @@ from itertools import islice
 from typing import Any, Protocol
 
 from kling_common.targets import IPAddress
+from kling_mock import clock as clocks
 from kling_mock.core.callbacks import origin_of
 from kling_mock.core.deliveries import Attempt, Delivery, attempt_facts, next_due
 from kling_mock.service.timeline import Event
 from kling_mock.service.world import World
-from kling_mock.store.interface import Account
+from kling_mock.store.interface import Account, StoreDown
 
 _SENDERS = 32
 _BATCH = 256
 _LONG = 3600.0
 _REST = 1.0
+_PAUSE = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class Outcome(Protocol):
@@ -79,8 +84,10 @@ Sending = Future[Made | None]
 class Courier:
     """Lets due things happen and sends what is owed."""
 
-    def __init__(self, world: World, sender: Sender) -> None:
+    def __init__(self, world: World, sender: Sender, *, sends: bool = True) -> None:
+        """Without *sends* callbacks of clocks that run are left to the couriers of other processes."""
         self._world, self._store = world, world.store
+        self._sends = sends
         self._sender = sender
         self._pool: ThreadPoolExecutor | None = None
         self._under_way: dict[str, set[Sending]] = {}
@@ -91,7 +98,9 @@ class Courier:
     # The thread for clocks that run
 
     def start(self) -> None:
-        """Follow every clock that runs, from a thread of its own."""
+        """Follow every clock that runs, from a thread of its own; not where that is left to other processes."""
+        if not self._sends:
+            return
         self._thread = threading.Thread(target=self._follow, name="courier", daemon=True)
         self._thread.start()
 
@@ -102,13 +111,18 @@ class Courier:
         if self._thread is not None:
             self._thread.join(timeout=2.0)
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            # With a store that outlives the process the attempts under way end and are recorded, none is left in doubt.
+            self._pool.shutdown(wait=self._store.blocking, cancel_futures=not self._store.blocking)
 
     def _follow(self) -> None:
         while not self._stopping:
-            account = self._store.next_account(_LONG)
-            if account is not None:
-                self.settle(account)
+            try:
+                account = self._store.next_account(_LONG)
+                if account is not None:
+                    self._let_happen(account, account.clock.now())
+            except StoreDown as error:
+                _log.warning("%s; the courier tries again in %g s", error, _PAUSE)
+                clocks.pause(_PAUSE)
 
     # Steps
 
@@ -117,7 +131,8 @@ class Courier:
         now, due = account.clock.now(), account.next_due()
         if due is None or due > now:
             return []
-        return [sending for _, sending in self._let_happen(account, now) if sending is not None]
+        sending = account.clock.mode == "manual" or not self._store.blocking
+        return [future for _, future in self._let_happen(account, now, sending=sending) if future is not None]
 
     def run_due(self, account: Account, now: float) -> list[dict[str, Any]]:
         """Let everything due at *now* happen, callbacks included; return it in order, as the control protocol shows it.
@@ -134,18 +149,25 @@ class Courier:
                 shown.append(event.as_json(**more))
         return sorted(shown, key=lambda one: one["kind"] == "attempt")
 
-    def _let_happen(self, account: Account, now: float) -> list[tuple[Event, Sending | None]]:
-        """Let everything due at *now* happen, and begin to send what is owed."""
+    def _let_happen(self, account: Account, now: float, *, sending: bool = True) -> list[tuple[Event, Sending | None]]:
+        """Let everything due at *now* happen, and begin to send what is owed.
+
+        No more is taken from a store that processes share than there are senders, so that nothing taken waits here.
+        """
         happened: list[tuple[Event, Sending | None]] = []
-        timeline = self._world.timeline
+        timeline, batch = self._world.timeline, _SENDERS if self._store.blocking else _BATCH
         while True:
             with self._store.begin(account) as facts:
-                events = list(islice(iter(lambda: timeline.next_event(facts, now), None), _BATCH))
+                events = list(islice(iter(lambda: timeline.next_event(facts, now, sending=sending), None), batch))
             for event in events:
+                if event.lost is not None and event.delivery is not None:
+                    self._note_lost(account, event.delivery, event.lost)
                 owed = event.delivery
                 happened.append((event, None if owed is None else self._send_later(account, owed, event.at)))
-            if len(events) < _BATCH:
+            if len(events) < batch:
                 return happened
+            if self._store.blocking:
+                wait([future for _, future in happened if future is not None])
 
     def cancel(self, account: Account, task_id: str) -> None:
         """End a task as cancelled, with what follows from it; one that has ended stays as it is."""
@@ -165,16 +187,15 @@ class Courier:
             NotManual: one of the clocks runs by itself.
         """
         store = self._store
-        accounts = store.accounts() if account is None else [account]
-        with store.advancing(accounts):
-            for one in accounts:
-                self.wait_for_senders(one)
-            clocks = store.clocks(account)
-            targets = [(clock, clock.now() + seconds) for clock in clocks]
+        with store.advancing(account):
+            for name in [*self._under_way] if account is None else [account.name]:
+                self._wait_for(name)
+            targets = [(clock, clock.now() + seconds) for clock in store.clocks(account)]
             happened: list[dict[str, Any]] = []
-            while (due := store.earliest(accounts, targets)) is not None:
+            while (due := store.earliest(account, targets)) is not None:
                 moment, whose = due
                 store.move_clock(whose.clock, moment)
+                whose = store.refresh(whose)
                 happened += self.run_due(whose, whose.clock.now())
             for clock, moment in targets:
                 store.move_clock(clock, moment)
@@ -182,14 +203,17 @@ class Courier:
 
     def wait_for_senders(self, account: Account, timeout: float | None = None) -> None:
         """Return when no callback of the account is under way, or after *timeout* real seconds."""
-        while under_way := self._under_way.get(account.name):
+        self._wait_for(account.name, timeout)
+
+    def _wait_for(self, name: str, timeout: float | None = None) -> None:
+        while under_way := self._under_way.get(name):
             ended, _ = wait(list(under_way), timeout)
             if not ended:
                 return
             with self._guard:
                 under_way.difference_update([future for future in under_way if future.done()])
                 if not under_way:
-                    self._under_way.pop(account.name, None)
+                    self._under_way.pop(name, None)
 
     def come_to_rest(self, account: Account) -> None:
         """Under a manual clock, let what is due now have happened, callbacks included, before a caller looks.
@@ -204,7 +228,24 @@ class Courier:
 
     def resend(self, account: Account, delivery: Delivery) -> None:
         """Make one more attempt, now, whatever became of the others."""
-        self._send(account, delivery, account.clock.now(), extra=True)
+        now = account.clock.now()
+        with self._store.begin(account) as facts:
+            kept = facts.delivery(delivery.id)
+            if kept is not None:
+                facts.start_attempt(kept, now, self._world.contract.delivery.timeout, extra=True)
+        self._send(account, delivery, now, extra=True)
+
+    def _note_lost(self, account: Account, delivery: Delivery, lost: Attempt) -> None:
+        more = {"delivery_id": delivery.id, "attempt": len(delivery.attempts), **attempt_facts(lost)}
+        self._world.note(
+            account,
+            "attempt",
+            method="POST",
+            url=delivery.url,
+            task_id=delivery.task_id,
+            fault="unknown outcome",
+            more=more,
+        )
 
     def _send_later(self, account: Account, delivery: Delivery, due: float) -> Sending:
         with self._guard:
@@ -226,6 +267,7 @@ class Courier:
 
     def _send(self, account: Account, delivery: Delivery, due: float, *, extra: bool = False) -> Made | None:
         world, store = self._world, self._store
+        account = store.refresh(account)
         task = store.task(account, delivery.task_id)
         if task is None or store.delivery(account, delivery.id) is None:
             return None

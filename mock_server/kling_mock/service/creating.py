@@ -109,7 +109,9 @@ class Creating:
         store: Store,
         timeline: Timeline,
         leads_inside: Callable[[Target], bool],
+        origin: str,
     ) -> None:
+        self.origin = origin
         self._seed, self._choices, self._catalogue, self._frames = settings.seed, choices, catalogue, frames
         self._store, self._timeline, self._leads_inside = store, timeline, leads_inside
         self._id = contract.id
@@ -263,7 +265,7 @@ class Creating:
             charged=order.terms.charged,
             scenario=reference,
             plan=plan,
-            origin=intern(call.origin),
+            origin=intern(call.origin or self.origin),
         )
 
 

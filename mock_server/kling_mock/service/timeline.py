@@ -5,7 +5,7 @@ from math import inf
 from typing import Any
 
 from kling_mock.core import tasks
-from kling_mock.core.deliveries import Delivery
+from kling_mock.core.deliveries import Attempt, Delivery
 from kling_mock.core.prices import whole
 from kling_mock.core.tasks import Status, Task
 from kling_mock.service.catalogue import Catalogue
@@ -14,13 +14,17 @@ from kling_mock.store.interface import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened because time moved. For an attempt, `delivery` is what is to be sent."""
+    """Something that happened because time moved.
+
+    For an attempt, `delivery` is what is to be sent, and `lost` an earlier attempt of it whose outcome was never recorded.
+    """
 
     at: float
     kind: str
     task_id: str
     status: str | None = None
     delivery: Delivery | None = None
+    lost: Attempt | None = None
 
     def as_json(self, **more: Any) -> dict[str, Any]:
         """Return the shape of `fired` in the control protocol."""
@@ -31,8 +35,9 @@ class Event:
 class Timeline:
     """Puts what will happen on an account's agenda, and lets it happen."""
 
-    def __init__(self, catalogue: Catalogue, retention_seconds: float) -> None:
+    def __init__(self, catalogue: Catalogue, retention_seconds: float, attempt_seconds: float) -> None:
         self._catalogue = catalogue
+        self._attempt_seconds = attempt_seconds
         self.retention = retention_seconds
 
     def schedule(self, facts: Transaction, task: Task) -> None:
@@ -77,8 +82,8 @@ class Timeline:
     def _attempt(self, facts: Transaction, at: float, delivery: Delivery) -> Event | None:
         if facts.delivery(delivery.id) is None or delivery.delivered:  # a resend may have got there before the retry
             return None
-        facts.start_attempt(delivery, at)
-        return Event(at, "attempt", delivery.task_id, delivery=delivery)
+        lost = facts.start_attempt(delivery, at, self._attempt_seconds)
+        return Event(at, "attempt", delivery.task_id, delivery=delivery, lost=lost)
 
     def _end(self, facts: Transaction, task: Task, at: float) -> Event:
         """Settle the charge, then owe the callback (document.txt, sentence 38)."""

@@ -43,9 +43,18 @@ class World:
             contract, choices, catalogue, self.offers, settings.public_url or settings.own_origin, secret
         )
         self._secret = secret
-        self.timeline = Timeline(catalogue, choices.task_retention_seconds)
+        self.timeline = Timeline(catalogue, choices.task_retention_seconds, contract.delivery.timeout)
         self.creating = Creating(
-            contract, settings, choices, catalogue, frames, self.offers, store, self.timeline, leads_inside
+            contract,
+            settings,
+            choices,
+            catalogue,
+            frames,
+            self.offers,
+            store,
+            self.timeline,
+            leads_inside,
+            self.views.origin,
         )
         self._keys = None if settings.keys is None else frozenset(settings.keys)
 

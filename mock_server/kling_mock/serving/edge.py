@@ -159,7 +159,7 @@ class Edge:
 
     async def _through_flask(self, loop: Any, scope: Any, proto: Any, request: Request) -> None:
         environ = _environ(scope, request)
-        if request.path in _HEALTH:
+        if request.path in _HEALTH and not self._blocking:
             status, headers, body = _run(self._app, environ)
         else:
             pool = self._pools[_kind(request.path)]

@@ -5,127 +5,43 @@ inside a `Transaction`, which has the account for itself until its block ends, a
 is a transaction of its own. Tasks, deliveries and files that a store hands out are to be read; `Transaction` writes them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
-from kling_common.targets import IPAddress
 from kling_mock.clock import Clock, Mode
 from kling_mock.core.deliveries import Attempt, Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.store.journal import Journal
+from kling_mock.store.records import (
+    Account,
+    Blob,
+    Names,
+    NoRoom,
+    Queued,
+    Remembered,
+    StoredFile,
+    StoreDown,
+    StoreUnusable,
+)
+
+__all__ = [
+    "Account",
+    "Blob",
+    "Due",
+    "Names",
+    "NoRoom",
+    "Queued",
+    "Remembered",
+    "Store",
+    "StoreDown",
+    "StoreUnusable",
+    "StoredFile",
+    "Transaction",
+]
 
 Due = tuple[float, Task | Delivery]
 """What will change and when. Where times are equal, tasks go in order of their numbers, each before its deliveries."""
-
-Names = Mapping[str, Sequence[IPAddress]]
-"""What host names resolve to, in place of the system's answer."""
-
-
-class NoRoom(Exception):
-    """The bytes could not be kept; the message says why."""
-
-
-class Blob(Protocol):
-    """Bytes that a store keeps."""
-
-    @property
-    def size(self) -> int:
-        """How many."""
-        ...
-
-    def read(self) -> bytes:
-        """Return all of them."""
-        ...
-
-
-@dataclass(slots=True)
-class Queued:
-    """A scenario that the next *times* creates follow; `used` counts those that did."""
-
-    name: str
-    params: dict[str, Any]
-    times: int
-    used: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """An uploaded file; times in Unix seconds of the account's clock."""
-
-    id: str
-    name: str
-    original_name: str
-    content_type: str
-    content: Blob
-    stored_at: float
-    expires_at: float
-    folder: str = ""
-    upload_id: str = ""
-    """What the upload called itself, for its receipt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """What an Idempotency-Key stands for: the body's fingerprint and the task."""
-
-    body: str
-    expires_at: float
-    task_id: str
-
-
-class Account(Protocol):
-    """One key's account: a world of its own, with its tasks, money, clock, scenario queue and relays."""
-
-    @property
-    def key(self) -> str:
-        """The API key."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Its public name, as it stands in links and in the journal."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """Its clock, to be read; `Store.set_clock` and `Store.move_clock` change it."""
-        ...
-
-    @property
-    def credits(self) -> float:
-        """What is left."""
-        ...
-
-    @property
-    def used(self) -> float:
-        """What completed tasks have used."""
-        ...
-
-    @property
-    def models(self) -> frozenset[str] | None:
-        """The models it may use; None for all."""
-        ...
-
-    @property
-    def rate_limit(self) -> int | None:
-        """How many requests a window may have; None for no limit."""
-        ...
-
-    @property
-    def relays(self) -> Mapping[str, str]:
-        """Where callbacks for an origin really go."""
-        ...
-
-    @property
-    def names(self) -> Names:
-        """What names resolve to for this account's callbacks."""
-        ...
-
-    def next_due(self) -> float | None:
-        """Return when the next thing on the agenda falls due."""
-        ...
 
 
 class Transaction(Protocol):
@@ -190,8 +106,12 @@ class Transaction(Protocol):
         """Take the next thing off the agenda, if it is due at *now*; deliveries only where the caller is *sending* them."""
         ...
 
-    def start_attempt(self, delivery: Delivery, due: float) -> None:
-        """Record that an attempt is about to be made. Where its end is never recorded, the delivery falls due again."""
+    def start_attempt(self, delivery: Delivery, due: float, patience: float, *, extra: bool = False) -> Attempt | None:
+        """Record that an attempt is about to be made that takes at most *patience* seconds of the account's clock.
+
+        Where its end is not recorded in that time, the delivery falls due again. Return the attempt before this one, where that
+        was begun and never ended; it has been recorded as such.
+        """
         ...
 
     def end_attempt(self, delivery: Delivery, attempt: Attempt) -> None:
@@ -214,7 +134,18 @@ class Transaction(Protocol):
 class Store(Protocol):
     """All accounts, the journal and what is the server's own."""
 
-    journal: Journal
+    @property
+    def journal(self) -> Journal:
+        """What happened, in order."""
+        ...
+
+    def check(self) -> None:
+        """Do nothing where the store works.
+
+        Raises:
+            StoreDown: it does not.
+        """
+        ...
 
     @property
     def blocking(self) -> bool:
@@ -330,14 +261,12 @@ class Store(Protocol):
         """
         ...
 
-    def advancing(self, accounts: Iterable[Account]) -> AbstractContextManager[None]:
-        """Return a block in which no other caller advances these accounts' clocks."""
+    def advancing(self, account: Account | None) -> AbstractContextManager[None]:
+        """Return a block in which no other caller advances the account's clock, or any where it is None."""
         ...
 
-    def earliest(
-        self, accounts: Sequence[Account], targets: Sequence[tuple[Clock, float]]
-    ) -> tuple[float, Account] | None:
-        """Return the next thing due in *accounts* by the time their clocks reach *targets*, and whose it is."""
+    def earliest(self, account: Account | None, targets: Sequence[tuple[Clock, float]]) -> tuple[float, Account] | None:
+        """Return the next thing due in the account, or in any, by the time the clocks reach *targets*, and whose it is."""
         ...
 
     def next_account(self, timeout: float) -> Account | None:

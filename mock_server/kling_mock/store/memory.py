@@ -3,7 +3,7 @@
 import heapq
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from math import inf
@@ -50,6 +50,9 @@ class MemoryStore:
         self.journal = journal
         self.waiting: deque[Queued] = deque()
         self.queue_lock = threading.Lock()
+
+    def check(self) -> None:
+        """Do nothing: memory is always there."""
 
     # Accounts
 
@@ -203,23 +206,21 @@ class MemoryStore:
         clock.move_to(moment)
 
     @contextmanager
-    def advancing(self, accounts: Iterable[Account]) -> Iterator[None]:
-        """Hold the accounts' own locks for this, in one order for everybody."""
+    def advancing(self, account: Account | None) -> Iterator[None]:
+        """Hold the accounts' own locks for this, in one order for all callers."""
         with ExitStack() as held:
-            for one in sorted(accounts, key=lambda one: one.name):
-                held.enter_context(cast("MemoryAccount", one).advancing)
+            for one in sorted(self._chosen(account), key=lambda one: one.name):
+                held.enter_context(one.advancing)
             yield
 
-    def earliest(
-        self, accounts: Sequence[Account], targets: Sequence[tuple[Clock, float]]
-    ) -> tuple[float, Account] | None:
+    def earliest(self, account: Account | None, targets: Sequence[tuple[Clock, float]]) -> tuple[float, Account] | None:
         """Return the next thing due on the way, and whose it is."""
         until = {id(clock): moment for clock, moment in targets}
         found: tuple[float, Account] | None = None
-        for account in accounts:
-            due = account.next_due()
-            if due is not None and due <= until.get(id(account.clock), -inf) and (found is None or due < found[0]):
-                found = (due, account)
+        for one in self._chosen(account):
+            due = one.next_due()
+            if due is not None and due <= until.get(id(one.clock), -inf) and (found is None or due < found[0]):
+                found = (due, one)
         return found
 
     def notice(self, account: MemoryAccount) -> None:

@@ -160,8 +160,8 @@ class MemoryAccount:
         del sending
         return heapq.heappop(self.agenda) if self.agenda and self.agenda[0][0] <= now else None
 
-    def start_attempt(self, delivery: Delivery, due: float) -> None:
-        """Nothing to record: what this process has begun is lost with it."""
+    def start_attempt(self, delivery: Delivery, due: float, patience: float, *, extra: bool = False) -> None:
+        """Record nothing: what this process has begun is lost with it."""
 
     def end_attempt(self, delivery: Delivery, attempt: Attempt) -> None:
         """Record how an attempt ended."""

@@ -1,6 +1,7 @@
 """The service's own routes, by the operationId each has in the contract."""
 
 import logging
+import os
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from kling_mock.core.errors import (
     MethodNotAllowed,
     RequestTooLarge,
     RouteNotFound,
+    ServiceUnavailable,
     documented,
 )
 from kling_mock.core.nearest import did_you_mean
@@ -25,7 +27,7 @@ from kling_mock.ids import fingerprint
 from kling_mock.service.courier import Courier
 from kling_mock.service.creating import CreateCall, Look, finished
 from kling_mock.service.world import World
-from kling_mock.store.interface import Account
+from kling_mock.store.interface import Account, StoreDown
 from kling_mock.web.access import Access
 from kling_mock.web.acts import Acts
 from kling_mock.web.http import Reply, Request, json_reply, kept
@@ -46,7 +48,9 @@ class Api:
 
     def __init__(self, world: World, courier: Courier, access: Access) -> None:
         self.world, self.courier, self.access = world, courier, access
-        self._run = fingerprint("run", world.settings.seed)
+        # Of processes that share a store each numbers its requests by itself.
+        process = (os.getpid(), clocks.wall()) if world.store.blocking else ()
+        self._run = fingerprint("run", world.settings.seed, *process)
         self._numbers = count(1)
         self._roots = tuple({f"/{one.path.split('/')[1]}/" for one in world.contract.operations.values()})
         self._task_id = world.contract.shape(world.contract.parameter("getTask", "task_id"))
@@ -86,6 +90,8 @@ class Api:
                 reply = yield from reply
         except ApiError as error:
             reply = self.refusal(error, operation)
+        except StoreDown as error:
+            reply = self.refusal(ServiceUnavailable(str(error)), operation)
         except Exception as error:
             return self.failed(error, request, account, started)
         return self.finish(reply, request, account, started, operation)

@@ -13,7 +13,7 @@ from kling_mock.service.catalogue import NoScenario
 from kling_mock.service.courier import Courier
 from kling_mock.service.world import World
 from kling_mock.store import journal
-from kling_mock.store.interface import Account, Queued
+from kling_mock.store.interface import Account, Queued, StoreDown
 from kling_mock.web.access import Access
 from kling_mock.web.control_protocol import ControlError, Protocol, bad_request
 from kling_mock.web.facts import account_json, delivery_json, task_json
@@ -66,6 +66,8 @@ class Control:
             return self.protocol.refusal(error)
         except ApiError as error:
             return self.protocol.refusal(ControlError("forbidden", error.message))
+        except StoreDown as error:
+            return self.protocol.refusal(ControlError("store_down", str(error)))
 
     def waiting(self, request: Request) -> Wait | Reply:
         """Return what `GET /__mock/wait` waits for, for a server that waits by itself; the refusal where there is nothing."""
@@ -109,6 +111,7 @@ class Control:
     def get_ready(self, account: Account | None) -> Any:
         """`GET /__mock/ready`"""
         del account
+        self.world.store.check()
         return _OK
 
     def get_info(self, account: Account | None) -> Any:

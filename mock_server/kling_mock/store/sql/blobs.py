@@ -1,0 +1,42 @@
+"""Bytes in the database: uploads, and first frames that were fetched."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, select
+
+from kling_mock.store.interface import StoredFile
+from kling_mock.store.sql.database import Database
+from kling_mock.store.sql.tables import blobs
+
+
+@dataclass(frozen=True, slots=True)
+class SqlBlob:
+    """Bytes in one row, read when they are asked for."""
+
+    database: Database
+    id: int
+    size: int
+
+    def read(self) -> bytes:
+        """Return all of them; none once they were forgotten."""
+        with self.database.reading() as connection:
+            found = connection.execute(select(blobs.c.data).where(blobs.c.id == self.id)).scalar_one_or_none()
+        return bytes(found or b"")
+
+
+def file_values(stored: StoredFile) -> dict[str, Any]:
+    """Return the columns of an uploaded file."""
+    content = stored.content
+    assert isinstance(content, SqlBlob)
+    facts = {
+        name: getattr(stored, name)
+        for name in ("id", "name", "original_name", "content_type", "stored_at", "expires_at")
+    }
+    return {"id": stored.id, "blob_id": content.id, "size": content.size, "facts": json.dumps(facts)}
+
+
+def file_of(database: Database, row: RowMapping) -> StoredFile:
+    """Return the uploaded file in a row."""
+    return StoredFile(content=SqlBlob(database, row["blob_id"], row["size"]), **json.loads(row["facts"]))

@@ -1,0 +1,207 @@
+"""The connection to a database: opening it, its schema, its two dialects, and what goes wrong with it."""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from kling_mock import clock as clocks
+from kling_mock.store.interface import StoreDown, StoreUnusable
+from kling_mock.store.sql.tables import VERSION, meta, metadata
+
+_SCHEMA_LOCK = 0x6B6C696E
+_POOL, _OVERFLOW, _POOL_WAIT = 16, 48, 10.0
+_BUSY = 30.0
+_CONNECT = 5
+_SKEW = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+def parsed(url: str) -> URL:
+    """Return the URL of a store with the driver that is used for it.
+
+    Raises:
+        StoreUnusable: it names no database that the fake can use.
+    """
+    try:
+        found = make_url(url)
+    except ArgumentError as error:
+        raise StoreUnusable(
+            f"--store {url}: not a store; say memory, sqlite:///FILE or postgresql://USER@HOST/NAME"
+        ) from error
+    kind = found.get_backend_name()
+    if kind == "sqlite":
+        if found.database in (None, "", ":memory:"):
+            raise StoreUnusable("--store: SQLite needs a file, such as sqlite:///kling.db; --store memory needs none")
+        return found.set(drivername="sqlite+pysqlite")
+    if kind in ("postgresql", "postgres"):
+        try:
+            import psycopg  # noqa: F401 - only whether it is there
+        except ImportError as error:
+            raise StoreUnusable("--store: PostgreSQL needs psycopg; run `pip install 'klingkit[postgres]'`") from error
+        return found.set(drivername="postgresql+psycopg")
+    raise StoreUnusable(f"--store {kind}:...: not a store; say memory, sqlite:///FILE or postgresql://USER@HOST/NAME")
+
+
+class Database:
+    """An engine whose connections are in autocommit: one statement is one transaction, `writing` opens a longer one.
+
+    `relaxed` is a second engine for the journal: on PostgreSQL its commits do not wait for the disk.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Connect, and create the tables where there are none.
+
+        Raises:
+            StoreUnusable: there is no such database, it cannot be written, or it has another schema.
+        """
+        self.url = parsed(url)
+        self.shown = self.url.render_as_string(hide_password=True).replace("+pysqlite", "").replace("+psycopg", "")
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = self._engine()
+        self.relaxed = self.engine if self.sqlite else self._engine("-c synchronous_commit=off")
+        self._begin = "BEGIN IMMEDIATE" if self.sqlite else "BEGIN"
+        self.ahead = 0.0
+        try:
+            self._open()
+        except StoreDown as error:
+            self.close()
+            raise StoreUnusable(f"--store {self.shown}: {error.reason}") from error
+        except SQLAlchemyError as error:
+            self.close()
+            raise StoreUnusable(f"--store {self.shown}: {_reason(error)}") from error
+
+    def _engine(self, options: str = "") -> Engine:
+        if self.sqlite:
+            arguments: dict[str, Any] = {"timeout": _BUSY, "check_same_thread": False}
+        else:
+            arguments = {"connect_timeout": _CONNECT, "options": options, "application_name": "kling-mock"}
+        engine = create_engine(
+            self.url,
+            isolation_level="AUTOCOMMIT",
+            connect_args=arguments,
+            pool_size=_POOL,
+            max_overflow=_OVERFLOW,
+            pool_timeout=_POOL_WAIT,
+            pool_pre_ping=False,
+        )
+        if self.sqlite:
+            event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+
+    def _open(self) -> None:
+        """Create or check the schema, one process at a time, and find out how far the database's clock is ahead of ours."""
+        with self.writing() as connection:
+            if not self.sqlite:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+            if not inspect(connection).has_table(meta.name):
+                metadata.create_all(connection)
+                connection.execute(insert(meta).values(name="version", value=str(VERSION)))
+            found = connection.execute(select(meta.c.value).where(meta.c.name == "version")).scalar_one()
+            if found != str(VERSION):
+                raise StoreUnusable(
+                    f"--store {self.shown}: its schema is version {found}, this kling-mock needs {VERSION}; "
+                    "use the kling-mock that made it, or a new database"
+                )
+        self._compare_clocks()
+
+    def _compare_clocks(self) -> None:
+        if self.sqlite:
+            return
+        with self.reading() as connection:
+            theirs = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
+        self.ahead = theirs - clocks.wall()
+        if abs(self.ahead) > _SKEW:
+            _log.warning(
+                "this machine's clock is %.0f s %s the database's; going by the database's",
+                abs(self.ahead),
+                "behind" if self.ahead > 0 else "ahead of",
+            )
+
+    def now(self) -> float:
+        """Return the real time by the database's clock."""
+        return clocks.wall() + self.ahead
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Return a connection for single statements.
+
+        Raises:
+            StoreDown: the database cannot be reached.
+        """
+        with self._translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Return a connection with a transaction that is committed when the block ends, and rolled back when it raises.
+
+        Raises:
+            StoreDown: the database cannot be reached or written.
+        """
+        with self._translated(), self.engine.connect() as connection:
+            connection.exec_driver_sql(self._begin)
+            try:
+                yield connection
+            except BaseException:
+                with suppress(SQLAlchemyError):
+                    connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    @contextmanager
+    def journalling(self) -> Iterator[Connection]:
+        """Return a connection for what may be lost with the database's machine, though not with this process.
+
+        Raises:
+            StoreDown: the database cannot be reached or written.
+        """
+        with self._translated(), self.relaxed.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except (DBAPIError, PoolTimeout) as error:
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                self.engine.dispose()
+                self.relaxed.dispose()
+            raise StoreDown(f"the store {self.shown} is not available", _reason(error)) from error
+
+    def check(self) -> None:
+        """Do nothing where the database responds.
+
+        Raises:
+            StoreDown: it does not.
+        """
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+        self.relaxed.dispose()
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
+    """Set a new connection to write-ahead logging, in which readers and a writer do not wait for each other."""
+    del record
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=OFF")
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of what the driver said."""
+    said = str(getattr(error, "orig", None) or error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

@@ -1,0 +1,129 @@
+"""The journal in the database: one row an entry, so that every process shows the same one."""
+
+import json
+import logging
+import threading
+from typing import Any
+
+from sqlalchemy import RowMapping, delete, func, insert, literal, select
+from sqlalchemy.dialects import postgresql
+
+from kling_mock.store.interface import StoreDown
+from kling_mock.store.journal import Entry, Journal
+from kling_mock.store.sql.database import Database
+from kling_mock.store.sql.tables import journal
+
+_ORDER_LOCK = 0x6B6A726E
+_SWEEP = 256
+
+_log = logging.getLogger(__name__)
+
+
+class SqlJournal(Journal):
+    """At most *entries* entries, give or take those between two sweeps; each body is cut at *body* bytes.
+    Secrets are replaced before an entry is written.
+
+    On PostgreSQL entries are numbered one after the other: a reader that has seen a number misses none below it.
+    """
+
+    def __init__(self, database: Database, *, entries: int = 10_000, body: int = 64 * 1024) -> None:
+        super().__init__(entries=entries, body=body)
+        self._database = database
+        self._since_sweep = 0
+        self._sweeping = threading.Lock()
+
+    @property
+    def next_seq(self) -> int:
+        """Return the number that the next entry has at least."""
+        with self._database.reading() as connection:
+            return int(connection.execute(select(func.max(journal.c.seq))).scalar() or 0) + 1
+
+    @next_seq.setter
+    def next_seq(self, value: int) -> None:
+        """Do nothing: the database counts."""
+
+    def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
+        """Record one entry; where the store is not available it is lost, and the log says so."""
+        entry = Entry(0, at, account, kind, **facts)
+        self._clean(entry)
+        values = {
+            "at": at,
+            "account": account,
+            "kind": kind,
+            "facts": _facts(entry),
+            "request_body": entry.request_body,
+            "body": entry.body,
+        }
+        try:
+            self._write(values)
+            self._sweep()
+        except StoreDown as error:
+            _log.warning("a journal entry is lost: %s", error)
+        if self.listener is not None:
+            self.listener(entry)
+        return entry
+
+    def _write(self, values: dict[str, Any]) -> None:
+        with self._database.journalling() as connection:
+            if self._database.sqlite:
+                connection.execute(insert(journal).values(values))
+            else:
+                one_by_one = select(func.pg_advisory_xact_lock(_ORDER_LOCK)).subquery("turn")
+                row = select(*(literal(value, journal.c[name].type) for name, value in values.items())).select_from(
+                    one_by_one
+                )
+                connection.execute(postgresql.insert(journal).from_select(list(values), row))
+
+    def _sweep(self) -> None:
+        """Drop the oldest entries now and then."""
+        self._since_sweep += 1
+        if self._since_sweep < min(_SWEEP, self._most) or not self._sweeping.acquire(blocking=False):
+            return
+        try:
+            self._since_sweep = 0
+            with self._database.journalling() as connection:
+                last = select(func.max(journal.c.seq)).scalar_subquery()
+                connection.execute(delete(journal).where(journal.c.seq <= last - self._most))
+        finally:
+            self._sweeping.release()
+
+    def entries(self, account: str | None = None, since: int = 0, limit: int | None = None) -> list[Entry]:
+        """Return the entries from number *since* on, oldest first; of one account, or of all."""
+        with self._database.reading() as connection:
+            last = int(connection.execute(select(func.max(journal.c.seq))).scalar() or 0)
+            found = select(journal).where(journal.c.seq >= max(since, last - self._most + 1)).order_by(journal.c.seq)
+            if account is not None:
+                found = found.where(journal.c.account == account)
+            rows = connection.execute(found if limit is None else found.limit(limit)).mappings().all()
+        return [_entry(row) for row in rows]
+
+    def forget(self, account: str | None = None) -> None:
+        """Drop one account's entries, or all."""
+        gone = delete(journal)
+        with self._database.writing() as connection:
+            connection.execute(gone if account is None else gone.where(journal.c.account == account))
+
+
+_NAMES = ("method", "url", "status", "headers", "seconds", "task_id", "scenario", "fault", "more")
+
+
+def _facts(entry: Entry) -> str:
+    facts = {name: getattr(entry, name) for name in _NAMES}
+    sent = entry.request_headers
+    return json.dumps({**facts, "request_headers": None if sent is None else dict(sent.items())})
+
+
+def _entry(row: RowMapping) -> Entry:
+    facts = json.loads(row["facts"])
+    headers = facts.pop("headers")
+    return Entry(
+        seq=row["seq"],
+        at=row["at"],
+        account=row["account"],
+        kind=row["kind"],
+        request_body=bytes(row["request_body"]),
+        body=bytes(row["body"]),
+        headers=None if headers is None else [(name, value) for name, value in headers],
+        clean=True,
+        **facts,
+    )

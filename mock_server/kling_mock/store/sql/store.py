@@ -1,0 +1,346 @@
+"""The SQL store: see `Store`. One `Database`, and operations that are one statement or one transaction each."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, cast
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from kling_mock.clock import Clock
+from kling_mock.core.deliveries import Delivery
+from kling_mock.core.tasks import Task
+from kling_mock.ids import fingerprint
+from kling_mock.store.interface import Account, Blob, Names, NoRoom, Queued
+from kling_mock.store.sql.blobs import SqlBlob
+from kling_mock.store.sql.database import Database
+from kling_mock.store.sql.journal import SqlJournal
+from kling_mock.store.sql.rows import SqlAccount, SqlClock, account_of, delivery_of, names_json, task_of
+from kling_mock.store.sql.tables import (
+    OF_ACCOUNT,
+    accounts,
+    blobs,
+    clocks,
+    deliveries,
+    files,
+    meta,
+    queue,
+    secrets,
+    tasks,
+)
+from kling_mock.store.sql.time import SERVER_CLOCK, Time
+from kling_mock.store.sql.transaction import SqlTransaction
+
+_DEFAULTS, _RELAYS, _SETTINGS = "defaults", "relays", "settings"
+
+
+_JOINED = accounts.join(clocks, accounts.c.clock_id == clocks.c.id)
+ACCOUNT = select(accounts, clocks.c.mode, clocks.c.base, clocks.c.began, clocks.c.rate).select_from(_JOINED)
+
+
+class SqlStore(Time):
+    """All accounts in one database, for any number of processes.
+
+    Facts win over the options of a later start, save that another `--clock` or `--start` sets the server's clock, which
+    goes on from where it is.
+    """
+
+    blocking = True
+
+    def __init__(
+        self,
+        url: str,
+        start_clock: Callable[[], Clock],
+        credits: float,
+        *,
+        entries: int,
+        relays: Mapping[str, str] | None = None,
+        upload_bytes: int = 1 << 30,
+        started_as: str = "",
+        settings: str = "{}",
+    ) -> None:
+        """Open the database. *settings* is left there for couriers.
+
+        Raises:
+            StoreUnusable: it cannot be used.
+        """
+        super().__init__(Database(url), start_clock)
+        self._credits, self._upload_bytes = credits, upload_bytes
+        self._first_relays = dict(relays or {})
+        self.journal = SqlJournal(self.database, entries=entries)
+        with self.database.writing() as connection:
+            self._begin_clock(connection, started_as)
+            _set_meta(connection, _RELAYS, json.dumps(self._first_relays), only_new=not relays)
+            _set_meta(connection, _DEFAULTS, "{}", only_new=True)
+            _set_meta(connection, _SETTINGS, settings)
+
+    def check(self) -> None:
+        """Ask the database for an answer."""
+        self.database.check()
+
+    # Accounts
+
+    def seen(self, key: str) -> SqlAccount:
+        """Return the account of *key*, made on first sight."""
+        with self.database.reading() as connection:
+            row = connection.execute(ACCOUNT.where(accounts.c.key == key)).mappings().first()
+        if row is None:
+            self._add(key)
+            with self.database.reading() as connection:
+                row = connection.execute(ACCOUNT.where(accounts.c.key == key)).mappings().one()
+        return account_of(row, self.database.ahead)
+
+    def _add(self, key: str) -> None:
+        with self.database.writing() as connection:
+            defaults = json.loads(_meta(connection, _DEFAULTS))
+            models = defaults.get("models")
+            values = {
+                "key": key,
+                "name": fingerprint(key),
+                "clock_id": SERVER_CLOCK,
+                "credits": defaults.get("credits", self._credits),
+                "models": None if models is None else json.dumps(models),
+                "rate_limit": defaults.get("rate_limit"),
+                "relays": _meta(connection, _RELAYS),
+            }
+            blank = {"used": 0.0, "number": 0, "counts": "{}", "requests": "[]", "names": "{}", "changes": 0}
+            try:
+                connection.execute(insert(accounts).values(**values, **blank))
+            except IntegrityError:  # another process was first
+                connection.exec_driver_sql("ROLLBACK")
+                connection.exec_driver_sql("BEGIN")
+
+    def refresh(self, account: Account) -> SqlAccount:
+        """Return the account as it stands now."""
+        own = cast("SqlAccount", account)
+        with self.database.reading() as connection:
+            row = connection.execute(ACCOUNT.where(accounts.c.id == own.id)).mappings().one()
+        return account_of(row, self.database.ahead)
+
+    def named(self, name: str) -> SqlAccount | None:
+        """Return the account with this public name."""
+        return self._one(accounts.c.name == name)
+
+    def accounts(self) -> list[SqlAccount]:
+        """Return every account, in order of first sight."""
+        with self.database.reading() as connection:
+            rows = connection.execute(ACCOUNT.order_by(accounts.c.id)).mappings().all()
+        return [account_of(row, self.database.ahead) for row in rows]
+
+    def owner(self, task_id: str) -> SqlAccount | None:
+        """Return the account that has this task."""
+        whose = select(tasks.c.account_id).where(tasks.c.id == task_id).limit(1)
+        return self._one(accounts.c.id == whose.scalar_subquery())
+
+    def _one(self, condition: Any) -> SqlAccount | None:
+        with self.database.reading() as connection:
+            row = connection.execute(ACCOUNT.where(condition)).mappings().first()
+        return None if row is None else account_of(row, self.database.ahead)
+
+    @contextmanager
+    def begin(self, account: Account) -> Iterator[SqlTransaction]:
+        """Return a transaction on the account's facts; its row is locked until the block ends."""
+        with self.database.writing() as connection:
+            facts = SqlTransaction(self.database, connection, cast("SqlAccount", account).id)
+            yield facts
+            facts.finish()
+
+    def count_request(self, account: Account, window: float) -> float | None:
+        """Count a request against the account's rate limit; return the seconds to wait where it is refused."""
+        own = cast("SqlAccount", account)
+        with self.database.writing() as connection:
+            mine = ACCOUNT.where(accounts.c.id == own.id).with_for_update(of=accounts)
+            row = connection.execute(mine).mappings().one()
+            now = SqlClock(row, self.database.ahead).now()
+            calls = [at for at in json.loads(row["requests"]) if at > now - window]
+            limit = row["rate_limit"]
+            if limit is not None and len(calls) >= limit:
+                return float(calls[0] + window - now)
+            values = {"requests": json.dumps([*calls, now])}
+            connection.execute(update(accounts).where(accounts.c.id == own.id).values(values))
+        return None
+
+    def configure(self, account: Account | None, values: Mapping[str, Any]) -> None:
+        """Set credits, models or rate limit of one account, or of all, those to come included."""
+        given = {name: values[name] for name in ("credits", "models", "rate_limit") if name in values}
+        if given.get("models") is not None:
+            given["models"] = sorted(given["models"])
+        with self.database.writing() as connection:
+            if account is None:
+                _set_meta(connection, _DEFAULTS, json.dumps({**json.loads(_meta(connection, _DEFAULTS)), **given}))
+            if given.get("models") is not None:
+                given["models"] = json.dumps(given["models"])
+            if given:
+                connection.execute(self._of(update(accounts), account).values(**given, changes=accounts.c.changes + 1))
+
+    def set_relays(self, account: Account | None, relays: Mapping[str, str]) -> None:
+        """Set where callbacks really go."""
+        text = json.dumps(dict(relays))
+        with self.database.writing() as connection:
+            if account is None:
+                _set_meta(connection, _RELAYS, text)
+            connection.execute(self._of(update(accounts), account).values(relays=text))
+
+    def set_names(self, account: Account | None, names: Names) -> None:
+        """Set what names resolve to."""
+        with self.database.writing() as connection:
+            connection.execute(self._of(update(accounts), account).values(names=names_json(names)))
+
+    def queue(self, account: Account | None, scenario: Queued) -> None:
+        """Queue a scenario for one account, or for the next create of any."""
+        whose = None if account is None else cast("SqlAccount", account).id
+        values = {"name": scenario.name, "params": json.dumps(scenario.params), "times": scenario.times}
+        with self.database.writing() as connection:
+            connection.execute(insert(queue).values(account_id=whose, used=scenario.used, **values))
+
+    def queued(self, account: Account | None) -> list[Queued]:
+        """Return the scenarios queued for one account, or for the next create of any."""
+        whose = (
+            queue.c.account_id.is_(None) if account is None else queue.c.account_id == cast("SqlAccount", account).id
+        )
+        with self.database.reading() as connection:
+            rows = connection.execute(select(queue).where(whose).order_by(queue.c.id)).mappings().all()
+        return [Queued(row["name"], json.loads(row["params"]), row["times"], row["used"]) for row in rows]
+
+    def reset(self, account: Account | None) -> None:
+        """Forget the doings of one account, or of all."""
+        blank = {"credits": self._credits, "used": 0.0, "number": 0, "counts": "{}", "requests": "[]"}
+        blank |= {"models": None, "rate_limit": None, "due": None, "wake": None}
+        with self.database.writing() as connection:
+            connection.execute(self._of(select(accounts.c.id), account).order_by(accounts.c.id).with_for_update())
+            self._forget(connection, account)
+            clock = self._restart_clock(connection, account)
+            values = {**blank, "clock_id": clock, "changes": accounts.c.changes + 1}
+            connection.execute(self._of(update(accounts), account).values(values))
+            if account is None:
+                _set_meta(connection, _DEFAULTS, "{}")
+                connection.execute(delete(clocks).where(clocks.c.id != SERVER_CLOCK))
+
+    def _forget(self, connection: Connection, account: Account | None) -> None:
+        if account is None:
+            for table in (*OF_ACCOUNT, blobs):
+                connection.execute(delete(table))
+            return
+        own = cast("SqlAccount", account).id
+        connection.execute(
+            delete(blobs).where(blobs.c.id.in_(select(files.c.blob_id).where(files.c.account_id == own)))
+        )
+        for table in OF_ACCOUNT:
+            connection.execute(delete(table).where(table.c.account_id == own))
+
+    def _of(self, statement: Any, account: Account | None) -> Any:
+        return statement if account is None else statement.where(accounts.c.id == cast("SqlAccount", account).id)
+
+    # Reading
+
+    def task(self, account: Account, task_id: str) -> Task | None:
+        """Return a task of the account."""
+        mine = (tasks.c.account_id == cast("SqlAccount", account).id, tasks.c.id == task_id)
+        with self.database.reading() as connection:
+            row = connection.execute(select(tasks).where(*mine)).mappings().first()
+        return None if row is None else task_of(row)
+
+    def tasks(self, account: Account, newest: int | None = None) -> Sequence[Task]:
+        """Return the account's tasks, or so many of the newest, oldest first."""
+        found = (
+            select(tasks).where(tasks.c.account_id == cast("SqlAccount", account).id).order_by(tasks.c.number.desc())
+        )
+        with self.database.reading() as connection:
+            rows = connection.execute(found if newest is None else found.limit(newest)).mappings().all()
+        return [task_of(row) for row in reversed(rows)]
+
+    def count_tasks(self, account: Account) -> int:
+        """Return how many tasks the account has."""
+        counted = select(func.count()).where(tasks.c.account_id == cast("SqlAccount", account).id)
+        with self.database.reading() as connection:
+            return int(connection.execute(counted).scalar_one())
+
+    def delivery(self, account: Account, delivery_id: str) -> Delivery | None:
+        """Return a delivery of the account."""
+        mine = (deliveries.c.account_id == cast("SqlAccount", account).id, deliveries.c.id == delivery_id)
+        with self.database.reading() as connection:
+            row = connection.execute(select(deliveries).where(*mine)).mappings().first()
+        return None if row is None else delivery_of(row)
+
+    def deliveries(self, account: Account, task_id: str | None = None) -> Sequence[Delivery]:
+        """Return the account's deliveries, or those of one task, oldest first."""
+        found = select(deliveries).where(deliveries.c.account_id == cast("SqlAccount", account).id)
+        if task_id is not None:
+            found = found.where(deliveries.c.task_id == task_id)
+        with self.database.reading() as connection:
+            rows = connection.execute(found.order_by(deliveries.c.number, deliveries.c.nth)).mappings().all()
+        return [delivery_of(row) for row in rows]
+
+    def read(self, account: Account, task_id: str, retention: float) -> tuple[Task, float] | None:
+        """Count one read of a task."""
+        now = account.clock.now()
+        mine = (tasks.c.account_id == cast("SqlAccount", account).id, tasks.c.id == task_id)
+        counted = update(tasks).where(*mine, tasks.c.created_at > now - retention).values(reads=tasks.c.reads + 1)
+        with self.database.reading() as connection:
+            row = connection.execute(counted.returning(tasks)).mappings().first()
+        if row is None:
+            return None
+        task = task_of(row)
+        return (self._end(account, task), now) if _ends(task) else (task, now)
+
+    def _end(self, account: Account, task: Task) -> Task:
+        """Let a poll-paced task end with the read that was just counted."""
+        with self.begin(account) as facts:
+            kept = facts.task(task.id)
+            if kept is None or not _ends(kept):
+                return kept or task
+            kept.ended_at = facts.now()
+            facts.save(kept)
+            facts.schedule(kept.ended_at, kept)
+            return kept
+
+    # Bytes and secrets
+
+    def keep(self, source: IO[bytes]) -> Blob:
+        """Return a kept copy of *source*, in the database."""
+        source.seek(0)
+        data = source.read()
+        with self.database.writing() as connection:
+            held = int(connection.execute(select(func.sum(blobs.c.size))).scalar() or 0)
+            if held + len(data) > self._upload_bytes:
+                raise NoRoom(f"the fake keeps {self._upload_bytes} bytes of uploads in all, {held} of them are taken")
+            values = {"size": len(data), "kept_at": self.database.now(), "data": data}
+            made = connection.execute(insert(blobs).values(values).returning(blobs.c.id)).scalar_one()
+        return SqlBlob(self.database, made, len(data))
+
+    def secret(self, name: str, draw: Callable[[], bytes]) -> bytes:
+        """Return the secret of this name, one for all processes."""
+        with self.database.writing() as connection:
+            found = connection.execute(select(secrets.c.value).where(secrets.c.name == name)).scalar_one_or_none()
+            if found is None:
+                found = draw()
+                connection.execute(insert(secrets).values(name=name, value=found))
+        return bytes(found)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()
+
+
+def settings_of(database: Database) -> str | None:
+    """Return the settings with which the fake on this database was started last; None before it ever was."""
+    with database.reading() as connection:
+        return connection.execute(select(meta.c.value).where(meta.c.name == _SETTINGS)).scalar_one_or_none()
+
+
+def _ends(task: Task) -> bool:
+    polls = task.plan.polls
+    return bool(polls) and task.ended_at is None and task.cancelled_at is None and task.reads > sum(polls or ())
+
+
+def _meta(connection: Connection, name: str) -> str:
+    return str(connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one())
+
+
+def _set_meta(connection: Connection, name: str, value: str, *, only_new: bool = False) -> None:
+    known = connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()
+    if known is None:
+        connection.execute(insert(meta).values(name=name, value=value))
+    elif not only_new:
+        connection.execute(update(meta).where(meta.c.name == name).values(value=value))
