@@ -5,7 +5,7 @@ the grade of the place around it.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import click
 import yaml
 
 from kling_openapi import HERE, service
+from kling_openapi.evidence import BadEvidence, Evidence, pointer, read_all
 
 GRADES = {
     "D": "the document says so",
@@ -108,8 +109,17 @@ def _complaints(statement: Statement, document: dict[int, str]) -> Iterator[str]
             yield f"no such source: {source}"
 
 
-def provenance_page(contract: dict[str, Any], document: dict[int, str]) -> str:
-    """`docs/provenance.md`: each sentence with its carriers, each statement by grade, each assumption."""
+def provenance_page(
+    contract: dict[str, Any],
+    document: dict[int, str],
+    evidence: Sequence[Evidence] = (),
+    rules: Mapping[str, str] | None = None,
+) -> str:
+    """`docs/provenance.md`: each sentence with its carriers, each statement by grade, each assumption with its evidence.
+
+    *rules*: the kit's rules that no document promises, and the grade of each.
+    """
+    every = list(evidence)
     carried = carriers(contract)
     said = [
         [str(n), text, "<br>".join(map(_code, carried.get(n, []))) or "**nowhere**"] for n, text in document.items()
@@ -130,9 +140,16 @@ def provenance_page(contract: dict[str, Any], document: dict[int, str]) -> str:
         "## Settings\n",
         "What no document promises. Each is a setting of the fake; [settings.md](settings.md) lists values.\n",
         _table(
-            ["setting", "default", "what it decides", "grade"],
-            [[n, d, summary, grade] for n, d, _, summary, grade in _settings(contract)],
+            ["setting", "default", "what it decides", "grade", "evidence"],
+            [
+                [n, d, summary, grade, pointer(every, "settings", n.strip("`"))]
+                for n, d, _, summary, grade in _settings(contract)
+            ],
         ),
+        "## Rules and their evidence\n",
+        "Rules of the kit that rest on no sentence of the document, and the runs against the service that confirm or contradict\n"
+        "them. A run against anything else is never evidence. [real-service.md](real-service.md) says how to add one.\n",
+        _table(["rule", "grade", "evidence"], [[n, g, pointer(every, "rules", n)] for n, g in (rules or {}).items()]),
     ]
     return "\n".join(parts)
 
@@ -262,15 +279,38 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     )
 
 
+def _undocumented(rulebook: Path | None) -> dict[str, str]:
+    """Return the ids of the rules that rest on no sentence of the document but on something of this service, with their grades."""
+    groups = yaml.safe_load(rulebook.read_text(encoding="utf-8"))["groups"] if rulebook else ()
+    return {
+        rule["id"]: rule["grade"]
+        for group in groups
+        for rule in group["rules"]
+        if rule["grade"] in ("S", "C", "O", "A")
+    }
+
+
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when a page is stale or a source is wrong.")
-def main(folder: Path, check: bool) -> None:
+@click.option(
+    "--rulebook",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The kit's rules, with their grades.",
+)
+@click.option(
+    "--evidence", type=click.Path(file_okay=False, path_type=Path), help="Folder of runs against the service."
+)
+def main(folder: Path, check: bool, rulebook: Path | None, evidence: Path | None) -> None:
     """Write provenance.md and settings.md into FOLDER."""
     contract, document = service(), sentences()
     complaints = problems(contract, document)
+    try:
+        seen = read_all(evidence) if evidence else []
+    except BadEvidence as error:
+        raise click.ClickException(str(error)) from error
     for name, text in {
-        "provenance.md": provenance_page(contract, document),
+        "provenance.md": provenance_page(contract, document, seen, _undocumented(rulebook)),
         "settings.md": settings_page(contract),
     }.items():
         page = folder / name

@@ -1,5 +1,8 @@
 """The modes of a run against a service that bills, each against stand-ins whose own books say what was charged."""
 
+import re
+from pathlib import Path
+
 import pytest
 from runs import run
 from standins.service import Behaviour, Service
@@ -86,6 +89,10 @@ def test_paid_makes_one_task_that_serves_forty_rules() -> None:
     assert [row["credits"] for row in service.ledger.rows] == [21.6]
     assert ran.ids("fail", "warn") == set()
     assert len(ran.ids("pass")) >= 40, sorted(ran.ids("pass"))
+    page = (Path(__file__).parents[2] / "docs" / "real-service.md").read_text()
+    listed = page.partition("yields verdicts for these ")[2].partition("Eleven more")[0]
+    assert set(re.findall(r"S[A-Z]-[0-9]{2}", listed)) == ran.ids("pass")
+    assert listed.startswith(f"{len(ran.ids('pass'))} rules")
 
 
 @pytest.mark.parametrize("cap", [0.0, 0.32, 0.63])

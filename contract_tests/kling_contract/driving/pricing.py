@@ -69,8 +69,14 @@ class Price:
 
 
 def seconds_of(body: Any, contract: Contract) -> float:
-    """The most seconds of video that a create of *body* can make, whatever a careless server reads into it."""
-    asked = body if isinstance(body, dict) else {}
-    seconds = asked.get("duration", contract.duration_default) if isinstance(body, dict) else contract.duration_max
-    usable = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= contract.duration_min
-    return float(seconds) if usable else float(contract.duration_max)
+    """Return the most seconds of video that a create of *body* can make, whatever a careless server reads into it.
+
+    Without a duration, and with one below the least, that is the default; with one that is no number it may be the longest.
+    """
+    least = float(max(contract.duration_default, contract.duration_min))
+    seconds = body.get("duration") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or "duration" not in body:
+        return least
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return float(contract.duration_max)
+    return float(seconds) if seconds >= contract.duration_min else least

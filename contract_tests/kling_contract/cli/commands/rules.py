@@ -1,13 +1,18 @@
 """`kling-contract rules [ID]`: the rulebook, or one rule of it."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import click
 from rich.console import Console
 from rich.table import Table
 
+from kling_contract.history.events import wall
 from kling_contract.reading.contract import shipped
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.rulebook import rules as rulebook
 from kling_contract.rules.verdicts import SetupError
+from kling_openapi.evidence import BadEvidence, about, read_all
 
 WHERE = {
     "F": "a fake with the control protocol",
@@ -40,6 +45,20 @@ def command(rule_id: str | None) -> None:
         raise SetupError(f"no such rule: {rule_id}; `kling-contract rules` lists them")
 
 
+def _evidence(rule: Rule) -> str:
+    """What runs against the service said of a rule that no document promises, and how long ago."""
+    try:
+        every = read_all(Path("evidence"))
+    except BadEvidence as error:
+        raise SetupError(str(error)) from error
+    today = datetime.fromtimestamp(wall().at, UTC).date()
+    found = [f"{says}, {one.age(today)} ({one.name})" for one, says in about(every, "rules", rule.id)]
+    return (
+        "; ".join(found)
+        or "none yet in ./evidence; `kling-contract server --evidence NAME` against the service makes some"
+    )
+
+
 def _list(found: list[Rule], console: Console) -> None:
     for group in dict.fromkeys(rule.group for rule in found):
         members = [rule for rule in found if rule.group == group]
@@ -58,4 +77,6 @@ def _show(rule: Rule, console: Console) -> None:
     table.add_row("where", "; ".join(f"{name}: {WHERE[name]}" for name in rule.where))
     for name, value in rule.params.items():
         table.add_row(name, str(value))
+    if rule.grade in ("S", "C"):
+        table.add_row("evidence", _evidence(rule))
     console.print(table, highlight=False)

@@ -14,10 +14,11 @@ from kling_contract.cli.money import agreed, agreement, caps, money_of, repeated
 from kling_contract.cli.options import chosen, common, variable
 from kling_contract.driving.drivers import real
 from kling_contract.driving.drivers.room import QUICK, Options
-from kling_contract.driving.drivers.running import Wanted, for_servers, make_history
+from kling_contract.driving.drivers.running import Wanted, for_servers, make_history, plan_of
 from kling_contract.driving.planning import print_plan
-from kling_contract.driving.target import Asked
+from kling_contract.driving.target import Asked, origin_of
 from kling_contract.judging import finish, judge_history
+from kling_contract.reports import evidence
 from kling_contract.rules.verdicts import REAL
 
 
@@ -57,6 +58,9 @@ _OPTIONS = (
             help="Where callbacks are received."),
     _option("--callback-ca", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
             help="Receive callbacks over HTTPS, and write the authority to trust there."),
+    _option("--evidence", metavar="NAME", help="Keep the run as evidence/<date>-NAME: only a run against the service itself is any."),
+    _option("--evidence-folder", type=click.Path(path_type=Path, file_okay=False), default=Path("evidence"), show_default=True,
+            metavar="DIR", help="Where evidence is kept."),
 )  # fmt: skip
 
 
@@ -87,10 +91,17 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
     if plan:
         print_plan(wanted, console)
         return 0
+    if given["evidence"]:
+        evidence.check_name(given["evidence"])
+        evidence.check_target(origin_of(url), wanted.contract)
     made = make_history(agreed(wanted, console), choice)
     for line in made.remarks:
-        console.print(line, style="dim", highlight=False, soft_wrap=True)
+        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
     run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.any_key))
+    if given["evidence"]:
+        kept = evidence.Kept(given["evidence"], plan_of(wanted, run.mode).document())
+        folder = evidence.write(run, kept, given["evidence_folder"], wanted.contract)
+        console.print(f"evidence: {folder}", style="dim", highlight=False, markup=False, soft_wrap=True)
     return finish(run, report, console)
 
 

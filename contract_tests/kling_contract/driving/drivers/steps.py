@@ -109,6 +109,15 @@ class Plan:
         text = orjson.dumps([self.mode, self.base, self.contract, calls], default=str)
         return hashlib.sha256(text).hexdigest()[:16]
 
+    def document(self) -> dict[str, Any]:
+        """The plan as JSON."""
+        calls = [
+            {"call": step.name, "kind": str(step.kind), "rules": list(step.rules), "grade": step.grade,
+             "expected_usd": round(step.expected_usd, 4), "worst_usd": round(step.worst_usd, 4)}
+            for step in self.steps
+        ]  # fmt: skip
+        return {"mode": self.mode, "target": self.base, "contract": self.contract, "hash": self.hash, "calls": calls}
+
     def of(self, *kinds: Kind) -> list[Step]:
         """The steps of some kinds."""
         return [step for step in self.steps if step.kind in kinds]
@@ -199,7 +208,8 @@ def _strange_keys(contract: Contract, right: Mapping[str, Any], price: Price) ->
 
 
 def _refusal(path: str, near: Near, price: Price, contract: Contract) -> Step:
-    value = repr(near.value)
+    left_out = near.raw is None and near.field not in near.body
+    value = "left out" if left_out else repr(near.value)
     shown = value if len(value) < 60 else f"{value[:40]}... ({len(str(near.value))} characters)"
     return Step(
         "POST", path, near.rules, f"{near.field or 'body'}: {shown}", Kind.REFUSAL, near.body, near.raw, "", Expect.REFUSED,
