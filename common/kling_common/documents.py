@@ -8,15 +8,19 @@ from typing import Any, ClassVar
 import yaml
 
 _DEEPEST = 40
+LARGEST = 4 * 1024 * 1024
+"""Bytes of a file that are read; people write none that is near."""
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Base):  # type: ignore[misc]
-    """Reads plain words as YAML 1.2 does: `on` and `no` are words, and so is 2026-01-01."""
+    """Reads plain words as YAML 1.2 does: `on` and `no` are words, and so are 2026-01-01 and 12:30:00."""
 
     yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]
+        first: [
+            (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp", ":int", ":float"))
+        ]
         for first, resolvers in _Base.yaml_implicit_resolvers.items()
     }
 
@@ -24,6 +28,32 @@ class _Loader(_Base):  # type: ignore[misc]
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
+# Longer numbers are words: no setting takes one, and Python's integers grow as large as the text lets them.
+_INTEGER = re.compile(r"^(?:[-+]?[0-9]{1,18}|0x[0-9a-fA-F]{1,16}|0o[0-7]{1,21})$")
+_FLOAT = re.compile(
+    r"^(?:[-+]?(?:[0-9]{1,40}\.[0-9]{0,40}|\.[0-9]{1,40}|[0-9]{1,40}(?=[eE]))(?:[eE][-+]?[0-9]{1,4})?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def _integer(loader: Any, node: Any) -> int:
+    text = loader.construct_scalar(node)
+    if _INTEGER.match(text) is None:
+        raise ValueError(f"{text[:40]!r} is not an integer that is read here")
+    return int(text, 0 if text[:2] in ("0x", "0o") else 10)
+
+
+def _float(loader: Any, node: Any) -> float:
+    text = loader.construct_scalar(node)
+    if _FLOAT.match(text) is None and _INTEGER.match(text) is None:
+        raise ValueError(f"{text[:40]!r} is not a number that is read here")
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor("tag:yaml.org,2002:float", _float)
 
 
 class BadYaml(ValueError):
@@ -58,6 +88,8 @@ def parse(text: str) -> list[Document]:
     Raises:
         BadYaml: it is not YAML, or has anchors or a key twice.
     """
+    if len(text) > LARGEST:
+        raise BadYaml(1, f"larger than {LARGEST} bytes")
     try:
         _refuse_depth(text)
         loader = _Loader(text)
@@ -84,6 +116,21 @@ def parse(text: str) -> list[Document]:
             raise BadYaml(line + 1, f"not YAML: {error}") from error
 
 
+def load(text: str) -> Any:
+    """Return the value of the one document in *text*; None for an empty one.
+
+    Raises:
+        BadYaml: it is not YAML, has anchors or a key twice, or more than one document. The message begins with the line.
+    """
+    try:
+        documents = parse(text)
+    except BadYaml as error:
+        raise BadYaml(error.line, f"line {error.line}: {error}") from error
+    if len(documents) > 1:
+        raise BadYaml(documents[1].line(), f"line {documents[1].line()}: a second document; one is read")
+    return documents[0].value if documents else None
+
+
 def _refuse_depth(text: str) -> None:
     """Refuse deep nesting before anything is made of it: libyaml's own recursion has no bound."""
     depth = 0
@@ -94,7 +141,7 @@ def _refuse_depth(text: str) -> None:
             depth -= 1
         if depth > _DEEPEST:
             mark: Any = event.start_mark
-            raise BadYaml(mark.line + 1, f"nested more than {_DEEPEST} deep; a scenario is flat")
+            raise BadYaml(mark.line + 1, f"nested more than {_DEEPEST} deep")
 
 
 def _refuse(root: Any) -> None:

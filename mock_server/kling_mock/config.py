@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jsonschema_rs
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import kling_openapi
+from kling_common.documents import BadYaml, load
 from kling_common.targets import BadAddress, parse
 from kling_mock.clock import Clock, Mode
 from kling_mock.contract import Contract
@@ -284,14 +284,16 @@ def _observed(profile: str, items: Any) -> tuple[Observed, ...]:
 def _profile(name: str) -> dict[str, Any]:
     known = profiles()
     try:
-        values = yaml.safe_load(known.get(name, Path(name)).read_text(encoding="utf-8"))
+        values = load(known.get(name, Path(name)).read_text(encoding="utf-8"))
     except OSError as error:
         names = ", ".join(known)
         raise BadSetting(
             f"--profile {name}: neither a profile ({names}) nor a readable file ({error.strerror})"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadSetting(f"--profile {name}: not YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise BadSetting(f"--profile {name}: not UTF-8 text") from error
+    except BadYaml as error:
+        raise BadSetting(f"--profile {name}: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise BadSetting(f"--profile {name}: a profile is a mapping of choices, such as `error_codes: legacy`")
     return values

@@ -55,7 +55,7 @@ def test_a_file_is_a_profile(contract: Contract, tmp_path: Path) -> None:
     ("content", "complaint"),
     [
         ("error_codes: modern", "error_codes"),
-        ("no_such_choice: 1", "there is no choice 'no_such_choice'"),
+        ("no_such_choice: 1", "no_such_choice: there is no such setting"),
         ("- a list", "a profile is a mapping"),
         ("1: 2", "a profile is a mapping"),
         ("", "a profile is a mapping"),

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from kling_common.documents import BadYaml, load
 from kling_contract.rules.verdicts import SetupError
 
 
@@ -15,11 +14,11 @@ def read_allowances(path: Path) -> dict[str, str]:
         SetupError: it cannot be read, is no such mapping, or an entry has no reason.
     """
     try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        document: Any = load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise SetupError(f"--allow {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SetupError(f"--allow {path}: not YAML: {' '.join(str(error).split())}") from error
+    except (BadYaml, UnicodeDecodeError) as error:
+        raise SetupError(f"--allow {path}: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise SetupError(
             f"--allow {path}: write one line a difference, `member:/task_info/can_cancel:absent: why it may be`"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kling_common.documents import BadYaml, load
 from kling_contract.rules.case_facts import Right
 from kling_contract.rules.verdicts import SetupError
 
@@ -157,12 +158,12 @@ def read(path: Path) -> Behaviour:
         SetupError: it cannot be read, or holds none.
     """
     try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document: Any = load(path.read_text(encoding="utf-8"))
         return Behaviour.model_validate(document)
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SetupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except (BadYaml, UnicodeDecodeError) as error:
+        raise SetupError(f"{path}: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise SetupError(f"{path}: {'.'.join(map(str, first['loc'])) or 'story'}: {first['msg']}") from error

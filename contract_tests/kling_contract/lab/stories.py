@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kling_common.documents import BadYaml, parse
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.case_facts import Base, Flow, Forgery, Need, Right
 from kling_contract.rules.verdicts import SetupError
@@ -99,8 +99,9 @@ def read(path: Path, contract: Contract) -> list[Story]:
         SetupError: it cannot be read, or a document is no story.
     """
     try:
-        documents = [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        found = [document.value for document in parse(path.read_text(encoding="utf-8"))]
+        documents = [document for document in found if document]
+    except (OSError, BadYaml, UnicodeDecodeError) as error:
         raise SetupError(f"{path.name}: not YAML that can be read: {' '.join(str(error).split())}") from error
     return [_story(path, document, contract) for document in documents]
 

@@ -27,7 +27,8 @@ PROOF = 3
 """Events shown for a rule that holds."""
 BEFORE, AFTER = 5, 2
 """Events of the same task that are drawn before and after those that prove a breach."""
-_SIGNED = re.compile(r"""(https?://[^\s"'?]+)\?[^\s"']*(?:sig|token|expires|amz|key)[^\s"']*""", re.IGNORECASE)
+_SIGNED = re.compile(r"""(https?://[^\s"'?]{1,4000})\?([^\s"']{1,8000})""", re.IGNORECASE)
+_SIGNING = ("sig", "token", "expires", "amz", "key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,12 @@ def _slug(verdict: str) -> str:
 
 def _unsigned(text: str) -> str:
     """*text* without the query strings of signed links."""
-    return _SIGNED.sub(r"\1?…", text)
+
+    def cut(found: "re.Match[str]") -> str:
+        signs = any(word in found[2].lower() for word in _SIGNING)
+        return f"{found[1]}?…" if signs else found[0]
+
+    return _SIGNED.sub(cut, text)
 
 
 def name_of(event: AnyEvent) -> str:

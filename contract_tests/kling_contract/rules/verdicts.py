@@ -6,8 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from kling_common.documents import BadYaml, load
 from kling_contract.history.events import AnyEvent, Exchange, Note
 from kling_contract.history.labels import Topic
 from kling_contract.reading.contract import Contract
@@ -153,11 +152,11 @@ def read_known(path: Path) -> dict[str, str]:
         SetupError: it cannot be read, is no such mapping, or an entry has no reason.
     """
     try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        document: Any = load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SetupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except (BadYaml, UnicodeDecodeError) as error:
+        raise SetupError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise SetupError(f"{path}: write one line a rule, `SV-08: why it may fail`")
     for rule_id, reason in document.items():

@@ -91,10 +91,8 @@ def read_settings(given: dict[str, Any]) -> Any:
     Raises:
         BadSetting: a value does not fit.
     """
-    import yaml
-
+    from kling_common.documents import BadYaml, load
     from kling_mock.config import BadSetting, settings
-    from kling_openapi import one_line
 
     values = {name: value for name, value in given.items() if value is not None}
     values["relays"] = values.pop("relay", {})
@@ -104,9 +102,9 @@ def read_settings(given: dict[str, Any]) -> Any:
     if "models" in values:
         values["models"] = tuple(name.strip() for name in values["models"].split(",") if name.strip())
     try:
-        values["choices"] = {name: yaml.safe_load(value) for name, value in values.get("choices", {}).items()}
-    except yaml.YAMLError as error:
-        raise BadSetting(f"--set {', '.join(values['choices'])}: not YAML: {one_line(error)}") from error
+        values["choices"] = {name: load(value) for name, value in values.get("choices", {}).items()}
+    except BadYaml as error:
+        raise BadSetting(f"--set {', '.join(values['choices'])}: {error}") from error
     if "error_codes" in values:
         values["choices"].setdefault("error_codes", values.pop("error_codes"))
     return settings(**values)
