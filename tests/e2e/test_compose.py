@@ -53,14 +53,24 @@ def test_the_engine_accepts_it() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_up_starts_the_fake_alone_over_plain_http(compose: dict[str, Any]) -> None:
+    """One service without a profile, at the usual port of this machine; what others write lands in folders of the host."""
+    services = compose["services"]
+    assert [name for name, service in services.items() if "profiles" not in service] == ["mock"]
+    assert services["mock"]["ports"] == ["127.0.0.1:4010:4010"]
+    assert not {"KLING_MOCK_TLS", "KLING_MOCK_IMPERSONATE"} & set(services["mock"]["environment"])
+    assert "./report:/report" in services["contract"]["volumes"]
+    assert "./out:/out" in services["client"]["volumes"]
+
+
 def test_the_mock_answers_to_every_name_of_the_service(compose: dict[str, Any]) -> None:
     """The aliases are the contract's hosts; the others find it there and nothing besides."""
-    mock = compose["services"]["mock"]
-    assert tuple(mock["networks"]["service"]["aliases"]) == service_hosts(kling_openapi.service())
-    assert compose["networks"]["service"] == {"internal": True}
+    mock = compose["services"]["service"]
+    assert tuple(mock["networks"]["inside"]["aliases"]) == service_hosts(kling_openapi.service())
+    assert compose["networks"]["inside"] == {"internal": True}
     for name in ("contract", "client"):
-        assert compose["services"][name]["networks"] == ["service"]
-        assert compose["services"][name]["depends_on"] == {"mock": {"condition": "service_healthy"}}
+        assert compose["services"][name]["networks"] == ["inside"]
+        assert compose["services"][name]["depends_on"] == {"service": {"condition": "service_healthy"}}
 
 
 def test_clients_get_the_authority_and_no_address(compose: dict[str, Any]) -> None:
@@ -76,9 +86,11 @@ def test_clients_get_the_authority_and_no_address(compose: dict[str, Any]) -> No
 def test_volumes_and_variables_are_real(compose: dict[str, Any]) -> None:
     """Every volume that is used is declared, and every KLING_MOCK variable is one that `serve` reads."""
     used = {volume.partition(":")[0] for one in compose["services"].values() for volume in one.get("volumes", ())}
+    used = {name for name in used if not name.startswith("./")}
     assert used == set(compose["volumes"])
     known = {parameter.envvar for parameter in cli.commands["serve"].params if getattr(parameter, "envvar", None)}
-    named = {name for name in compose["services"]["mock"]["environment"] if name.startswith("KLING_MOCK_")}
+    served = (compose["services"][name]["environment"] for name in ("mock", "service"))
+    named = {name for environment in served for name in environment if name.startswith("KLING_MOCK_")}
     assert named <= known
 
 
@@ -116,7 +128,7 @@ def test_what_the_image_copies_is_there(stages: list[list[tuple[str, str]]]) -> 
 @pytest.fixture
 def mock(compose: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The mock as the compose file starts it, on a free port of this machine."""
-    for name, value in compose["services"]["mock"]["environment"].items():
+    for name, value in compose["services"]["service"]["environment"].items():
         monkeypatch.setenv(name, _here(value, tmp_path))
     monkeypatch.delenv("KLING_MOCK_PORT")
     monkeypatch.setenv("KLING_MOCK_CLOCK", "x3600")
