@@ -78,6 +78,12 @@ def _located(path: Path, reader: Any, document: Any, data: bytes) -> list[AnyEve
     return events
 
 
+def _why_lost(entry: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    """Return what a tool says of a call without an answer: ours in the entry, a browser's in the response."""
+    said = (entry.get("_fault"), entry.get("_error"), response.get("_error"), response.get("_failureText"))
+    return next((str(text) for text in said if text), "")
+
+
 def _from_log(log: Mapping[str, Any], recorder: Recorder, attached: Attached) -> list[AnyEvent]:
     if har.is_own(log):
         return har.own_events(log)
@@ -102,7 +108,7 @@ def _of_har(entry: Mapping[str, Any], attached: Attached) -> Loose:
         size=int(content.get("size") or 0),
         kind=str(entry.get("_kind") or ""),
         account=str(entry.get("_account") or ""),
-        lost=str(entry.get("_fault") or entry.get("_error") or response.get("_failureText") or ""),
+        lost=_why_lost(entry, response),
         ended=_number(entry.get("_ended")),
         resent=str(entry.get("_task_id") or "") if entry.get("_resent") else "",
     )
