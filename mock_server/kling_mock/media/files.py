@@ -98,8 +98,8 @@ class Files:
         with self._store.begin(account) as facts:
             return next((stored for stored in _living(facts) if stored.id == file_id), None)
 
-    def content(self, url: str) -> bytes | None:
-        """Bytes of the living file behind *url*; None for a URL that is not a file's.
+    def behind(self, url: str) -> StoredFile | None:
+        """Return the living file behind *url*; None for a URL that is not a file's.
 
         Raises:
             FetchFailed: the file has expired, was deleted, or never was.
@@ -116,7 +116,7 @@ class Files:
         stored = self.find(account, match[2])
         if stored is None:
             raise FetchFailed("could not be fetched: answered 404")
-        return stored.content.read()
+        return stored
 
     def path(self, account: Account, stored: StoredFile) -> str:
         """Path of the file's URL. The name in it is for people; it finds nothing."""

@@ -18,6 +18,7 @@ from kling_mock.media.clips import BadClip, Clip, Made, make, parse_clip, probe
 from kling_mock.media.costs import MOST_PIXELS
 from kling_mock.media.fetching import Fetching
 from kling_mock.media.images import BadImage, Drawing, Drawn, draw, inspect, is_picture, parse_drawing
+from kling_mock.store.interface import StoredFile
 from kling_openapi.media import Facts, Limits, complaint
 
 DRAWING_HOST = "image.test"
@@ -42,8 +43,8 @@ _KEPT_VERDICTS = 4096
 class Files(Protocol):
     """Where uploaded files are found by their URL."""
 
-    def content(self, url: str) -> bytes | None:
-        """Bytes of the living file behind *url*; None for a URL that is not a file's; raises FetchFailed for a dead one."""
+    def behind(self, url: str) -> StoredFile | None:
+        """Return the living file behind *url*; None for a URL that is not a file's; raises FetchFailed for a dead one."""
         ...
 
 
@@ -93,6 +94,7 @@ class Frames:
         self._drawn = lru_cache(_KEPT_VERDICTS)(self._judge_drawing)
         self._made = lru_cache(_KEPT_VERDICTS)(self._judge_clip)
         self._ready: dict[str, list[tuple[Limits, Seen]]] = {}
+        self._uploads: dict[tuple[str, Limits], Seen] = {}
         self._examples = {url: _example(url) for url in example_images(contract) if _drawing(url) is None}
 
     def known(self, url: str, limits: Limits) -> Seen | None:
@@ -100,7 +102,20 @@ class Frames:
         for judged, seen in self._ready.get(url, ()):
             if judged is limits or judged == limits:
                 return seen
+        if "/uploads/" in url:
+            return self._judged_upload(url, limits)
+        if self._offline and ".test" not in url and url not in self._examples:
+            return self._trusted(limits)
         return None
+
+    def _judged_upload(self, url: str, limits: Limits) -> Seen | None:
+        """Return what an upload was found to be by an earlier create, while its bytes are still at hand."""
+        try:
+            stored = self._files.behind(url)
+        except FetchFailed:
+            return None  # judging it says so
+        seen = self._uploads.get((stored.id, limits)) if stored is not None else None
+        return seen if seen is not None and (seen.frame.digest is None or seen.frame.digest in self._kept) else None
 
     def judge(self, url: str, limits: Limits, near: bool) -> Seen:
         """Return what is behind *url*; may block. *near*: the caller is on this machine.
@@ -112,14 +127,20 @@ class Frames:
         if seen is not None:
             return seen
         try:
-            data = self._files.content(url)
-            if data is None and self._offline:
+            stored = self._files.behind(url)
+            if stored is None and self._offline:
                 return self._trusted(limits)
-            data = self._fetch(url, limits.max_bytes or _LARGEST, near)[0] if data is None else data
+            data = stored.content.read() if stored else self._fetch(url, limits.max_bytes or _LARGEST, near)[0]
         except FetchFailed as error:
             raise BadImage(_FAULTS[limits.kind], f"{error.reason}{_WAY_OUT}") from error
-        if limits.kind != "image":
-            return _inspected(data, limits)
+        seen = self._inspected_picture(data, limits) if limits.kind == "image" else _inspected(data, limits)
+        if stored is not None:
+            if len(self._uploads) >= _KEPT_VERDICTS:
+                self._uploads.clear()
+            self._uploads[stored.id, limits] = seen
+        return seen
+
+    def _inspected_picture(self, data: bytes, limits: Limits) -> Seen:
         found = inspect(data, rules_of(limits))
         name = digest(data)
         self._kept.get(name, lambda: data)
@@ -164,11 +185,11 @@ class Frames:
             if len(drawn.data) > max_bytes:
                 raise TooLarge(f"is larger than {max_bytes} bytes")
             return drawn.data
-        data = self._files.content(url)
-        if data is None and self._offline:
+        stored = self._files.behind(url)
+        if stored is not None:
+            return stored.content.read()
+        if self._offline:
             raise FetchFailed("is not fetched: the fake runs with --images offline")
-        if data is not None:
-            return data
         data, local = self._fetch(url, max_bytes, near)
         if local and not is_picture(data):
             raise FetchFailed("is not a picture; from a private network only pictures are taken")
