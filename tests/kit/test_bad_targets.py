@@ -78,7 +78,7 @@ def test_nothing_listens() -> None:
 
 def test_no_such_host() -> None:
     """A name that does not resolve."""
-    assert "does not resolve" in refusal("http://nowhere.invalid")
+    assert "does not resolve" in refusal("https://nowhere.invalid")
 
 
 def test_html_instead_of_json() -> None:

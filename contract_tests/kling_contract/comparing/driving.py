@@ -11,7 +11,7 @@ from kling_contract.driving.guard import Stopped
 from kling_contract.driving.guarded import GuardedSender
 from kling_contract.driving.sender import Limits, Sender
 from kling_contract.driving.session import Line
-from kling_contract.driving.target import discover, origin_of
+from kling_contract.driving.target import discover
 from kling_contract.history.events import AnyEvent, Recorder
 from kling_contract.history.labels import Topic
 
@@ -35,7 +35,7 @@ def plan_for(wanted: Wanted, mode: str) -> Plan:
     right = cheapest_body(contract, wanted.options.image)
     every = [*steps_of("refusals", contract, right, wanted.price, assumptions=True)]
     every += [step for step in steps_of("paid", contract, right, wanted.price) if step.kind is Kind.TASK]
-    return Plan("fake", origin_of(wanted.asked.url), contract.version, tuple(every), wanted.price)
+    return Plan("fake", wanted.asked.base, contract.version, tuple(every), wanted.price)
 
 
 def drive(wanted: Wanted, mode: str) -> Driven:

@@ -12,7 +12,7 @@ from kling_contract.driving.drivers.steps import Kind, Plan, Step
 from kling_contract.driving.guard import Guard
 from kling_contract.driving.sender import Sender
 from kling_contract.driving.session import Line
-from kling_contract.driving.target import Target, choose_mode, origin_of, services_of
+from kling_contract.driving.target import Target, choose_mode, services_of
 from kling_contract.history.events import Recorder
 from kling_contract.reading.contract import shipped
 
@@ -25,7 +25,7 @@ def print_plan(wanted: Wanted, console: Console) -> None:
     Raises:
         SetupError: the URL or the mode cannot be used.
     """
-    base = origin_of(wanted.asked.url)
+    base = wanted.asked.base
     mode = choose_mode(base, wanted.asked.mode, control=False, services=services_of(wanted.contract))
     if mode == "fake":
         _say(console, f"plan for {base}, mode {mode}; nothing is sent now")
@@ -99,7 +99,7 @@ def _say(console: Console, text: str) -> None:
 
 def _print_fake(wanted: Wanted, console: Console) -> None:
     """A fake costs nothing, so its plan is the list of scripts, and of the near misses among them."""
-    target = Target(origin_of(wanted.asked.url), wanted.asked.key, "fake")
+    target = Target(wanted.asked.base, wanted.asked.key, "fake")
     recorder = Recorder(keys=[wanted.asked.key])
     line = Line(target, wanted.contract, recorder, Sender(), Guard())
     with Room(line, wanted.options) as room:

@@ -44,18 +44,26 @@ class Target:
         return self.mode != "fake"
 
 
-def origin_of(url: str) -> str:
-    """*url* as scheme, host and port, with a path where the API stands below one.
+def origin_of(url: str, *, allow_http: bool | None = None) -> str:
+    """Return *url* as scheme, host and port, with a path where the API stands below one.
+
+    Without a scheme it is http on this machine and https for any other. *allow_http*: send keys to another machine in clear; None
+    where the caller has no such option.
 
     Raises:
-        SetupError: it is no http(s) URL.
+        SetupError: it is no http(s) URL, or would show a key to the network.
     """
-    text = url if "://" in url else f"http://{url}"
+    guess = split(f"//{url}")
+    near = guess is not None and guess.hostname is not None and is_loopback(guess.hostname)
+    text = url if "://" in url else f"{'http' if near else 'https'}://{url}"
     parts = split(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise SetupError(f"{url!r} is no URL of a server; write it like http://127.0.0.1:4010")
     if parts.query or parts.fragment or parts.username:
         raise SetupError(f"{url!r}: only scheme, host, port and path; the key goes into --api-key")
+    if parts.scheme == "http" and not (allow_http or is_loopback(parts.hostname)):
+        way_out = "use https" if allow_http is None else "use https, or --allow-http"
+        raise SetupError(f"{url}: plain http to {parts.hostname} would show the key to the network; {way_out}")
     return text.rstrip("/")
 
 
@@ -95,6 +103,12 @@ class Asked:
     mode: str | None = None
     features: str = "auto"
     token: str = ""
+    allow_http: bool = False
+
+    @property
+    def base(self) -> str:
+        """The target's origin, with a path where the API stands below one; raises SetupError as `origin_of`."""
+        return origin_of(self.url, allow_http=self.allow_http)
 
 
 def discover(asked: Asked, contract: Contract, sender: Sender) -> Target:
@@ -103,7 +117,7 @@ def discover(asked: Asked, contract: Contract, sender: Sender) -> Target:
     Raises:
         SetupError: it cannot be judged at all: unreachable, no JSON, or the key is refused.
     """
-    base = origin_of(asked.url)
+    base = asked.base
     _must_answer(sender, base)
     plain = Control(base, sender, token=asked.token)
     info = plain.info() if asked.mode in (None, "fake") and asked.features != "none" else None

@@ -47,6 +47,7 @@ _OPTIONS = (
     _option("--image", default="", metavar="URL", help="A first frame that the target can fetch."),
     _option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
             help="Certificates to trust instead of the system's."),
+    _option("--allow-http", is_flag=True, help="Send the key over plain http to other machines too."),
     _option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, metavar="S",
             help="Seconds for a whole exchange."),
     _option("--poll", type=click.FloatRange(min=0.01), metavar="S", help="Seconds between polls in real time."),
@@ -124,7 +125,7 @@ def _wanted(url: str, seed: int, given: dict[str, Any]) -> Wanted:
     )
     asked = Asked(
         url=url, key=given["api_key"], second_key=given["second_key"], denied_key=given["denied_key"], mode=mode,
-        features=given["features"], token=given["control_token"],
+        features=given["features"], token=given["control_token"], allow_http=given["allow_http"],
     )  # fmt: skip
     return Wanted(
         asked, options, money_of(given), ca_file=given["ca_file"], timeout=given["timeout"],

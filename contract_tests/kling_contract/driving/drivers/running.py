@@ -16,7 +16,7 @@ from kling_contract.driving.pricing import Price, seconds_of
 from kling_contract.driving.receiver import write_authority
 from kling_contract.driving.sender import Limits, Sender
 from kling_contract.driving.session import Line
-from kling_contract.driving.target import Asked, Target, choose_mode, discover, origin_of, services_of
+from kling_contract.driving.target import Asked, Target, choose_mode, discover, services_of
 from kling_contract.history.events import AnyEvent, Exchange, Recorder
 from kling_contract.history.labels import Topic
 from kling_contract.history.masking import header
@@ -175,7 +175,7 @@ def plan_of(wanted: Wanted, mode: str) -> Plan:
     contract = wanted.contract
     right = cheapest(contract, wanted.options.image)
     steps = steps_of(mode, contract, right, wanted.price, assumptions=wanted.assumptions)
-    return Plan(mode, origin_of(wanted.asked.url), contract.version, tuple(steps), wanted.price)
+    return Plan(mode, wanted.asked.base, contract.version, tuple(steps), wanted.price)
 
 
 def _drive(room: Room, wanted: Wanted, choice: Choice, made: Made) -> None:
@@ -223,7 +223,7 @@ def _pictured(wanted: Wanted, target: Target, sender: Sender) -> Options:
 
 def _remote(wanted: Wanted) -> bool:
     """Whether the target would be taken for the real service by its address alone."""
-    base = origin_of(wanted.asked.url)
+    base = wanted.asked.base
     return choose_mode(base, None, control=False, services=services_of(wanted.contract)) != "fake"
 
 
