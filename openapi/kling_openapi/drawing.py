@@ -1,6 +1,5 @@
 """Right bodies of a model, drawn from its file for property tests. Needs Hypothesis, which the kit brings."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +7,10 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from kling_openapi.model import Model
-from kling_openapi.schemas import Problem, Steps, parts, resolved, values
+from kling_openapi.schemas import Problem, Steps, parts, resolved, steps_of, values
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _LONGEST = 40
 _ITEMS = 3
 _ROUNDS = 24
@@ -90,7 +88,7 @@ def _texts(node: dict[str, Any]) -> st.SearchStrategy[str]:
 
 def _mend(draw: Draw, model: Model, body: dict[str, Any], problem: Problem) -> None:
     """Change *body* so that *problem* is gone."""
-    steps = _steps(problem.param or "")
+    steps = steps_of(problem.param or "")
     path = "".join("[]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
     if problem.keyword == "x-sums":
         _mend_sum(draw, model, body, path)
@@ -120,10 +118,6 @@ def _mend_sum(draw: Draw, model: Model, body: dict[str, Any], path: str) -> None
         part = draw(st.integers(1, total - left)) if left else total
         _put(body, steps, str(part))
         total -= part
-
-
-def _steps(param: str) -> Steps:
-    return tuple(int(index) if index else name for name, index in _STEP.findall(param))
 
 
 def _put(body: Any, steps: Steps, new: Any) -> None:

@@ -174,6 +174,14 @@ def _clipped(message: str, most: int = 300) -> str:
     return message if len(message) <= most else f"{message[: most // 2]} ... {message[-most // 2 :]}"
 
 
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def steps_of(param: str) -> Steps:
+    """Return the steps of a field as callers write it, the other way round from `spelled`."""
+    return tuple(int(index) if index else name for name, index in _STEP.findall(param))
+
+
 _PART = re.compile(r"([^.\[\]]+)(\[\])?")
 
 

@@ -30,6 +30,8 @@ def environment(wanted: RunRequest, *, control_url: str, proxy: str, variables: 
         "KLING_DEADLINE": f"{wanted.deadline:g}", "KLING_MIN_POLL": f"{wanted.min_poll:g}",
         "EVOLINK_BASE_URL": wanted.base_url, "EVOLINK_API_KEY": wanted.api_key,
     }  # fmt: skip
+    if wanted.model:
+        found["KLING_MODEL"] = wanted.model
     for member in ("prompt", "quality", "duration"):
         if member in asked:
             found[f"KLING_{member.upper()}"] = str(asked[member])

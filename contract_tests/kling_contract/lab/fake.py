@@ -1,6 +1,5 @@
 """The lab's fake: `kling-mock` in a process of its own, whose videos are small, so that a story costs no encoding."""
 
-import copy
 import json
 import os
 import sys
@@ -21,8 +20,6 @@ from kling_contract.serving import free_port
 
 _PATIENCE = 30.0
 _ENTRIES = 200_000
-_SHORT_SIDE = 32
-"""Pixels of a video's shorter side in the lab: its bytes matter there, not its looks."""
 _TRIES = 3
 _KLING_MOCK = (sys.executable, "-m", "kling_mock")
 SERVE = (*_KLING_MOCK, "serve", "--ready-json", "--stop-with-stdin", "--quiet")
@@ -75,7 +72,8 @@ class Fake:
 
     def _start(self) -> str:
         """Start it; return its complaint when it does not come up."""
-        options = ["--contract", str(self._small()), "--journal", str(_ENTRIES), "--images", "offline"]
+        options = ["--contract", str(self._contract.source or self._small()), "--videos", "tiny"]
+        options += ["--journal", str(_ENTRIES), "--images", "offline"]
         if self._impersonate:
             command = [*_KLING_MOCK, "exec", *options, "--impersonate", "--", sys.executable, "-c", _WAITER]
         else:
@@ -92,10 +90,8 @@ class Fake:
         return ""
 
     def _small(self) -> Path:
-        """The contract with smaller videos, written where the fake finds it."""
-        document: Any = copy.deepcopy(json.loads(json.dumps(self._contract.document)))
-        for tier in document["components"]["schemas"]["Quality"]["oneOf"]:
-            tier["x-short-side"] = _SHORT_SIDE
+        """The contract, written where the fake finds it."""
+        document: Any = json.loads(json.dumps(self._contract.document))
         path = self._folder / "contract.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         return path

@@ -187,6 +187,7 @@ class Lab:
             out=work / "video.mp4", min_poll=self.pace.for_story(story), deadline=limit, grace=GRACE,
             limit=self.pace.ends_after(limit), callback_url=url, callback_port=port,
             first_call=lambda: case.seen.first, early=story.first,
+            model=self.contract.asked.name if self.contract.asked else self.contract.model,
         )  # fmt: skip
         return self._dressed(wanted, other_host)
 

@@ -47,6 +47,7 @@ class RunRequest:
     needs: tuple[Need, ...] = ()
     flow: Flow = "once"
     callback_url: str = ""
+    model: str = ""
     callback_port: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     first_call: Callable[[], float | None] = lambda: None

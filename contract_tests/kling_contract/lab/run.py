@@ -77,6 +77,7 @@ def _all(
             unable |= {story.name: scheduler.keyless for story in able if not scheduler.runs(story)}
         elif silent:
             unable |= {story.name: silent for story in able if "webhook" in story.needs}
+        unable |= {story.name: why for story in able if (why := scheduler.lacks(story)) and not scheduler.runs(story)}
         scheduler.start(story for story in able if story.name not in unable)
     ended = scheduler.repeat()
     called = any(over.called for over in ended) or lab.fake.watch.strays

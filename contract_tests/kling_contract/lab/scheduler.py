@@ -5,14 +5,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from kling_contract.lab.lab import Ended, Lab
 from kling_contract.lab.pace import GRACE, PATIENCE, Pace
 from kling_contract.lab.results import Adapter
-from kling_contract.lab.stories import Story
+from kling_contract.lab.stories import Story, lacking
 from kling_contract.lab.watch import Seen
 from kling_contract.rules.verdicts import SetupError
+from kling_openapi.model import Model
 
 AT_ONCE = 128
 """Cases side by side: most of their time they sleep."""
@@ -52,6 +53,8 @@ class Scheduler:
         self._running: dict[str, _Running] = {}
         self.keyless = ""
         """Why no other story needs to be tried: no call of the client carries its key."""
+        self.model: Model | None = None
+        """The model that the client's creates name, where it is another than the contract's own."""
         self._pause: float | None = None
         """Seconds between reads by which the deadline was chosen; None where the user gave it."""
         self._pool = ThreadPoolExecutor(min(AT_ONCE, adapter.parallel))
@@ -76,6 +79,10 @@ class Scheduler:
     def runs(self, story: Story) -> bool:
         """Whether *story* was started."""
         return story.name in self._running
+
+    def lacks(self, story: Story) -> str:
+        """Return why *story* can show nothing of the client's model: a member that the model does not have; empty where it can."""
+        return "" if self.model is None else lacking(self.model, story)
 
     def begin(self, stories: Sequence[Story]) -> str:
         """Start the first of *stories*, and learn from them how fast the client is, unless the user said it.
@@ -168,9 +175,16 @@ class Scheduler:
                 self._keyless(over)
             hooked = over.hooked
         else:
-            bodies = [create["request"]["body"] for create in canary.seen.posted(path)]
-            hooked = any(isinstance(body, dict) and body.get("callback_url") for body in bodies)
+            hooked = any(body.get("callback_url") for body in _bodies(canary.seen, path))
+        named = (self._lab.contract.other(body) for body in _bodies(canary.seen, path))
+        self.model = next((model for model in named if model is not None), None)
         return "" if hooked else "the client registered no callback: its command names none"
+
+
+def _bodies(seen: Seen, path: str) -> list[dict[str, Any]]:
+    """The JSON objects that were posted to *path*."""
+    bodies = (create["request"]["body"] for create in seen.posted(path))
+    return [body for body in bodies if isinstance(body, dict)]
 
 
 def _is_scout(story: Story, pace: Pace) -> bool:

@@ -10,14 +10,30 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+import kling_openapi
 from kling_common.documents import BadYaml, parse
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.case_facts import Base, Flow, Forgery, Need, Right
 from kling_contract.rules.verdicts import SetupError
+from kling_openapi.model import Model
 
 _EVERY = 1000
 """Creates that meet a story in which none is to be accepted."""
 FOLDER = Path(__file__).with_name("stories")
+
+
+def lacking(model: Model, story: "Story") -> str:
+    """Return why *story* is not one for *model*: it asks for a member that the model does not have; empty where it is."""
+    own = kling_openapi.family().own
+    lost = next((name for name in story.request if name in own.taken and name not in model.taken), None)
+    if lost is not None:
+        return f"the story asks for {lost}, which {model.name} does not have"
+    meant = next((name for name in story.request if "callback" not in name and name in own.fields), None)
+    return (
+        f"the story is about {meant} of {own.name}; the client sends {model.name}"
+        if meant and "CQ-10" in story.rules
+        else ""
+    )
 
 
 class Story(BaseModel):

@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 
 import kling_openapi
 from kling_contract.reading.addresses import Network, is_internal, split
+from kling_openapi.media import ratio
+from kling_openapi.model import Model
+from kling_openapi.schemas import resolved, steps_of
 
 Document = Mapping[str, Any]
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
@@ -86,8 +90,15 @@ class Contract:
         kling_openapi.ContractError: a member that the kit needs is missing; the message names it.
     """
 
-    def __init__(self, document: Document | None = None) -> None:
+    def __init__(
+        self, document: Document | None = None, others: Mapping[str, Model] | None = None, source: Path | None = None
+    ) -> None:
+        """*others*: further models whose creates are judged by their own files. *source*: the user's file or folder of it."""
         self.document: Document = kling_openapi.service() if document is None else document
+        self.others: Mapping[str, Model] = others or {}
+        self.source = source
+        self.asked: Model | None = None
+        """The model that the client is asked for, where it is not the contract's own."""
         try:
             self._read()
         except (KeyError, TypeError, ValueError) as error:
@@ -285,9 +296,26 @@ class Contract:
         found = self.flaws("TaskCommon", {member: value})
         return tuple(flaw for flaw in found if flaw.field == member)
 
+    def other(self, body: Any) -> Model | None:
+        """Return the further model that a create names; None for one of the contract's own, or of none that is known."""
+        name = body.get("model") if isinstance(body, dict) else None
+        return self.others.get(name) if isinstance(name, str) else None
+
+    def default(self, field: str) -> Any:
+        """Return the documented default of a field of the model that clients are asked for; empty where it has none."""
+        schemas = self.document["components"]["schemas"]
+        own = resolved(schemas["CreateVideo"]["properties"].get(field, {}), schemas).get("default")
+        found = own if self.asked is None else self.asked.default(field)
+        return "" if found is None else found
+
+    def knows(self, model: str) -> bool:
+        """Whether creates of that model are judged here."""
+        return model == self.model or model in self.others
+
     def create_flaws(self, body: Any) -> tuple[Flaw, ...]:
         """What is wrong with the body of a create: schema, scheme (`scheme`) and host (`internal`) of its callback."""
-        flaws = self.flaws("CreateVideo", body)
+        other = self.other(body)
+        flaws = self.flaws("CreateVideo", body) if other is None else _problems(other, body)
         url = body.get("callback_url") if isinstance(body, dict) else None
         if not isinstance(url, str):
             return flaws
@@ -324,14 +352,9 @@ def _image_limits(node: Document) -> ImageLimits:
         tuple(node["formats"]),
         node["max_bytes"],
         node["min_side_px"],
-        _ratio(node["ratio_min"]),
-        _ratio(node["ratio_max"]),
+        float(ratio(node["ratio_min"])),
+        float(ratio(node["ratio_max"])),
     )
-
-
-def _ratio(text: str) -> float:
-    width, height = text.split(":")
-    return float(width) / float(height)
 
 
 def _search(node: Any, name: str) -> Iterator[Any]:
@@ -358,13 +381,14 @@ def _flaws(validator: jsonschema_rs.Draft202012Validator, body: Any) -> tuple[Fl
     for error in validator.iter_errors(body):
         path = tuple(error.instance_path)
         if error.kind.name == "required":
-            path = (*path, _missing(error.message))
+            path = (*path, getattr(error.kind, "property", ""))
         found.setdefault((path, error.kind.name), Flaw(path, error.kind.name, error.message[:200]))
     return tuple(sorted(found.values(), key=lambda flaw: (tuple(map(str, flaw.path)), flaw.keyword)))
 
 
-def _missing(message: str) -> str:
-    return message.split('"')[1] if '"' in message else message
+def _problems(model: Model, body: Any) -> tuple[Flaw, ...]:
+    """Return what is wrong with *body* as a create of a further model."""
+    return tuple(Flaw(steps_of(it.param or ""), it.keyword, it.message[:200]) for it in model.problems(body))
 
 
 @cache

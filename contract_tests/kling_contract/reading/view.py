@@ -73,7 +73,7 @@ class View:
     def elses(self, call: Call) -> bool:
         """Whether a recorded call is a create of another model, of which this contract says nothing."""
         model = call.asked("model")
-        return not call.by_kit and isinstance(model, str) and model != self.contract.model
+        return not call.by_kit and isinstance(model, str) and not self.contract.knows(model)
 
     def _of(self, kind: type[T]) -> list[T]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -153,7 +153,7 @@ class View:
         if call.by_kit or call.name == "createVideo" or (known is not None and known.create is not None):
             return False
         model, kind = body.get("model"), body.get("type")
-        other = isinstance(model, str) and model != self.contract.model
+        other = isinstance(model, str) and not self.contract.knows(model)
         return other or (kind in self.contract.output_types and bool(self.contract.member_flaws("type", kind)))
 
     def _take(self, attempt: Attempt, registered: Mapping[str, TaskRecord]) -> bool:

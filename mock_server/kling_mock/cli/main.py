@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,7 +28,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="kling-mock")
 def cli() -> None:
-    """A fake of kling-v3-turbo-image-to-video: tasks, callbacks, expiring links and real videos, on a clock that you move."""
+    """A fake of the Kling video API and its models: tasks, callbacks, expiring links and real videos, on a clock that you move."""
 
 
 @cli.command(cls=Sections)
@@ -187,6 +188,25 @@ def _variable_of(message: str) -> str:
     variable = f"KLING_MOCK_{option.removeprefix('--').upper().replace('-', '_')}"
     typed = any(one == option or one.startswith(f"{option}=") for one in sys.argv)
     return f" (from the variable {variable})" if option and variable in os.environ and not typed else ""
+
+
+@cli.command("contract")
+@click.option("--contract", "path", type=click.Path(path_type=Path), metavar="FILE|FOLDER", help="As for serve.")
+@click.option("--models", metavar="NAME,NAME...", help="These models only; by default all.")
+@click.option("--server", metavar="URL", help="Where it is served; by default the service's own hosts.")
+def write_contract(path: Path | None, models: str | None, server: str | None) -> None:
+    """Write the whole contract with all its models as one OpenAPI 3.1 document, in JSON, to standard output."""
+    import orjson
+
+    from kling_openapi import ContractError, read_family
+    from kling_openapi.bundle import bundle
+
+    family = read_family(path)
+    names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None
+    unknown = next((name for name in names or () if name not in family.models), None)
+    if unknown is not None:
+        raise ContractError(f"--models: there is no model {unknown!r}; there are {', '.join(family.models)}")
+    click.echo(orjson.dumps(bundle(family, server=server, models=names), option=orjson.OPT_INDENT_2))
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ from kling_contract.lab.pace import Pace, pace_for
 from kling_contract.lab.results import Adapter
 from kling_contract.lab.run import MakeAdapter, run
 from kling_contract.lab.stories import Story
-from kling_contract.reading.contract import Contract, shipped
+from kling_contract.reading.contract import Contract
+from kling_contract.reading.families import for_clients
 from kling_contract.rules.verdicts import CLIENT, Choice, SetupError, book_of
 
 
@@ -60,6 +61,9 @@ _OPTIONS = (
     _option("--deadline", type=_Seconds(), metavar="S",
             help="Seconds after which the client must give up; it finds them as {deadline} and KLING_DEADLINE. "
                  "Default: derived from --min-poll or from the client's own pace."),
+    _option("--model", metavar="NAME", help="The model that the client is asked for, as {model} and KLING_MODEL. Default: the document's."),
+    click.option("--contract", type=click.Path(path_type=Path, exists=True), metavar="FILE|FOLDER",
+                 help="Another contract, a model file, or a folder of model files."),
     _option("--name", default="", metavar="NAME", help="Name of the client in reports."),
     click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
                  help="For clients with the service's addresses built in: HTTPS under the service's own host names."),
@@ -90,7 +94,7 @@ def command(words: tuple[str, ...], report: Path | None, listing: bool, **given:
     same values. The client exits with 0 when it has the video, with 1 to 63 when it failed and reported it, with 77 when it
     cannot do the case. It can reach no other machine.
     """
-    contract, console = shipped(), Console()
+    contract, console = for_clients(given["contract"], given["model"]), Console()
     if listing:
         return _list(catalogue.load(contract), console)
     _check_usage(words, given)

@@ -15,13 +15,13 @@ from kling_contract.history.masking import Mask
 from kling_contract.lab import process
 from kling_contract.lab.results import CANNOT, RunRequest, RunResult, described, found_in, last, small_texts
 from kling_contract.lab.start_limiter import STARTS
-from kling_contract.lab.stories import Story
+from kling_contract.lab.stories import Story, lacking
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.verdicts import SetupError
 
 PLACEHOLDERS = (
     "base_url", "api_key", "image", "prompt", "quality", "duration", "out", "callback_url", "callback_port", "deadline",
-    "min_poll",
+    "min_poll", "model",
 )  # fmt: skip
 _OPTIONS = frozenset({"prompt", "quality", "duration"})
 _HOLE = re.compile(r"\{([a-z_]+)\}")
@@ -55,7 +55,7 @@ class CommandAdapter:
         """A command line has no words for a member that the contract does not name."""
         if "aspect-ratio" in story.needs and not any("aspect" in word for word in self.command):
             return "a command has no placeholder for aspect_ratio; --adapter jsonl has"
-        return ""
+        return "" if self._contract.asked is None else lacking(self._contract.asked, story)
 
     def run(self, wanted: RunRequest) -> RunResult:
         """Run the command for *order*.
@@ -107,13 +107,14 @@ class CommandAdapter:
             "api_key": wanted.api_key,
             "image": wanted.image,
             "prompt": str(asked.get("prompt", "")),
-            "quality": str(asked.get("quality", contract.quality_default)),
-            "duration": str(asked.get("duration", contract.duration_default)),
+            "quality": str(asked.get("quality", contract.default("quality"))),
+            "duration": str(asked.get("duration", contract.default("duration"))),
             "out": str(wanted.out),
             "callback_url": wanted.callback_url,
             "callback_port": str(wanted.callback_port),
             "deadline": f"{wanted.deadline:g}",
             "min_poll": f"{wanted.min_poll:g}",
+            "model": contract.asked.name if contract.asked else contract.model,
         }
 
 
