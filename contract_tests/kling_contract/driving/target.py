@@ -64,7 +64,13 @@ def origin_of(url: str, *, allow_http: bool | None = None) -> str:
     if parts.scheme == "http" and not (allow_http or is_loopback(parts.hostname)):
         way_out = "use https" if allow_http is None else "use https, or --allow-http"
         raise SetupError(f"{url}: plain http to {parts.hostname} would show the key to the network; {way_out}")
-    return text.rstrip("/")
+    return text.rstrip("/").removesuffix("/v1")
+
+
+def on_this_machine(url: str) -> bool:
+    """Return whether *url*, which has a scheme, leads to the loopback."""
+    parts = split(url)
+    return parts is not None and parts.hostname is not None and is_loopback(parts.hostname)
 
 
 def choose_mode(base: str, asked: str | None, *, control: bool, services: Iterable[str]) -> Mode:

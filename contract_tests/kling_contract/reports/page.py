@@ -17,6 +17,7 @@ from kling_contract.history.masking import TOKEN
 from kling_contract.reading.contract import shipped
 from kling_contract.reports.drawing import timeline, tone
 from kling_contract.reports.summary import headline
+from kling_contract.rules import legend
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.verdicts import ORDER, Result, Run, Verdict
 
@@ -84,6 +85,8 @@ def page(runs: Sequence[Run], *, title: str = "Contract report") -> str:
         order=[result for result in ORDER if any(str(result) in run.totals for run in runs)],
         loud=[section for section in sections if section.worst in LOUD],
         headline=headline,
+        legend=legend,
+        would_run=legend.would_run,
     )
 
 

@@ -9,25 +9,11 @@ from rich.table import Table
 
 from kling_contract.history.events import wall
 from kling_contract.reading.contract import shipped
+from kling_contract.rules.legend import GRADES, WHERE
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.rulebook import rules as rulebook
 from kling_contract.rules.verdicts import SetupError
 from kling_openapi.evidence import BadEvidence, about, read_all
-
-WHERE = {
-    "F": "a fake with the control protocol",
-    "R0": "the real service, free when it behaves",
-    "R$": "the real service, billed",
-    "H": "any recorded history",
-    "C": "a client in the lab",
-}
-GRADES = {
-    "D": "the document says so",
-    "S": "a sibling page of the manual says so",
-    "C": "first-party client code relies on it",
-    "A": "assumed",
-    "I": "plain sense, HTTP or security practice",
-}
 
 
 @click.command()

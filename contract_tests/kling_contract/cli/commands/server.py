@@ -10,13 +10,14 @@ from typing import Any
 import click
 from rich.console import Console
 
+from kling_contract.cli.extras import require_kit
 from kling_contract.cli.money import agreed, agreement, caps, money_of, repeated
 from kling_contract.cli.options import chosen, common, variable
 from kling_contract.driving.drivers import real
 from kling_contract.driving.drivers.room import QUICK, Options
 from kling_contract.driving.drivers.running import Wanted, for_servers, make_history, plan_of
 from kling_contract.driving.planning import print_plan
-from kling_contract.driving.target import Asked, origin_of
+from kling_contract.driving.target import Asked, on_this_machine, origin_of
 from kling_contract.judging import finish, judge_history
 from kling_contract.reports import evidence
 from kling_contract.rules.verdicts import REAL
@@ -34,7 +35,8 @@ def _address(_: click.Context, parameter: click.Parameter, value: str) -> tuple[
 
 
 _OPTIONS = (
-    _option("--api-key", required=True, metavar="KEY", help="The account that the run uses."),
+    _option("--api-key", default="", metavar="KEY",
+            help="The account that the run uses. Default: KLING_API_KEY or EVOLINK_API_KEY; on the loopback sk-test."),
     _option("--second-key", default="", metavar="KEY", help="Another account, to see that the two are apart."),
     _option("--denied-key", default="", metavar="KEY", help="A key that may not use the model."),
     _option("--mode", type=click.Choice(["fake", "readonly", "refusals", "paid"]),
@@ -83,6 +85,8 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
     A target that is not on this machine and offers no control protocol is taken for the real service: nothing is spent
     without --mode refusals or paid and --max-usd. `docs/real-service.md` has the whole way.
     """
+    require_kit("judging a server")
+    given["api_key"] = given["api_key"] or _key(url)
     choice = for_servers(chosen(**given))
     console = Console()
     # In CI nothing is left to chance: the same commit draws the same calls.
@@ -104,6 +108,18 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
         folder = evidence.write(run, kept, given["evidence_folder"], wanted.contract)
         console.print(f"evidence: {folder}", style="dim", highlight=False, markup=False, soft_wrap=True)
     return finish(run, report, console)
+
+
+def _key(url: str) -> str:
+    """Return the key of the environment; on the loopback, where any will do, one of ours.
+
+    Raises:
+        click.UsageError: there is none, and the target is on another machine.
+    """
+    found = os.environ.get("KLING_API_KEY") or os.environ.get("EVOLINK_API_KEY")
+    if not found and not on_this_machine(origin_of(url)):
+        raise click.UsageError("--api-key is missing: name the account, or set KLING_API_KEY")
+    return found or "sk-test"
 
 
 def _wanted(url: str, seed: int, given: dict[str, Any]) -> Wanted:
