@@ -117,7 +117,7 @@ def _key(url: str) -> str:
         click.UsageError: there is none, and the target is on another machine.
     """
     found = os.environ.get("KLING_API_KEY") or os.environ.get("EVOLINK_API_KEY")
-    if not found and not on_this_machine(origin_of(url)):
+    if not found and not on_this_machine(origin_of(url, allow_http=True)):
         raise click.UsageError("--api-key is missing: name the account, or set KLING_API_KEY")
     return found or "sk-test"
 
