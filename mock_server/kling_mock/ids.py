@@ -30,7 +30,11 @@ class Draw:
         """*length* characters of *alphabet*."""
         size = len(alphabet)
         value = self.below(size**length)
-        return "".join([alphabet[value // size**place % size] for place in range(length)])
+        chosen = ""
+        for _ in range(length):
+            value, place = divmod(value, size)
+            chosen += alphabet[place]
+        return chosen
 
 
 def fingerprint(*names: object, length: int = 12) -> str:

@@ -148,7 +148,8 @@ class Api:
 
     def create_video(self, account: Account, request: Request) -> Steps:
         """`POST /v1/videos/generations`"""
-        request = replace(request, body=taken(self.world.choices.observed, "createVideo", request.body))
+        if self.world.choices.observed:
+            request = replace(request, body=taken(self.world.choices.observed, "createVideo", request.body))
         body = self.incoming.create(request)
         self.courier.settle(account)
         headers = request.headers
