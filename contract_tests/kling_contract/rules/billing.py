@@ -30,7 +30,8 @@ def _priced(view: View) -> Iterator[tuple[TaskRecord, float, str, float]]:
             continue
         quality = task.create.sent.get("quality", view.contract.quality_default)
         seconds = task.create.sent.get("duration", view.contract.duration_default)
-        if quality in view.contract.qualities and isinstance(seconds, int | float) and seconds > 0:
+        named = isinstance(quality, str) and quality in view.contract.qualities
+        if named and isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
             yield task, credits_, quality, seconds
 
 

@@ -176,7 +176,8 @@ def video_as_asked(view: View, rule: Rule) -> Iterator[Check]:
         if video is None or video.error or task.create is None or not isinstance(task.create.sent, dict):
             continue
         seconds = task.create.sent.get("duration", view.contract.duration_default)
-        side = view.contract.qualities.get(task.create.sent.get("quality", view.contract.quality_default))
+        quality = task.create.sent.get("quality", view.contract.quality_default)
+        side = view.contract.qualities.get(quality) if isinstance(quality, str) else None
         near = isinstance(seconds, int | float) and abs(video.duration - seconds) <= rule.params["seconds"]
         expected = f"{seconds} s, {side} px on the short side"
         seen = f"{video.duration:g} s, {min(video.width, video.height)} px"

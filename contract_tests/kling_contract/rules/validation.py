@@ -74,7 +74,7 @@ def _about_another(view: View, call: Call, field: str) -> bool:
     watched = {
         "prompt": value is MISSING or _length(value) == contract.prompt_max,
         "duration": value in (contract.duration_min, contract.duration_max),
-        "quality": value in contract.qualities,
+        "quality": isinstance(value, str) and value in contract.qualities,
         "callback_url": _length(value) == contract.callback_url_max or _is_neighbour(view, value),
     }
     return watched.get(param, False)

@@ -10,17 +10,13 @@ from collections.abc import Sequence
 
 import orjson
 
-from kling_contract.driving.drivers.room import Room, Script, pause, walk_retries
+from kling_contract.driving.drivers.room import ARRIVES, Room, Script, pause, walk_retries
 from kling_contract.driving.receiver import HOST, YES, Act, Receiver, Route
 from kling_contract.driving.session import Session
 from kling_contract.history.events import Callback, Message
 from kling_contract.history.labels import Probe, Topic
 from kling_contract.history.labels import Receiver as Label
 
-_ARRIVES = 5.0
-"""Real seconds within which an attempt that is due has arrived and is recorded."""
-_GIVEN_UP = 0.5
-"""The same once an attempt of the same case has not arrived."""
 _RATE = 5.0
 """The receiver's slowness is real time, so the clock runs faster and the timeout shrinks with it."""
 _REBOUND = "rebound.example.com"
@@ -43,7 +39,7 @@ def completed(room: Room, session: Session) -> None:
     task = room.made(session, prompt="callback", callback_url=url).task_id
     session.credits()
     room.until_end(session, task)
-    route.wait(1, _ARRIVES)
+    room.arrived(route)
     walk_retries(room, session)
     session.read(task)
     session.credits()
@@ -67,7 +63,7 @@ def failed(room: Room, session: Session) -> None:
     route, url = room.route(session, [Act(204)])
     task = room.made(session, callback_url=url, probe=Probe(scenario="failed")).task_id
     room.until_end(session, task)
-    route.wait(1, _ARRIVES)
+    room.arrived(route)
     walk_retries(room, session)
     session.read(task)
     room.settled(session, task)
@@ -84,11 +80,9 @@ def _cancelled(room: Room, session: Session, scripts: Sequence[Sequence[Act]]) -
     for acts in scripts:
         route, url = room.route(session, acts)
         tasks.append((room.made(session, callback_url=url, prompt="cancelled").task_id, route))
-    patience = _ARRIVES
     for task, route in tasks:
         _cancel(session, task)
-        # Where one did not come, the others will not either: no need to wait as long for each.
-        patience = _ARRIVES if route.wait(1, patience) else _GIVEN_UP
+        room.arrived(route)
         session.read(task)
     session.credits()
     walk_retries(room, session)
@@ -126,7 +120,7 @@ def failing_completed(room: Room, session: Session) -> None:
     route, url = room.route(session, [Act(500)])
     task = room.made(session, prompt="nobody answers", callback_url=url).task_id
     room.until_end(session, task, step=1.0)
-    route.wait(1, _ARRIVES)
+    room.arrived(route)
     session.credits()
     walk_retries(room, session)
     session.credits()
@@ -190,8 +184,8 @@ def slow(room: Room, session: Session) -> None:
     session.clock.scale(_RATE)
     for task in tasks:
         _cancel(session, task)
-    patient.wait(1, _ARRIVES + timeout)
-    impatient.wait(2, _ARRIVES + 2 * timeout)
+    patient.wait(1, ARRIVES + timeout)
+    impatient.wait(2, ARRIVES + 2 * timeout)
     pause(2.5 * room.contract.retry_delays[0] / _RATE)
     for task in tasks:
         session.read(task)
@@ -214,7 +208,7 @@ def live(room: Room, session: Session) -> None:
     tasks.append(room.made(session, prompt="no callback").task_id)
     room.until_end(session, *tasks)
     attempts = 1 + len(room.contract.retry_delays)
-    patience = 2 * sum(room.contract.retry_delays) + _ARRIVES
+    patience = 2 * sum(room.contract.retry_delays) + ARRIVES
     for (route, _), acts in zip(routes, scripts, strict=True):
         wanted = len(acts) if acts[-1].end == "answer" and acts[-1].status < 300 else attempts
         route.wait(wanted, patience)

@@ -22,6 +22,13 @@ _USUAL, _STRIDE = 600.0, 60.0
 """Account seconds after which a task is looked at less often, and how often: most are over long before."""
 _LONGEST = 3600.0
 """Account seconds after which a task that does not end is left alone: past the limit of SL-17."""
+ARRIVES = 5.0
+"""Real seconds within which an attempt that is due has arrived and is recorded."""
+_GIVEN_UP = 0.5
+"""The same once an attempt of the same run has not arrived."""
+_REFUSALS = frozenset({400, 401, 403, 404, 405, 410})
+_ENOUGH = 3
+"""Refusals of a read after which a task is not asked for any more."""
 QUICK = 6.0
 """Real seconds that a task of a server without a clock to steer is waited for, unless the user gave more time."""
 
@@ -80,6 +87,7 @@ class Room:
         self.contract, self.target, self.recorder = line.contract, line.target, line.recorder
         self.token = f"{options.seed:x}" if options.seed is not None else secrets.token_hex(4)
         self.out_of_patience = threading.Event()
+        self._deaf = threading.Event()
         self._numbers = count(1)
         self._stack = ExitStack()
         self._receiver: Receiver | None = None
@@ -172,13 +180,15 @@ class Room:
         A task that lasts longer than the run's patience is left as it is.
         """
         last: dict[str, Seen] = {}
+        refused = dict.fromkeys(ids, 0)
         waited = 0.0
         began = self.recorder.mono()
         while True:
             for task in ids:
-                if task not in last or last[task].state not in self.contract.terminal:
+                if task not in last or not self._is_over(last[task], refused[task]):
                     last[task] = session.read(task)
-            if all(seen.state in self.contract.terminal for seen in last.values()) or waited > _LONGEST:
+                    refused[task] += last[task].status in _REFUSALS
+            if all(self._is_over(seen, refused[task]) for task, seen in last.items()) or waited > _LONGEST:
                 return last
             if "clock" in self.features:
                 ahead = step if waited < _USUAL else max(step, _STRIDE)
@@ -186,6 +196,19 @@ class Room:
                 waited += ahead
             elif not self._wait(began):
                 return last
+
+    def _is_over(self, seen: Seen, refused: int) -> bool:
+        """Whether the task is over, or will never be seen to be: it cannot be read, or shows no status of the contract."""
+        if seen.state in self.contract.terminal or refused >= _ENOUGH:
+            return True
+        return seen.status == 200 and seen.state not in self.contract.statuses
+
+    def arrived(self, route: Route, attempts: int = 1) -> bool:
+        """Wait for attempts to arrive; where a whole wait was in vain, later ones of the run are short."""
+        found = route.wait(attempts, _GIVEN_UP if self._deaf.is_set() else ARRIVES)
+        if not found:
+            self._deaf.set()
+        return found
 
     def _wait(self, began: float) -> bool:
         """Let real time go on; False when there is no more of it."""

@@ -3,7 +3,9 @@
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -20,6 +22,7 @@ from kling_contract.driving.target import Asked, Target, choose_mode, discover, 
 from kling_contract.history.events import AnyEvent, Exchange, Recorder
 from kling_contract.history.labels import Topic
 from kling_contract.history.masking import header
+from kling_contract.reading.addresses import is_loopback
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import Choice, SetupError, book_of
@@ -83,6 +86,24 @@ class Made:
         return self.target.accounts
 
 
+_TOOLS = ("hypothesis", "schemathesis")
+
+
+def _check_tools(wanted: Wanted) -> None:
+    """Say that something is not installed before anything is sent.
+
+    Raises:
+        SetupError: the drawn part of the run needs the extra `kit`.
+    """
+    host = urlsplit(origin_of(wanted.asked.url)).hostname or ""
+    fake = wanted.asked.mode == "fake" or (wanted.asked.mode is None and is_loopback(host))
+    missing = [name for name in _TOOLS if find_spec(name) is None]
+    if fake and missing and not wanted.options.quick:
+        raise SetupError(
+            f"{' and '.join(missing)} not installed: pip install 'klingkit[kit]', or run the scripted part alone with --quick"
+        )
+
+
 def make_history(wanted: Wanted, choice: Choice) -> Made:
     """Drive the target and record everything.
 
@@ -91,6 +112,7 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
     """
     asked, contract = wanted.asked, wanted.contract
     book_of(contract, choice)
+    _check_tools(wanted)
     _check_agreed(wanted)
     sender = Sender(verify=str(wanted.ca_file or ""))
     target = discover(asked, contract, sender)
