@@ -95,7 +95,7 @@ def _check_tools(wanted: Wanted) -> None:
     Raises:
         SetupError: the drawn part of the run needs the extra `kit`.
     """
-    host = urlsplit(origin_of(wanted.asked.url)).hostname or ""
+    host = urlsplit(wanted.asked.base).hostname or ""
     fake = wanted.asked.mode == "fake" or (wanted.asked.mode is None and is_loopback(host))
     missing = [name for name in _TOOLS if find_spec(name) is None]
     if fake and missing and not wanted.options.quick:
