@@ -1,11 +1,14 @@
-"""Writes what is made from the model files: `openapi/parsed.json`."""
+"""Writes what is made from the model files: `openapi/parsed.json` and `docs/models.md`."""
+
+from pathlib import Path
 
 import click
 import orjson
 
 from kling_openapi import checking
-from kling_openapi.family import MODELS, PARSED, PARTS, digest, read_family
+from kling_openapi.family import HERE, MODELS, PARSED, PARTS, digest, read_family
 from kling_openapi.files import ContractError, parse, read_text
+from kling_openapi.models_page import page
 
 
 def parsed() -> bytes:
@@ -19,21 +22,26 @@ def parsed() -> bytes:
 
 
 @click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when a file is stale or a model file is wrong.")
-def main(check: bool) -> None:
-    """Write what is made from openapi/models/."""
+def main(folder: Path, check: bool) -> None:
+    """Write what is made from openapi/models/; the page goes into FOLDER, with openapi/add-a-model.md at its end."""
     try:
-        for model in read_family().models.values():
+        family = read_family()
+        for model in family.models.values():
             checking.check(model.path, model)
-        found = parsed()
+        shown = page(family, read_text(HERE / "add-a-model.md"))
+        found = {PARSED: parsed(), folder / "models.md": shown.encode()}
     except ContractError as error:
         click.echo(str(error), err=True)
         raise SystemExit(1) from error
-    if not check:
-        PARSED.write_bytes(found)
-    elif not PARSED.is_file() or PARSED.read_bytes() != found:
-        click.echo(f"{PARSED}: stale; run scripts/models", err=True)
-        raise SystemExit(1)
+    stale = [file for file, content in found.items() if not file.is_file() or file.read_bytes() != content]
+    for file in stale:
+        if check:
+            click.echo(f"{file}: stale; run scripts/models", err=True)
+        else:
+            file.write_bytes(found[file])
+    raise SystemExit(1 if check and stale else 0)
 
 
 if __name__ == "__main__":
