@@ -54,7 +54,7 @@ def lab(tmp_path: Path) -> Lab:
             str(tmp_path / "report"),
             *words,
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=ROOT, check=False)
         report = tmp_path / "report" / "report.json"
         rules = orjson.loads(report.read_bytes())["rules"] if report.is_file() else []
         return done.returncode, done.stdout + done.stderr, {rule["id"]: rule["verdict"] for rule in rules}
@@ -141,6 +141,34 @@ def test_adapter_with_built_in_hosts(lab: Lab) -> None:
     assert [verdicts[rule] for rule in ("CQ-01", "CD-03", "CW-01", "CQ-06")] == ["pass", "pass", "pass", "not-run"]
 
 
+JURY = ROOT / "tests" / "jury" / "clients" / "broken.py"
+
+
+def test_a_client_without_its_key_is_named(lab: Lab) -> None:
+    """
+    Calls that are refused for want of the key are seen: that is CQ-01, not a client that never called.
+    """
+    for name, seen in (("no-key", "no Authorization"), ("other-scheme", "Token")):
+        code, said, verdicts = lab("--", sys.executable, str(JURY), name)
+
+        assert code == 1, said
+        assert verdicts["CQ-01"] == "fail"
+        assert seen in said
+        assert {rule for rule, verdict in verdicts.items() if verdict not in ("pass", "not-run")} == {"CQ-01"}
+
+
+def test_a_create_repeated_after_ten_seconds_is_named(lab: Lab) -> None:
+    """
+    The default run is long enough to see that money is paid twice.
+    """
+    chosen = stories("lost-reply", "create-503", "create-502-json")
+
+    code, said, verdicts = lab(*chosen, "--", sys.executable, str(JURY), "repeats-lost")
+
+    assert code == 1, said
+    assert (verdicts["CM-02"], verdicts["CM-03"]) == ("fail", "fail")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -211,6 +239,7 @@ class InProcess:
     parallel = 4
     speaks = False
     min_poll = None
+    takes = frozenset[str]()
 
     def unable(self, story: Any) -> str:
         """It can do anything."""
