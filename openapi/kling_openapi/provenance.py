@@ -13,7 +13,7 @@ from typing import Any
 import click
 import yaml
 
-from kling_openapi import HERE, service
+from kling_openapi import HERE, rule_sources, service
 from kling_openapi.evidence import BadEvidence, Evidence, pointer, read_all
 
 GRADES = {
@@ -290,6 +290,17 @@ def _undocumented(rulebook: Path | None) -> dict[str, str]:
     }
 
 
+def _rules(rules: list[dict[str, Any]], document: dict[int, str]) -> str:
+    """Return the section of the kit's rules; empty where there are none."""
+    parts = [
+        "\n## The rulebook, rule by rule\n",
+        "What each rule of the kit rests on. `I` is plain sense, HTTP or security practice; only rules of grade D fail a run against\n"
+        "the service itself. Names such as `prompt_max` stand for numbers of the contract.\n",
+        _table(["rule", "level", "grade", "says", "rests on"], rule_sources.rows(rules, document)),
+    ]
+    return "\n".join(parts) if rules else ""
+
+
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when a page is stale or a source is wrong.")
@@ -309,8 +320,10 @@ def main(folder: Path, check: bool, rulebook: Path | None, evidence: Path | None
         seen = read_all(evidence) if evidence else []
     except BadEvidence as error:
         raise click.ClickException(str(error)) from error
+    rules = rule_sources.rows_of(rulebook)
+    complaints += rule_sources.complaints(rules, document)
     for name, text in {
-        "provenance.md": provenance_page(contract, document, seen, _undocumented(rulebook)),
+        "provenance.md": provenance_page(contract, document, seen, _undocumented(rulebook)) + _rules(rules, document),
         "settings.md": settings_page(contract),
     }.items():
         page = folder / name

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import kling_openapi
-from kling_openapi import provenance
+from kling_openapi import provenance, rule_sources
 
 SERVICE = kling_openapi.read(kling_openapi.SERVICE)
 SENTENCES = provenance.sentences()
@@ -198,6 +198,36 @@ def test_stale_pages_are_found(page: str, tmp_path: Path) -> None:
         assert result.output == f"{tmp_path / page}: stale; run scripts/provenance\n"
         assert run(provenance.main, [str(tmp_path)]).exit_code == 0
     assert run(provenance.main, [str(tmp_path), "--check"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"source": []}, "SV-08: graded D, and cites no sentence"),
+        ({"source": ["wire:Create a task"]}, "SV-08: graded D, and cites no sentence"),
+        ({"source": ["doc:99"]}, "SV-08: no such source: doc:99"),
+        ({"grade": "S", "source": ["wire:Rumours"]}, "SV-08: no such source: wire:Rumours"),
+        ({"grade": "I"}, "SV-08: graded I, and cites doc:32, doc:34"),
+    ],
+)
+def test_a_rule_without_its_sentence_is_found(change: dict[str, Any], complaint: str) -> None:
+    """
+    A rule of grade D cites a sentence of the document, S and C a section of the wire facts, practice nothing.
+    """
+    rules = rule_sources.rows_of(DOCS.parent / "contract_tests/kling_contract/rules/rulebook.yaml")
+    assert list(rule_sources.complaints(rules, SENTENCES)) == []
+    next(rule for rule in rules if rule["id"] == "SV-08").update(change)
+    assert complaint in list(rule_sources.complaints(rules, SENTENCES))
+
+
+def test_the_page_shows_rule_grade_and_sentence() -> None:
+    """
+    Each rule with what it rests on, in the document's own words.
+    """
+    page = (DOCS / "provenance.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("| SV-13 |")]
+    assert "| MUST | D |" in row
+    assert "doc:28: 4k not supported" in row
 
 
 def test_a_broken_contract_fails_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
