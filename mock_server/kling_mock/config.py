@@ -1,4 +1,4 @@
-"""What `kling-mock serve` can be told: typed, checked, with one clear line for a bad value."""
+"""The settings of `kling-mock serve`: typed, checked, with one clear line for a bad value."""
 
 import re
 import ssl
@@ -227,7 +227,7 @@ _PROFILES = Path(__file__).parent / "profiles"
 
 
 def profiles() -> dict[str, Path]:
-    """Named sets of choices where nobody documents what the service does, one YAML file each."""
+    """Named sets of settings where no document says what the service does, one YAML file each."""
     return {file.stem: file for file in sorted(_PROFILES.glob("*.yaml"))}
 
 

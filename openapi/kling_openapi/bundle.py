@@ -57,7 +57,7 @@ def _create(model: Model) -> dict[str, Any]:
 
 
 def _union(models: list[Model]) -> dict[str, Any]:
-    """Return the schema of a create of any model, told apart by its name."""
+    """Return the schema of a create of any model, distinguished by its name."""
     names = [model.name for model in models]
     return {
         "description": "A create of one of the models; which one is told by its name.",

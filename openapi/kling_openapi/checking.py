@@ -1,4 +1,4 @@
-"""The form of a model file: what must be in it, and nothing that nobody would obey."""
+"""The form of a model file: what must be in it, and nothing that no code would follow."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -14,7 +14,7 @@ from kling_openapi.rules import Rules
 from kling_openapi.schemas import Judge, Problem, parts, resolved, values
 
 POLICIES = ("x-price", "x-output", "x-expected-seconds", "x-sums", "x-totals", "examples")
-"""What a model file says beside the schema of the create body."""
+"""What a model file says besides the schema of the create body."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def _choices(spot: _Spot) -> list[Any]:
 
 
 def _neighbours(choices: list[Any]) -> Iterator[Any]:
-    """Return values that stand close to the choices and are none of them."""
+    """Return values that stand close to the choices without being one of them."""
     for choice in choices:
         if isinstance(choice, str):
             yield from (it for it in (choice.upper(), f" {choice}", choice[:-1]) if it not in choices)

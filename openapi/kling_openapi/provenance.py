@@ -30,7 +30,7 @@ SECTIONS = {
     "errors": "HTTP errors",
     "idempotency": "repeating a create",
     "callback": "the callback",
-    "beside": "calls beside the two endpoints",
+    "beside": "optional operations",
     "corrections": "corrections of 2026-11-29",
 }
 PAGES = {

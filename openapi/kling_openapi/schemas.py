@@ -34,7 +34,7 @@ def spelled(steps: Steps) -> str:
 
 
 def resolved(schema: Any, schemas: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *schema* with its own reference followed: the keywords beside the reference win.
+    """Return *schema* with its own reference followed: the keywords next to the reference win.
 
     `properties` on both sides are joined.
     """

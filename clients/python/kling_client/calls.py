@@ -44,11 +44,11 @@ class Calls:
         base_url: else KLING_BASE_URL, else EVOLINK_BASE_URL, else the contract's server.
         files_base_url: where files are uploaded, else KLING_FILES_BASE_URL, else the base URL. It gets the key too.
         allow_http: take plain http for hosts other than this machine.
-        poll: the manners of reading.
+        poll: how to poll.
         download: the bounds of a download.
         timeouts: of one call.
         repeat_lost_create: send a create whose reply was lost, or was a 5xx, once more with the same Idempotency-Key. Off,
-            because nobody documents that the service honours the key (grade C).
+            because no document says that the service honours the key (grade C).
         create_attempts: how often a create is sent while it is answered 429; each time with the same key.
         user_agent: how this program names itself.
         transport, clock, sleep, wall, dice: what carries requests, monotonic seconds, waiting, Unix seconds, jitter;
@@ -193,7 +193,7 @@ class Calls:
         """Send a create.
 
         429 is waited out within bounds. A lost reply or a 5xx is repeated once with the same Idempotency-Key, if the client
-        was told to; otherwise, and afterwards, nobody knows what became of it.
+        was asked to; otherwise, and afterwards, its outcome is not known.
 
         Args:
             body: as `request` made it.

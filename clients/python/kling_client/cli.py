@@ -337,7 +337,7 @@ def _client(report: Report, options: dict[str, Any]) -> Client:
 
 @contextlib.contextmanager
 def _receiver(url: str | None, port: int | None, linger: float) -> Iterator[Receiver | None]:
-    """A receiver that listens while the block runs, and a little longer: a late callback finds somebody at home."""
+    """A receiver that listens while the block runs, and a little longer: a late callback is still received."""
     if url is None or port is None:
         yield None
         return

@@ -98,7 +98,7 @@ class Contract:
 
     @cached_property
     def polling(self) -> Mapping[str, Any]:
-        """Manners that the contract asks of readers of a task (`x-polling` of the query), empty while it names none."""
+        """Polling rules that the contract gives for tasks (`x-polling` of the query), empty while it names none."""
         rules: Mapping[str, Any] = self.document["paths"][self.path("getTask")]["get"].get("x-polling", {})
         return rules
 
@@ -145,7 +145,7 @@ class Contract:
 
     @cached_property
     def _create(self) -> jsonschema_rs.Draft202012Validator:
-        """The create body's validator. Values are masked in its messages: a prompt is nobody else's business."""
+        """The create body's validator. Values are masked in its messages: a prompt is private."""
         schema = {"$ref": "#/components/schemas/CreateVideo", "components": self.document["components"]}
         return jsonschema_rs.Draft202012Validator(schema, validate_formats=True, mask="the value")
 

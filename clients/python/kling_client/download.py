@@ -71,7 +71,7 @@ class _Again(Exception):
 
 
 class Part:
-    """The unfinished file beside the final one. Gone when the block ends, unless it was committed.
+    """The unfinished file next to the final one. Gone when the block ends, unless it was committed.
 
     Args:
         out: the final name; its folder must exist.

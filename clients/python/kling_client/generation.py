@@ -61,7 +61,7 @@ class Generation:
         calls: the account.
         out: the file; its folder must exist.
         receiver: hears callbacks.
-        on_event: told what happens.
+        on_event: called with what happens.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Generation:
         """Create or resume, wait, save.
 
         Raises:
-            KlingError: any of the tree. While a task is owed, its record stays beside the file.
+            KlingError: any of the tree. While a task is owed, its record stays next to the file.
         """
         self._check_out(overwrite=wishes.overwrite)
         with self._slot.held():

@@ -30,7 +30,7 @@ _LARGEST_FACTOR = 1e6
 
 @dataclass(frozen=True, slots=True)
 class PollPolicy:
-    """The manners of reading. Nobody documents them; the defaults stay within what the vendor's own client does (C).
+    """How to poll. No document says; the defaults stay within what the vendor's own client does (C).
 
     min_poll: seconds, the floor of every wait.
     first: the first wait, in floors; the vendor's client waits 8 s where the floor is 5.
@@ -110,13 +110,13 @@ class Wait:
 
     Args:
         read: one read of a task.
-        policy: the manners.
+        policy: how to poll.
         clock: monotonic seconds; the deadline is counted on it.
         sleep: how to wait.
         dice: the source of jitter.
         pause: waits like *sleep*, but ends early when a callback brings news.
-        on_change: told of every good answer.
-        on_trouble: told of every error that is waited out, with the seconds to come.
+        on_change: called with every good response.
+        on_trouble: called with every error that is waited out, with the seconds to come.
     """
 
     def __init__(

@@ -66,7 +66,7 @@ class Report:
         self.task_id = error.task_id or self.task_id
 
     def seen(self, event: Event) -> None:
-        """Remember the task, so that whatever happens next is told with its id."""
+        """Remember the task, so that whatever happens next is reported with its id."""
         self.sending = event.kind == "creating"
         self.saving = event.kind == "saving"
         if event.task is not None:
@@ -171,5 +171,5 @@ class Bar:
 
 
 def progress_on(report: Report) -> Lines | Bar:
-    """A bar where stderr is a terminal, lines elsewhere."""
+    """A bar where stderr is a terminal, else lines."""
     return Bar(report) if sys.stderr.isatty() else Lines(report)

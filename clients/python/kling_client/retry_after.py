@@ -10,7 +10,7 @@ from kling_client.timing import Clock
 
 
 def retry_after(headers: Mapping[str, str], now: Clock) -> float | None:
-    """Seconds that the service asks to wait, None where it does not say or nobody can tell.
+    """Seconds that the service asks to wait, None where it does not say.
 
     A date is measured against the answer's own Date header, so that a wrong clock here does no harm.
 

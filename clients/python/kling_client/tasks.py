@@ -72,7 +72,7 @@ class Task:
 
     @property
     def finished(self) -> bool:
-        """It will not change again. A status that nobody has heard of is not finished."""
+        """It will not change again. An unknown status is not finished."""
         return self.completed or self.failed
 
 

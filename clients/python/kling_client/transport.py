@@ -72,7 +72,7 @@ class Bearer(AuthBase):
         return "Bearer(***)"
 
     def hide(self, text: str) -> str:
-        """*text* with the key blotted out, should somebody echo it."""
+        """*text* with the key blotted out, in case a server echoes it."""
         return blot(text, self._key)
 
 
@@ -153,10 +153,10 @@ class Web:
         """Send *request*; the body of the answer is still to be read, with `chunks`.
 
         Args:
-            request: with its `auth` set, so that no credentials come from elsewhere.
+            request: with its `auth` set, so that no other credentials are added.
             timeouts: of this call.
             fresh: use a new connection. A kept one may just have been closed by the server, and a create whose
-                connection is cut is a create whose outcome nobody knows.
+                connection is cut is a create whose outcome is not known.
 
         Raises:
             NetworkError: no answer came.

@@ -84,7 +84,7 @@ class Once:
 
 
 class Watch:
-    """Somebody who waits for news of one task."""
+    """A caller that waits for news of one task."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
@@ -106,7 +106,7 @@ class Receiver:
     Args:
         read: reads a task with the key, as `Client.get`; None when only `watch` is used.
         effect: called once for each finished task that *read* confirms, in a thread of its own.
-        path: where callbacks come in, a query string included if it has one. A secret in it keeps strangers out.
+        path: where callbacks come in, a query string included if it has one. A secret in it keeps others out.
         known: whether a task id is one of ours. News of others is kept until `expect` names them. None: ask *read*, which
             does not find what is not ours.
         store: keeps the callback's JSON before it is answered; when it raises, the sender hears 500 and tries again.
@@ -175,7 +175,7 @@ class Receiver:
                     del self._watches[task_id]
 
     def expect(self, task_id: str) -> None:
-        """*task_id* is ours, as its create's answer has just told: news that came before that is looked at now."""
+        """*task_id* is ours, as its create's response has just said: news that came before that is looked at now."""
         with self._guard:
             early = task_id in self._early
             if early:

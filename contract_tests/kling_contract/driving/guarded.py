@@ -118,7 +118,7 @@ def _fine(reply: RawResponse) -> bool:
 
 
 def parsed(body: bytes) -> Any:
-    """The JSON in *body*; None where it is none."""
+    """The JSON in *body*; None where it is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -162,7 +162,7 @@ def pause_of(reply: RawResponse) -> float | None:
 
 
 def date_of(value: str) -> float | None:
-    """Unix seconds of an HTTP date; None where it is none."""
+    """Unix seconds of an HTTP date; None where it is not a date."""
     try:
         moment = parsedate_to_datetime(value)
     except (TypeError, ValueError):

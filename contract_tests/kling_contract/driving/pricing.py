@@ -38,7 +38,7 @@ class Price:
     def expected(self, body: Any, contract: Contract) -> float:
         """Return the dollars that a create of *body* costs by the price list, if it is taken as it stands.
 
-        A duration that is none counts as the longest, a quality that is none as the dearest.
+        An invalid duration counts as the longest, an invalid quality as the dearest.
         """
         asked = body if isinstance(body, dict) else {}
         quality = asked.get("quality", contract.quality_default)

@@ -45,7 +45,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a guard is told of a request: its name for people, and whether it is meant to be accepted."""
+    """What a guard knows of a request: its name for people, and whether it is meant to be accepted."""
 
     name: str = ""
     planned: bool = True

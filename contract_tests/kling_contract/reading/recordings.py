@@ -29,7 +29,7 @@ def read(path: Path) -> list[AnyEvent]:
     """Return the events of a recording, whichever of the formats it is in.
 
     Raises:
-        HistoryError: it is none of them; one line that names the file. OSError: *path* cannot be read.
+        HistoryError: it is not one of them; one line that names the file. OSError: *path* cannot be read.
     """
     data, attached = _opened(path)
     head = data.lstrip()[:1]

@@ -1,4 +1,4 @@
-"""The recording proxy: the service's address for clients that can be told one, a CONNECT proxy for those that cannot.
+"""The recording proxy: the service's address for clients that can be given one, a CONNECT proxy for those that cannot.
 
 Calls to the service go through the guard and into the history; downloads of links that the service gave are recorded as well; what
 a client wants from other hosts is passed on unseen. Nothing is changed on its way but the framing, and compression is not asked for.

@@ -65,8 +65,10 @@ class Sections(click.Command):
         """Write the options, section by section."""
         records = dict(_records(self.get_params(ctx), ctx))
         for heading, names in _SECTIONS.items():
-            with formatter.section(heading):
-                formatter.write_dl([records.pop(name) for name in names if name in records])
+            rows = [records.pop(name) for name in names if name in records]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
         with formatter.section("Other options"):
             formatter.write_dl(list(records.values()))
 
@@ -142,7 +144,7 @@ _SERVE_OPTIONS = (
         "--seed",
         type=int,
         metavar="N",
-        help="The same seed and requests give the same ids, plans and links. Default: 0, with links that nobody can forge.",
+        help="The same seed and requests give the same ids, plans and links. Default: 0, with links that cannot be forged.",
     ),
     option("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="The default scenario of tasks."),
     option("--scenarios", type=click.Path(path_type=Path), metavar="DIR", help="A folder of more scenarios."),

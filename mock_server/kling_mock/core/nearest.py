@@ -1,4 +1,4 @@
-"""What somebody may have meant: the known name that is nearest to one that does not exist."""
+"""What a user may have meant: the known name that is nearest to one that does not exist."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

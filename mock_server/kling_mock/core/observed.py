@@ -1,4 +1,4 @@
-"""Single responses as somebody saw them: what a profile says where no setting has a word for it.
+"""Single responses as they were seen: what a profile says where no setting has a word for it.
 
 Each item names the fake's own responses that it is about (`on`, `status`, `task`, `body`, `no_object`) and what is different in them.
 `kling-contract compare --profile FILE` writes such items.
@@ -80,7 +80,7 @@ def taken(items: Sequence[Observed], operation: str, request: bytes) -> bytes:
 
 
 def loaded(body: bytes) -> Any:
-    """Return the JSON of *body*; None where it is none."""
+    """Return the JSON of *body*; None where it is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -55,7 +55,7 @@ class Catalogue:
             self._check(path, document, self.scenarios[name])
 
     def choose(self, name: str, params: Mapping[str, Any]) -> str:
-        """The choice in one spelling, after checking that it can be told.
+        """The choice in one spelling, after checking that it can be played.
 
         Raises:
             NoScenario: unknown name or param, or a value that does not fit.
@@ -71,7 +71,7 @@ class Catalogue:
         """The choice that tasks follow where nothing else says so.
 
         Raises:
-            BadSetting: it cannot be told.
+            BadSetting: it cannot be played.
         """
         try:
             return self.choose(*parse_choice(text))
@@ -132,7 +132,7 @@ class Catalogue:
         return places
 
     def _check(self, path: Path, document: Document, scenario: Scenario) -> None:
-        """Raise BadSetting where the scenario cannot be told as it stands."""
+        """Raise BadSetting where the scenario cannot be played as it stands."""
         used = dict(holes(scenario.story))
         for name, place in used.items():
             if name not in scenario.params:

@@ -177,7 +177,7 @@ def _careful(wanted: Wanted, mode: str, contract: Contract) -> Wanted:
     """*wanted* in the mode that its target is driven in: a fake as a fake, whatever the other side is.
 
     Raises:
-        SetupError: money may be spent, and nobody has said how much or agreed to the plan.
+        SetupError: money may be spent, and there is no cap or no agreed plan.
     """
     base = origin_of(wanted.asked.url)
     if choose_mode(base, None, control=False, services=services_of(contract)) == "fake" or mode == "fake":

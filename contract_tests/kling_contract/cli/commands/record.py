@@ -136,7 +136,7 @@ def _until_interrupted(proxy: RecordingProxy, console: Console) -> None:
 
 
 def _tell(proxy: RecordingProxy, out: Path, console: Console) -> None:
-    """What the user has to know beside the verdicts."""
+    """What the user has to know besides the verdicts."""
     for line in proxy.remarks():
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"history: {out}", style="dim", highlight=False, soft_wrap=True)

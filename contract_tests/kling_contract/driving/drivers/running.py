@@ -145,7 +145,7 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
 
 
 def _check_agreed(wanted: Wanted) -> None:
-    """Refuse a run that may cost money and has no cap, or that nobody has agreed to.
+    """Refuse a run that may cost money and has no cap, or that was not agreed to.
 
     Raises:
         SetupError: it is one.

@@ -11,7 +11,7 @@ from kling_contract.mutants.client.world import Lost
 
 
 class Memory(Hearing):
-    """Files beside the output file: `.lock` while a run is at work, `.task` once there is one, `.creating` before that."""
+    """Files next to the output file: `.lock` while a run is at work, `.task` once there is one, `.creating` before that."""
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -108,7 +108,7 @@ MUTANTS = (
     broken("SA-05", "validates-strangers", "judges the body before the key", Switch(on_response=_validates_first)),
     broken("SA-06", "one-account-for-all", "lets every account read every task", Switch(on_request=_lends)),
     broken("SA-06", "one-list-for-all", "lists other accounts' tasks", Switch(on_response=_lists_all)),
-    broken("SA-07", "hints-at-existence", "answers strangers otherwise when a task exists", Switch(on_response=_hints)),
+    broken("SA-07", "hints-at-existence", "responds to other accounts differently when a task exists", Switch(on_response=_hints)),
     broken("SA-08", "echoes-the-key", "names the key in its errors", Switch(on_response=_echoes)),
     broken("SA-09", "strict-bearer", "minds the case of Bearer", _odd_bearer),
     broken("SA-10", "every-model-for-all", "lets every key use the model", _anything_goes),

@@ -101,7 +101,7 @@ def _spares(member: str, value: Any) -> Any:
 MUTANTS = (
     broken("SB-01", "hd-is-cheaper", "asks less for 1080p than for 720p", chosen(credits_per_second={"720p": 9, "1080p": 7.2})),
     broken("SB-01", "flat-price", "says that every task reserves the same", shows(_flat)),
-    broken("SB-02", "hidden-fee", "takes a credit beside the reservation",
+    broken("SB-02", "hidden-fee", "takes a credit on top of the reservation",
            fee(1, lambda ask, answer: ask.name == "createVideo" and answer.accepted and ask.sent.get("prompt") != "to be cancelled")),
     broken("SB-03", "dearer-in-the-end", "uses more than it reserved", shows(_dearer, at=(READ, CALLBACK), when=is_("completed"))),
     broken("SB-04", "failure-is-charged", "charges failed tasks", shows(_kept, at=(READ, CALLBACK), when=is_("failed"))),

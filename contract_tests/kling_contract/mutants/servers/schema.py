@@ -15,7 +15,7 @@ def _lacks(ask: Request, _: Memory) -> Request | Response:
 
 
 MUTANTS = (
-    broken("SS-01", "billing-by-mood", "names a billing rule that is none",
+    broken("SS-01", "billing-by-mood", "names a billing rule that does not exist",
            shows(setting(usage__billing_rule="per_mood"), at=(CREATE, READ, CALLBACK))),
     broken("SS-01", "list-without-total", "does not say how many tasks there are",
            answers(ok("listTasks"), lambda answer: answer.becomes({"data": answer.json["data"]}))),
