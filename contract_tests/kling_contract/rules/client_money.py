@@ -227,7 +227,7 @@ def charge_is_shown(view: View, _: Rule) -> Iterator[Check]:
         for create in case.accepted:
             usage = create.got.get("usage")
             reserved = usage.get("credits_reserved") if isinstance(usage, dict) else None
-            if reserved is not None:
+            if isinstance(reserved, int | float) and not isinstance(reserved, bool):
                 shown = re.search(rf"(?<![\w.]){re.escape(f'{reserved:g}')}(?!\w)", case.words)
                 yield check(shown, f"{reserved:g} credits shown", "no charge shown", create, case.results[-1])
 

@@ -156,7 +156,8 @@ def reason_is_passed_on(view: View, _: Rule) -> Iterator[Check]:
         end = seen_end(case, "failed")
         if end is None or case.forced or outcome(case.results[-1]) == "gave_up":
             continue
-        error = end.got.get("error") or {}
+        error = end.got.get("error")
+        error = error if isinstance(error, dict) else {}
         for member in ("code", "message"):
             value = str(error.get(member) or "")
             last = case.results[-1]
