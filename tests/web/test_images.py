@@ -172,3 +172,15 @@ def test_an_unseen_frame_still_gives_a_video(make: Callable[..., Any]) -> None:
 
     response = rig.call("GET", link.removeprefix("http://localhost"), key=None)
     assert (response.status_code, response.mimetype) == (200, "video/mp4")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://image.test]/x", "https://video.test]/x", "https://[image.test/x", "https://image.test[/", "//["]
+)
+@pytest.mark.parametrize("images", ["fetch", "offline"])
+def test_a_url_with_stray_brackets_is_refused(make: Any, url: str, images: str) -> None:
+    """As a field that is wrong; the parsers of URLs raise for it wherever it is taken apart."""
+    response = make(images=images).create(image_start=url)
+
+    assert response.status_code == 400 or images == "offline"
+    assert response.status_code < 500

@@ -73,7 +73,10 @@ def parse_clip(url: str) -> Clip | None:
     """Return the clip that *url* asks for; None where it is not on one of the two hosts."""
     if ".test" not in url:
         return None
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that hold no address; fetching it says so
+        return None
     if parts.hostname not in (VIDEO_HOST, AUDIO_HOST):
         return None
     try:
