@@ -118,6 +118,15 @@ class Settings(BaseModel):
             raise ValueError("say Unix seconds, or a moment such as 2025-09-06T14:42:23Z") from error
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _links(cls, given: Any) -> Any:
+        """Give the links of an impersonating fake a public-looking name, which leads to it as the service's own names do."""
+        if not isinstance(given, dict) or not given.get("impersonate") or given.get("public_url") is not None:
+            return given
+        default = kling_openapi.family().raw["x-assumptions"]["link_origin"]["schema"]["default"]
+        return {**given, "public_url": given.get("choices", {}).get("link_origin", default)}
+
     @model_validator(mode="after")
     def _together(self) -> "Settings":
         if self.workers > 1 and self.store == "memory":

@@ -106,7 +106,7 @@ def test_the_proxy_knows_the_names_in_every_spelling(fake: Running, home: Path) 
             plain.sendall(f"CONNECT {name}:443 HTTP/1.1\r\nHost: {name}:443\r\n\r\n".encode())
             assert plain.recv(4096).startswith(b"HTTP/1.1 200")
             with context.wrap_socket(plain, server_hostname=name.rstrip(".")) as client:
-                client.sendall(b"GET /__mock/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                client.sendall(b"GET /__mock/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 assert b'{"status":"ok"}' in b"".join(iter(lambda: client.recv(4096), b""))
 
 

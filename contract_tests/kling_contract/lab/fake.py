@@ -86,7 +86,8 @@ class Fake:
             return " ".join(str(error).split())[-500:] or "it said nothing"
         self.variables = _news(ready.get("environment", {}))
         self.origin = ready["url"]
-        self.link_origin = self.origin if self._impersonate else f"http://localhost:{port}"
+        public = self._contract.document["x-assumptions"]["link_origin"]["schema"]["default"]
+        self.link_origin = public if self._impersonate else f"http://localhost:{port}"
         return ""
 
     def _small(self) -> Path:

@@ -5,10 +5,13 @@
 // whatever else is asked for is refused before a name is looked up. TLS still checks the name that was asked for.
 'use strict';
 
+const dns = require('node:dns');
 const net = require('node:net');
 
 const HTTPS = 443;
 const PATIENCE_MS = 2000;
+// What the service's names resolve to: clients that refuse private addresses look one up first. A connection to it leads to the fake.
+const PUBLIC = '93.184.216.34';
 const connect = net.Socket.prototype.connect;
 
 /** The options of a call of `connect` in any of its forms, and its listener. */
@@ -52,8 +55,33 @@ function refuse(socket, proxy, host, port) {
   asking.write(`CONNECT ${name} HTTP/1.1\r\nHost: ${name}\r\n\r\n`);
 }
 
-function install({ hosts, fake, proxy }) {
+/** Have every form of a lookup give the public address for *hosts*, without asking anybody. */
+function lookUpHere(hosts) {
   const known = new Set(hosts);
+  const { lookup, resolve4 } = dns;
+  const many = dns.promises.lookup;
+  const entry = { address: PUBLIC, family: 4 };
+  const answered = (options) => (options && options.all ? [entry] : entry);
+  dns.lookup = function (host, options, callback) {
+    if (!known.has(spelled(host))) return lookup.apply(this, arguments);
+    const done = typeof options === 'function' ? options : callback;
+    const all = typeof options === 'object' && options !== null && options.all;
+    process.nextTick(() => (all ? done(null, [entry]) : done(null, PUBLIC, 4)));
+    return {};
+  };
+  dns.promises.lookup = (host, options) => (known.has(spelled(host)) ? Promise.resolve(answered(options)) : many(host, options));
+  dns.resolve4 = function (host, ...rest) {
+    if (!known.has(spelled(host))) return resolve4.call(this, host, ...rest);
+    const done = rest.at(-1);
+    process.nextTick(() => done(null, [PUBLIC]));
+    return undefined;
+  };
+  dns.promises.resolve4 = ((real) => (host, ...rest) => (known.has(spelled(host)) ? Promise.resolve([PUBLIC]) : real(host, ...rest)))(dns.promises.resolve4);
+}
+
+function install({ hosts, fake, proxy }) {
+  const known = new Set([...hosts, PUBLIC]);
+  lookUpHere(hosts);
   net.Socket.prototype.connect = function (...args) {
     const { options, listener } = understood(args);
     const host = spelled(options.host);

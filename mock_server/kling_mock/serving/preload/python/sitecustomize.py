@@ -13,6 +13,8 @@ from typing import Any
 
 _HTTPS = {"443", "https"}
 _PATIENCE = 2.0
+_PUBLIC = "93.184.216.34"
+"""What the service's names resolve to: clients that refuse private addresses look one up first. A connection to it leads to the fake."""
 
 
 def _spelled(host: Any) -> str:
@@ -45,14 +47,41 @@ def _told(proxy: str, name: str, port: Any) -> str:
     return said.partition(b"\r\n\r\n")[2].decode().strip() or f"kling-mock refused {target}"
 
 
+def _by_name(hosts: list[str]) -> None:
+    """Have the older lookups give the public address for *hosts*, too."""
+    one, several = socket.gethostbyname, socket.gethostbyname_ex
+
+    def gethostbyname(host: Any) -> str:
+        """`socket.gethostbyname`, for whom the service's names are public."""
+        return _PUBLIC if _spelled(host) in hosts else one(host)
+
+    def gethostbyname_ex(host: Any) -> Any:
+        """`socket.gethostbyname_ex`, likewise."""
+        return (host, [], [_PUBLIC]) if _spelled(host) in hosts else several(host)
+
+    socket.gethostbyname, socket.gethostbyname_ex = gethostbyname, gethostbyname_ex
+
+
+def _led(real: Any, fake: str) -> Any:
+    """A socket's *real* `connect`, which leads from the public address to the fake."""
+
+    def connect(self: Any, address: Any) -> Any:
+        """`socket.connect`, for whom the public address is the fake's."""
+        if isinstance(address, tuple) and address[0] == _PUBLIC and str(address[1]) in _HTTPS:
+            address = _place(fake)
+        return real(self, address)
+
+    return connect
+
+
 def _install(hosts: list[str], fake: str, proxy: str) -> None:
     resolve: Any = socket.getaddrinfo
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **named: Any) -> Any:
         """`socket.getaddrinfo`, for whom only the fake and this machine exist."""
         name = _spelled(host)
-        if name in hosts and str(port) in _HTTPS:
-            return resolve(*_place(fake), *args, **named)
+        if name in hosts or name == _PUBLIC:
+            return resolve(_PUBLIC, port, *args, **named)
         if not _here(name):
             raise socket.gaierror(socket.EAI_NONAME, _told(proxy, name, port))
         return resolve(host, port, *args, **named)
@@ -66,6 +95,9 @@ def _install(hosts: list[str], fake: str, proxy: str) -> None:
             raise ConnectionRefusedError(_told(proxy, name, args[1][1]))
 
     socket.getaddrinfo = getaddrinfo
+    _by_name(hosts)
+    for name in ("connect", "connect_ex"):
+        setattr(socket.socket, name, _led(getattr(socket.socket, name), fake))
     sys.addaudithook(watch)
 
 
