@@ -4,7 +4,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time as real_time
 
 import pytest
 import trustme
@@ -51,11 +50,9 @@ def test_silence_ends_with_the_timeout(kit):
     done = threading.Event()
     with raw_server(lambda connection: done.wait(5)) as (port, _heard):
         client = Client(kit.key, f"http://127.0.0.1:{port}", poll=QUICK, timeouts=Timeouts(1, 0.1, 1))
-        began = real_time.perf_counter()
         with pytest.raises(NetworkError, match=r"no answer after 0\.1 s"):
             client.get(kit.task_id)
         done.set()
-    assert real_time.perf_counter() - began < 4
 
 
 def test_a_dripping_answer_ends_with_the_total(kit):

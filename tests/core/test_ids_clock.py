@@ -192,11 +192,13 @@ def test_a_clock_that_is_set_while_it_is_read_is_never_torn() -> None:
     readers = [threading.Thread(target=reads) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for number in range(3000):
-        clock.set("scaled" if number % 2 else "manual", 1_000_000.0)
-    stop.set()
-    for reader in readers:
-        reader.join()
+    try:
+        for number in range(3000):
+            clock.set("scaled" if number % 2 else "manual", 1_000_000.0)
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
 
     assert max(worst) == 0.0
 

@@ -3,7 +3,6 @@
 import re
 import shlex
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,14 +53,12 @@ def run_raising(*arguments: str) -> None:
 
 def test_reference_client_passes_two_hundred() -> None:
     """
-    200 stories for the reference client, with nothing wrong, in less than 30 s.
+    200 stories for the reference client, with nothing wrong.
     """
-    began = time.perf_counter()
     drawn = search(load(f"{EXAMPLE}:generate"), shipped(), stories=200, seed=1)
 
     assert drawn.breaches == ()
     assert drawn.stories == 200
-    assert time.perf_counter() - began < 30
 
 
 def test_a_story_keeps_to_what_its_place_can_do(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The in-process adapter: a scripted server that behaves as its story has it, and a client that is judged without a second's wait."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,11 +169,9 @@ def test_client_meets_what_the_story_has() -> None:
         assert not half.whole
         assert len(half.body) < int(half.headers["Content-Length"])
 
-    began = time.perf_counter()
     troubles = [{"at": "read", "does": "cut"}, {"at": "read", "does": "silence"}, {"at": "link", "does": "cut"}]
     played = play(client, story(*troubles, {"at": "callback", "does": "twice"}), shipped())
 
-    assert time.perf_counter() - began < 5
     assert seen == ["POST completed"] * 2
     assert [event.lost for event in played.events if isinstance(event, Exchange | Download)] == [
         "",
