@@ -245,7 +245,10 @@ def test_an_address_has_one_spelling(service, kit, one, other):
     assert Client(kit.key, one).base_url == Client(kit.key, other).base_url
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"version": 1, "pid": 1}', "1", "999999999", "\0" * 8])
+ODD = '{"version": 1, "token": 5, "pid": "1", "host": null, "born": []}'
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"version": 1, "pid": 1}', "1", "999999999", "\0" * 8, ODD])
 def test_a_damaged_lock_is_left_over(client, kit, out, text, time):
     """It is waited for as long as a holder at work would need to renew it, and then taken."""
     out.with_name("out.mp4.kling.lock").write_text(text)

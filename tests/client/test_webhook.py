@@ -442,6 +442,19 @@ def test_a_rate_limit_without_a_time_is_tried_again(client, service, kit, effect
     assert max(time.naps) < 100
 
 
+def test_the_waits_between_attempts_double(effects, news, time):
+    """From the first one that was set."""
+
+    def down(_task_id):
+        raise NetworkError("down")
+
+    receiver = Receiver(down, effects.append, sleep=time.sleep, attempts=5, retry_wait=3.0)
+    deliver(receiver, news)
+    receiver.close()
+
+    assert time.naps == [3.0, 6.0, 12.0, 24.0]
+
+
 def test_every_watch_hears_the_news(receiver, kit, news):
     """A second one does not silence the first, nor does its end."""
     with receiver.watch(kit.task_id) as first:
