@@ -1,6 +1,7 @@
 """The drivers: probes derived from the contract, cases that show what they should, stories that shrink and play again."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from kling_contract.driving.target import Asked, discover
 from kling_contract.history.events import Recorder
 from kling_contract.judging import judge_history
 from kling_contract.reading.contract import Contract, shipped
+from kling_contract.reports.documents import report
 from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import Choice, Result, Run, SetupError
 from kling_mock.serving.process import Running
@@ -29,6 +31,17 @@ from kling_mock.serving.process import Running
 CONTRACT = shipped()
 BASE = {"model": CONTRACT.model, "image_start": "https://image.test/1280x720.jpg", "duration": 3, "quality": "720p"}
 FAST: dict[str, Any] = {"queue": 0.03, "run": 0.05}
+
+
+SENT = {
+    "SA-01": 5, "SA-02": 5, "SA-03": 8, "SA-04": 5, "SA-05": 4, "SA-06": 2, "SA-07": 5, "SA-09": 2, "SA-10": 1,
+    "SB-06": 2, "SB-09": 8, "SB-12": 3, "SC-16": 1, "SL-16": 7,
+    "SV-01": 2, "SV-02": 11, "SV-03": 1, "SV-04": 18, "SV-06": 7, "SV-07": 7, "SV-08": 3, "SV-09": 3, "SV-10": 2, "SV-11": 6,
+    "SV-13": 1, "SV-14": 19, "SV-15": 3, "SV-16": 3, "SV-17": 13, "SV-18": 60, "SV-19": 3, "SV-20": 13, "SV-21": 23, "SV-29": 12,
+    "SW-16": 7, "SW-17": 6, "SW-18": 1, "SW-19": 5, "SW-20": 3,
+}  # fmt: skip
+"""Probes that reach the wire in a run against the fake, by rule. A driver that stops sending one is found here: its rule would go on
+passing. Whoever adds a probe adds it here."""
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +167,11 @@ def test_the_fake_passes_on_everything(fake: str) -> None:
     """Every rule is seen, and holds."""
     made, run = driven(fake)
     assert broken(run) == {}
+    assert dict(run.probes) == SENT
+    misses = Counter(rule for near in near_misses(CONTRACT, BASE) for rule in near.rules)
+    assert {rule: number for rule, number in misses.items() if run.probes[rule] < number} == {}
+    report_rows = {row["id"]: row["probes"] for row in report(run)["rules"]}
+    assert {rule: number for rule, number in report_rows.items() if number} == SENT
     unseen = {found.rule.id for found in run.verdicts if found.result is not Result.PASS}
     assert unseen <= {"SC-10"}  # which needs real seconds, and a busy machine may leave too little of them to say
     assert made.any_key

@@ -13,6 +13,7 @@ PROOF = 20
 
 def report(run: Run) -> dict[str, Any]:
     """`report.json`: the run and each rule's verdict, in the rulebook's order."""
+    probes = run.probes
     return {
         "target": run.target,
         "mode": run.mode,
@@ -20,7 +21,7 @@ def report(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "exit": run.exit,
         "totals": run.totals,
-        "rules": [_rule(verdict) for verdict in run.verdicts],
+        "rules": [{**_rule(verdict), "probes": probes[verdict.rule.id]} for verdict in run.verdicts],
     }
 
 
@@ -36,6 +37,7 @@ def _rule(verdict: Verdict) -> dict[str, Any]:
         "seen": verdict.seen,
         "expected": verdict.expected,
         "reason": verdict.reason,
+        "looked": verdict.looked,
         "events": list(findings[0].events if findings else verdict.events[:PROOF]),
         "findings": [{"seen": f.seen, "expected": f.expected, "events": list(f.events)} for f in findings],
         "rerun": verdict.rerun,
@@ -50,6 +52,7 @@ _SKIPS = (Result.NOT_RUN, Result.KNOWN)
 
 def junit(run: Run) -> bytes:
     """JUnit XML with a testcase for each rule; what could not be tested is an error, what was not run is skipped."""
+    probes = run.probes
     suites = ElementTree.Element("testsuites", name="kling-contract")
     for group in dict.fromkeys(verdict.rule.group for verdict in run.verdicts):
         members = [verdict for verdict in run.verdicts if verdict.rule.group == group]
@@ -57,17 +60,18 @@ def junit(run: Run) -> bytes:
         for name, results in (("failures", _FAILURES), ("errors", _ERRORS), ("skipped", _SKIPS)):
             suite.set(name, str(sum(verdict.result in results for verdict in members)))
         for verdict in members:
-            suite.append(_testcase(verdict))
+            suite.append(_testcase(verdict, probes[verdict.rule.id]))
     ElementTree.indent(suites)
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites) + b"\n"
 
 
-def _testcase(verdict: Verdict) -> ElementTree.Element:
+def _testcase(verdict: Verdict, probes: int) -> ElementTree.Element:
     rule = verdict.rule
     name = xml_text(f"{rule.id} {rule.sentence}")
     case = ElementTree.Element("testcase", classname=f"kling-contract.{rule.group}", name=name, time="0")
     properties = ElementTree.SubElement(case, "properties")
-    for key, value in (("level", rule.level), ("grade", rule.grade), ("verdict", verdict.result)):
+    told = (("level", rule.level), ("grade", rule.grade), ("verdict", verdict.result), ("probes", probes))
+    for key, value in told:
         ElementTree.SubElement(properties, "property", name=key, value=str(value))
     text = xml_text("\n".join(_lines(verdict)))
     if verdict.result in _FAILURES:

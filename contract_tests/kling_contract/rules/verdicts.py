@@ -1,5 +1,6 @@
 """From judgements to verdicts: what each broken rule means for this run, and for its exit code."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -92,6 +93,12 @@ class Run:
         """How many rules have each result; results that no rule has are left out."""
         counts = {result: sum(verdict.result is result for verdict in self.verdicts) for result in ORDER}
         return {str(result): count for result, count in counts.items() if count}
+
+    @property
+    def probes(self) -> Counter[str]:
+        """How many exchanges the kit sent for each rule, by the labels of its drivers: what reached the wire, not what was planned."""
+        sent = (event for event in self.events if isinstance(event, Exchange) and event.probe is not None)
+        return Counter(rule for event in sent if event.probe for rule in event.probe.rules)
 
     def having(self, *results: Result) -> list[Verdict]:
         """The verdicts with one of *results*, the first cause first."""

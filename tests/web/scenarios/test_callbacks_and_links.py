@@ -24,7 +24,7 @@ def test_another_callback_comes(
     account: Any, receiver: Any, name: str, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     """Two are sent, in order; what is wrong with one is wrong in it alone."""
-    client = account(f"{name} gap=20ms {AT_ONCE}" + (" id=task-unified-1-unknown0" if "id" in first else ""))
+    client = account(f"{name} gap=300ms {AT_ONCE}" + (" id=task-unified-1-unknown0" if "id" in first else ""))
     shown, taken = client.called_back(receiver, 2)
     assert [json.loads(body)["id"] == shown["id"] for _, body in taken] == ["id" not in first, True]
     for (_, body), changed in zip(taken, (first, second), strict=True):
