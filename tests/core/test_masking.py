@@ -150,6 +150,14 @@ def test_a_known_key_goes_in_every_spelling(how: str) -> None:
     assert masked.endswith(' after"}')
 
 
+def test_the_word_before_a_secret_stays(mask: Mask) -> None:
+    """What kind of secret it was can still be read."""
+    shown = mask.text(f"it said Bearer {CANARY} to me")
+
+    assert shown.startswith("it said Bearer ")
+    assert shown.endswith(" to me")
+
+
 def test_equal_secrets_stay_equal_and_others_differ(mask: Mask) -> None:
     """Rules compare URLs and keys by their pseudonyms; a pseudonym stands for itself."""
     url = f"https://hooks.example/cb/cAnary7f3b9d1eZx81aa?token={CANARY}&n=1"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kling_contract.driving.balance import Books
 from kling_contract.driving.drivers.running import guard_for
-from kling_contract.driving.guard import Caps, Guard, Stopped, Withheld
+from kling_contract.driving.guard import Caps, Charge, Guard, Stopped, Withheld
 from kling_contract.driving.guarded import GuardedSender
 from kling_contract.driving.pricing import MARGIN, Price
 from kling_contract.driving.sender import RawResponse, Sender
@@ -86,6 +86,26 @@ def test_no_sequence_of_answers_passes_the_cap(calls: list[tuple[int, int | None
         watch.after("POST", charge, status)
     assert charged <= cap + 1e-6
     assert watch.spent.usd == pytest.approx(charged)
+
+
+@pytest.mark.parametrize(("expected", "worst", "shown"), [(0.3, 0.6, True), (0.3, 0.3, False), (0.0, 0.3, True)])
+def test_the_refusal_says_what_a_create_is_expected_to_cost(expected: float, worst: float, shown: bool) -> None:
+    """Where that is less than the worst that was counted, and only there."""
+    watch = Guard(lambda _: Charge(expected, worst), Caps(max_usd=0.1))
+
+    with pytest.raises(Withheld) as caught:
+        watch.before("POST", SHORT)
+
+    assert (f"(expected ${expected:.2f})" in str(caught.value)) is shown
+
+
+def test_a_cap_that_was_passed_holds_as_well() -> None:
+    """Two creates that were accepted where one was allowed leave no room for a third."""
+    watch = Guard(lambda _: Charge(), Caps(creates=1))
+    watch.spent.accepted = 2
+
+    with pytest.raises(Withheld, match="the cap is 1 accepted create"):
+        watch.before("POST", SHORT)
 
 
 def test_a_create_over_the_cap_is_not_sent() -> None:
