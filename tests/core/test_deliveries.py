@@ -118,7 +118,7 @@ def test_what_falls_due_at_one_moment_has_an_order() -> None:
     """A task before its own deliveries, an earlier task before a later one, whoever was put on the agenda first."""
     plan = Plan(Status.COMPLETED)
     one, two = (
-        Task(f"task-{number}", number, DUE, "", Frame(1, 1), "720p", 5, None, 0.0, "completed", plan)
+        Task(f"task-{number}", number, DUE, "model", "", Frame(1, 1), 720, 5, None, 0.0, 0.0, "completed", plan)
         for number in (1, 2)
     )
     first, second = (Delivery("dlv-1", "task-1", "", DUE, order=(1, number)) for number in (1, 2))
