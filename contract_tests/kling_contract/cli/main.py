@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "Show the drift between two histories or two servers.",
     "rules": "Show the rulebook.",
     "selftest": "Prove every rule against its mutants.",
+    "mcp": "Serve the kit to a coding agent.",
 }
 """Name and summary of each subcommand; `commands/NAME.py` holds its click command as `command`."""
 _DEBUG = "KLING_CONTRACT_DEBUG"

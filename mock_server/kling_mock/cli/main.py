@@ -182,6 +182,19 @@ def _spelled(ctx: click.Context) -> list[str]:
     return [*typed, "--port", "0"]
 
 
+@cli.command()
+def mcp() -> None:
+    """Serve the fake's tools to a coding agent over standard input and output (Model Context Protocol)."""
+    from kling_mock.cli.agents import server
+    from kling_mock.config import BadSetting
+
+    try:
+        made = server()
+    except ImportError as error:
+        raise BadSetting("mcp needs the extra: pip install 'klingkit[mcp]', from the repository or a wheel") from error
+    made.run("stdio")
+
+
 def _variable_of(message: str) -> str:
     """Return the variable that a bad value came from; empty for one that was typed."""
     option = message.partition(" ")[0].rstrip(":") if message.startswith("--") else ""
