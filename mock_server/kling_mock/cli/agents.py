@@ -1,9 +1,11 @@
 """`kling-mock mcp`: the fake as tools of the Model Context Protocol, over standard input and output, with the official SDK."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from kling_common.calls import call
+from kling_common.calls import Unreachable, call
 from kling_mock import __version__
 
 if TYPE_CHECKING:
@@ -143,5 +145,19 @@ def server() -> "MCPServer[Any]":
         tools.list_deliveries,
         tools.journal,
     ):
-        made.tool()(tool)
+        made.tool()(_said(tool))
     return made
+
+
+def _said(tool: Callable[..., Any]) -> Callable[..., Any]:
+    """Return *tool* with its own complaints as the SDK shows them to an agent; it hides every other exception."""
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    @wraps(tool)
+    def asked(*given: Any, **named: Any) -> Any:
+        try:
+            return tool(*given, **named)
+        except (ValueError, Unreachable) as error:
+            raise ToolError(str(error)) from error
+
+    return asked

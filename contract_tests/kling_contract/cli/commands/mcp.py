@@ -44,9 +44,11 @@ def judge_client(command: list[str], min_poll: float | None = None, only: str = 
 
 def explain_rule(rule_id: str) -> dict[str, Any]:
     """Say what a rule asks, how much it weighs, where it comes from, and what would run it."""
+    from mcp.server.mcpserver.exceptions import ToolError
+
     rule = rules(shipped()).get(rule_id.upper())
     if rule is None:
-        raise ValueError(f"there is no rule {rule_id!r}; list_rules names them")
+        raise ToolError(f"there is no rule {rule_id!r}; list_rules names them")
     return {
         "id": rule.id,
         "sentence": rule.sentence,
