@@ -88,7 +88,9 @@ def _store(chosen: Settings, choices: Choices) -> Store:
             relays=chosen.relays,
             upload_bytes=choices.upload_store_bytes,
             started_as=f"{chosen.clock} {chosen.start}",
-            settings=chosen.model_dump_json(exclude_unset=True, exclude={"store", "admin_token", "workers"}),
+            settings=chosen.model_dump_json(
+                exclude_unset=True, exclude={"store", "admin_token", "workers", "no_courier"}
+            ),
         )
     except StoreUnusable as error:
         raise BadSetting(str(error)) from error

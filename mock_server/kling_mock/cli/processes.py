@@ -1,6 +1,7 @@
 """`kling-mock courier`, and the workers of `kling-mock serve --workers N`."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -67,7 +68,7 @@ def _settings_in(store: str, stopped: threading.Event, callback_ca: Path | None)
     Raises:
         BadSetting: the store cannot be used, or not for this.
     """
-    from kling_mock.config import BadSetting, Settings
+    from kling_mock.config import BadSetting, settings
     from kling_mock.store.interface import StoreUnusable
     from kling_mock.store.sql.database import Database
     from kling_mock.store.sql.store import settings_of
@@ -86,9 +87,8 @@ def _settings_in(store: str, stopped: threading.Event, callback_ca: Path | None)
         if stopped.wait(_EVERY):
             return None
     database.close()
-    given = Settings.model_validate_json(written)
-    own = {"store": store, "no_courier": False, "workers": 1, **({"callback_ca": callback_ca} if callback_ca else {})}
-    return given.model_copy(update=own)
+    own = {"store": store, **({"callback_ca": callback_ca} if callback_ca else {})}
+    return settings(**{**json.loads(written), **own})
 
 
 def _unusable(error: Exception) -> Exception:
