@@ -25,6 +25,7 @@ from kling_mock.web.api import Api
 from kling_mock.web.control import Control
 from kling_mock.web.files_api import FilesApi
 from kling_mock.web.media import Media
+from kling_mock.web.metrics import Metrics
 from kling_mock.web.parts import Fake
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
     uploads = FilesApi(api, files)
     api.take(Accounts(api).handlers)
     api.take(uploads.handlers)
-    return Fake(world, courier, api, Control(world, courier, access), Media(world), uploads)
+    return Fake(world, courier, api, Control(world, courier, access), Media(world), uploads, Metrics(world, access))
 
 
 def _pseudonym(key: str) -> str | None:

@@ -121,6 +121,7 @@ class Courier:
                 if account is not None:
                     self._let_happen(account, account.clock.now())
             except StoreDown as error:
+                self._world.measures.store_error()
                 _log.warning("%s; the courier tries again in %g s", error, _PAUSE)
                 clocks.pause(_PAUSE)
 
@@ -160,6 +161,8 @@ class Courier:
             with self._store.begin(account) as facts:
                 events = list(islice(iter(lambda: timeline.next_event(facts, now, sending=sending), None), batch))
             for event in events:
+                if event.status is not None:
+                    self._world.measures.task(event.status)
                 if event.lost is not None and event.delivery is not None:
                     self._note_lost(account, event.delivery, event.lost)
                 owed = event.delivery
@@ -299,6 +302,7 @@ class Courier:
 
     def _ended(self, account: Account, delivery: Delivery, attempt: Attempt) -> Made:
         """Keep an attempt that has ended, and put the next one on the agenda where one is owed."""
+        self._world.measures.attempt(attempt.outcome, attempt.sent - attempt.due)
         with self._store.begin(account) as facts:
             ended = replace(attempt, ended=facts.now())
             kept = facts.delivery(delivery.id)

@@ -16,6 +16,7 @@ from kling_mock.core.tasks import Task
 from kling_mock.media.frames import Frames
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.service.creating import Creating
+from kling_mock.service.measures import Measures
 from kling_mock.service.models import Offers
 from kling_mock.service.timeline import Timeline
 from kling_mock.service.views import Views
@@ -37,6 +38,7 @@ class World:
     ) -> None:
         self.contract, self.settings, self.choices, self.catalogue = contract, settings, choices, catalogue
         self.frames, self.store, self.journal = frames, store, store.journal
+        self.measures = Measures()
         secret = store.secret("links", partial(ids.secret, "links", settings.chosen_seed))
         self.offers = Offers(contract, choices)
         self.views = Views(

@@ -23,6 +23,7 @@ from kling_mock.core.errors import (
 )
 from kling_mock.core.nearest import did_you_mean
 from kling_mock.core.observed import taken
+from kling_mock.core.tasks import Status
 from kling_mock.ids import fingerprint
 from kling_mock.service.courier import Courier
 from kling_mock.service.creating import CreateCall, Look, finished
@@ -91,6 +92,7 @@ class Api:
         except ApiError as error:
             reply = self.refusal(error, operation)
         except StoreDown as error:
+            self.world.measures.store_error()
             reply = self.refusal(ServiceUnavailable(str(error)), operation)
         except Exception as error:
             return self.failed(error, request, account, started)
@@ -116,6 +118,9 @@ class Api:
             reply = self.refusal(error)
         except ApiError as unauthorized:
             reply = self.refusal(unauthorized)
+        except StoreDown as down:
+            self.world.measures.store_error()
+            reply = self.refusal(ServiceUnavailable(str(down)))
         return self.finish(reply, request, account, started)
 
     def finish(
@@ -123,6 +128,7 @@ class Api:
     ) -> Reply:
         """Give the response its request id and write both into the journal."""
         reply.headers.append(("x-request-id", f"{self._run}{next(self._numbers):012x}"))
+        self.world.measures.request(operation or "none", reply.status, clocks.monotonic() - started)
         if self.world.choices.observed:
             as_observed(self.world.choices.observed, operation or f"{request.method} {request.path}", request, reply)
         self.world.journal.add(
@@ -168,6 +174,8 @@ class Api:
         else:
             reply = self.acts.reply(act, "createVideo", account.clock, self.world.views.created(account, task))
             reply.task_id = task.id
+            if not created.replayed:
+                self.world.measures.task(Status.PENDING.value)
             if created.replayed:
                 reply.headers.append(("idempotency-replayed", "true"))
             elif created.story.calls_back_first:

@@ -13,6 +13,8 @@ from werkzeug.exceptions import (
     RequestedRangeNotSatisfiable,
 )
 
+from kling_mock.core.errors import ServiceUnavailable
+from kling_mock.store.interface import StoreDown
 from kling_mock.web.api import no_method, no_route
 from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.faults import Faults
@@ -35,6 +37,7 @@ def flask_app(fake: Fake) -> Flask:
     app.register_blueprint(blueprint(fake))
     app.before_request(_refuse_empty_segment)
     app.log_exception = _logged_elsewhere  # type: ignore[method-assign]
+    app.register_error_handler(StoreDown, lambda error: _response(fake.api.refuse(_down(error), _request())))
     app.register_error_handler(HTTPException, lambda error: _no_such(fake, error))
     return app
 
@@ -48,7 +51,12 @@ def _routes(fake: Fake) -> Iterator[tuple[str, str, str, Any]]:
         for method, name in methods.items():
             yield f"control.{name}", _rule(path), method, _control_view(fake, name)
     yield "media.video", "/files/<account>/<task_id>.mp4", "GET", _media_view(fake)
+    yield "metrics", "/metrics", "GET", lambda: _response(fake.metrics.get(_request()))
     yield "media.upload", "/uploads/<account>/<file_id>/<name>", "GET", _upload_view(fake)
+
+
+def _down(error: StoreDown) -> ServiceUnavailable:
+    return ServiceUnavailable(str(error))
 
 
 def _rule(path: str) -> str:

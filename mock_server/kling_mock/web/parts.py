@@ -8,6 +8,7 @@ from kling_mock.web.api import Api
 from kling_mock.web.control import Control
 from kling_mock.web.files_api import FilesApi
 from kling_mock.web.media import Media
+from kling_mock.web.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,4 @@ class Fake:
     control: Control
     media: Media
     files: FilesApi
+    metrics: Metrics

@@ -173,9 +173,6 @@ class Database:
         except IntegrityError:
             raise
         except (DBAPIError, PoolTimeout) as error:
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
-                self.engine.dispose()
-                self.relaxed.dispose()
             raise StoreDown(f"the store {self.shown} is not available", _reason(error)) from error
 
     def check(self) -> None:

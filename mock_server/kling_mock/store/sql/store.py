@@ -74,6 +74,7 @@ class SqlStore(Time):
             _set_meta(connection, _RELAYS, json.dumps(self._first_relays), only_new=not relays)
             _set_meta(connection, _DEFAULTS, "{}", only_new=True)
             _set_meta(connection, _SETTINGS, settings)
+        _ = self.clock  # known from now on, also while the database is away
 
     def check(self) -> None:
         """Ask the database for an answer."""
