@@ -108,6 +108,8 @@ def _of_step(a: Step, b: Step) -> Iterator[Difference]:
         yield Difference(f"status:{a.topic}:{'-'.join(said).replace(' ', '')}", "status", a.topic, *said, (a.name,))
         return
     yield from _of_headers(a, one, other)
+    if a.flawed and one.status < 300:
+        return  # both take what must be refused: what they make of it is no promise of anybody's
     yield from _of_bodies(a, one, other)
     pace = (_pace(one.seconds), _pace(other.seconds))
     if pace[0] != pace[1]:
@@ -139,8 +141,7 @@ def _of_bodies(step: Step, one: Response, other: Response) -> Iterator[Differenc
         parent = pointer.rpartition("/")[0]
         a, b = one.leaves.get(pointer), other.leaves.get(pointer)
         if a is None or b is None:
-            both_have_parent = not pointer or (parent in one.leaves and parent in other.leaves)
-            if both_have_parent and not _empty_list(pointer, one, other):
+            if _has_parent(parent, one, other) and not _empty_list(pointer, one, other):
                 seen = ("present", ABSENT) if b is None else (ABSENT, "present")
                 yield Difference(f"member:{pointer}:{seen[1]}", "member", pointer, *seen, (step.name,))
         elif _kind(a) != _kind(b):
@@ -155,6 +156,12 @@ def _of_bodies(step: Step, one: Response, other: Response) -> Iterator[Differenc
             )
         elif a.value != b.value:
             yield _of_values(step, pointer, a, b)
+
+
+def _has_parent(parent: str, one: Response, other: Response) -> bool:
+    """Whether both sides have what a member stands in, and it is of one type; else that is the difference."""
+    holders = [side.leaves.get(parent) for side in (one, other)]
+    return all(holder is not None for holder in holders) and holders[0].type == holders[1].type  # type: ignore[union-attr]
 
 
 def _kind(leaf: Leaf) -> str:

@@ -12,7 +12,7 @@ from kling_contract.history.masking import Headers, header
 
 FREE = frozenset({
     "id", "task_id", "created", "created_at", "message", "msg", "estimated_time", "remaining_credits", "used_credits", "total",
-    "user_group", "file_id", "upload_time", "expires_at",
+    "file_id", "upload_time", "expires_at",
 })  # fmt: skip
 """Members whose values say nothing about how a server behaves."""
 MONEY = ("credits_reserved", "credits_used", "credits", "usd", "cny")

@@ -1,7 +1,7 @@
 """A history as named steps: what was asked, in words that are the same for whoever was asked, and the first response to it."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kling_contract.comparing.shapes import Response, compared_headers, leaves
@@ -23,6 +23,10 @@ class Step:
     topic: str
     response: Response
     sent: Any = None
+    text: str = ""
+    """The body of a create that is no JSON object."""
+    flawed: bool = False
+    """Whether it is a create that must be refused."""
     live: bool = False
     """Whether it shows a task that is not over: how often and in which state that is seen is a matter of time."""
 
@@ -34,7 +38,7 @@ def steps_of(events: tuple[AnyEvent, ...], contract: Contract) -> dict[str, Step
     owner = _owner(view)
     for call in view.calls:
         step = _of_call(call, view, owner, contract)
-        found.setdefault(step.name, step)
+        found[step.name] = _first(found.get(step.name), step)
     for number, download in enumerate(view.downloads):
         name = "download with a range" if download.asked_range else "download" if not number else "download again"
         found.setdefault(name, Step(name, "download", "download", _of_download(download)))
@@ -43,6 +47,19 @@ def steps_of(events: tuple[AnyEvent, ...], contract: Contract) -> dict[str, Step
             "callback", Step("callback", "callback", "callback", _of_callback(attempt.event, attempt.body))
         )
     return found
+
+
+def _first(known: Step | None, step: Step) -> Step:
+    """The earlier of two steps of one name, unless its list is empty and the later one's is not; with the events of both."""
+    if known is None:
+        return step
+    kept = step if _rows(step) and not _rows(known) else known
+    events = (*known.response.events, *step.response.events)
+    return replace(kept, response=replace(kept.response, events=events))
+
+
+def _rows(step: Step) -> bool:
+    return bool(step.response.body.get("data")) if isinstance(step.response.body, dict) else False
 
 
 def _owner(view: View) -> str:
@@ -57,11 +74,14 @@ def _of_call(call: Call, view: View, owner: str, contract: Contract) -> Step:
     what, topic, live = _asked(call, view, contract)
     name = "; ".join(part for part in (operation, what, key) if part)
     if key:
-        topic = key
+        topic = key if key == "scheme bearer" else "a wrong key"
     elif call.probe.rules:
         topic = call.probe.rules[0]
     progress = not live or call.name == "createVideo"
-    return Step(name, operation, topic or operation, _response(call.event, call.got, progress), call.sent, live)
+    text = "" if isinstance(call.sent, dict) else call.event.request.body.text or ""
+    response = _response(call.event, call.got, progress)
+    flawed = call.name == "createVideo" and (bool(call.flaws) or not isinstance(call.sent, dict))
+    return Step(name, operation, topic or operation, response, call.sent, text, flawed, live)
 
 
 def _key(call: Call, owner: str) -> str:
@@ -86,7 +106,9 @@ def _asked(call: Call, view: View, contract: Contract) -> tuple[str, str, bool]:
     task = call.path.rpartition("/")[2]
     if task in view.tasks:
         status = call.got.get("status") if isinstance(call.got, dict) else None
-        return f"the task, {status}", "the task", status not in contract.terminal
+        create = view.tasks[task].create
+        made = f" of {_created(create)[0]}" if create is not None and create.flaws else ""
+        return f"the task{made}, {status}", "the task", status not in contract.terminal or bool(made)
     if contract.task_id_pattern.match(task):
         return "an id that no task has", "unknown id", False
     return f"the id {task}", "malformed id", False

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+import kling_openapi
 from kling_contract.driving.drivers.probes import Near, near_misses
 from kling_contract.driving.drivers.refusals import MALFORMED
 from kling_contract.driving.drivers.sureness import grade_of
@@ -180,7 +181,7 @@ def refusals(contract: Contract, right: Mapping[str, Any], price: Price, *, assu
     assumptions: also those whose refusal no source documents.
     """
     create = contract.named("createVideo").template
-    misses = [near for near in near_misses(contract, right) if not near.risky]
+    misses = [near for near in near_misses(contract, right) if not near.risky and not _another_model(near)]
     steps = [_refusal(create, near, price, contract) for near in misses]
     steps = [step for step in steps if assumptions or step.grade in SURE]
     if assumptions:
@@ -190,6 +191,11 @@ def refusals(contract: Contract, right: Mapping[str, Any], price: Price, *, assu
     return [
         one for number, step in enumerate(steps) for one in ((step, again[number]) if number < len(again) else (step,))
     ]
+
+
+def _another_model(near: Near) -> bool:
+    """Whether it names another model of the family: for that one it may be right, and a service that has it may take it."""
+    return near.field == "model" and isinstance(near.value, str) and near.value in kling_openapi.family().models
 
 
 def _strange_keys(contract: Contract, right: Mapping[str, Any], price: Price) -> list[Step]:
