@@ -61,8 +61,9 @@ def test_headers_are_set_and_taken_away() -> None:
     ("request_body", "fits"),
     [
         (b'{"image_start": "x", "duration": 16}', True),
-        (b'{"duration": 16.0}', False),
-        (b'{"duration": 16, "prompt": "p"}', False),
+        (b'{"image_start": "x", "duration": 16.0}', False),
+        (b'{"image_start": "x", "duration": 16, "prompt": "p"}', False),
+        (b'{"duration": 16}', False),
         (b"no json", False),
         (b"[]", False),
     ],
@@ -75,10 +76,23 @@ def test_a_request_is_known_by_its_members(request_body: bytes, fits: bool) -> N
 
 
 def test_bodies_that_are_no_object() -> None:
-    """Known as such."""
-    item = Observed(no_object=True, respond=422)
+    """Known by their text."""
+    item = Observed(text="[]", respond=422)
     assert seen(400, {}, item, request=b"[]").status == 422
     assert seen(400, {}, item, request=b"{}").status == 400
+
+
+def test_a_member_that_is_missing() -> None:
+    """A request without a first frame is told from one with any."""
+    item = Observed(body={"duration": 3}, missing=["image_start"], respond=422)
+    assert seen(400, {}, item, request=b'{"duration": 3}').status == 422
+    assert seen(400, {}, item, request=b'{"duration": 3, "image_start": "x"}').status == 400
+
+
+def test_items_of_a_list_are_set_as_a_whole() -> None:
+    """As many as there were."""
+    body = loaded(seen(200, TASK, Observed(set={"results.*": {"link": 1}})).body)
+    assert body["results"] == [{"link": 1}, {"link": 1}]
 
 
 @pytest.mark.parametrize(

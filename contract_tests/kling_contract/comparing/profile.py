@@ -150,12 +150,9 @@ def _when(step: Step, *, request: bool) -> Json:
 def _request(step: Step) -> Json:
     """The members of a create that make it this one."""
     if step.sent is MISSING or not isinstance(step.sent, Mapping):
-        return {"no_object": True}
-    return {
-        "body": {
-            name: value for name, value in step.sent.items() if name != "image_start" or not isinstance(value, str)
-        }
-    }
+        return {"text": step.text}
+    body = {name: value for name, value in step.sent.items() if name != "image_start" or not isinstance(value, str)}
+    return {"body": body, **({} if "image_start" in step.sent else {"missing": ["image_start"]})}
 
 
 def _of_status(a: Step, b: Step, right: Json) -> Json:
@@ -163,11 +160,12 @@ def _of_status(a: Step, b: Step, right: Json) -> Json:
     patch = _when(a, request=True)
     if b.response.status == 0:
         return {}
-    if 200 <= b.response.status < 300 and a.operation == "createVideo":
-        if not isinstance(a.sent, Mapping):
+    if 200 <= b.response.status < 300:
+        if a.response.status < 300:
+            return {"on": [a.operation], "status": a.response.status, "respond": b.response.status}
+        if not a.flawed:
             return {}
         patch["take"] = right
-        patch["set"] = _fixed(b)
         patch.pop("status")
         return patch
     return {
@@ -176,19 +174,6 @@ def _of_status(a: Step, b: Step, right: Json) -> Json:
         "replace": b.response.body,
         "headers": {"content-type": b.response.headers.get("content-type")},
     }
-
-
-def _fixed(step: Step) -> Json:
-    """The fixed values of a response, by dotted names."""
-    return {
-        _dotted(pointer): leaf.raw
-        for pointer, leaf in step.response.leaves.items()
-        if leaf.value is not None and not _is_link(leaf.value)
-    }
-
-
-def _is_link(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("link ")
 
 
 def _of_header(difference: Difference, a: Step) -> Json:

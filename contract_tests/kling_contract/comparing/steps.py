@@ -26,7 +26,7 @@ class Step:
     text: str = ""
     """The body of a create that is no JSON object."""
     flawed: bool = False
-    """Whether it is a create that must be refused."""
+    """Whether it is a create that must be refused, or shows a task that one made."""
     live: bool = False
     """Whether it shows a task that is not over: how often and in which state that is seen is a matter of time."""
 
@@ -80,7 +80,7 @@ def _of_call(call: Call, view: View, owner: str, contract: Contract) -> Step:
     progress = not live or call.name == "createVideo"
     text = "" if isinstance(call.sent, dict) else call.event.request.body.text or ""
     response = _response(call.event, call.got, progress)
-    flawed = call.name == "createVideo" and (bool(call.flaws) or not isinstance(call.sent, dict))
+    flawed = (call.name == "createVideo" and _is_flawed(call)) or what.startswith("the task of ")
     return Step(name, operation, topic or operation, response, call.sent, text, flawed, live)
 
 
@@ -107,7 +107,7 @@ def _asked(call: Call, view: View, contract: Contract) -> tuple[str, str, bool]:
     if task in view.tasks:
         status = call.got.get("status") if isinstance(call.got, dict) else None
         create = view.tasks[task].create
-        made = f" of {_created(create)[0]}" if create is not None and create.flaws else ""
+        made = f" of {_created(create)[0]}" if create is not None and _is_flawed(create) else ""
         return f"the task{made}, {status}", "the task", status not in contract.terminal or bool(made)
     if contract.task_id_pattern.match(task):
         return "an id that no task has", "unknown id", False
@@ -125,6 +125,11 @@ def _created(call: Call) -> tuple[str, str]:
     members = [f"{name} {_short(call.sent[name])}" for name in ("duration", "quality", "prompt") if name in call.sent]
     more = [name for name in ("callback_url",) if name in call.sent]
     return f"a right create ({', '.join([*members, *more])})", "right create"
+
+
+def _is_flawed(create: Call) -> bool:
+    """Whether a create must be refused."""
+    return bool(create.flaws) or not isinstance(create.sent, dict)
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Single responses as they were seen: what a profile says where no setting has a word for it.
 
-Each item names the fake's own responses that it is about (`on`, `status`, `task`, `body`, `no_object`) and what is different in them.
+Each item names the fake's own responses that it is about (`on`, `status`, `task`, `body`, `missing`, `text`) and what is different in them.
 `kling-contract compare --profile FILE` writes such items.
 """
 
@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 class Observed(BaseModel):
     """One item.
 
-    on: operationIds, or method and path; none for every response. status: of the fake's own response. task: the states of the task in
-    it. body: members that the request has with those values, all others left out but image_start. no_object: the request's body
-    is no JSON object. take: the create goes on with this body in place of its own. respond and replace: the status and the body given
-    instead. set and drop: members by dotted names, `*` for each item of a list. headers: set, or taken away where null. delay: seconds
-    in which the body is sent.
+    on: operationIds, or method and path; none for every response. status: of the fake's own response. task: the states of the task in it.
+    body: the members of the request, image_start aside where it is a text. missing: members that it lacks. text: the whole body of a
+    request that is no JSON object. take: the create goes on with this body in place of its own. respond and replace: the status and the
+    body given instead. set and drop: members by dotted names, `*` for each item of a list. headers: set, or taken away where null.
+    delay: seconds in which the body is sent.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -27,7 +27,8 @@ class Observed(BaseModel):
     status: int | None = None
     task: tuple[str, ...] = ()
     body: dict[str, Any] | None = None
-    no_object: bool = False
+    missing: tuple[str, ...] = ()
+    text: str | None = None
     take: dict[str, Any] | None = None
     respond: int | None = Field(None, ge=200, le=599)
     replace: Any = None
@@ -36,19 +37,23 @@ class Observed(BaseModel):
     headers: dict[str, str | None] = {}
     delay: float | None = Field(None, ge=0, le=3600)
 
-    def asked(self, operation: str, request: Any) -> bool:
-        """Return whether it is about *operation* with the JSON *request*; None for a body that is not JSON."""
+    def asked(self, operation: str, body: bytes) -> bool:
+        """Return whether it is about *operation* with that body of the request."""
         if self.on and operation not in self.on:
             return False
-        if self.no_object:
-            return not isinstance(request, dict)
-        if self.body is None:
-            return True
-        if not isinstance(request, dict):
+        if self.text is not None:
+            return body.decode(errors="replace") == self.text
+        return (self.body is None and not self.missing) or self._has(loaded(body))
+
+    def _has(self, request: Any) -> bool:
+        if not isinstance(request, dict) or any(name in request for name in self.missing):
             return False
-        text = "image_start" not in self.body and isinstance(request.get("image_start"), str)
-        rest = {name: value for name, value in request.items() if not (text and name == "image_start")}
-        return _same(rest, self.body)
+        wanted = dict(self.body or {})
+        if "image_start" not in (*wanted, *self.missing):
+            if not isinstance(request.get("image_start"), str):
+                return False
+            wanted["image_start"] = request["image_start"]
+        return _same(request, wanted)
 
     def shown(self, status: int, response: Any) -> bool:
         """Return whether it is about a response of *status* with the JSON body *response*."""
@@ -60,8 +65,9 @@ class Observed(BaseModel):
         """Return the JSON body *response* as it was observed."""
         body = orjson.loads(orjson.dumps(self.replace if self.replace is not None else response))
         for name, value in self.set.items():
-            for holder, last in _places(body, name.split(".")):
-                holder[last] = value
+            whole = name.endswith(".*")
+            for holder, last in _places(body, name.removesuffix(".*").split(".")):
+                holder[last] = [value for _ in holder.get(last) or ()] if whole else value
         for name in self.drop:
             for holder, last in _places(body, name.split(".")):
                 holder.pop(last, None)
@@ -72,9 +78,8 @@ def taken(items: Sequence[Observed], operation: str, request: bytes) -> bytes:
     """Return the body with which a request goes on: its own, unless an item says otherwise."""
     if not any(item.take is not None for item in items):
         return request
-    value = loaded(request)
     for item in items:
-        if item.take is not None and item.asked(operation, value):
+        if item.take is not None and item.asked(operation, request):
             return orjson.dumps(item.take)
     return request
 

@@ -11,8 +11,8 @@ from kling_mock.web.http import Reply, Request
 
 def as_observed(items: Sequence[Observed], operation: str, request: Request, reply: Reply) -> None:
     """Change *reply* as a profile observed it."""
-    asked, shown = loaded(request.body), loaded(reply.body)
-    for item in [item for item in items if item.asked(operation, asked) and item.shown(reply.status, shown)]:
+    shown = loaded(reply.body)
+    for item in [item for item in items if item.asked(operation, request.body) and item.shown(reply.status, shown)]:
         if item.replace is not None or item.set or item.drop:
             shown = item.changed(shown)
             reply.body = orjson.dumps(shown)
