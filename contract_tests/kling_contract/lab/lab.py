@@ -25,7 +25,7 @@ from kling_contract.lab.journal import Reader
 from kling_contract.lab.other_hosts import FORGED_VIDEO, PLAIN_HTTP, OtherHost
 from kling_contract.lab.pace import FORCED, GRACE, Pace
 from kling_contract.lab.results import Adapter, RunRequest, RunResult, found_in, small_texts
-from kling_contract.lab.stories import Story, filled
+from kling_contract.lab.stories import PROMPT, Story, filled
 from kling_contract.lab.watch import Seen
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.case_facts import CaseFacts
@@ -33,8 +33,6 @@ from kling_contract.serving import free_port
 
 IMAGE = "https://image.test/300x300.png"
 """A first frame that the fake draws itself."""
-PROMPT = "a breeze moves the grass"
-"""What is asked for where a story is not about the prompt: a client may demand one."""
 _LAST_BYTE = 8 << 20
 UNKNOWN_ACCOUNT = "nobody's"
 """The case of calls that carried no case's key."""

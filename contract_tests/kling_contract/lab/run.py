@@ -15,7 +15,8 @@ from kling_contract.lab.pace import Pace, pace_for
 from kling_contract.lab.results import Adapter
 from kling_contract.lab.scheduler import Report, Scheduler, never_called, turn
 from kling_contract.lab.stories import Story
-from kling_contract.reading.contract import Contract
+from kling_contract.reading.contract import Contract, shipped
+from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import SetupError
 
 NOT_THE_FAKE = ("plain-http", "untrusted")
@@ -62,6 +63,7 @@ def run(
             finally:
                 adapter.close()
     _note(recorder, stories, ended, unable)
+    _too_quick(recorder, stories, lab.pace)
     return ended, lab.pace
 
 
@@ -114,3 +116,13 @@ def _note(recorder: Recorder, stories: Sequence[Story], ended: Sequence[Ended], 
         elif all(name in reasons or name in spoiled for name in mine):
             name = next(name for name in mine if name in spoiled)
             recorder.note(Topic.UNTESTABLE, rule=rule, reason=f"{name}: {spoiled[name]}")
+
+
+def _too_quick(recorder: Recorder, stories: Sequence[Story], pace: Pace) -> None:
+    """Say of each rule that no sample at this pace can decide which option would."""
+    for rule in rules(shipped()).values():
+        least = rule.params.get("pause") if rule.for_clients else None
+        mine = [story for story in stories if rule.id in story.rules]
+        if least and mine and all(pace.for_story(story) < least for story in mine):
+            reason = f"waits this short cannot show it; --min-poll {least:g} or more can"
+            recorder.note(Topic.NOT_RUN, rule=rule.id, reason=reason)

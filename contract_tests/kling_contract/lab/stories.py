@@ -20,6 +20,8 @@ from kling_openapi.model import Model
 _EVERY = 1000
 """Creates that meet a story in which none is to be accepted."""
 FOLDER = Path(__file__).with_name("stories")
+PROMPT = "a breeze moves the grass"
+"""What is asked for where a story is not about the prompt: a client may demand one."""
 
 
 def lacking(model: Model, story: "Story") -> str:

@@ -48,7 +48,8 @@ def keeps_floor(view: View, rule: Rule) -> Iterator[Check]:
         for calls in unhurried(case) if case.flow in ("once", "many") else ():
             waits = good_waits(calls)
             enough = len(waits) >= rule.params["waits"]
-            if enough or alike(waits, max(rule.params["alike"] * least, _ROUNDING)):
+            tiny = len(waits) >= 2 and max(waits) < least * rule.params["tiny"]
+            if enough or tiny or alike(waits, max(rule.params["alike"] * least, _ROUNDING)):
                 allowed = least * (1 - rule.params["tolerance"])
                 fine = not surely_below(waits, allowed, rule.params["errors"] if enough else 0.0)
                 seen = f"{mean(waits):.2f} s: {shown(waits)}"

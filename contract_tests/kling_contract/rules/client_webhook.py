@@ -72,6 +72,9 @@ def answers_before_work(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the answer to a callback whose video takes its time: it must not take half as long."""
     for case in about(view, "CW-02"):
         slow = float(str(case.facts.params.get("lasts", "inf")).removesuffix("s"))
+        if slow_to_answer := late(view, case):
+            yield implied("CW-01", f"no answer in {view.contract.timeout:g} s", slow_to_answer[0])
+            continue
         for attempt in genuine(case):
             if attempt.answered:
                 limit = slow * rule.params["share"]

@@ -26,6 +26,7 @@ from kling_contract.lab.adapters.command import known, look_around
 from kling_contract.lab.behaviour import Behaviour
 from kling_contract.lab.results import RunRequest, RunResult, last
 from kling_contract.lab.scripted import API, FILES, LINK, VIDEO, Headers, OutgoingCallback, Scripted, Served
+from kling_contract.lab.stories import PROMPT
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.case_facts import CaseFacts
 from kling_contract.rules.verdicts import CLIENT, SetupError
@@ -86,7 +87,7 @@ class Environment:
 
     def __init__(self, server: Scripted, out: Path, *, min_poll: float, deadline: float, grace: float) -> None:
         self.base_url, self.api_key, self.callback_url = API, KEY, HOOK
-        self.request: Mapping[str, Any] = {"image_start": IMAGE}
+        self.request: Mapping[str, Any] = {"image_start": IMAGE, "prompt": PROMPT}
         self.out, self.min_poll, self.deadline = out, min_poll, deadline
         self.recorder = Recorder(keys=[KEY], clock=lambda: Moment(self.wall()), salt=b"drawn")
         self.events: list[AnyEvent] = []
@@ -277,7 +278,7 @@ def written(
     """The history of the case, as the lab writes it: what is right, what was seen, what was said."""
     about = CaseFacts(
         story=CASE, summary="a drawn trace", rules=tuple(behaviour.rules), right=behaviour.right, base_url=API, api=API,
-        links=FILES, callback_url=HOOK, deadline=wanted.deadline, grace=wanted.grace, min_poll=wanted.min_poll,
+        request={"prompt": PROMPT}, links=FILES, callback_url=HOOK, deadline=wanted.deadline, grace=wanted.grace, min_poll=wanted.min_poll,
     )  # fmt: skip
     ordered = sorted(events, key=lambda event: event.mono)
     over = max((event.mono for event in ordered), default=1.0)

@@ -14,6 +14,7 @@ from kling_contract.lab.environment import environment
 from kling_contract.lab.other_hosts import OtherHost
 from kling_contract.lab.results import Adapter, RunRequest
 from kling_contract.lab.scripted import API, LINK, OutgoingCallback, Scripted, Served
+from kling_contract.lab.stories import PROMPT
 from kling_contract.reading.contract import Contract
 from kling_contract.serving import Incoming, Listener, free_port
 
@@ -107,7 +108,8 @@ def play(
         other_host = stack.enter_context(OtherHost(recorder, stage.events.append, CASE))
         threading.Thread(target=stage.courier, daemon=True).start()
         plain = RunRequest(
-            case=CASE, job=1, base_url=stage.listener.origin, api_key=KEY, request={"image_start": IMAGE}, folder=folder,
+            case=CASE, job=1, base_url=stage.listener.origin, api_key=KEY, folder=folder,
+            request={"image_start": IMAGE, "prompt": PROMPT},
             out=folder / "video.mp4", min_poll=min_poll, deadline=deadline, grace=_GRACE, callback_url=HOOK, callback_port=port,
             first_call=lambda: stage.first_call, up=stage.called, stop=stop,
         )  # fmt: skip
