@@ -224,9 +224,11 @@ def write_contract(path: Path | None, models: str | None, server: str | None) ->
 
 def main() -> None:
     """Run the command line; a usage error is one line and exit code 2."""
+    from kling_mock.cli.examples import add_examples
     from kling_mock.cli.verbs import add_verbs
 
     add_verbs(cli)
+    add_examples(cli)
     try:
         cli(prog_name="kling-mock")
     except ValueError as error:
