@@ -1,5 +1,5 @@
 # Two images from one file: `--target kit` has the contract kit as well; the last stage, the default, is the fake alone.
-FROM python:3.12-slim AS wheel
+FROM python:3.12.12-slim-bookworm AS wheel
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY common common
@@ -9,7 +9,7 @@ COPY contract_tests contract_tests
 COPY clients/python clients/python
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
-FROM python:3.12-slim AS base
+FROM python:3.12.12-slim-bookworm AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 KLING_MOCK_HOME=/var/lib/kling-mock
 COPY --from=wheel /wheels /wheels
 COPY constraints.txt /wheels/

@@ -1,6 +1,6 @@
 """Requests drawn from a seed, thrown at every route of one fake: none may fail inside, and what was thrown can still be shown.
 
-`scripts/fuzz --count 20000 --seed 1` is the run of the CI; docs/security.md has a longer one. A failure names the number of its request:
+`scripts/fuzz --count 20000 --seed 1` is the run that docs/security.md records. A failure names the number of its request:
 the same seed and a count above it throw it again.
 """
 

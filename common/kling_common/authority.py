@@ -14,10 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from kling_common import issuer
 from kling_common.locks import alone
 
 _NAME = "kling-mock, a local test authority"
-_LEAF_LIVES = timedelta(days=800)  # Apple's platforms refuse certificates that live longer than 825 days.
+_MOST_TRUSTED = 4
 _SPARE = timedelta(days=30)
 
 
@@ -65,7 +66,7 @@ class Authority:
         try:
             self._private.mkdir(mode=0o700, parents=True, exist_ok=True)
             with alone(self._private / "lock"):
-                authority = self._authority()
+                authority = self._authority(wanted)
                 return self._leaf(authority, wanted)
         except OSError as error:
             raise NoAuthority(f"{self.folder}: {error.strerror}; set KLING_MOCK_HOME to another folder") from error
@@ -93,18 +94,21 @@ class Authority:
             "NODE_EXTRA_CA_CERTS": str(self.ca_file),
         }
 
-    def _authority(self) -> Any:
-        """The authority as trustme has it; the public files are made to fit it."""
+    def _authority(self, names: list[str]) -> Any:
+        """Return an authority that may sign for *names*, as trustme has it; the public files are made to fit it.
+
+        A new one takes over the names of the one before, which stays trusted as long as it lives: servers may still show its work.
+        """
+        from cryptography import x509
         from trustme import CA
 
         file = self._private / "ca.pem"
         pem = _usable(file)
-        if pem is None:
-            made = CA(organization_name=_NAME)
-            pem = made.private_key_pem.bytes() + made.cert_pem.bytes()
+        if pem is None or not issuer.covers(x509.load_pem_x509_certificate(pem), names):
+            pem = issuer.make(_NAME, {*names, *_names_of(pem)}, _now())
             _write(file, pem, 0o600)
         authority = CA.from_pem(pem, pem)
-        public = authority.cert_pem.bytes()
+        public = authority.cert_pem.bytes() + _still_trusted(self.ca_file, authority.cert_pem.bytes())
         for place, content in ((self.ca_file, public), (self.bundle_file, _system(self.bundle_file) + b"\n" + public)):
             if not place.exists() or place.read_bytes() != content:
                 _write(place, content, 0o644)
@@ -114,10 +118,8 @@ class Authority:
         digest = sha256(authority.cert_pem.bytes() + "\n".join(names).encode()).hexdigest()[:16]
         file = self._private / f"{digest}.pem"
         if _usable(file) is None:
-            now = _now()
-            leaf = authority.issue_cert(
-                *names, common_name=names[0], organization_name=_NAME, not_after=now + _LEAF_LIVES
-            )
+            dies = _not_after(authority.cert_pem.bytes())
+            leaf = authority.issue_cert(*names, organization_name=_NAME, not_after=dies)
             _write(file, leaf.private_key_and_cert_chain_pem.bytes(), 0o600)
         return file
 
@@ -136,6 +138,42 @@ def _usable(file: Path) -> bytes | None:
         return None
     now = _now()
     return pem if certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - _SPARE else None
+
+
+def _not_after(pem: bytes) -> datetime:
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+
+def _names_of(pem: bytes | None) -> list[str]:
+    """Return the host names that an authority could sign for; none for one without such a list."""
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificate(pem or b"")
+        permitted = certificate.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+    except (ValueError, x509.ExtensionNotFound):
+        return []
+    return [one.value for one in permitted or () if isinstance(one, x509.DNSName)]
+
+
+def _still_trusted(file: Path, newest: bytes) -> bytes:
+    """Return the certificates of earlier authorities in *file* that are still valid, the latest few."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        found = x509.load_pem_x509_certificates(file.read_bytes())
+    except (OSError, ValueError):
+        return b""
+    living = [one.public_bytes(Encoding.PEM) for one in found if one.not_valid_after_utc > _now() and _short_lived(one)]
+    return b"".join([pem for pem in living if pem != newest][: _MOST_TRUSTED - 1])
+
+
+def _short_lived(certificate: Any) -> bool:
+    """Return whether *certificate* is of the kind that is made now: those before had no list of names."""
+    return bool(certificate.not_valid_after_utc - certificate.not_valid_before_utc <= issuer.LIVES * 2)
 
 
 def _system(ours: Path) -> bytes:

@@ -106,7 +106,7 @@ def test_the_image_runs_as_nobody_special_and_says_how_it_is(stages: list[list[t
         for name, rest in stage:
             if name in ("ENTRYPOINT", "CMD"):
                 assert json.loads(rest)
-    assert stages[0][0] == ("FROM", "python:3.12-slim AS wheel")
+    assert stages[0][0] == ("FROM", "python:3.12.12-slim-bookworm AS wheel")
 
 
 def test_what_the_image_copies_is_there(stages: list[list[tuple[str, str]]]) -> None:

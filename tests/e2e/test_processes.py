@@ -96,6 +96,23 @@ def test_the_fake_ends_with_a_killed_exec() -> None:
                 os.kill(int(child), signal.SIGKILL)
 
 
+def test_exec_shows_no_secret_of_the_server() -> None:
+    """The token and the keys reach the server, and stand in no command line but the one that the user typed."""
+    options = ("--admin-token", "cAnary-token", "--keys", "sk-cAnary,sk-b")
+    with started("exec", *options, "--", sys.executable, "-c", CHILD) as process:
+        url, child = line_of(process).split()
+        listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, timeout=20).stdout
+        known = requests.get(f"{url}/v1/credits", headers={"Authorization": "Bearer sk-cAnary"}, timeout=20)
+        forwarded = {"X-Forwarded-For": "192.0.2.7", "X-Mock-Token": "cAnary-token"}
+        far = requests.get(f"{url}/__mock/info", headers=forwarded, timeout=20)
+        os.kill(int(child), signal.SIGTERM)
+        process.wait(timeout=20)
+
+    shown = [line for line in listed.splitlines() if "cAnary" in line and int(line.split()[0]) != process.pid]
+    assert shown == []
+    assert (known.status_code, far.status_code) == (200, 200)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serve_ends_in_order(number: int) -> None:
     """Each signal that asks a server to stop ends it with exit code 0."""

@@ -62,7 +62,7 @@ class RecordingProxy:
         self._sender, self._plain, self._seconds, self._case = sender, plain, seconds, case
         self._links: set[str] = set()
         self._lock, self._creating = threading.Lock(), threading.Lock()
-        self._tunnels = Tunnels(authority or Authority())
+        self._tunnels = Tunnels(authority or Authority(), upstream.hosts)
         self._listener = Listener(self._handle, address=("127.0.0.1", port), timeout=max(seconds, 60.0))
         self.calls = 0
         self.passed: dict[str, int] = {}
@@ -115,7 +115,7 @@ class RecordingProxy:
         host, _, port = request.path.rpartition(":")
         name = host.strip("[]").lower()
         ours = name in self.upstream.hosts
-        if not ours and name not in self._link_hosts():
+        if not ours and not (name in self._link_hosts() and self._tunnels.signs_for(name)):
             self._pass_on(request, name, int(port) if port.isdigit() else 443)
             return
 

@@ -4,12 +4,13 @@ import select
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 from kling_common.authority import Authority
+from kling_contract.reading.addresses import is_loopback
 from kling_contract.serving import Incoming
 
 _CHUNK = 65536
@@ -17,17 +18,28 @@ _IDLE = 300.0
 
 
 class Tunnels:
-    """Opens tunnels; one certificate a host, made when it is first asked for."""
+    """Opens tunnels; one certificate a host, made when it is first asked for.
 
-    def __init__(self, authority: Authority) -> None:
+    hosts: names that tunnels will be opened for, and with them their neighbours, such as the host of the service's files. Clients read
+    the authority once, when they start, and it may sign for these names alone.
+    """
+
+    def __init__(self, authority: Authority, hosts: Iterable[str]) -> None:
         self._authority = authority
+        self._names = {name for host in hosts for name in (host, _domain(host)) if name}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._lock = threading.Lock()
 
     def variables(self) -> dict[str, str]:
         """Variables that make clients trust the certificates; the files are there after it."""
-        self._authority.certificate(["localhost"])
+        self._authority.certificate(["localhost", *self._names])
         return self._authority.variables()
+
+    def signs_for(self, host: str) -> bool:
+        """Return whether clients that have read the authority trust it for *host*."""
+        return any(
+            host == name or host.endswith(f".{name}") for name in (*self._names, "localhost", "test")
+        ) or is_loopback(host)
 
     def open(self, request: Incoming, host: str, handle: Callable[[Incoming], None]) -> None:
         """Shake hands with the client in the name of *host*, and give *handle* the request that it then makes."""
@@ -45,6 +57,12 @@ class Tunnels:
                 context.set_alpn_protocols(["http/1.1"])
                 self._contexts[host] = context
             return self._contexts[host]
+
+
+def _domain(host: str) -> str:
+    """Return the domain that *host* is in; nothing for one that is a domain itself, or an address."""
+    domain = host.partition(".")[2]
+    return domain if "." in domain and not domain.rpartition(".")[2].isdigit() else ""
 
 
 def carry(one: socket.socket, other: socket.socket) -> None:

@@ -25,6 +25,10 @@ class _Group(click.Group):
         return list(self.commands)
 
 
+_SECRETS = ("admin_token", "keys")
+"""Options of `serve` that `exec` hands on by the environment."""
+
+
 @click.group(cls=_Group, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="kling-mock")
 def cli() -> None:
@@ -120,9 +124,8 @@ def run_command(ctx: click.Context, /, api_key: str, command: tuple[str, ...], *
     """Serve on a free port, run COMMAND with KLING_BASE_URL and the other variables set, stop, and return its exit code."""
     from kling_mock.serving.process import Running
 
-    del given
-    options = _spelled(ctx)
-    with Running(options, errors=sys.stderr) as fake:
+    secrets = {f"KLING_MOCK_{name.upper()}": str(given[name]) for name in _SECRETS if given[name] is not None}
+    with Running(_spelled(ctx), errors=sys.stderr, secrets=secrets) as fake:
         variables = fake.variables(api_key)
         try:
             child = subprocess.Popen(command, env={**os.environ, **variables})  # noqa: S603 - the user's own command
@@ -164,7 +167,7 @@ def _spelled(ctx: click.Context) -> list[str]:
     """Return the serve options of this command line, with a free port."""
     typed = []
     for parameter in ctx.command.params:
-        if not isinstance(parameter, click.Option) or parameter.name == "api_key":
+        if not isinstance(parameter, click.Option) or parameter.name in ("api_key", *_SECRETS):
             continue
         if ctx.get_parameter_source(parameter.name or "") is not click.core.ParameterSource.COMMANDLINE:
             continue

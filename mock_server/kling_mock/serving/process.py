@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Self
 from urllib.parse import urlsplit
 
@@ -23,14 +23,22 @@ class Running:
     """`with Running(["--clock", "manual"]) as fake: fake.url`: a `kling-mock serve` that ends with the block, or with this process.
 
     *home* is the folder of its certificate authority, else the user's own. *errors* receives its log.
+    *secrets* are options of the server by their variables: other users of the machine can read a command line.
 
     Raises:
         BadSetting: it did not start; the message is its own.
     """
 
-    def __init__(self, options: Sequence[str] = (), *, home: Path | None = None, errors: IO[str] | None = None) -> None:
+    def __init__(
+        self,
+        options: Sequence[str] = (),
+        *,
+        home: Path | None = None,
+        errors: IO[str] | None = None,
+        secrets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         command = [*SERVE, *options] if "--port" in options else [*SERVE, *options, "--port", "0"]
-        environment = {**os.environ, **({"KLING_MOCK_HOME": str(home)} if home else {})}
+        environment = {**os.environ, **secrets, **({"KLING_MOCK_HOME": str(home)} if home else {})}
         self._home = home
         self._child = Launched(command, environment=environment, errors=errors)
         self.url = ""
