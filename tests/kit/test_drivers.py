@@ -173,7 +173,10 @@ def test_the_fake_passes_on_everything(fake: str) -> None:
     report_rows = {row["id"]: row["probes"] for row in report(run)["rules"]}
     assert {rule: number for rule, number in report_rows.items() if number} == SENT
     unseen = {found.rule.id for found in run.verdicts if found.result is not Result.PASS}
-    assert unseen <= {"SC-10"}  # which needs real seconds, and a busy machine may leave too little of them to say
+    assert unseen <= {
+        "SC-10",
+        "SC-11",
+    }  # which need real seconds, and a busy machine may leave too little of them to say
     assert made.any_key
 
 

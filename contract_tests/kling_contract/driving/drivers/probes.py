@@ -13,6 +13,7 @@ import orjson
 
 from kling_contract.reading.addresses import Network
 from kling_contract.reading.contract import Contract
+from kling_openapi import family
 
 Base = Mapping[str, Any]
 _WRONG_TYPES: tuple[Any, ...] = (None, 5, True, [], {})
@@ -76,8 +77,10 @@ def _banned(contract: Contract, name: str) -> bool:
 
 
 def _neighbour_models(model: str) -> Iterator[Any]:
-    yield model.replace("image", "text", 1) if "image" in model else f"text-{model}"
-    yield model.replace("-turbo", "", 1) if "-turbo" in model else f"{model}-turbo"
+    # Names that look like models of the family and are none: a sibling that there is would be served by rights.
+    there = family().models
+    likely = (model.replace("image", "text", 1), model.replace("-turbo", "", 1), f"{model}-fast", f"text-{model}")
+    yield from [name for name in likely if name not in there and name != model][:2]
     yield from (model.upper(), f"{model}-2", f" {model}", "", None, 5, [model])
 
 
