@@ -1,6 +1,10 @@
 """What uploads are made of, without a server: names that can be shown, and bytes on disk."""
 
 import io
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -90,3 +94,26 @@ def test_types_come_from_the_content(data: bytes, expected: str) -> None:
     A file is what its first bytes say.
     """
     assert media_type(data) == expected
+
+
+def test_what_killed_fakes_left_is_removed(tmp_path, monkeypatch):
+    """By the next one that keeps an upload; folders of fakes that run, and of others, stay."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    running = Disk(100)
+    kept = running.keep(io.BytesIO(b"kept"))
+    code = (
+        "import io, os; from kling_mock.store.disk import Disk; disk = Disk(9); blob = disk.keep(io.BytesIO(b'x'));"
+        "print(blob.path.parent, flush=True); os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    left, other = Path(killed.stdout.strip()), tmp_path / "kling-mock-notes"
+    other.mkdir()
+    assert left.is_dir()
+
+    Disk(100).keep(io.BytesIO(b"abc"))
+
+    assert not left.exists()
+    assert kept.read() == b"kept"
+    assert other.is_dir()

@@ -1,5 +1,6 @@
 """Bytes kept on disk in place of memory: uploads may be many and large."""
 
+import os
 import shutil
 import tempfile
 import threading
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from kling_mock.store.interface import NoRoom
+
+_PREFIX, _HELD = "kling-mock-", "held"
 
 
 class Blob:
@@ -64,8 +67,10 @@ class Disk:
     def _place(self) -> Path:
         with self._lock:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="kling-mock-"))
-                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+                _sweep()
+                self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+                held = _hold(self._folder)
+                weakref.finalize(self, _remove_folder, self._folder, held)
             return self._folder / str(next(self._names))
 
     def _remove(self, path: Path | None, size: int) -> None:
@@ -73,3 +78,35 @@ class Disk:
             self.held -= size
         if path is not None:
             path.unlink(missing_ok=True)
+
+
+def _hold(folder: Path) -> int:
+    """Return an open file in *folder* whose lock says that its fake runs; the system releases it when that ends, however it ends."""
+    import fcntl
+
+    held = os.open(folder / _HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return held
+
+
+def _remove_folder(folder: Path, held: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(held)
+
+
+def _sweep() -> None:
+    """Remove the folders of fakes that were killed: nobody holds their lock."""
+    import fcntl
+
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            held = os.open(folder / _HELD, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:  # another's, or no folder of a fake
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            pass  # its fake runs
+        finally:
+            os.close(held)
