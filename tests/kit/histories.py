@@ -27,7 +27,7 @@ def _validation(tape: Tape) -> None:
     tape.balance()
     tape.call("GET", "/v1/tasks", answer=listed)
     for field, values in {
-        "model": ["kling-v3-image-to-video"],
+        "model": ["kling-v9-image-to-video"],
         "image_start": ["ftp://x/y.png", 7],
         "prompt": ["x" * (CONTRACT.prompt_max + 1), 7],
         "duration": [2, 16, 5.5, "5", True],

@@ -14,6 +14,7 @@ from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord,
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.wire import STEPS_ASIDE
+from kling_openapi import family
 
 
 def sound(view: View) -> Iterator[Call]:
@@ -98,11 +99,11 @@ def model_known(view: View, rule: Rule) -> Iterator[Check]:
     allowed = rule.params["statuses"]
     for call in view.creates:
         found = {(flaw.field, flaw.keyword) for flaw in call.flaws}
-        other = found and found <= {("model", "const"), ("model", "type")}
+        named = call.asked("model")
+        sibling = isinstance(named, str) and named in family().models  # which a server may serve
+        other = found and found <= {("model", "const"), ("model", "type")} and not sibling
         if other and not call.faulty and call.status not in INCONCLUSIVE - set(allowed):
-            yield check(
-                call.status in allowed, f"one of {allowed} for {quoted(call.asked('model'))}", call.status, call
-            )
+            yield check(call.status in allowed, f"one of {allowed} for {quoted(named)}", call.status, call)
 
 
 @judge("SV-03")
