@@ -138,7 +138,18 @@ def test_a_genuine_callback_is_as_good_as_a_read() -> None:
     forged = Scene("CD-11").create(sent=HOOK).back(forged=True).fetch().told(0, "completed", said={"task_id": TASK})
 
     assert not judged("CD-11", heard.recorder.events).findings
-    assert judged("CD-11", forged.recorder.events).findings
+    assert judged("CD-11", forged.recorder.events).implied[0].startswith("CW-08")
+
+
+def test_waiting_for_a_callback_is_no_breakdown() -> None:
+    """
+    A client that never reads and waits to its limit took the create's answer; one that ends at once did not.
+    """
+    patient = Scene("CP-10").create(sent=HOOK).told(5, seconds=7.9)
+    hasty = Scene("CP-10").create(sent=HOOK).told(1, seconds=0.3)
+
+    assert not judged("CP-10", patient.recorder.events).looked
+    assert judged("CP-10", hasty.recorder.events).findings
 
 
 def test_a_secret_in_the_url_was_given_to_the_sender() -> None:

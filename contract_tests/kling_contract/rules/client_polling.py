@@ -10,6 +10,7 @@ from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.waiting import by_task
 
 _VISIT = 60.0
+_MOST_OF = 0.7
 
 
 def sound(case: Case, rule_id: str, expected: str, *shown: Shown) -> Check:
@@ -113,8 +114,10 @@ for _rule in ("CP-09", "CP-12"):
 def takes_any_answer(view: View, rule: Rule) -> Iterator[Check]:
     """The same, where the create's answer shows it already: a client may break down before its first read."""
     for case in about(view, rule.id):
-        if (case.polls or case.accepted) and case.flow == "once":
-            yield right(case, rule.id)
+        waited = case.results[-1].data.get("seconds", 0.0) >= _MOST_OF * (case.facts.deadline or 0.0)
+        if case.flow != "once" or not (case.polls or case.attempts or (case.accepted and not waited)):
+            continue  # whoever waits for a callback to its limit has not broken down
+        yield right(case, rule.id)
 
 
 for _rule in ("CP-10", "CP-11"):

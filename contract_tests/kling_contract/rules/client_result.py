@@ -197,6 +197,8 @@ def _agreement(case: Case, note: Any) -> Iterator[Check]:
     failed = seen_end(case, "failed")
     if completes(note) and failed is not None and "CD-10" in case.facts.rules:
         yield implied("CD-10", ending(note), failed, note)
+    elif completes(note) and not seen_end(case, "completed") and any(not one.event.who for one in case.attempts):
+        yield implied("CW-08", ending(note), note)
     elif completes(note):
         end = seen_end(case, "completed") or heard_end(case, "completed")
         yield check(end, "success only for a task that completed", ending(note), *case.polls[-1:], note)
