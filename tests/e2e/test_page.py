@@ -2,7 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 import requests
@@ -170,3 +173,32 @@ def test_closed_pages_are_let_go(fake: Running, browser: Browser) -> None:
         with requests.get(f"{fake.url}/__mock/page/events", stream=True, timeout=30) as events:
             assert next(events.iter_lines()) == b"event: clock"
     assert requests.get(f"{fake.url}/__mock/health", timeout=10).ok
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Another site: a page whose form resets the fake that its query names."""
+
+    def do_GET(self) -> None:
+        """The page."""
+        target = unquote(self.path.partition("?")[2])
+        body = f'<form method="post" action="{target}/__mock/page/reset"><button>Free videos</button></form>'.encode()
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in http.server
+        """Say nothing."""
+
+
+def test_another_site_cannot_steer_the_fake(fake: Running, page: Page) -> None:
+    """A form of another origin that would reset it is refused, and the task is still there."""
+    task = create(fake)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as site:
+        Thread(target=site.serve_forever, daemon=True).start()
+        page.goto(f"http://127.0.0.1:{site.server_port}/?{quote(fake.url)}")
+        page.get_by_role("button", name="Free videos").click()
+        expect(page.get_by_text("This page is closed to you")).to_be_visible()
+        site.shutdown()
+    assert [one["id"] for one in requests.get(f"{fake.url}/__mock/tasks", timeout=30).json()["tasks"]] == [task]
