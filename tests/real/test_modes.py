@@ -83,7 +83,7 @@ def test_beyond_the_cap_what_is_free_is_finished_and_what_was_not_sent_is_named(
 
 def test_paid_makes_one_task_that_serves_forty_rules() -> None:
     """One create in the service's books, within the cap, and forty verdicts or more."""
-    with Service() as service:
+    with Service(Behaviour(work=0.7)) as service:
         ran = run(service, "paid", 1.0)
 
     assert [row["credits"] for row in service.ledger.rows] == [21.6]

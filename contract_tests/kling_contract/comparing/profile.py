@@ -162,8 +162,10 @@ def _of_status(a: Step, b: Step, right: Json) -> Json:
         return {}
     if 200 <= b.response.status < 300:
         if a.response.status < 300:
-            return {"on": [a.operation], "status": a.response.status, "respond": b.response.status}
+            return {**_when(a, request=False), "respond": b.response.status}
         if not a.flawed:
+            return {}
+        if not isinstance(a.sent, Mapping) and a.text is None:
             return {}
         patch["take"] = right
         patch.pop("status")

@@ -23,8 +23,8 @@ class Step:
     topic: str
     response: Response
     sent: Any = None
-    text: str = ""
-    """The body of a create that is no JSON object."""
+    text: str | None = None
+    """The body of a create that is no JSON object; None where it is one, or no text at all."""
     flawed: bool = False
     """Whether it is a create that must be refused, or shows a task that one made."""
     live: bool = False
@@ -78,7 +78,8 @@ def _of_call(call: Call, view: View, owner: str, contract: Contract) -> Step:
     elif call.probe.rules:
         topic = call.probe.rules[0]
     progress = not live or call.name == "createVideo"
-    text = "" if isinstance(call.sent, dict) else call.event.request.body.text or ""
+    body = call.event.request.body
+    text = None if isinstance(call.sent, dict) or body.base64 is not None else body.text or ""
     response = _response(call.event, call.got, progress)
     flawed = (call.name == "createVideo" and _is_flawed(call)) or what.startswith("the task of ")
     return Step(name, operation, topic or operation, response, call.sent, text, flawed, live)

@@ -8,19 +8,22 @@ from typing import Any
 
 from kling_contract.driving.drivers.probes import Near
 from kling_contract.reading.contract import Contract
+from kling_contract.rules.rulebook import rules
 
 _LENIENT_BODIES = ("NaN", "not UTF-8", "a second value")
 
 
 def grade_of(near: Near, contract: Contract) -> str:
-    """The grade of the refusal of *near*."""
+    """Return the grade of the refusal of *near*: that of its rule, unless a lenient reader may take it."""
     if not near.rules:
-        return "A"  # documented for sibling models; what this one does with the field nobody says
+        return "A"  # documented for sibling models; what this one does with the field no source says
+    rule = rules(contract)[near.rules[0]].grade
+    documented = rule if rule in ("D", "S") else "A"
     if near.raw is not None:
-        return "A" if near.value in _LENIENT_BODIES else "D"
+        return "A" if near.value in _LENIENT_BODIES else documented
     if near.field not in (near.body or {}):
-        return "D"
-    return "A" if _may_be_taken(near.field, near.value, contract) else "D"
+        return documented
+    return "A" if _may_be_taken(near.field, near.value, contract) else documented
 
 
 def _may_be_taken(field: str, value: Any, contract: Contract) -> bool:
