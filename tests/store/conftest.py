@@ -60,7 +60,7 @@ class Process:
 
     def __init__(self, store: str, **settings: Any) -> None:
         self.receiver = settings.pop("receiver", None) or Receiver()
-        chosen = {"clock": "manual", "start": START, "store": store, **settings}
+        chosen = {"clock": "manual", "start": START, "seed": 7, "store": store, **settings}
         self.app = create_app(sender=self.receiver, **chosen)
         self.fake: Fake = self.app.extensions["kling-mock"]
 
