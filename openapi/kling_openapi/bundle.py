@@ -7,6 +7,7 @@ from kling_openapi.composing import examples
 from kling_openapi.family import Family
 from kling_openapi.model import Model
 from kling_openapi.schemas import needed
+from kling_openapi.served import served
 
 _PREFIX = "#/components/schemas/"
 
@@ -37,6 +38,7 @@ def bundle(family: Family, *, server: str | None = None, models: Iterable[str] |
     document["paths"] = paths
     if server is not None:
         document["servers"] = [{"url": server, "description": "A fake of the service."}]
+        return served(document, names)
     return document
 
 

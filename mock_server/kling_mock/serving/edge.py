@@ -50,6 +50,7 @@ class Edge:
         operations = fake.world.contract.operations
         self._create_path: str = operations["createVideo"].path
         self._task_prefix: str = operations["getTask"].path.partition("{")[0]
+        self._literal = frozenset(it.path for it in operations.values() if "{" not in it.path)
         self._blocking = fake.world.store.blocking
         kinds = ("service", "control", "files", "looks")
         self._pools = {kind: ThreadPoolExecutor(_THREADS, thread_name_prefix=kind) for kind in kinds}
@@ -106,7 +107,7 @@ class Edge:
             return self._api.steps("createVideo", request)
         if request.method == "GET" and path.startswith(self._task_prefix):
             task_id = path[len(self._task_prefix) :]
-            if task_id and "/" not in task_id:
+            if task_id and "/" not in task_id and path not in self._literal:
                 return self._api.steps("getTask", request, task_id=task_id)
         return None
 

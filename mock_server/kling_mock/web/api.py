@@ -231,6 +231,14 @@ class Api:
         return documented()[reference.rsplit("/", 1)[1]]
 
 
+def fits(template: str, path: str) -> bool:
+    """Return whether *path* is one of those that *template* stands for, such as `/v1/tasks/{task_id}`."""
+    ours, theirs = template.split("/"), path.split("/")
+    return len(ours) == len(theirs) and all(
+        a == b or (a.startswith("{") and b != "") for a, b in zip(ours, theirs, strict=True)
+    )
+
+
 def no_route(request: Request, known: Iterable[tuple[str, str]] = ()) -> RouteNotFound:
     """Return the error of an unknown path; clients in the wild look for the words `Invalid URL` (wire-facts, C).
 

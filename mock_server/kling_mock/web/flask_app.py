@@ -15,7 +15,7 @@ from werkzeug.exceptions import (
 
 from kling_mock.core.errors import ServiceUnavailable
 from kling_mock.store.interface import StoreDown
-from kling_mock.web.api import no_method, no_route
+from kling_mock.web.api import fits, no_method, no_route
 from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.faults import Faults
 from kling_mock.web.http import REPLY, REQUEST, Reply, Request
@@ -47,6 +47,7 @@ def _routes(fake: Fake) -> Iterator[tuple[str, str, str, Any]]:
     for name in fake.api.handlers:
         operation = fake.world.contract.operations[name]
         yield name, _rule(operation.path), operation.method, _api_view(fake, name)
+    yield from _shadowed(fake)
     for path, methods in fake.control.protocol.paths.items():
         for method, name in methods.items():
             yield f"control.{name}", _rule(path), method, _control_view(fake, name)
@@ -57,6 +58,24 @@ def _routes(fake: Fake) -> Iterator[tuple[str, str, str, Any]]:
 
 def _down(error: StoreDown) -> ServiceUnavailable:
     return ServiceUnavailable(str(error))
+
+
+def _shadowed(fake: Fake) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield refusals of what a literal path does not take and a template that it fits would: OpenAPI matches the literal first."""
+    operations = [fake.world.contract.operations[name] for name in fake.api.handlers]
+    for literal in (it for it in operations if "{" not in it.path):
+        taken = [it.method for it in operations if it.path == literal.path]
+        for other in operations:
+            if other.method not in taken and fits(other.path, literal.path):
+                yield f"{literal.id} no {other.method}", literal.path, other.method, _no_method_view(fake, taken)
+
+
+def _no_method_view(fake: Fake, allowed: list[str]) -> Any:
+    def view() -> Response:
+        asked = _request()
+        return _response(fake.api.refuse(no_method(asked, allowed), asked))
+
+    return view
 
 
 def _rule(path: str) -> str:
