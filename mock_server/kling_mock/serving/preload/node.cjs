@@ -11,7 +11,7 @@ const net = require('node:net');
 const HTTPS = 443;
 const PATIENCE_MS = 2000;
 // What the service's names resolve to: clients that refuse private addresses look one up first. A connection to it leads to the fake.
-const PUBLIC = '93.184.216.34';
+const PUBLIC = '44.44.44.44';
 const connect = net.Socket.prototype.connect;
 
 /** The options of a call of `connect` in any of its forms, and its listener. */

@@ -13,7 +13,7 @@ from typing import Any
 
 _HTTPS = {"443", "https"}
 _PATIENCE = 2.0
-_PUBLIC = "93.184.216.34"
+_PUBLIC = "44.44.44.44"
 """What the service's names resolve to: clients that refuse private addresses look one up first. A connection to it leads to the fake."""
 
 
