@@ -215,11 +215,33 @@ ANY_CREATE, PROCESSING, COMPLETED, FAILED = create(), read("processing"), read("
 TOO_SLOW = [event for event in GOOD if attempt("/too-slow")(event)]
 RETRIES = [event for event in GOOD if attempt("/failing")(event)]
 
+
+def header_of(event: Exchange, name: str) -> str | None:
+    """A header of the answer."""
+    return dict(event.answer.headers).get(name)
+
+
+def REPLAY(event: Any) -> bool:  # noqa: N802 - a pick, as the others
+    """The replay that comes after its create."""
+    return create()(event) and bool(header_of(event, "idempotency-replayed")) and "duration" not in asked(event)
+
+
+AFTER_REPLAY = next(
+    event.seq
+    for event in GOOD
+    if exchange("GET", "/v1/credits")(event) and event.seq > next(e.seq for e in GOOD if REPLAY(e))
+)
+
 BAD: dict[str, tuple[Any, ...]] = {
     "SW-01": (ANY_CREATE, header("Content-Type", "text/html")),
     "SW-02": (ANY_CREATE, status(201)),
     "SW-03": (ANY_CREATE, body(usage=DROP)),
     "SW-04": (PROCESSING, body(model=DROP)),
+    "SW-23": (PROCESSING, body(created=5)),
+    "SV-31": (create(duration=7.0), status(400)),
+    "SV-32": (create(callback_url="https://h.example.com/127.0.0.1"), status(400)),
+    "SC-24": (lambda e: e is RETRIES[1], moved(0.5)),
+    "SA-11": (lambda e: isinstance(e, Exchange) and e.probe is not None and "SA-11" in e.probe.rules, status(404)),
     "SW-05": (lambda e: isinstance(e, Exchange) and b"task-unified" in e.answer.body.content, body(id="task-unified-1-ABC")),
     "SW-06": (PROCESSING, body(object="video")),
     "SW-07": (PROCESSING, body(type="image")),
@@ -347,18 +369,17 @@ BAD: dict[str, tuple[Any, ...]] = {
     "SB-09": (lambda e: create(402)(e) and e.probe.group, accepted),
     "SB-10": (nth_balance(8), credits_(-1)),
     "SB-11": (nth_balance(-1), credits_(-20_000)),
-    "SB-12": (lambda e: create()(e) and header_of(e, "idempotency-replayed"), body(id="task-unified-1757169743-aaaaaaaa")),
+    "SB-12": (REPLAY, body(id="task-unified-1757169743-aaaaaaaa")),
+    "SB-13": (REPLAY, header("idempotency-replayed", None)),
+    "SB-14": (lambda e: isinstance(e, Exchange) and e.seq == AFTER_REPLAY, credits_(-1)),
+    "SB-15": (lambda e: exchange("POST", CREATE, 409)(e), accepted),
+    "SB-16": (lambda e: create(duration=6)(e) and header_of(e, "idempotency-replayed"), body(id="task-unified-1-aaaaaaaa")),
 }  # fmt: skip
 
 MASK = Mask(b"salt", (KEY, OTHER))
 WHO, WHO_ELSE = MASK.token(KEY), MASK.token(OTHER)
 FAILING = orjson.loads(RETRIES[0].request.body.content)["id"]
 LAST_DOWNLOAD = max(event.seq for event in GOOD if isinstance(event, Download))
-
-
-def header_of(event: Exchange, name: str) -> str | None:
-    """A header of the answer."""
-    return dict(event.answer.headers).get(name)
 
 
 def _probe(event: Exchange, **members: Any) -> Exchange:

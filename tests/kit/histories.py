@@ -53,7 +53,8 @@ def _validation(tape: Tape) -> None:
     padded = "https://h.example.com/" + "x" * (CONTRACT.callback_url_max - 22)
     for changes in (
         {"prompt": "界" * CONTRACT.prompt_max}, {"duration": 3}, {"duration": 15}, {"quality": "720p"}, {"quality": "1080p"},
-        {"callback_url": padded}, {"callback_url": "https://11.0.0.1/x"}, {"novel": 1}, {"novel": 1}, {},
+        {"callback_url": padded}, {"callback_url": "https://11.0.0.1/x"}, {"callback_url": "https://h.example.com/127.0.0.1"},
+        {"duration": 7.0}, {"novel": 1}, {"novel": 1}, {},
     ):  # fmt: skip
         tape.create(changes, key=OTHER)
 
@@ -183,6 +184,7 @@ def _auth(tape: Tape) -> None:
     tape.call("GET", path, key=None, **denied)
     tape.call("GET", path, key=STRANGE, expect=Expect.UNAUTHORIZED, **denied)
     tape.call("GET", unknown, key=STRANGE, expect=Expect.UNAUTHORIZED, **denied)
+    tape.call("GET", path, auth="Bearer", rules=("SA-11",), expect=Expect.UNAUTHORIZED, **denied)
     for auth in (f"Basic {KEY}", f"Token {KEY}", KEY):
         tape.call("GET", path, auth=auth, **denied)
     tape.call("GET", f"/v1/credits?api_key={KEY}", key=None, **denied)
@@ -225,3 +227,6 @@ def _billing(tape: Tape) -> None:
     tape.call("POST", CREATE, BODY, sent=once, answer=pending, headers=replayed)
     tape.balance()
     tape.call("POST", CREATE, {**BODY, "duration": 7}, sent=once, status=409, answer=error(409))
+    twice = {"sent": [("Idempotency-Key", "fedcba9876543210")], "group": "at once"}
+    made = tape.create({"duration": 6}, **twice)
+    tape.call("POST", CREATE, {**BODY, "duration": 6}, answer=made, headers=replayed, **twice)

@@ -44,7 +44,13 @@ def _is_401(call: Call, what: str) -> Check:
 def no_header(view: View, _: Rule) -> Iterator[Check]:
     """Looks at calls without Authorization, with no key anywhere and nothing wrong in the body."""
     for call in sent_by_kit(view):
-        if scheme(call) is None and not key_elsewhere(call) and not call.flaws and call.operation is not None:
+        if (
+            scheme(call) is None
+            and not _is_empty(call)
+            and not key_elsewhere(call)
+            and not call.flaws
+            and call.operation is not None
+        ):
             yield _is_401(call, "without Authorization")
 
 
@@ -61,8 +67,21 @@ def other_scheme(view: View, _: Rule) -> Iterator[Check]:
     """Looks at calls whose Authorization is not a bearer one."""
     for call in sent_by_kit(view):
         spelt = scheme(call)
-        if spelt is not None and spelt.lower() != "bearer":
+        if spelt is not None and spelt.lower() != "bearer" and not _is_empty(call):
             yield _is_401(call, f"for {spelt or 'a bare key'}")
+
+
+def _is_empty(call: Call) -> bool:
+    """Whether the driver sent credentials without a value; a history shows a bare scheme as it shows a bare key."""
+    return "SA-11" in call.probe.rules
+
+
+@judge("SA-11")
+def empty_credentials(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at calls whose credentials the driver left empty."""
+    for call in sent_by_kit(view):
+        if _is_empty(call):
+            yield _is_401(call, "for empty credentials")
 
 
 @judge("SA-04")

@@ -190,36 +190,73 @@ def never_negative(view: View, _: Rule) -> Iterator[Check]:
         yield check(reading.remaining >= 0, "0 or more", f"{reading.remaining:g}", reading)
 
 
-@judge("SB-12")
-def idempotency(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at creates that carry an idempotency key already used: same body, same task, said so; other body, refused."""
+def _repeated(view: View) -> Iterator[tuple[Call, Call]]:
+    """Each create that carries an idempotency key already used, and the first accepted one with that key."""
     first: dict[tuple[str, str], Call] = {}
     for call in view.creates:
         key = call.sent_header("idempotency-key")
-        if key is None or call.status in (0, 401, 429) or call.faulty or not call.posted or not call.shown:
+        unknown = call.status in (0, 401, 429) or call.faulty or not call.posted or not call.shown
+        if key is None or unknown or call.probe.group:
             continue
         earlier = first.setdefault((call.event.who, key), call) if call.accepted else first.get((call.event.who, key))
-        if earlier is None or earlier is call:
-            continue
-        if call.sent == earlier.sent and call.sent is not MISSING:
-            yield _replayed(earlier, call)
-        else:
-            yield check(400 <= call.status < 500, "a refusal: the body is another", call.status, earlier, call)
-    yield from _reserved_once(view)
+        if earlier is not None and earlier is not call:
+            yield earlier, call
 
 
-def _replayed(earlier: Call, call: Call) -> Check:
-    task = call.got.get("id") if call.accepted and isinstance(call.got, dict) else None
-    said = (call.header("idempotency-replayed") or "").lower() == "true"
-    wanted = earlier.got.get("id") if isinstance(earlier.got, dict) else None
-    seen = f"{call.status} {task}{'' if said else ', not said to be a replay'}"
-    return check(task == wanted and said, f"{wanted} again, idempotency-replayed: true", seen, earlier, call)
+def _same_body(earlier: Call, call: Call) -> bool:
+    return call.sent is not MISSING and bool(call.sent == earlier.sent)
 
 
-def _reserved_once(view: View) -> Iterator[Check]:
-    """Stretches with replays of older creates alone."""
+def _id(call: Call) -> object:
+    return call.got.get("id") if call.accepted and isinstance(call.got, dict) else None
+
+
+@judge("SB-12")
+def replay_is_the_task(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates repeated with their key and body, one after the other."""
+    for earlier, call in _repeated(view):
+        if _same_body(earlier, call):
+            yield check(_id(call) == _id(earlier), f"{_id(earlier)} again", f"{call.status} {_id(call)}", earlier, call)
+
+
+@judge("SB-13")
+def replay_is_said(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates that answered the task of an earlier one with their key."""
+    for earlier, call in _repeated(view):
+        if _same_body(earlier, call) and _id(call) is not None and _id(call) == _id(earlier):
+            said = call.header("idempotency-replayed") or "nothing"
+            yield check(said.lower() == "true", "idempotency-replayed: true", said, earlier, call)
+
+
+@judge("SB-14")
+def replay_is_free(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at stretches whose only creates answered older tasks again."""
+    repeats = {
+        call.event.seq for earlier, call in _repeated(view) if _id(call) is not None and _id(call) == _id(earlier)
+    }
     for window in windows(view):
         takes = [call for call in window.calls if _took(call)]
-        replays = takes and all(call.header("idempotency-replayed") for call in takes)
+        replays = takes and all(call.event.seq in repeats for call in takes)
         if replays and window.clean and not window.open and not window.made:
             yield _spent(window, 0, *takes)
+
+
+@judge("SB-15")
+def other_body_is_refused(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates with a key that was used with another body."""
+    for earlier, call in _repeated(view):
+        if not _same_body(earlier, call):
+            yield check(400 <= call.status < 500, "a refusal: the body is another", call.status, earlier, call)
+
+
+@judge("SB-16")
+def one_task_at_one_moment(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at bursts of creates with one key and body: those that were accepted answer one task."""
+    bursts: dict[str, list[Call]] = {}
+    for call in view.creates:
+        if call.probe.group and call.sent_header("idempotency-key") is not None:
+            bursts.setdefault(call.probe.group, []).append(call)
+    for burst in bursts.values():
+        made = {str(_id(call)) for call in burst if _id(call) is not None}
+        if made and len(burst) > 1:
+            yield check(len(made) == 1, "one task", f"{len(made)} tasks for {len(burst)} creates", *burst)

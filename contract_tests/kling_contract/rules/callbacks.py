@@ -143,6 +143,15 @@ def retries_not_late(view: View, rule: Rule) -> Iterator[Check]:
         yield check(shortest <= most + 1e-6, f"{most:g} s or less", f"{shortest:.3f} s", earlier, later)
 
 
+@judge("SC-24")
+def retries_exactly_on_time(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the shortest that each wait may have been where the clock stood still; timeouts are real time."""
+    for task, earlier, later, delay in gaps(view):
+        if view.exact(later.event.seq, task.who) and not timed_out(view, task, earlier):
+            shortest = later.earliest - ended(view, earlier)
+            yield check(shortest <= delay + 1e-6, f"{delay:g} s, no more", f"{shortest:.3f} s", earlier, later)
+
+
 @judge("SC-10")
 def slow_receiver_waited_for(view: View, _: Rule) -> Iterator[Check]:
     """Looks at attempts answered 2xx in the second half of the timeout, and at senders that left within it."""

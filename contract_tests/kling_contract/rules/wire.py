@@ -295,6 +295,16 @@ def types_hold(view: View, _: Rule) -> Iterator[Check]:
             yield check(not wrong, "documented members of their documented type", "; ".join(map(str, wrong)), call)
 
 
+@judge("SW-23")
+def id_tells_created(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every sighting of a task whose id has the documented shape and that says when it was created."""
+    for task, sighting in view.sightings:
+        created = sighting.body.get("created")
+        if view.contract.id_pattern.search(task.id) and isinstance(created, int) and not isinstance(created, bool):
+            number = task.id.removeprefix(view.contract.id["prefix"]).partition("-")[0]
+            yield check(number == str(created), f"created {number}, as the id {task.id} says", created, sighting)
+
+
 def _is_softer(flaw: Flaw) -> bool:
     """Whether a rule of its own, and of a lower level, speaks of that flaw."""
     names = tuple(name for name in flaw.path if isinstance(name, str))[-2:]

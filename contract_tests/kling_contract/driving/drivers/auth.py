@@ -39,6 +39,11 @@ def schemes(room: Room, session: Session) -> None:
         probe = Probe(rules=("SA-03",), expect=_UNKNOWN)
         session.create(room.body(), probe=probe, auth=auth)
         session.read(made_up_id(), probe=probe, auth=auth)
+    for value in ("", "Bearer", "Bearer "):
+        empty = Probe(rules=("SA-11",), expect=_UNKNOWN)
+        session.create(room.body(), probe=empty, auth=None, headers=[("Authorization", value)])
+        path = room.contract.task_path(made_up_id())
+        session.call("GET", path, probe=empty, auth=None, headers=[("Authorization", value)])
     for word in ("bearer", "BEARER"):
         session.read(made_up_id(), probe=Probe(rules=("SA-09",)), auth=f"{word} {session.key}")
 
@@ -92,7 +97,7 @@ def access(room: Room, session: Session) -> None:
 
 
 SCRIPTS = (
-    Script("keys", ("SA-01", "SA-02", "SA-03", "SA-04", "SA-05", "SA-08", "SA-09"), keys, creates=False),
+    Script("keys", ("SA-01", "SA-02", "SA-03", "SA-04", "SA-05", "SA-08", "SA-09", "SA-11"), keys, creates=False),
     Script("isolation", ("SA-06", "SA-07"), isolation),
 )
 ACCESS = Script("access", ("SA-10",), access, creates=False)

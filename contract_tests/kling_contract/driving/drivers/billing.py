@@ -113,6 +113,15 @@ def replayed(room: Room, session: Session) -> None:
     session.credits()
     session.create({**body, "prompt": "twice"}, probe=probe, headers=headers)
     session.credits()
+    at_once = [("Idempotency-Key", f"contract-{secrets.token_hex(16)}")]
+    together = Probe(rules=("SB-16",), group=f"replayed-{secrets.token_hex(4)}")
+    with ThreadPoolExecutor(_COVERED) as pool:
+        creates = [
+            pool.submit(session.create, room.body(prompt="at once"), probe=together, headers=at_once)
+            for _ in range(_COVERED)
+        ]
+        for create in creates:
+            create.result()
 
 
 SCRIPTS = (
@@ -122,5 +131,5 @@ SCRIPTS = (
     Script("billing-cancelled", ("SB-04", "SL-22"), cancelled, needs=("cancel", "clock"), alone=True),
     Script("poor", ("SB-05", "SB-06", "SB-11"), poor, needs=("credits",), alone=True),
     Script("burst", ("SB-09", "SB-11"), burst, needs=("credits",), alone=True),
-    Script("replayed", ("SB-12",), replayed, alone=True),
+    Script("replayed", ("SB-12", "SB-13", "SB-14", "SB-15", "SB-16"), replayed, alone=True),
 )

@@ -280,9 +280,11 @@ def pause(seconds: float) -> None:
 
 
 def walk_retries(room: Room, session: Session) -> None:
-    """Move a manual clock to just before each documented retry, then to it, and well past the last one."""
-    before = 0.01
+    """Move a manual clock to just before each documented retry, to it, just past it, and well past the last one."""
+    before, passed = 0.01, 0.0
     for delay in room.contract.retry_delays:
-        session.clock.advance(delay - before)
+        session.clock.advance(delay - passed - before)
         session.clock.advance(before)
+        session.clock.advance(before)
+        passed = before
     session.clock.advance(4 * sum(room.contract.retry_delays))

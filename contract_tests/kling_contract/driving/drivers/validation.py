@@ -20,6 +20,8 @@ def accepted(room: Room, session: Session) -> None:
         session.create(room.body(prompt=prompt), probe=Probe(rules=("SV-06",), expect=Expect.ACCEPTED))
     for seconds in (room.contract.duration_min, room.contract.duration_max):
         session.create(room.body(duration=seconds), probe=Probe(rules=("SV-10",), expect=Expect.ACCEPTED))
+    default = float(room.contract.duration_default)
+    session.create(room.body(duration=default), probe=Probe(rules=("SV-31",), expect=Expect.ACCEPTED))
     for quality in room.contract.qualities:
         session.create(room.body(quality=quality), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
     session.create(room.body(quality=None), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
@@ -36,7 +38,14 @@ def addresses(room: Room, session: Session) -> None:
 
     The account's clock stands still, so that no task ends and no outside server is called.
     """
-    room.relay(session, {f"https://{HOST}": room.receiver.origin})
+    names = [f"https://{name}.{HOST}" for name in ("localhost", "10.0.0.1")]
+    room.relay(session, dict.fromkeys((f"https://{HOST}", *names), room.receiver.origin))
+    for url in (
+        *(f"{name}/done" for name in names),
+        f"https://{HOST}/127.0.0.1",
+        f"https://{HOST}/done?to=192.168.0.1",
+    ):
+        session.create(room.body(callback_url=url), probe=Probe(rules=("SV-32",), expect=Expect.ACCEPTED))
     session.create(
         room.body(callback_url=long_url(room.contract)), probe=Probe(rules=("SV-19",), expect=Expect.ACCEPTED)
     )
@@ -85,9 +94,9 @@ def images(room: Room, session: Session) -> None:
 
 
 SCRIPTS = (
-    Script("accepted", ("SV-05", "SV-06", "SV-10", "SV-15"), accepted),
+    Script("accepted", ("SV-05", "SV-06", "SV-10", "SV-15", "SV-31"), accepted),
     Script("unknown-fields", ("SW-20",), unknown),
-    Script("addresses", ("SV-19", "SV-20"), addresses, needs=("relays", "clock"), own=True),
+    Script("addresses", ("SV-19", "SV-20", "SV-32"), addresses, needs=("relays", "clock"), own=True),
 )
 IMAGES = Script("images", ("SV-21", "SV-22", "SV-23", "SV-24", "SV-25", "SV-26"), images)
 """Needs a target that resolves the drawing host."""

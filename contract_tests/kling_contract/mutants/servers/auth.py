@@ -98,6 +98,12 @@ _as_bad_request = answers(
     status_was(403, name="createVideo"), both(status(400), error(code="invalid_request", type="invalid_request_error"))
 )
 
+
+def _has_empty(ask: Request) -> bool:
+    sent = [value.strip().lower() for name, value in ask.headers if name.lower() == "authorization"]
+    return sent in ([""], ["bearer"])
+
+
 MUTANTS = (
     broken("SA-01", "no-key-needed", "lets anybody ask for a task", _admits(_nameless)),
     broken("SA-02", "any-key-will-do", "takes any key", _admits(_stranger)),
@@ -113,4 +119,6 @@ MUTANTS = (
     broken("SA-09", "strict-bearer", "minds the case of Bearer", _odd_bearer),
     broken("SA-10", "every-model-for-all", "lets every key use the model", _anything_goes),
     broken("SA-10", "no-access-is-400", "answers 400 to a key that may not use the model", _as_bad_request),
+    broken("SA-11", "empty-is-enough", "lets in whoever sends credentials without a value",
+           asks(_has_empty, lambda ask: ask.keyed(_ANYBODY))),
 )  # fmt: skip

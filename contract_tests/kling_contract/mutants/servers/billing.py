@@ -118,6 +118,12 @@ MUTANTS = (
     broken("SB-11", "below-zero", "shows small balances one too low", balance(lambda left, _: left - (left < _POOR))),
     broken("SB-12", "key-ignored", "does not know Idempotency-Key",
            asks(to("createVideo"), lambda ask: ask.headed("Idempotency-Key", DROP))),
-    broken("SB-12", "replay-unsaid", "does not say that an answer is a replay", Switch(
+    broken("SB-13", "replay-unsaid", "does not say that an answer is a replay", Switch(
         on_response=lambda _, answer, __: answer.headed("idempotency-replayed", DROP))),
+    broken("SB-14", "replay-has-a-price", "takes a credit for each replay",
+           fee(1, lambda _, answer: any(name.lower() == "idempotency-replayed" for name, _ in answer.headers))),
+    broken("SB-15", "key-for-any-body", "takes another body under a used key for a create of its own",
+           asks(lambda ask: ask.sent.get("prompt") == "twice", lambda ask: ask.headed("Idempotency-Key", DROP))),
+    broken("SB-16", "key-counts-later", "makes a task for each of the creates that come at once with one key",
+           asks(lambda ask: ask.sent.get("prompt") == "at once", lambda ask: ask.headed("Idempotency-Key", DROP))),
 )  # fmt: skip

@@ -190,7 +190,7 @@ MUTANTS = (
     broken("SC-08", "retries-too-soon", "waits half as long before each retry",
            alters(_DELAYS, lambda delays: [each / 2 for each in delays])),
     broken("SC-09", "retries-too-late", "waits three times as long before each retry",
-           alters(_DELAYS, lambda delays: [3 * each for each in delays])),
+           alters(_DELAYS, lambda delays: [3 * each for each in delays]), masked_by="SC-24"),
     broken("SC-10", "half-the-patience", "waits half as long for an answer", alters(_TIMEOUT, lambda seconds: seconds / 2), scripts=_SLOW),
     broken("SC-11", "twice-the-patience", "waits twice as long for an answer", alters(_TIMEOUT, lambda seconds: seconds * 2),
            scripts=_SLOW),
@@ -215,4 +215,6 @@ MUTANTS = (
     broken("SC-22", "304-counts", "takes a 3xx for delivered", _as(200, 302, 304)),
     broken("SC-22", "cut-counts", "takes a cut connection for delivered", _as(200, 0)),
     broken("SC-23", "forgotten-after-failures", "forgets a task after the last failure of its callback", _counting, _forgotten()),
+    broken("SC-24", "retries-half-late", "waits half a second longer before each retry",
+           alters(_DELAYS, lambda delays: [each + 0.5 for each in delays])),
 )  # fmt: skip

@@ -100,6 +100,11 @@ _no_object = asks(
 _empty = asks(lambda ask: ask.name == "createVideo" and not ask.body, _as_object)
 _not_utf8 = asks(lambda ask: ask.name == "createVideo" and b"\xff" in ask.body, _as_object)
 
+
+def _looks_internal(url: Any) -> bool:
+    return any(one in str(url) for one in ("localhost.", "/127.0.0.1", "=192.168"))
+
+
 MUTANTS = (
     broken("SV-01", "model-optional", "takes a create without model", takes(_without("model"), model=CONTRACT.model)),
     broken("SV-02", "text-model-too", "takes the name of the sibling that works from text",
@@ -170,4 +175,8 @@ MUTANTS = (
     broken("SV-29", "nothing-taken", "takes an empty create", _empty),
     broken("SV-29", "latin-1-taken", "takes text that is not UTF-8", _not_utf8, masked_by="SW-17"),
     broken("SV-30", "always-16-to-9", "makes every video 16:9", turns("image_start", lambda _: _GOOD, _large), scripts=("tiers",)),
+    broken("SV-31", "no-point-zero", "refuses a whole number that is written with a point",
+           turns("duration", str, lambda n: isinstance(n, float) and n.is_integer())),
+    broken("SV-32", "looks-internal", "refuses a callback URL that contains what looks like an internal address",
+           turns("callback_url", lambda _: "http://x", _looks_internal)),
 )  # fmt: skip

@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
-from kling_contract.mutants.messages import DROP, CallbackPost, Memory, ReceiverResponse, Request, Response
+from kling_contract.mutants.messages import DROP, CallbackPost, Known, Memory, ReceiverResponse, Request, Response
 from kling_contract.mutants.mutant import Deliver, Switch, broken
 from kling_contract.mutants.switches import (
     CREATE,
@@ -83,6 +84,12 @@ _UNKNOWN = {
 }
 _refused = status_was(400, name="createVideo")
 
+
+def _a_second_late(task: dict[str, Any], _: Known) -> None:
+    if "created" in task:  # rows of a list have it under another name
+        task["created"] += 1
+
+
 MUTANTS = (
     broken("SW-01", "json-as-html", "answers queries with JSON that says it is HTML",
            answers(ok("getTask"), header("Content-Type", "text/html; charset=utf-8"))),
@@ -127,4 +134,6 @@ MUTANTS = (
     broken("SW-21", "one-request-id", "gives every request the same id",
            answers(_of_service, header("x-request-id", "req-1"))),
     broken("SW-22", "estimate-as-text", "gives the estimate as text since it has a second one", answers(ok("getTask"), _as_text)),
+    broken("SW-23", "created-a-second-late", "says that its tasks were created a second after what their id says",
+           shows(_a_second_late)),
 )  # fmt: skip
