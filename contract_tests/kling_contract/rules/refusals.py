@@ -1,13 +1,12 @@
 """Judges of validation, second part (SV-27 to SV-30): what refusals leave behind, bodies that are no object, the ratio."""
 
-import re
 from collections.abc import Iterator
 
 from kling_contract.reading.ledger import windows
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, View, is_task
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.validation import sound
+from kling_contract.rules.validation import LOOKS_INTERNAL, sound
 from kling_contract.rules.wire import STEPS_ASIDE
 
 
@@ -89,15 +88,12 @@ def whole_number_in_any_spelling(view: View, _: Rule) -> Iterator[Check]:
             yield check(call.accepted, f"duration {seconds} is accepted", call.status, call)
 
 
-_LOOKS_INTERNAL = re.compile(r"localhost|127\.0\.0\.1|10\.0\.0\.1|192\.168\.0\.1|172\.16\.0\.1")
-
-
 @judge("SV-32")
 def looks_do_not_count(view: View, _: Rule) -> Iterator[Check]:
     """Looks at right creates whose callback URL contains an internal address where none counts: in its name, path or query."""
     for call in sound(view):
         url = call.asked("callback_url")
-        if isinstance(url, str) and _LOOKS_INTERNAL.search(url):
+        if isinstance(url, str) and LOOKS_INTERNAL.search(url):
             yield check(call.accepted, f"{url} is accepted", call.status, call)
 
 

@@ -4,6 +4,7 @@ What is wrong with a body is read from the contract, so any history with such a 
 the facts of an image need a label, since a history holds its URL alone.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -74,11 +75,16 @@ def _about_another(view: View, call: Call, field: str) -> bool:
     value = call.asked(param)
     watched = {
         "prompt": value is MISSING or _length(value) == contract.prompt_max,
-        "duration": value in (contract.duration_min, contract.duration_max),
+        "duration": isinstance(value, float) or value in (contract.duration_min, contract.duration_max),
         "quality": isinstance(value, str) and value in contract.qualities,
-        "callback_url": _length(value) == contract.callback_url_max or _is_neighbour(view, value),
+        "callback_url": _length(value) == contract.callback_url_max
+        or _is_neighbour(view, value)
+        or bool(LOOKS_INTERNAL.search(str(value))),
     }
     return watched.get(param, False)
+
+
+LOOKS_INTERNAL = re.compile(r"localhost|127\.0\.0\.1|10\.0\.0\.1|192\.168\.0\.1|172\.16\.0\.1")
 
 
 def _is_neighbour(view: View, url: Any) -> bool:
