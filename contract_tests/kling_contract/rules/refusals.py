@@ -6,7 +6,7 @@ from kling_contract.reading.ledger import windows
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, View, is_task
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.validation import LOOKS_INTERNAL, sound
+from kling_contract.rules.validation import LOOKS_INTERNAL, judged, sound
 from kling_contract.rules.wire import STEPS_ASIDE
 
 
@@ -77,6 +77,23 @@ def body_is_object(view: View, _: Rule) -> Iterator[Check]:
         no_object = not isinstance(call.sent, dict) and not cut
         if no_object and call.status not in STEPS_ASIDE and not call.faulty:
             yield check(call.status == 400, f"400 for {(body.text or 'bytes')[:40]!r}", call.status, call)
+
+
+@judge("SV-26")
+def image_unreachable(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at images that cannot be fetched."""
+    code = rule.params["code"]
+    for call in view.creates:
+        if call.probe.image is None or call.probe.image.fault != "unreachable" or not judged(call):
+            continue
+        task = next((task for task in view.tasks.values() if task.create is call), None)
+        if task is None:
+            yield check(call.status == 400, f"400, or a task that fails with {code}", call.status, call)
+        elif task.end is not None:
+            error = task.end.body.get("error")
+            seen = error.get("code") if isinstance(error, dict) else None
+            failed = task.end.status == "failed" and seen == code
+            yield check(failed, f"a task that fails with {code}", f"{task.end.status} {seen or ''}", call, task.end)
 
 
 @judge("SV-31")

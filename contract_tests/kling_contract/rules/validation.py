@@ -26,7 +26,7 @@ def sound(view: View) -> Iterator[Call]:
             isinstance(call.sent, dict)
             and not call.flaws
             and not unnamed
-            and _judged(call)
+            and judged(call)
             and call.probe.image is None
             and call.probe.expect not in _TURNED_AWAY
         ):
@@ -37,7 +37,8 @@ _TURNED_AWAY = (Expect.NO_ACCESS, Expect.NO_BALANCE, Expect.UNAUTHORIZED)
 """Probes whose refusal has another reason than their body, whatever its status."""
 
 
-def _judged(call: Call) -> bool:
+def judged(call: Call) -> bool:
+    """Whether an answer says something of the body."""
     return call.status not in STEPS_ASIDE and not call.faulty and call.sent_header("idempotency-key") is None
 
 
@@ -45,7 +46,7 @@ def flawed(view: View, field: str, *keywords: str) -> Iterator[Call]:
     """Creates whose only flaws are those *keywords* of *field*."""
     for call in view.creates:
         found = {(flaw.field, flaw.keyword) for flaw in call.flaws}
-        if found and found <= {(field, keyword) for keyword in keywords} and _judged(call):
+        if found and found <= {(field, keyword) for keyword in keywords} and judged(call):
             yield call
 
 
@@ -77,14 +78,16 @@ def _about_another(view: View, call: Call, field: str) -> bool:
         "prompt": value is MISSING or _length(value) == contract.prompt_max,
         "duration": isinstance(value, float) or value in (contract.duration_min, contract.duration_max),
         "quality": isinstance(value, str) and value in contract.qualities,
-        "callback_url": _length(value) == contract.callback_url_max
-        or _is_neighbour(view, value)
-        or bool(LOOKS_INTERNAL.search(str(value))),
+        "callback_url": _length(value) == contract.callback_url_max or _looks_public(view, value),
     }
     return watched.get(param, False)
 
 
 LOOKS_INTERNAL = re.compile(r"localhost|127\.0\.0\.1|10\.0\.0\.1|192\.168\.0\.1|172\.16\.0\.1")
+
+
+def _looks_public(view: View, url: Any) -> bool:
+    return _is_neighbour(view, url) or bool(LOOKS_INTERNAL.search(str(url)))
 
 
 def _is_neighbour(view: View, url: Any) -> bool:
@@ -281,7 +284,7 @@ def _pictured(view: View, aspect: Callable[[ImageFacts, ImageLimits], bool | Non
     for call in view.creates:
         image = call.probe.image
         good = aspect(image, view.contract.image) if image else None
-        if image is None or good is None or call.flaws or not _judged(call):
+        if image is None or good is None or call.flaws or not judged(call):
             continue
         outcome, shown = _outcome(view, call)
         what = f"{image.fault or image.format} of {image.width}x{image.height}, {image.size} bytes"
@@ -378,24 +381,7 @@ def image_format(view: View, _: Rule) -> Iterator[Check]:
 def image_broken(view: View, _: Rule) -> Iterator[Check]:
     """Looks at truncated images and at bytes that are no image."""
     for call in view.creates:
-        if call.probe.image and call.probe.image.fault in ("truncated", "not-an-image") and _judged(call):
+        if call.probe.image and call.probe.image.fault in ("truncated", "not-an-image") and judged(call):
             outcome, shown = _outcome(view, call)
             if outcome is not None or call.status >= 500:
                 yield check(outcome is False, f"{call.probe.image.fault}: refused", shown, call)
-
-
-@judge("SV-26")
-def image_unreachable(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at images that cannot be fetched."""
-    code = rule.params["code"]
-    for call in view.creates:
-        if call.probe.image is None or call.probe.image.fault != "unreachable" or not _judged(call):
-            continue
-        task = next((task for task in view.tasks.values() if task.create is call), None)
-        if task is None:
-            yield check(call.status == 400, f"400, or a task that fails with {code}", call.status, call)
-        elif task.end is not None:
-            error = task.end.body.get("error")
-            seen = error.get("code") if isinstance(error, dict) else None
-            failed = task.end.status == "failed" and seen == code
-            yield check(failed, f"a task that fails with {code}", f"{task.end.status} {seen or ''}", call, task.end)
