@@ -85,3 +85,9 @@ def _lost(entry: Entry) -> str:
     """Why the answer did not get out, or not whole."""
     fault = str(entry.get("fault") or "").partition(" ")[0]
     return _LOST.get(fault, "")
+
+
+def carries(entry: Entry, account: str) -> bool:
+    """Whether a call that belongs to no account carries that account's key, as the journal masks it."""
+    value = str((entry["request"].get("headers") or {}).get("authorization", "")) if entry.get("request") else ""
+    return entry["account"] is None and bool(account) and value.endswith(f"key-{account[:8]}")

@@ -29,6 +29,7 @@ class Seen:
     def __init__(self) -> None:
         self.calls: list[Entry] = []
         self.called: Callable[[], None] = _nothing
+        self.account = ""
 
     def take(self, entry: Entry) -> None:
         """Note a call."""
@@ -87,7 +88,8 @@ class Watch:
         """Note the calls of *key*."""
         (account,) = self._control.of(key).call("GET", "/accounts")["accounts"]
         with self._news:
-            self._accounts[str(account["account"])] = seen
+            seen.account = str(account["account"])
+            self._accounts[seen.account] = seen
 
     def until(self, found: Callable[[], bool], seconds: float) -> bool:
         """Wait until *found*, which is asked whenever there is news, is so; whether it is, within *seconds*."""
