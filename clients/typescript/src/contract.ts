@@ -148,8 +148,10 @@ export interface components {
             readonly file_name: string;
             readonly original_name: string;
             readonly file_size: number;
-            /** @description What the content is, whatever name or header say; application/octet-stream where it is not known. */
+            /** @description What the content is, whatever name or header say. */
             readonly mime_type: string;
+            /** @description The folder that was asked for; empty for none. */
+            readonly upload_path: string;
             readonly file_url: components["schemas"]["HttpUrl"];
             readonly download_url: components["schemas"]["HttpUrl"];
             /** Format: date-time */
@@ -463,17 +465,25 @@ export const CONTRACT = {
       type: "invalid_request_error",
       legacyType: "not_found_error"
     },
+    FileRefused: {
+      status: 400,
+      code: 400
+    },
+    FileUnauthorized: {
+      status: 401,
+      code: 401
+    },
     FileNotFound: {
       status: 404,
-      code: "file_not_found",
-      type: "invalid_request_error",
-      legacyType: "not_found_error"
+      code: 404
     },
-    FileQuotaExceeded: {
-      status: 403,
-      code: "file_quota_exceeded",
-      type: "invalid_request_error",
-      legacyType: "permission_error"
+    FileRateLimited: {
+      status: 429,
+      code: 429
+    },
+    FileFailed: {
+      status: 500,
+      code: 500
     },
     RouteNotFound: {
       status: 404,
