@@ -226,9 +226,9 @@ SCRIPTS = (
     ),
     Script("callback-failed", ("SC-02", "SC-21"), failed, needs=("relays", "clock", "scenarios")),
     Script("callback-cancelled", ("SC-20",), cancelled, needs=_STEERED),
-    Script("callback-yes", ("SC-06", "SC-21", "SC-08"), kinds_of_yes, needs=_STEERED),
+    Script("callback-yes", ("SC-06", "SC-21", "SC-08", "SC-24"), kinds_of_yes, needs=_STEERED),
     Script(
-        "callback-no", ("SC-07", "SC-08", "SC-09", "SC-12", "SC-13", "SC-18", "SC-22", "SC-23"), kinds_of_no, needs=_STEERED
+        "callback-no", ("SC-07", "SC-08", "SC-09", "SC-24", "SC-12", "SC-13", "SC-18", "SC-22", "SC-23"), kinds_of_no, needs=_STEERED
     ),
     Script("callback-unheard", ("SC-18", "SC-23", "SB-10"), failing_completed, needs=("relays", "clock"), alone=True),
     Script("callback-refused", ("SC-22",), refused_first, needs=_STEERED),
