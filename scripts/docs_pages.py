@@ -38,7 +38,7 @@ def on_page_markdown(markdown: str, config: MkDocsConfig, **_: Any) -> str:
 
 
 def _is_file(path: str) -> bool:
-    """Whether *path* is a file of the repository beside the docs."""
+    """Whether *path* is a file of the repository outside the docs."""
     return (ROOT / path.partition("#")[0]).exists()
 
 

@@ -8,7 +8,20 @@ import pytest
 
 PUBLIC = {
     "kling_mock": {"BadSetting", "ContractError", "Settings", "__version__", "create_app"},
-    "kling_mock.testing": {"HttpsReceiver", "KlingMock", "ManualClock", "MockError", "SharedFake"},
+    "kling_mock.testing": {
+        "Attempt",
+        "Delivery",
+        "Event",
+        "HttpsReceiver",
+        "KlingMock",
+        "Link",
+        "ManualClock",
+        "MockError",
+        "Outcome",
+        "SharedFake",
+        "Status",
+        "Task",
+    },
     "kling_contract": {"HistoryError", "Result", "Run", "SetupError", "Verdict", "judge"},
 }
 

@@ -95,7 +95,7 @@ def _remove_folder(folder: Path, held: int) -> None:
 
 
 def _sweep() -> None:
-    """Remove the folders of fakes that were killed: nobody holds their lock."""
+    """Remove the folders of fakes that were killed: their lock is free."""
     import fcntl
 
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
