@@ -24,7 +24,7 @@ ALLOWED = {
 }
 """Files of the fake that may name some of them, and why."""
 
-DOCUMENT = {"billing.py", "client_request.py", "lifecycle.py", "links.py", "validation.py"}
+DOCUMENT = {"billing.py", "client_request.py", "lifecycle.py", "links.py", "refusals.py", "validation.py"}
 """Judges of rules about the document's own model (grade D), which name its fields."""
 
 
