@@ -45,12 +45,14 @@ def test_an_agent_makes_a_video_and_sees_what_happened() -> None:
         started = await ask(client, "start_fake")
         assert started["url"].startswith("http://127.0.0.1:")
         await ask(client, "queue_scenario", name="failed", params={"code": "service_error"})
-        failed = await ask(client, "create_task", prompt="waves")
-        made = await ask(client, "create_task", more={"duration": 3})
+        failed = await ask(client, "create_task", fields={"prompt": "waves"})
+        made = await ask(client, "create_task", model="kling-o3-text-to-video", fields={"duration": 3})
         assert (await ask(client, "advance", span="1h30m"))["fired"]
         assert (await ask(client, "get_task", task_id=failed["id"]))["error"]["code"] == "service_error"
         assert (await ask(client, "get_task", task_id=made["id"]))["status"] == "completed"
         assert len((await ask(client, "list_tasks"))["tasks"]) == 2
+        assert (await ask(client, "create_task"))["status"] == "pending"
+        assert "model" in (await ask(client, "create_task", model="no-such-model"))["error"]["message"]
         assert (await ask(client, "list_deliveries"))["deliveries"] == []
         assert "POST /v1/videos/generations" in await ask(client, "journal")
         assert await ask(client, "stop_fake") == "stopped"

@@ -43,25 +43,20 @@ class Tools:
 
     def create_task(
         self,
-        image_start: str = "https://image.test/1280x720.jpg",
-        prompt: str = "",
+        fields: dict[str, Any] | None = None,
+        model: str = "",
         api_key: str = "sk-test",
         scenario: str = "",
         callback_url: str = "",
-        more: dict[str, Any] | None = None,
     ) -> Any:
         """Create a task as a client would; *scenario*, such as `failed code=service_error`, decides what it goes through.
 
-        *more*: further members of the body, such as {"duration": 5, "quality": "1080p"}.
+        *fields*: members of the body, such as {"duration": 5, "quality": "1080p"}; what they leave out of what is required comes
+        from the model's own example. *model*: any that the fake serves, by default its first.
         """
-        optional = {"prompt": prompt, "callback_url": callback_url}
-        body = {
-            "model": self._model(),
-            "image_start": image_start,
-            **{name: value for name, value in optional.items() if value},
-        }
+        body = {**self._example(model), **({"callback_url": callback_url} if callback_url else {}), **(fields or {})}
         headers = {"authorization": f"Bearer {api_key}", **({"x-mock-scenario": scenario} if scenario else {})}
-        return self._call("POST", "/v1/videos/generations", {**body, **(more or {})}, headers)
+        return self._call("POST", "/v1/videos/generations", body, headers)
 
     def get_task(self, task_id: str, api_key: str = "sk-test") -> Any:
         """Read a task as a client would."""
@@ -104,11 +99,12 @@ class Tools:
         entries = self._call("GET", f"/__mock/journal?since={int(since)}")["entries"]
         return "\n".join(f"{one['seq']} {time_of(line.at)} {line.text()}" for one in entries for line in lines(one))
 
-    def _model(self) -> str:
-        import kling_openapi
-
-        model: str = kling_openapi.service()["components"]["schemas"]["TaskCommon"]["properties"]["model"]["const"]
-        return model
+    def _example(self, model: str) -> dict[str, Any]:
+        """Return the shortest example of *model* in the contract that the fake serves; of an unknown model no more than its name."""
+        creates = self._call("GET", "/openapi.json")["paths"]["/v1/videos/generations"]["post"]
+        examples = creates["requestBody"]["content"]["application/json"].get("examples", {})
+        bodies: list[dict[str, Any]] = [one["value"] for one in examples.values() if "value" in one]
+        return next((body for body in bodies if model in ("", body.get("model"))), {"model": model} if model else {})
 
     def _call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """Return the decoded response; an error of the fake is an answer too, for the agent to read.
