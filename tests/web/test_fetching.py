@@ -74,6 +74,11 @@ def create(rig: Any, url: str, **more: Any) -> Any:
     return rig.call("POST", "/v1/videos/generations", json=body, **more)
 
 
+def message(response: Any) -> str:
+    """The sentence of an error: the files API has an envelope of its own."""
+    return str(response.json["msg"] if "msg" in response.json else response.json["error"]["message"])
+
+
 @pytest.mark.parametrize("ask", [upload, create])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "app.localhost"])
 def test_a_developers_own_picture(rig: Any, site: Any, ask: Callable[..., Any], host: str, monkeypatch: Any) -> None:
@@ -90,7 +95,7 @@ def test_for_nobody_else(rig: Any, site: Any, ask: Callable[..., Any], caller: s
     response = ask(rig, f"http://127.0.0.1:{site.server_port}/photo.png", **FOREIGN[caller])
 
     assert response.status_code == 400
-    assert f"--fetch-local http://127.0.0.1:{site.server_port}" in response.json["error"]["message"]
+    assert f"--fetch-local http://127.0.0.1:{site.server_port}" in message(response)
     assert not site.seen
 
 
@@ -193,7 +198,7 @@ def test_each_guard_is_needed(rig: Any, site: Any, name: str, monkeypatch: pytes
     def open_doors() -> list[bool]:
         return [
             upload(rig, f"{base}/photo.png", **FOREIGN["another Host"]).status_code == 200,
-            upload(rig, f"{base}/").status_code == 200,
+            upload(rig, f"{base}/half").status_code == 200,  # begins as a picture does
             admitted(hops(), "http://rebound.example/", "127.0.0.1"),
             admitted(hops(), "http://localhost/", "10.0.0.1"),
         ]

@@ -16,6 +16,7 @@ from kling_mock.store.journal import Entry
 from kling_mock.web.page import form, words
 from kling_mock.web.page.events import Watch
 from kling_mock.web.page.facts import Facts, Filter
+from kling_openapi.bundle import bundle
 
 Rig = Any  # the fixtures' class, which pytest alone imports
 HOOK = "https://8.8.8.8/hook"
@@ -302,9 +303,18 @@ def test_the_bare_host_leads_a_browser_to_the_page(rig: Rig, path: str) -> None:
 
 
 def test_the_contract_is_served_and_rendered_with_grades(rig: Rig) -> None:
-    """`/openapi.json` is the contract as it is; the viewer's copy says of each statement where it comes from."""
+    """`/openapi.json` is the contract bundled for this fake's own origin; the viewer's copy says of each statement where it comes from."""
     plain, graded = rig.app.test_client().get("/openapi.json"), rig.app.test_client().get("/__mock/docs/openapi.json")
-    assert plain.json == orjson.loads(orjson.dumps(rig.fake.world.contract.document))
+    contract = rig.fake.world.contract
+    own = bundle(contract.family, server="/", models=contract.models)
+    assert plain.json == orjson.loads(
+        orjson.dumps({**own, "servers": [{"url": "http://localhost", "description": "This fake."}]})
+    )
+    assert {(method, path) for path, item in plain.json["paths"].items() for method in item} >= {
+        ("post", "/v1/videos/generations"),
+        ("get", "/v1/tasks/{task_id}"),
+        ("post", "/api/v1/files/upload/url"),
+    }
     duration = graded.json["components"]["schemas"]["Duration"]["description"]
     assert "**Grade D** (doc:3, doc:31" in duration
     assert "**A** assumed" in graded.json["info"]["description"]

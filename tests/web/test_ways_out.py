@@ -23,6 +23,7 @@ RESPONSES = [
     (("create", {"image_start": "https://nowhere.invalid/a.jpg"}), 400, "could not be fetched", "--images offline"),
     (("call", "POST", "/v1/video/generations"), 404, "Invalid URL", "did you mean 'POST /v1/videos/generations'?"),
     (("call", "GET", "/v1/task/task-unified-1"), 404, "Invalid URL", "did you mean 'GET /v1/tasks/{task_id}'?"),
+    (("call", "POST", "/videos/generations"), 404, "Invalid URL", "did you mean 'POST /v1/videos/generations'?"),
     (("call", "PUT", "/v1/videos/generations"), 405, "not allowed", "allowed: POST"),
 ]
 

@@ -21,7 +21,7 @@ from kling_mock.core.errors import (
     ServiceUnavailable,
     documented,
 )
-from kling_mock.core.nearest import did_you_mean
+from kling_mock.core.nearest import nearest
 from kling_mock.core.observed import taken
 from kling_mock.core.tasks import Status
 from kling_mock.ids import fingerprint
@@ -244,8 +244,17 @@ def no_route(request: Request, known: Iterable[tuple[str, str]] = ()) -> RouteNo
 
     *known*: methods and paths that exist, to suggest the nearest.
     """
-    meant = did_you_mean(f"{request.method} {request.path}", [f"{method} {path}" for method, path in known])
-    return RouteNotFound(f"Invalid URL ({request.method} {request.path}){meant}")
+    # Compared without the version, which every path has: it would make any two short paths look alike.
+    own_last = sorted(known, key=lambda it: it[0] == request.method)
+    found = {_tail(path): f"{method} {path}" for method, path in own_last}
+    meant = nearest(_tail(request.path), found)
+    hint = f"; did you mean {found[meant]!r}?" if meant else ""
+    return RouteNotFound(f"Invalid URL ({request.method} {request.path}){hint}")
+
+
+def _tail(path: str) -> str:
+    """Return what tells one path from another: what follows the version."""
+    return path.rpartition("/v1/")[2].lstrip("/")
 
 
 def no_method(request: Request, allowed: list[str]) -> MethodNotAllowed:

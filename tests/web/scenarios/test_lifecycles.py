@@ -165,6 +165,17 @@ def test_fails_itself(account: Any) -> None:
     assert len(client.tasks()) == 1
 
 
+@pytest.mark.scenario("scattered-errors")
+def test_every_second_query_fails(account: Any) -> None:
+    """Five in all, a good one after each, in the documented words of the status that was asked for."""
+    for params, error in (("", (503, "service_unavailable")), (" status=500", (500, "internal_error"))):
+        client = account(f"scattered-errors{params}")
+        task = client.task()
+        answers = [client.query(task) for _ in range(12)]
+        assert [answer.status for answer in answers] == [200, error[0]] * 5 + [200, 200]
+        assert {answer.error for answer in answers if answer.status != 200} == {error}
+
+
 @pytest.mark.scenario("odd-id")
 def test_the_id_needs_encoding(account: Any) -> None:
     """What the create answers is no path as it stands, and leads to no task however it is written."""
