@@ -332,6 +332,8 @@ class Recorder:
             fields |= {"ended_at": event.ended_at or moment.at, "ended_mono": event.ended_mono or mono}
             fields |= {} if event.ended_at else {"ended_since": moment.since}
             fields["url"] = (self.mask.callback if isinstance(event, Callback) else self.mask.text)(event.url)
+        if isinstance(event, Callback) and event.answer is not None:
+            fields["answer"] = replace(event.answer, headers=self._redirected(event.answer.headers))
         if event.who:
             fields["who"] = self.mask.token(event.who)
         elif isinstance(event, Exchange):
@@ -346,6 +348,12 @@ class Recorder:
             if self._sink is not None:
                 self._sink(kept)
         return kept
+
+    def _redirected(self, headers: Headers) -> Headers:
+        """A receiver's redirect is masked as callback URLs are, so that what follows it is still seen to lead there."""
+        return tuple(
+            (name, self.mask.callback(value) if name.lower() == "location" else value) for name, value in headers
+        )
 
     def note(self, topic: Topic, *, who: str = "", case: str = "", **data: Any) -> Note:
         """Append a note; *data* is searched for keys."""
