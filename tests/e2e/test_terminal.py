@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 import requests
@@ -16,14 +17,19 @@ KLING_MOCK = str(Path(sys.executable).with_name("kling-mock"))
 def served(*options: str) -> tuple[str, str]:
     """What a fake wrote to both streams while it refused one request."""
     command = [KLING_MOCK, "serve", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        TemporaryFile("w+") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
         assert process.stdout is not None
         first = process.stdout.readline()
         url = json.loads(first)["url"] if first.startswith("{") else first.split()[-1]
         requests.get(f"{url}/v1/nothing", timeout=30)
         process.terminate()
-        rest, errors = process.communicate(timeout=30)
-    return first + rest, errors
+        rest = process.stdout.read()  # not communicate(), which loses what readline() has buffered
+        process.wait(timeout=30)
+        errors.seek(0)
+        return first + rest, errors.read()
 
 
 def test_the_banner_names_what_a_user_asks_first() -> None:
