@@ -48,7 +48,7 @@ def test_a_video_comes_out(fake, kit, tmp_path):
     with av.open(str(out)) as container:
         assert abs(container.duration / 1_000_000 - 3) < 0.5
         assert (container.streams.video[0].width, container.streams.video[0].height) == (1280, 720)
-    assert video.task.usage.credits_used == 30
+    assert video.task.usage.credits_used == 21.6
 
 
 @pytest.mark.parametrize("scenario", ["failed", "cancelled"])

@@ -140,6 +140,7 @@ def test_a_broken_rule_is_an_annotation_and_a_summary(runner: dict[str, str], tm
     done = step("judge", runner, tmp_path, MODE="check", TARGET="'a run.har'", REPORT="out")
 
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "::error title=SW-01 (fail)::" in done.stdout
+    assert "::error title=SW-03 (fail)::" in done.stdout
+    assert "::warning title=SW-01 (warn)::" in done.stdout
     assert "SW-01" in Path(runner["GITHUB_STEP_SUMMARY"]).read_text()
     assert (tmp_path / "out" / "junit.xml").exists()

@@ -123,9 +123,8 @@ def test_example_adapter_passes_all(lab: Lab) -> None:
     code, said, verdicts = lab("--adapter", "jsonl", "--min-poll", "0.1", "--", sys.executable, str(adapter))
 
     assert code == 0, said
-    assert {rule for rule, verdict in verdicts.items() if verdict != "pass"} == {
-        "CM-12"
-    }  # its messages have no place for it
+    # Its messages have no place for a charge, and waits of 0.1 s cannot show whether several tasks are read in step.
+    assert {rule for rule, verdict in verdicts.items() if verdict != "pass"} == {"CM-12", "CP-18"}
 
 
 def test_adapter_with_built_in_hosts(lab: Lab) -> None:
