@@ -180,7 +180,7 @@ def options(command: str) -> set[str]:
 
 def test_every_setting_has_its_option() -> None:
     """What can be set in code can be set on the command line, under the same name."""
-    spelled = {"relays": "--relay", "choices": "--set"}
+    spelled = {"relays": "--relay", "service_settings": "--set"}
     wanted = {spelled.get(name, "--" + name.replace("_", "-")) for name in Settings.model_fields}
 
     assert wanted <= options("serve")

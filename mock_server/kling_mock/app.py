@@ -8,7 +8,7 @@ from kling_common.masking import Mask
 from kling_common.transport import Transport, resolve_system
 from kling_mock import clock as clocks
 from kling_mock import ids
-from kling_mock.config import BadSetting, Choices, Settings, settings
+from kling_mock.config import BadSetting, ServiceSettings, Settings, settings
 from kling_mock.contract import Contract
 from kling_mock.core.callbacks import is_internal
 from kling_mock.media.files import Files
@@ -44,20 +44,20 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
         ContractError: the contract cannot be used.
     """
     contract = Contract(chosen.contract or kling_openapi.SERVICE, chosen.models)
-    choices = Choices(contract, chosen.profile, chosen.choices)
+    service_settings = ServiceSettings(contract, chosen.profile, chosen.service_settings)
     catalogue = Catalogue(contract.task_errors, contract.errors, chosen.scenarios)
     callbacks = _transport(
         chosen, lambda ip: chosen.callbacks == "local" or not is_internal(ip, contract.address.internal)
     )
     fetcher = _transport(chosen, lambda ip: not is_internal(ip, contract.address.internal))
-    store = _store(chosen, choices)
+    store = _store(chosen, service_settings)
     salt = store.secret("mask", partial(ids.secret, "mask", chosen.chosen_seed))
     # It does not learn: there may be any number of keys, and they are known by their shape or from the settings.
     store.journal.mask = Mask(salt, chosen.keys or (), own=_pseudonym, learns=False)
     files = Files(contract, store)
-    frames = Frames(contract, chosen, choices, fetcher, files)
+    frames = Frames(contract, chosen, service_settings, fetcher, files)
     inside = partial(callbacks.leads_inside, timeout=_RESOLVES_AT_ONCE)
-    world = World(contract, chosen, choices, catalogue, frames, store, inside)
+    world = World(contract, chosen, service_settings, catalogue, frames, store, inside)
     courier = Courier(world, sender or callbacks, sends=not chosen.no_courier)
     access = Access(chosen, impersonated(chosen, contract.document) if chosen.impersonate else ())
     api = Api(world, courier, access)
@@ -72,11 +72,15 @@ def _pseudonym(key: str) -> str | None:
     return f"key-{ids.fingerprint(key)[:8]}" if key.startswith("sk-") else None
 
 
-def _store(chosen: Settings, choices: Choices) -> Store:
+def _store(chosen: Settings, service_settings: ServiceSettings) -> Store:
     if chosen.store == "memory":
         journal = Journal(entries=chosen.journal)
         return MemoryStore(
-            chosen.start_clock, choices.starting_credits, journal, chosen.relays, choices.upload_store_bytes
+            chosen.start_clock,
+            service_settings.starting_credits,
+            journal,
+            chosen.relays,
+            service_settings.upload_store_bytes,
         )
     from kling_mock.store.sql.store import SqlStore
 
@@ -84,10 +88,10 @@ def _store(chosen: Settings, choices: Choices) -> Store:
         return SqlStore(
             chosen.store,
             chosen.start_clock,
-            choices.starting_credits,
+            service_settings.starting_credits,
             entries=chosen.journal,
             relays=chosen.relays,
-            upload_bytes=choices.upload_store_bytes,
+            upload_bytes=service_settings.upload_store_bytes,
             started_as=f"{chosen.clock} {chosen.start}",
             settings=chosen.model_dump_json(
                 exclude_unset=True, exclude={"store", "admin_token", "workers", "no_courier"}

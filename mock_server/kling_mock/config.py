@@ -55,7 +55,7 @@ class Settings(BaseModel):
     trust_proxy: bool = False
     contract: Path | None = None
     profile: str = "current"
-    choices: dict[str, Any] = {}
+    service_settings: dict[str, Any] = {}
     callback_ca: Path | None = None
     journal: int = Field(1_000, ge=1)
     tls: bool = False
@@ -125,7 +125,7 @@ class Settings(BaseModel):
         if not isinstance(given, dict) or not given.get("impersonate") or given.get("public_url") is not None:
             return given
         default = kling_openapi.family().raw["x-assumptions"]["link_origin"]["schema"]["default"]
-        return {**given, "public_url": given.get("choices", {}).get("link_origin", default)}
+        return {**given, "public_url": given.get("service_settings", {}).get("link_origin", default)}
 
     @model_validator(mode="after")
     def _together(self) -> "Settings":
@@ -240,7 +240,7 @@ def profiles() -> dict[str, Path]:
     return {file.stem: file for file in sorted(_PROFILES.glob("*.yaml"))}
 
 
-class Choices:
+class ServiceSettings:
     """The fake's answer to each question that the sources leave open, by the name it has in the contract's x-assumptions."""
 
     def __init__(self, contract: Contract, profile: str = "current", overrides: dict[str, Any] | None = None) -> None:
@@ -304,5 +304,5 @@ def _profile(name: str) -> dict[str, Any]:
     except BadYaml as error:
         raise BadSetting(f"--profile {name}: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise BadSetting(f"--profile {name}: a profile is a mapping of choices, such as `error_codes: legacy`")
+        raise BadSetting(f"--profile {name}: a profile is a mapping of settings, such as `error_codes: legacy`")
     return values

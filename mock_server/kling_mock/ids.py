@@ -6,7 +6,7 @@ from secrets import token_bytes
 from struct import unpack
 
 
-class Draw:
+class Rng:
     """A handful of draws that belong to one thing; the same names give the same draws in every process."""
 
     __slots__ = ("_words",)

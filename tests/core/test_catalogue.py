@@ -60,9 +60,9 @@ def test_the_forms_of_the_interface_are_taken(told: Told) -> None:
     """A folder's scenario takes the place of the shipped one."""
     catalogue = told(INTERFACE)
 
-    assert catalogue.story("failed").pace.runs == (60.0, 60.0)
-    assert catalogue.story("failed code=service_error at=7").outcome.progress == 7
-    assert catalogue.story("rate-limited-twice").acts[0].when == {"create": ((1.0, 1.0), (2.0, 2.0))}
+    assert catalogue.behaviour("failed").pace.runs == (60.0, 60.0)
+    assert catalogue.behaviour("failed code=service_error at=7").outcome.progress == 7
+    assert catalogue.behaviour("rate-limited-twice").acts[0].when == {"create": ((1.0, 1.0), (2.0, 2.0))}
     assert catalogue.scenarios["instant"].summary
 
 
@@ -142,7 +142,7 @@ def test_words_are_words(told: Told) -> None:
         "name: x\nsummary: s\nparams: {on: no}\nwhen: {query: 1}\nedit: {set: {a: '{on}', day: 2026-01-01, yes: true}}"
     )
 
-    edit = catalogue.story("x").acts[0].edit
+    edit = catalogue.behaviour("x").acts[0].edit
     assert edit is not None
     assert edit.set == {"a": "no", "day": "2026-01-01", "yes": True}
 
@@ -153,9 +153,9 @@ def test_every_shipped_scenario_can_be_paced_by_reads() -> None:
 
     for name in catalogue.scenarios:
         if name != "callback-before-reply":
-            assert catalogue.story(f"{name} by=polls pending=0 processing=1").pace.by in ("polls", "time")
+            assert catalogue.behaviour(f"{name} by=polls pending=0 processing=1").pace.by in ("polls", "time")
     with pytest.raises(NoScenario, match="ends at once"):
-        catalogue.story("callback-before-reply by=polls")
+        catalogue.behaviour("callback-before-reply by=polls")
 
 
 def test_a_choice_is_told_once() -> None:
@@ -164,7 +164,7 @@ def test_a_choice_is_told_once() -> None:
 
     one = catalogue.choose("failed", {"code": "service_error", "at": 3})
     assert one == catalogue.choose("failed", {"at": 3, "code": "service_error"}) == "failed at=3 code=service_error"
-    assert catalogue.story(one) is catalogue.story(one)
+    assert catalogue.behaviour(one) is catalogue.behaviour(one)
     with pytest.raises(NoScenario, match="without blanks"):
         catalogue.choose("failed", {"code": "a b"})
     with pytest.raises(BadSetting, match="--scenario: no scenario"):
@@ -204,7 +204,7 @@ def test_any_data_is_told_or_refused(told_alone: Told, members: dict[str, Any]) 
     except BadSetting as refused:
         message = str(refused)
     else:
-        message = f"0.yaml:1: {catalogue.story('x').name}"
+        message = f"0.yaml:1: {catalogue.behaviour('x').name}"
     assert re.search(r"0\.yaml:\d+: ", message)
 
 

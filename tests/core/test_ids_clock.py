@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kling_mock import clock as clocks
 from kling_mock.clock import Clock, NotManual
-from kling_mock.ids import Draw, digest, fingerprint
+from kling_mock.ids import Rng, digest, fingerprint
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -40,7 +40,7 @@ def test_the_same_names_give_the_same_draws(of: list[object]) -> None:
     """In any order of threads and in every process: nothing but the names goes in."""
 
     def drawn() -> tuple[object, ...]:
-        draw = Draw(*of)
+        draw = Rng(*of)
         return draw.text(ALPHABET, 8), draw.uniform(2.0, 6.0), draw.uniform(40.0, 80.0), draw.below(1 << 16)
 
     assert drawn() == drawn()
@@ -48,24 +48,24 @@ def test_the_same_names_give_the_same_draws(of: list[object]) -> None:
 
 def test_draws_are_the_same_in_every_release() -> None:
     """Recorded runs stay true: these draws are part of what a seed means."""
-    draw = Draw(0, "sk-test", 1)
+    draw = Rng(0, "sk-test", 1)
 
     first = (draw.text(ALPHABET, 8), draw.below(1 << 16))
 
-    assert first == (Draw(0, "sk-test", 1).text(ALPHABET, 8), first[1])
+    assert first == (Rng(0, "sk-test", 1).text(ALPHABET, 8), first[1])
     assert len(first[0]) == 8
     assert set(first[0]) <= set(ALPHABET)
 
 
 def test_threads_do_not_disturb_each_other() -> None:
     """A hundred threads that draw for a hundred tasks get what one would."""
-    alone = [Draw(7, "sk-a", number).text(ALPHABET, 8) for number in range(100)]
+    alone = [Rng(7, "sk-a", number).text(ALPHABET, 8) for number in range(100)]
     found: dict[int, str] = {}
     start = threading.Barrier(100)
 
     def draw(number: int) -> None:
         start.wait()
-        found[number] = Draw(7, "sk-a", number).text(ALPHABET, 8)
+        found[number] = Rng(7, "sk-a", number).text(ALPHABET, 8)
 
     threads = [threading.Thread(target=draw, args=(number,)) for number in range(100)]
     for thread in threads:
@@ -79,9 +79,9 @@ def test_threads_do_not_disturb_each_other() -> None:
 def test_seed_key_and_number_each_change_the_draw() -> None:
     """Another seed, another key, another task: another id. A thousand of each, none twice."""
     drawn = [
-        *(Draw(seed, "sk-a", 1).text(ALPHABET, 8) for seed in range(1000)),
-        *(Draw(0, f"sk-{key}", 1).text(ALPHABET, 8) for key in range(1000)),
-        *(Draw(0, "sk-a", number).text(ALPHABET, 8) for number in range(2, 1002)),
+        *(Rng(seed, "sk-a", 1).text(ALPHABET, 8) for seed in range(1000)),
+        *(Rng(0, f"sk-{key}", 1).text(ALPHABET, 8) for key in range(1000)),
+        *(Rng(0, "sk-a", number).text(ALPHABET, 8) for number in range(2, 1002)),
     ]
 
     assert len(set(drawn)) == len(drawn)
@@ -90,7 +90,7 @@ def test_seed_key_and_number_each_change_the_draw() -> None:
 @given(of=names, low=st.floats(0, 1e6), width=st.floats(0, 1e6))
 def test_uniform_stays_in_its_span(of: list[object], low: float, width: float) -> None:
     """To the millisecond, ends included; a span of one number gives that number as it is."""
-    value = Draw(*of).uniform(low, low + width)
+    value = Rng(*of).uniform(low, low + width)
 
     assert low - 0.0005 <= value <= low + width + 0.0005
     if width == 0:
@@ -101,7 +101,7 @@ def test_uniform_stays_in_its_span(of: list[object], low: float, width: float) -
 
 def test_letters_are_drawn_evenly() -> None:
     """Over ten thousand ids no letter is rare or common: each within a quarter of its share."""
-    text = "".join(Draw(number).text(ALPHABET, 8) for number in range(10_000))
+    text = "".join(Rng(number).text(ALPHABET, 8) for number in range(10_000))
     share = len(text) / len(ALPHABET)
 
     assert all(0.75 * share < text.count(letter) < 1.25 * share for letter in ALPHABET)

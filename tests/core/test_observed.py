@@ -6,18 +6,18 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from kling_mock.config import BadSetting, Choices
+from kling_mock.config import BadSetting, ServiceSettings
 from kling_mock.contract import Contract
 from kling_mock.core.observed import Observed, loaded, taken
-from kling_mock.web.http import Reply, Request
+from kling_mock.web.http import ApiResponse, Request
 from kling_mock.web.observing import as_observed
 
 TASK = {"status": "completed", "task_info": {"can_cancel": False}, "results": [{"url": "a"}, {"url": "b"}]}
 
 
-def seen(status: int, body: Any, *items: Observed, operation: str = "getTask", request: bytes = b"") -> Reply:
+def seen(status: int, body: Any, *items: Observed, operation: str = "getTask", request: bytes = b"") -> ApiResponse:
     """A reply after the profile's items."""
-    reply = Reply(status, orjson.dumps(body))
+    reply = ApiResponse(status, orjson.dumps(body))
     as_observed(items, operation, Request("GET", "/", "", {}, request), reply)
     return reply
 
@@ -110,6 +110,6 @@ def test_a_bad_item_stops_the_start(text: str, tmp_path: Any) -> None:
     file = tmp_path / "p.yaml"
     file.write_text(text)
     with pytest.raises(BadSetting, match=r"--profile .*observed"):
-        Choices(Contract(), str(file))
+        ServiceSettings(Contract(), str(file))
     with pytest.raises(ValidationError):
         Observed(nonsense=1)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from kling_mock.core.errors import ApiError, TaskNotFound, documented
 from kling_mock.core.notation import TAG, parse_choice, seconds, typed, write_choice
-from kling_mock.core.scenarios import Act, Answer, Callback, Edit, Outcome, Pace, Scenario, Story, Wire, plan
+from kling_mock.core.scenarios import Act, Answer, Behaviour, Callback, Edit, Outcome, Pace, Scenario, Wire, plan
 from kling_mock.core.tasks import CANCELLED, Status
 
 FAILED: dict[str, Any] = {
@@ -123,15 +123,15 @@ def test_other_counts_are_refused(written: Any) -> None:
         (Answer, {"status": 302, "headers": {"Bad Name": "a"}}, "is no name of a header"),
         (Answer, {"error": "unauthorized", "body": "x"}, "a documented error or a body, not both"),
         (Answer, {"status": 100}, "greater than or equal to 200"),
-        (Story, {"name": "x", "mixture": {"a": 1}, "outcome": {}}, "a story by itself, without outcome"),
-        (Story, {"name": "x", "callbacks": [{"before_reply": True}]}, "a task that ends at once"),
-        (Story, {"name": "x", "pace": 3}, "'3' is no mapping; it takes by, queued, runs"),
+        (Behaviour, {"name": "x", "mixture": {"a": 1}, "outcome": {}}, "a behaviour by itself, without outcome"),
+        (Behaviour, {"name": "x", "callbacks": [{"before_reply": True}]}, "a task that ends at once"),
+        (Behaviour, {"name": "x", "pace": 3}, "'3' is no mapping; it takes by, queued, runs"),
         (Wire, {}, "exactly one of cut, silent, short, drip, endless"),
         (Wire, {"cut": "after", "endless": True}, "exactly one of cut, silent, short, drip, endless"),
         (Outcome, {"code": "service_error"}, "a failed outcome, and only that, has a code"),
         (Outcome, {"status": "failed"}, "a failed outcome, and only that, has a code"),
         (Outcome, {"progress": 100}, "less than or equal to 99"),
-        (Story, {"name": "x", "surprise": 1}, "there is no 'surprise' here; there are name, summary, pace"),
+        (Behaviour, {"name": "x", "surprise": 1}, "there is no 'surprise' here; there are name, summary, pace"),
     ],
 )
 def test_what_makes_no_sense_is_refused(model: Any, given: dict[str, Any], words: str) -> None:
@@ -393,5 +393,7 @@ def test_every_failure_is_documented_under_its_own_name() -> None:
 
 def test_a_part_may_be_given_as_it_is() -> None:
     """As an object, or as the mapping that makes it."""
-    assert Story(name="x", pace=Pace(by="polls")) == Story.model_validate({"name": "x", "pace": {"by": "polls"}})
-    assert Story.model_validate(Story(name="x")) == Story(name="x")
+    assert Behaviour(name="x", pace=Pace(by="polls")) == Behaviour.model_validate(
+        {"name": "x", "pace": {"by": "polls"}}
+    )
+    assert Behaviour.model_validate(Behaviour(name="x")) == Behaviour(name="x")

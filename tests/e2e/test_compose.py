@@ -195,4 +195,6 @@ def test_the_usage_in_the_compose_file_names_its_services(compose: dict[str, Any
     for line in head:
         words = shlex.split(line.lstrip("# ").partition("   ")[0])
         named = [word for word in words[2:] if not word.startswith("-") and word not in ("up", "run")]
-        assert set(named) <= set(compose["services"]) | set().union(*(s.get("profiles", []) for s in compose["services"].values()))
+        assert set(named) <= set(compose["services"]) | set().union(
+            *(s.get("profiles", []) for s in compose["services"].values())
+        )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from kling_contract.driving.drivers import running
-from kling_contract.driving.drivers.room import Options
+from kling_contract.driving.drivers.run_context import Options
 from kling_contract.driving.drivers.running import Wanted, make_history
 from kling_contract.driving.target import Asked
 from kling_contract.history.events import Exchange

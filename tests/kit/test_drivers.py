@@ -13,7 +13,7 @@ from standin import StandIn
 
 from kling_contract.driving.drivers import machine, plan, schema
 from kling_contract.driving.drivers.probes import long_url, near_misses, public_neighbours
-from kling_contract.driving.drivers.room import Options, Room
+from kling_contract.driving.drivers.run_context import Options, RunContext
 from kling_contract.driving.drivers.running import Made, Wanted, for_servers, make_history
 from kling_contract.driving.drivers.trace import load, save
 from kling_contract.driving.guard import Guard
@@ -79,12 +79,12 @@ def driven(url: str, contract: Contract = CONTRACT, **options: Any) -> tuple[Mad
     return made, judge_history(made.recorder.events, choice, lambda _: "", contract)
 
 
-def room_at(url: str, **options: Any) -> Room:
-    """A room for one driver alone."""
+def context_at(url: str, **options: Any) -> RunContext:
+    """A context for one driver alone."""
     wire = Sender()
     target = discover(Asked(url=url, key="sk-a"), CONTRACT, wire)
     line = Line(target, CONTRACT, Recorder(salt=b"salt"), wire, Guard())
-    return Room(line, Options(seed=1, poll=0.02, **options), b"salt")
+    return RunContext(line, Options(seed=1, poll=0.02, **options), b"salt")
 
 
 def broken(run: Run) -> dict[str, str]:
@@ -145,8 +145,8 @@ def test_public_neighbours_are_right_and_internal_ones_are_not() -> None:
 
 def test_cases_name_rules_that_exist(fake: str) -> None:
     """And between them they serve every rule that is not seen everywhere."""
-    with room_at(fake) as room:
-        served = {rule for case in plan.every_script(room) for rule in case.rules}
+    with context_at(fake) as context:
+        served = {rule for case in plan.every_script(context) for rule in case.rules}
     known = rules(CONTRACT)
     assert served <= set(known)
     special = {
@@ -157,8 +157,8 @@ def test_cases_name_rules_that_exist(fake: str) -> None:
 
 def test_only_picks_the_cases_that_serve_a_rule(fake: str) -> None:
     """A rule that looks at everything takes every case."""
-    with room_at(fake) as room:
-        cases = plan.every_script(room)
+    with context_at(fake) as context:
+        cases = plan.every_script(context)
     assert [case.name for case in plan.chosen(cases, frozenset({"SA-06"}))] == ["isolation"]
     assert plan.chosen(cases, frozenset({"SA-06", "SW-01"})) == cases
     assert plan.chosen(cases, frozenset()) == cases
@@ -256,15 +256,15 @@ def test_a_machine_finds_and_shrinks(server: StandIn, monkeypatch: pytest.Monkey
     )
     monkeypatch.setattr(standin_checks, "DURATION_MAX", 16)
     story = tmp_path / "story.json"
-    with room_at(server.url, story_out=story) as room:
-        lines = machine.run(room, Choice())
+    with context_at(server.url, story_out=story) as context:
+        lines = machine.run(context, Choice())
 
     assert lines[0].startswith("machine: SV-09: expected 400 for duration 16, seen 200")
     assert len(load(story)) == 1
-    run = judge_history(room.recorder.events, Choice(only=frozenset({"SV-09"})), lambda _: "")
+    run = judge_history(context.recorder.events, Choice(only=frozenset({"SV-09"})), lambda _: "")
     assert run.exit == 1
 
-    with room_at(server.url) as again:
+    with context_at(server.url) as again:
         machine.replay(again, story)
     assert judge_history(again.recorder.events, Choice(only=frozenset({"SV-09"})), lambda _: "").exit == 1
 
@@ -272,9 +272,11 @@ def test_a_machine_finds_and_shrinks(server: StandIn, monkeypatch: pytest.Monkey
 def test_a_machine_is_quiet_on_a_correct_server(fake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stories with clock, cancel, callbacks, downloads and credits; nothing is added to the run's history."""
     monkeypatch.setattr(machine, "EXAMPLES", 5)
-    with room_at(fake) as room:
-        assert machine.run(room, Choice()) == [line for line in machine.run(room, Choice()) if "stories drawn" in line]
-        assert room.recorder.events == ()
+    with context_at(fake) as context:
+        assert machine.run(context, Choice()) == [
+            line for line in machine.run(context, Choice()) if "stories drawn" in line
+        ]
+        assert context.recorder.events == ()
 
 
 def test_known_failures_stop_no_story(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,17 +284,17 @@ def test_known_failures_stop_no_story(server: StandIn, monkeypatch: pytest.Monke
     monkeypatch.setattr(machine, "EXAMPLES", 8)
     monkeypatch.setattr(standin_checks, "DURATION_MAX", 16)
     known = dict.fromkeys(("SV-09", "SL-21", "SB-01"), "we know")
-    with room_at(server.url) as room:
-        assert "stories drawn" in machine.run(room, Choice(known=known))[0]
+    with context_at(server.url) as context:
+        assert "stories drawn" in machine.run(context, Choice(known=known))[0]
 
 
 def test_schema_draws_feed_the_history(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Right and wrong requests, all judged, none of them a false alarm."""
     monkeypatch.setattr(schema, "EXAMPLES", 12)
-    with room_at(server.url) as room:
-        (line,) = schema.run(room)
-    run = judge_history(room.recorder.events, for_servers(Choice()), lambda _: "")
-    assert len(room.recorder.events) >= 40, line
+    with context_at(server.url) as context:
+        (line,) = schema.run(context)
+    run = judge_history(context.recorder.events, for_servers(Choice()), lambda _: "")
+    assert len(context.recorder.events) >= 40, line
     assert broken(run) == {}
     assert not Path(".hypothesis").exists() or not any(Path(".hypothesis").glob("examples/*/schema*"))
 
@@ -309,12 +311,12 @@ def test_a_story_file_that_is_none(tmp_path: Path) -> None:
 
 
 def test_rooms_of_their_own_share_nothing(fake: str) -> None:
-    """A story's room writes into its own history and has its own clocks."""
-    with room_at(fake) as room:
-        shared = machine.Run(room, Choice())
+    """A story's context writes into its own history and has its own clocks."""
+    with context_at(fake) as context:
+        shared = machine.Run(context, Choice())
         recorder = Recorder(salt=b"salt")
         with shared.room_of_its_own(recorder) as own:
             own.session("alone").credits()
-        assert room.recorder.events == ()
+        assert context.recorder.events == ()
         assert recorder.events
-        assert replace(room.line).clocks == {}
+        assert replace(context.line).clocks == {}

@@ -5,7 +5,7 @@ from typing import Any
 
 from standins.service import KEY, Service
 
-from kling_contract.driving.drivers.room import Options
+from kling_contract.driving.drivers.run_context import Options
 from kling_contract.driving.drivers.running import Made, Money, Wanted, for_servers, make_history, plan_of
 from kling_contract.driving.target import Asked
 from kling_contract.history.events import Note

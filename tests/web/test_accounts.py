@@ -70,7 +70,7 @@ def test_credits_show_fractions_clean(make: Callable[..., Any]) -> None:
     """
     A balance carries no dust of binary fractions.
     """
-    rig = make(choices={"credits_per_second": {"720p": 0.1}, "minimum_credits": 0, "starting_credits": 1})
+    rig = make(service_settings={"credits_per_second": {"720p": 0.1}, "minimum_credits": 0, "starting_credits": 1})
     rig.task(duration=3)
     assert credits(rig) == (0.7, 0)
 
@@ -142,7 +142,7 @@ def test_forgotten_tasks_are_not_listed(make: Callable[..., Any]) -> None:
     """
     Retention takes a task out of the list at its very moment.
     """
-    rig = make(choices={"task_retention_seconds": 100})
+    rig = make(service_settings={"task_retention_seconds": 100})
     rig.task()
     rig.advance(99.9)
     assert listed(rig)["total"] == 1

@@ -79,12 +79,12 @@ def test_what_a_failure_gives_back_can_be_spent(rig: Any) -> None:
 
 def test_rates_are_choices(make: Callable[..., Any]) -> None:
     """One may be set and the other left; the least that a task costs is a setting of its own."""
-    rig = make(choices={"credits_per_second": {"1080p": 2.5}})
+    rig = make(service_settings={"credits_per_second": {"1080p": 2.5}})
 
     assert rig.create(quality="1080p", duration=4).json["usage"]["credits_reserved"] == 21.6
     assert rig.create(quality="1080p", duration=15).json["usage"]["credits_reserved"] == 37.5
     assert rig.create(quality="720p", duration=4).json["usage"]["credits_reserved"] == 28.8
-    free = make(choices={"credits_per_second": {"720p": 0}, "minimum_credits": 0})
+    free = make(service_settings={"credits_per_second": {"720p": 0}, "minimum_credits": 0})
     assert free.create().json["usage"]["credits_reserved"] == 0
 
 

@@ -273,7 +273,7 @@ class TestServer:
         for path, name in (("/tasks", "tasks"), ("/deliveries", "deliveries"), ("/journal", "entries")):
             assert rig.control("GET", path, key=A)[name] == []
             assert rig.control("GET", path, key=B)[name]
-        assert rig.account(A).credits == rig.fake.world.choices.starting_credits
+        assert rig.account(A).credits == rig.fake.world.service_settings.starting_credits
         assert (rig.account(A).rate_limit, rig.account(B).rate_limit) == (None, 50)
         assert rig.now(A) < began + 3600 < rig.now(B)
         assert rig.account(A).tasks.keys() == set()

@@ -29,14 +29,14 @@ def param(response: Any) -> str | None:
 def nothing_made(rig: Any) -> bool:
     """Whether no task stands and no credit moved."""
     account = rig.account()
-    return not account.tasks and account.credits == rig.fake.world.choices.starting_credits
+    return not account.tasks and account.credits == rig.fake.world.service_settings.starting_credits
 
 
 def test_the_shortest_create_takes_the_defaults(rig: Any) -> None:
     """Model and image alone: pending, nothing done, default seconds and quality, reserved by the second."""
     body = rig.create().json
 
-    rates = rig.fake.world.choices.credits_per_second
+    rates = rig.fake.world.service_settings.credits_per_second
     assert (body["status"], body["progress"], body["model"]) == ("pending", 0, MODEL)
     assert body["created"] == int(rig.now())
     assert re.fullmatch(rf"task-unified-{body['created']}-[a-z0-9]{{8}}", body["id"])
@@ -56,7 +56,7 @@ def test_the_documents_full_example_is_taken(make: Callable[..., Any]) -> None:
 def test_every_scenario_begins_pending(rig: Any) -> None:
     """Whatever the story, an accepted create shows a task that waits, at 0; one that is over at once included."""
     for one in rig.control("GET", "/scenarios")["scenarios"]:
-        story = rig.fake.world.catalogue.story(one["name"])
+        story = rig.fake.world.catalogue.behaviour(one["name"])
         if story.mixture or any("create" in act.when for act in story.acts):
             continue  # test_scenarios.py sees what those do
         response = rig.create(headers={"X-Mock-Scenario": one["name"]})
@@ -69,7 +69,7 @@ def test_durations_up_to_the_bounds_are_taken(rig: Any, seconds: float) -> None:
     body = rig.create(duration=seconds).json
 
     assert body["task_info"]["video_duration"] == int(seconds)
-    assert body["usage"]["credits_reserved"] == seconds * rig.fake.world.choices.credits_per_second["720p"]
+    assert body["usage"]["credits_reserved"] == seconds * rig.fake.world.service_settings.credits_per_second["720p"]
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
@@ -77,7 +77,7 @@ def test_each_quality_has_its_rate(rig: Any, quality: str) -> None:
     """What is reserved is seconds times rate."""
     body = rig.create(quality=quality, duration=4).json
 
-    assert body["usage"]["credits_reserved"] == 4 * rig.fake.world.choices.credits_per_second[quality]
+    assert body["usage"]["credits_reserved"] == 4 * rig.fake.world.service_settings.credits_per_second[quality]
 
 
 @pytest.mark.parametrize("prompt", ["", "a" * PROMPT, "\U0001f600" * PROMPT, "line\nline", "\u0000"])
@@ -166,7 +166,7 @@ def test_a_body_that_is_no_object_is_refused(rig: Any, data: bytes) -> None:
 def test_unknown_fields_are_ignored_or_refused_as_chosen(make: Callable[..., Any]) -> None:
     """The service's own answer is not known, so it is a choice."""
     assert make().create(seed=5, negative_prompt="rain").status_code == 200
-    strict = make(choices={"unknown_fields": "refuse"})
+    strict = make(service_settings={"unknown_fields": "refuse"})
     assert param(strict.create(seed=5)) == "seed"
     assert nothing_made(strict)
 
@@ -193,7 +193,10 @@ def test_two_creates_are_two_tasks(rig: Any) -> None:
     first, second = rig.create().json, rig.create().json
 
     assert first["id"] != second["id"]
-    assert rig.account().credits == rig.fake.world.choices.starting_credits - 2 * first["usage"]["credits_reserved"]
+    assert (
+        rig.account().credits
+        == rig.fake.world.service_settings.starting_credits - 2 * first["usage"]["credits_reserved"]
+    )
 
 
 class TestIdempotency:
@@ -241,7 +244,7 @@ class TestIdempotency:
 
     def test_can_be_switched_off(self, make: Callable[..., Any]) -> None:
         """It is not promised, so it is a choice."""
-        rig = make(choices={"idempotency": False})
+        rig = make(service_settings={"idempotency": False})
 
         assert rig.create(headers=self.HEADERS).json["id"] != rig.create(headers=self.HEADERS).json["id"]
 

@@ -72,7 +72,7 @@ STORIES = [
 @pytest.mark.parametrize("entry", ASK)
 def test_each_documented_error(stories: Callable[..., Any], entry: str, dialect: str) -> None:
     """Status, code and type of its entry, in the dialect that was chosen, and the words that every client needs."""
-    response = ASK[entry](stories(*STORIES, choices={"error_codes": dialect}))
+    response = ASK[entry](stories(*STORIES, service_settings={"error_codes": dialect}))
 
     rule, error = ENTRIES[entry]["x-error"], response.json["error"]
     expected = (rule["code"], rule["type"]) if dialect == "current" else (rule["status"], rule["legacy_type"])
@@ -158,7 +158,7 @@ def test_another_content_type_is_a_415(rig: Any, content_type: str) -> None:
 
 def test_413_begins_one_byte_past_the_bound(make: Callable[..., Any]) -> None:
     """At the bound the body is read; past it, it is not."""
-    rig = make(choices={"max_body_bytes": 1024})
+    rig = make(service_settings={"max_body_bytes": 1024})
 
     at, past = (rig.call("POST", CREATE, data=b" " * size, content_type="application/json") for size in (1024, 1025))
 
@@ -221,7 +221,7 @@ class TestRateLimit:
 
     def test_the_window_is_a_choice(self, make: Callable[..., Any]) -> None:
         """Another service, another window."""
-        rig = make(choices={"rate_window_seconds": 5})
+        rig = make(service_settings={"rate_window_seconds": 5})
         rig.control("PUT", "/account", {"rate_limit": 1}, key="sk-test")
         rig.call("GET", ANYTHING)
         assert rig.call("GET", ANYTHING).headers["Retry-After"] == "5"

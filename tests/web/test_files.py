@@ -293,7 +293,7 @@ def test_no_room(make: Callable[..., Any]) -> None:
     """
     Past the store's own bound an upload is a documented 500 that says so; a deleted file makes room at once.
     """
-    rig = make(choices={"upload_store_bytes": 1500})
+    rig = make(service_settings={"upload_store_bytes": 1500})
     first = stored(stream(rig, gif(1000)))
     assert refused(stream(rig, gif(501), key=OTHER), 50001, "1500 bytes")
     rig.call("DELETE", f"/api/v1/files/{first['file_id']}")

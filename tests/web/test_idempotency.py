@@ -242,7 +242,7 @@ def test_forgotten_tasks_free_their_keys(make: Callable[..., Any]) -> None:
     """
     Where tasks are kept shorter than keys, a key whose task is gone makes a new one.
     """
-    rig = make(choices={"task_retention_seconds": 60})
+    rig = make(service_settings={"task_retention_seconds": 60})
     create(rig, scenario="instant")
     rig.advance(61)
     assert not replayed(create(rig))
@@ -252,7 +252,7 @@ def test_it_can_be_off(make: Callable[..., Any]) -> None:
     """
     With `idempotency=false` the header means nothing, not even a malformed one.
     """
-    rig = make(choices={"idempotency": False})
+    rig = make(service_settings={"idempotency": False})
     answers = [create(rig), create(rig), create(rig, "short"), create(rig, duration=9)]
     assert len({answer.json["id"] for answer in answers}) == 4
     assert not any(map(replayed, answers))

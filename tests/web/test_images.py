@@ -42,7 +42,7 @@ def test_a_good_frame_is_taken(rig: Any, name: str) -> None:
 @pytest.mark.parametrize(("name", "code"), BAD)
 def test_a_bad_frame_is_refused_or_fails_as_chosen(make: Callable[..., Any], name: str, code: str) -> None:
     """By default 400 at create with nothing made; on request a task that fails with the code and is not charged."""
-    refusing, failing = make(), make(choices={"bad_image": "fail"})
+    refusing, failing = make(), make(service_settings={"bad_image": "fail"})
     refused = refusing.create(image_start=f"{HOST}/{name}")
     assert (refused.status_code, refused.json["error"]["param"]) == (400, "image_start")
     assert not refusing.account().tasks
@@ -52,7 +52,7 @@ def test_a_bad_frame_is_refused_or_fails_as_chosen(make: Callable[..., Any], nam
     failing.advance(120)
     body = failing.shown(accepted.json["id"])
     assert (body["status"], body["error"]["code"], body["usage"]["credits_used"]) == ("failed", code, 0)
-    assert failing.account().credits == failing.fake.world.choices.starting_credits
+    assert failing.account().credits == failing.fake.world.service_settings.starting_credits
 
 
 def jpeg(width: int, height: int) -> bytes:

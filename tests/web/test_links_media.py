@@ -182,7 +182,7 @@ def test_a_link_dies_a_day_after_completion_to_the_second(rig: Any) -> None:
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_what_a_dead_link_answers_is_a_choice(make: Callable[..., Any], status: int) -> None:
     """Nobody documents it."""
-    rig = make(choices={"expired_link_status": status})
+    rig = make(service_settings={"expired_link_status": status})
     task_id = rig.task("instant", image_start=SMALL)
     link = path_of(rig.shown(task_id)["results"][0])
     rig.advance(LINK["lifetime_seconds"])

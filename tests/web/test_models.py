@@ -159,7 +159,7 @@ def test_a_fetched_video_is_probed(rig: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_offline_a_video_counts_as_the_setting_says(make: Callable[..., Any]) -> None:
     """It is not looked at; what the fake makes itself still is."""
-    rig = make(images="offline", choices={"offline_seconds": 12})
+    rig = make(images="offline", service_settings={"offline_seconds": 12})
 
     assert create(rig, moved(video="https://cdn.example.com/a.mp4")).json["task_info"]["video_duration"] == 12
     assert create(rig, moved()).json["task_info"]["video_duration"] == 8

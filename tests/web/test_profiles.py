@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kling_mock.config import BadSetting, Choices, profiles
+from kling_mock.config import BadSetting, ServiceSettings, profiles
 from kling_mock.contract import Contract
 
 
@@ -21,15 +21,15 @@ def test_every_shipped_profile_fits_the_contract(contract: Contract) -> None:
     assert {"current", "legacy"} <= set(profiles())
     defaults = {name: entry["schema"]["default"] for name, entry in contract.assumptions.items()}
     for name in profiles():
-        chosen = Choices(contract, name)
+        chosen = ServiceSettings(contract, name)
         differing = [choice for choice in defaults if getattr(chosen, choice) != defaults[choice]]
         assert bool(differing) == (name != "current"), name
 
 
 def test_legacy_is_the_older_dialect(contract: Contract) -> None:
     """It says so, and a single choice on top of it wins."""
-    assert Choices(contract, "legacy").error_codes == "legacy"
-    assert Choices(contract, "legacy", {"error_codes": "current"}).error_codes == "current"
+    assert ServiceSettings(contract, "legacy").error_codes == "legacy"
+    assert ServiceSettings(contract, "legacy", {"error_codes": "current"}).error_codes == "current"
 
 
 def test_observed_is_what_was_seen(contract: Contract, make: Callable[..., Any]) -> None:
@@ -47,7 +47,7 @@ def test_a_file_is_a_profile(contract: Contract, tmp_path: Path) -> None:
     """Any YAML mapping of choices; what it leaves out stays as it is."""
     file = tmp_path / "mine.yaml"
     file.write_text("foreign_task: forbidden\n")
-    chosen = Choices(contract, str(file))
+    chosen = ServiceSettings(contract, str(file))
     assert (chosen.foreign_task, chosen.error_codes) == ("forbidden", "current")
 
 
@@ -68,7 +68,7 @@ def test_a_bad_file_is_one_line_that_names_it(content: str, complaint: str, cont
     file = tmp_path / "mine.yaml"
     file.write_text(content)
     with pytest.raises(BadSetting, match=complaint) as caught:
-        Choices(contract, str(file))
+        ServiceSettings(contract, str(file))
     assert str(caught.value).startswith(f"--profile {file}: ")
     assert "\n" not in str(caught.value)
 
@@ -76,4 +76,4 @@ def test_a_bad_file_is_one_line_that_names_it(content: str, complaint: str, cont
 def test_an_unknown_profile_lists_the_known(contract: Contract, tmp_path: Path) -> None:
     """A name that is neither a profile nor a file."""
     with pytest.raises(BadSetting, match=r"neither a profile \(current, legacy, observed\) nor a readable file"):
-        Choices(contract, str(tmp_path / "nowhere.yaml"))
+        ServiceSettings(contract, str(tmp_path / "nowhere.yaml"))

@@ -32,10 +32,13 @@ def test_a_completed_task_shows_its_video_and_its_price(rig: Any) -> None:
     rig.advance(12)
     body = rig.shown(task_id)
 
-    cost = 7 * rig.fake.world.choices.credits_per_second["1080p"]
+    cost = 7 * rig.fake.world.service_settings.credits_per_second["1080p"]
     assert body["result_data"] == [{"video_url": body["results"][0], "url": body["results"][0], "duration": 7}]
     assert body["usage"]["credits_used"] == body["usage"]["credits_reserved"] == cost
-    assert body["usage"]["cost"] == {"credits": cost, "usd": round(cost * rig.fake.world.choices.usd_per_credit, 6)}
+    assert body["usage"]["cost"] == {
+        "credits": cost,
+        "usd": round(cost * rig.fake.world.service_settings.usd_per_credit, 6),
+    }
     assert body["task_info"]["can_cancel"] is False
 
 
@@ -85,7 +88,7 @@ def test_a_head_is_a_get_without_its_body(rig: Any) -> None:
 
 def test_tasks_are_forgotten_in_the_end(make: Callable[..., Any]) -> None:
     """When retention ends the id is unknown, on the account's clock."""
-    rig = make(choices={"task_retention_seconds": 3600})
+    rig = make(service_settings={"task_retention_seconds": 3600})
     task_id = rig.task()
     rig.advance(3599)
     assert rig.query(task_id).status_code == 200
@@ -98,8 +101,8 @@ def test_tasks_are_forgotten_in_the_end(make: Callable[..., Any]) -> None:
 
 def test_retention_never_takes_a_task_before_it_has_ended_owing_nobody(make: Callable[..., Any]) -> None:
     """A task that outlives its retention is settled all the same: nothing reserved is lost."""
-    rig = make(choices={"task_retention_seconds": 60})
-    before = rig.fake.world.choices.starting_credits
+    rig = make(service_settings={"task_retention_seconds": 60})
+    before = rig.fake.world.service_settings.starting_credits
     task_id = rig.task("failed queued=10 runs=100")
     rig.advance(60)
     assert rig.query(task_id).status_code == 404
@@ -112,7 +115,7 @@ def test_retention_never_takes_a_task_before_it_has_ended_owing_nobody(make: Cal
 def test_another_accounts_task_is_refused_as_chosen(make: Callable[..., Any]) -> None:
     """403 by default, 404 on request; and it is not read by it."""
     for choice, status in (("forbidden", 403), ("not_found", 404)):
-        rig = make(choices={"foreign_task": choice})
+        rig = make(service_settings={"foreign_task": choice})
         task_id = rig.task(POLLED)
         assert [rig.query(task_id, key="sk-other").status_code for _ in range(9)] == [status] * 9
         assert rig.shown(task_id)["status"] == "pending"
@@ -146,7 +149,7 @@ def test_clients_that_probe_the_old_route_are_told(rig: Any) -> None:
 
 def test_open_questions_are_choices(make: Callable[..., Any]) -> None:
     """can_cancel, result_data and a failed task's progress, as another reading of the sources has them."""
-    rig = make(choices={"cancel_field": False, "result_data": False, "failed_progress": "zero"})
+    rig = make(service_settings={"cancel_field": False, "result_data": False, "failed_progress": "zero"})
     done, failed = rig.task(), rig.task("failed at=40 queued=1 runs=5")
     rig.advance(30)
 

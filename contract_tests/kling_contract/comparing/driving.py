@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from kling_contract.driving.drivers import real
-from kling_contract.driving.drivers.room import Room
+from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.drivers.running import Wanted, guard_of, plan_of
 from kling_contract.driving.drivers.steps import OPTIONAL_READS, Kind, Plan, steps_of
 from kling_contract.driving.drivers.steps import cheapest as cheapest_body
@@ -58,11 +58,11 @@ def drive(wanted: Wanted, mode: str) -> Driven:
     )
     remarks: list[str] = []
     try:
-        with Room(line, replace(wanted.options, drawn=False)) as room:
-            session = room.session(target.mode, shared=True)
+        with RunContext(line, replace(wanted.options, drawn=False)) as context:
+            session = context.session(target.mode, shared=True)
             if session.control is not None and "clock" in target.features:
                 session.clock.scale(RATE)
-            real.run(room, plan_for(wanted, mode), remarks.append, session=session)
+            real.run(context, plan_for(wanted, mode), remarks.append, session=session)
     except Stopped as stop:
         recorder.note(Topic.STOPPED, reason=str(stop))
         remarks.append(f"{target.base}: stopped: {stop}")

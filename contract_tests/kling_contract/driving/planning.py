@@ -6,7 +6,7 @@ from rich.console import Console
 
 from kling_contract.driving.drivers.plan import every_script
 from kling_contract.driving.drivers.probes import near_misses
-from kling_contract.driving.drivers.room import Room
+from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.drivers.running import Wanted, plan_of
 from kling_contract.driving.drivers.steps import Kind, Plan, Step
 from kling_contract.driving.guard import Guard
@@ -102,12 +102,12 @@ def _print_fake(wanted: Wanted, console: Console) -> None:
     target = Target(wanted.asked.base, wanted.asked.key, "fake")
     recorder = Recorder(keys=[wanted.asked.key])
     line = Line(target, wanted.contract, recorder, Sender(), Guard())
-    with Room(line, wanted.options) as room:
-        for script in every_script(room):
+    with RunContext(line, wanted.options) as context:
+        for script in every_script(context):
             needs = f" (needs {', '.join(script.needs)})" if script.needs else ""
             _line(console, "$0.00", "$0.00", f"case {script.name}", ",".join(script.rules) + needs)
-        create = room.contract.named("createVideo").template
-        misses = near_misses(room.contract, room.body())
+        create = context.contract.named("createVideo").template
+        misses = near_misses(context.contract, context.body())
         _table(
             (Step("POST", create, near.rules, f"{near.field or 'body'}: {str(near.value)[:60]!r}") for near in misses),
             console,

@@ -90,6 +90,10 @@ class Fake:
         self.link_origin = public if self._impersonate else f"http://localhost:{port}"
         return ""
 
+    def reached(self, link: str) -> str:
+        """Return where the lab itself reaches *link*, whose host name may be one that only clients are led to."""
+        return self.origin + link.removeprefix(self.link_origin)
+
     def _small(self) -> Path:
         """The contract, written where the fake finds it."""
         document: Any = json.loads(json.dumps(self._contract.document))

@@ -356,8 +356,7 @@ class Lab:
         found = []
         for task in self._tasks(case):
             for link in task.get("links") or ():
-                url = link["url"].replace(self.fake.link_origin, self.fake.origin, 1)  # a name that only clients are led to
-                reply = self._wire.send("GET", url, [], None, Limits(5.0, _LAST_BYTE))
+                reply = self._wire.send("GET", self.fake.reached(link["url"]), [], None, Limits(5.0, _LAST_BYTE))
                 if reply.status == 200 and not reply.lost and reply.body[4:8] == b"ftyp":
                     whole = self.recorder.answer(200, (), reply.body).body
                     data = {"task_id": task["id"], "url": link["url"], "size": whole.size, "sha256": whole.sha256}

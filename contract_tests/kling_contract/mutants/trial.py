@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kling_contract.driving.drivers.plan import every_script
-from kling_contract.driving.drivers.room import Options, Room, Script
+from kling_contract.driving.drivers.run_context import Options, RunContext, Script
 from kling_contract.driving.drivers.running import Wanted, make_history
 from kling_contract.driving.guard import Guard
 from kling_contract.driving.sender import Sender
@@ -54,8 +54,8 @@ def every_usual_case() -> list[Script]:
     """The scripts of a fake, but for the costly ones."""
     target = Target("http://127.0.0.1", "sk-none", "fake")
     line = Line(target, shipped(), Recorder(), Sender(), Guard())
-    with Room(line, Options(quick=True)) as room:
-        return [case for case in every_script(room) if case.name not in COSTLY]
+    with RunContext(line, Options(quick=True)) as context:
+        return [case for case in every_script(context) if case.name not in COSTLY]
 
 
 def cases_of(mutant: Mutant, *, full: bool = False) -> frozenset[str]:

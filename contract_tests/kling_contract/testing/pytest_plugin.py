@@ -46,7 +46,7 @@ def kling_run(request: pytest.FixtureRequest) -> "Run":
     if not url:
         pytest.skip("no server to judge: give --kling-target")
     from kling_contract.driving.drivers import real
-    from kling_contract.driving.drivers.room import QUICK, Options
+    from kling_contract.driving.drivers.run_context import QUICK, Options
     from kling_contract.driving.drivers.running import Money, Wanted, for_servers, make_history
     from kling_contract.driving.target import Asked
     from kling_contract.judging import again, judge_history

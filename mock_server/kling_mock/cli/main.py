@@ -107,11 +107,11 @@ def read_settings(given: dict[str, Any]) -> Any:
     if "models" in values:
         values["models"] = tuple(name.strip() for name in values["models"].split(",") if name.strip())
     try:
-        values["choices"] = {name: load(value) for name, value in values.get("choices", {}).items()}
+        values["service_settings"] = {name: load(value) for name, value in values.get("service_settings", {}).items()}
     except BadYaml as error:
-        raise BadSetting(f"--set {', '.join(values['choices'])}: {error}") from error
+        raise BadSetting(f"--set {', '.join(values['service_settings'])}: {error}") from error
     if "error_codes" in values:
-        values["choices"].setdefault("error_codes", values.pop("error_codes"))
+        values["service_settings"].setdefault("error_codes", values.pop("error_codes"))
     return settings(**values)
 
 

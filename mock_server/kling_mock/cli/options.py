@@ -182,7 +182,7 @@ _SERVE_OPTIONS = (
     ),
     option(
         "--set",
-        "choices",
+        "service_settings",
         multiple=True,
         callback=_pairs,
         metavar="NAME=VALUE",

@@ -1,4 +1,4 @@
-"""How scenario files and choices are written: durations, spans, counted calls, holes, and a scenario named in one line."""
+"""How scenario files and settings are written: durations, spans, counted calls, holes, and a scenario named in one line."""
 
 import re
 from collections.abc import Iterator, Mapping

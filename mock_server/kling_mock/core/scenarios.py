@@ -1,6 +1,6 @@
-"""A scenario: a named story that a task or a call goes through, as data.
+"""A scenario: a named behaviour that a task or a call goes through, as data.
 
-`Scenario` is one YAML document. With its params filled in it becomes a `Story`, from which a plan is drawn for each task.
+`Scenario` is one YAML document. With its params filled in it becomes a `Behaviour`, from which a plan is drawn for each task.
 """
 
 import re
@@ -254,7 +254,7 @@ class Links(_Data):
     lifetime: Seconds | None = None
 
 
-class Story(_Data):
+class Behaviour(_Data):
     """A scenario with its params filled in."""
 
     also: ClassVar[tuple[str, ...]] = ("params", "when", "times", "answer", "wire", "edit")
@@ -272,7 +272,7 @@ class Story(_Data):
     def _whole(self) -> Self:
         told = self.model_fields_set - {"name", "summary", "pace", "mixture"}
         if self.mixture and told:
-            raise ValueError(f"a mixture is a story by itself, without {', '.join(sorted(told))}")
+            raise ValueError(f"a mixture is a behaviour by itself, without {', '.join(sorted(told))}")
         at_once = self.pace.by == "time" and self.pace.queued == self.pace.runs == (0.0, 0.0)
         if self.calls_back_first and not at_once:
             raise ValueError("a callback before the reply needs a task that ends at once: queued and runs are 0s")
@@ -289,12 +289,12 @@ class Story(_Data):
 
 
 class Scenario(_Data):
-    """One document of the catalogue: a story with holes, and the params that fill them."""
+    """One document of the catalogue: a behaviour with holes, and the params that fill them."""
 
     name: str = Field(pattern=_NAME, max_length=60)
     summary: Text = Field(min_length=1, max_length=200)
     params: dict[Annotated[str, Field(pattern=_PARAM)], bool | int | float | Text] = {}
-    story: dict[Any, Any]
+    behaviour: dict[Any, Any]
 
     @model_validator(mode="before")
     @classmethod
@@ -302,18 +302,18 @@ class Scenario(_Data):
         """A file is flat; `when` with one of answer, wire, edit is short for a list of one act."""
         if not isinstance(data, dict):
             raise ValueError("a scenario is a mapping with name, summary and what happens")
-        if "story" in data:
+        if "behaviour" in data:
             return data
         own = {key: data[key] for key in ("name", "summary", "params") if key in data}
-        story = {key: value for key, value in data.items() if key not in own}
-        if "when" in story:
-            act = {key: story.pop(key) for key in Act.model_fields if key in story}
-            others = story.get("acts", [])
-            story["acts"] = [act, *others] if isinstance(others, list) else others
-        return {**own, "story": story}
+        behaviour = {key: value for key, value in data.items() if key not in own}
+        if "when" in behaviour:
+            act = {key: behaviour.pop(key) for key in Act.model_fields if key in behaviour}
+            others = behaviour.get("acts", [])
+            behaviour["acts"] = [act, *others] if isinstance(others, list) else others
+        return {**own, "behaviour": behaviour}
 
-    def fill(self, params: Mapping[str, Any]) -> Story:
-        """The story with *params* in place of the defaults. The members of `Pace` are params of every scenario.
+    def fill(self, params: Mapping[str, Any]) -> Behaviour:
+        """The behaviour with *params* in place of the defaults. The members of `Pace` are params of every scenario.
 
         Raises:
             ValueError: a param is not one of this scenario's, or its value does not fit (pydantic's ValidationError is one).
@@ -323,34 +323,34 @@ class Scenario(_Data):
                 known = ", ".join([*sorted(self.params), *Pace.model_fields])
                 raise ValueError(f"scenario {self.name} has no param {str(name)!r}; it has {known}")
         own = {name: typed(params.get(name, default), default) for name, default in self.params.items()}
-        story = filled(self.story, own)
-        paced = _paced({name: value for name, value in params.items() if name not in self.params}, story)
-        return Story.model_validate({**paced, "name": self.name, "summary": self.summary})
+        behaviour = filled(self.behaviour, own)
+        paced = _paced({name: value for name, value in params.items() if name not in self.params}, behaviour)
+        return Behaviour.model_validate({**paced, "name": self.name, "summary": self.summary})
 
 
-def _paced(pace: dict[str, Any], story: dict[str, Any]) -> dict[str, Any]:
-    """*story* at another pace; so are all of a mixture's."""
+def _paced(pace: dict[str, Any], behaviour: dict[str, Any]) -> dict[str, Any]:
+    """*behaviour* at another pace; so are all of a mixture's."""
     if not pace:
-        return story
+        return behaviour
     if "by" not in pace and not {"queued", "runs"} & set(pace):
         pace = {**pace, "by": "polls"}
-    mixture = story.get("mixture")
+    mixture = behaviour.get("mixture")
     if isinstance(mixture, dict):
-        return {**story, "mixture": {write_choice(str(choice), pace): weight for choice, weight in mixture.items()}}
-    own = story.get("pace", {})
-    return {**story, "pace": {**own, **pace} if isinstance(own, dict) else own}
+        return {**behaviour, "mixture": {write_choice(str(choice), pace): weight for choice, weight in mixture.items()}}
+    own = behaviour.get("pace", {})
+    return {**behaviour, "pace": {**own, **pace} if isinstance(own, dict) else own}
 
 
-def plan(story: Story, uniform: Callable[[float, float], float], seed: int) -> Plan:
+def plan(behaviour: Behaviour, uniform: Callable[[float, float], float], seed: int) -> Plan:
     """What one task goes through; *uniform* draws within a span, *seed* shapes the progress."""
-    failed = story.outcome.status != "completed"
-    pace = story.pace
+    failed = behaviour.outcome.status != "completed"
+    pace = behaviour.pace
     return Plan(
         outcome=Status.FAILED if failed else Status.COMPLETED,
         queued_for=uniform(*pace.queued) if pace.by == "time" else 0.0,
         runs_for=uniform(*pace.runs) if pace.by == "time" else 0.0,
         polls=(pace.pending, pace.processing) if pace.by == "polls" else None,
-        code=(story.outcome.code or CANCELLED) if failed else None,
-        stops_at=story.outcome.progress if failed else 100,
+        code=(behaviour.outcome.code or CANCELLED) if failed else None,
+        stops_at=behaviour.outcome.progress if failed else 100,
         seed=seed,
     )

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from kling_common.targets import Target
 from kling_common.transport import Admit, FetchFailed, TooLarge
-from kling_mock.config import Choices, Settings
+from kling_mock.config import ServiceSettings, Settings
 from kling_mock.contract import Contract
 from kling_mock.core.policies import ImageRules
 from kling_mock.core.tasks import Frame
@@ -83,11 +83,11 @@ class Frames:
     """Judges the media of a create, and gives the bytes of a first frame again when the video is made."""
 
     def __init__(
-        self, contract: Contract, settings: Settings, choices: Choices, fetcher: Fetcher, files: Files
+        self, contract: Contract, settings: Settings, service_settings: ServiceSettings, fetcher: Fetcher, files: Files
     ) -> None:
         self._offline = settings.images == "offline"
         self._fetching = Fetching(settings, contract.address.internal)
-        self._choices = choices
+        self._service_settings = service_settings
         self._fetcher = fetcher
         self._files = files
         self._kept: ByteCache[str, bytes] = ByteCache(_KEPT_BYTES, len)
@@ -160,7 +160,7 @@ class Frames:
         """Return what counts for a URL that is not looked at."""
         if limits.kind == "image":
             return Seen(UNSEEN, unseen=True)
-        return Seen(UNSEEN, unseen=True, seconds=self._choices.offline_seconds)
+        return Seen(UNSEEN, unseen=True, seconds=self._service_settings.offline_seconds)
 
     def content(self, url: str, frame: Frame) -> bytes | None:
         """The first frame's bytes, if they are still to be had."""
@@ -205,8 +205,8 @@ class Frames:
         data = self._fetcher.fetch(
             url,
             max_bytes=max_bytes,
-            timeout=self._choices.fetch_timeout_seconds,
-            max_redirects=self._choices.fetch_redirects,
+            timeout=self._service_settings.fetch_timeout_seconds,
+            max_redirects=self._service_settings.fetch_redirects,
             check=hops.check,
             admit=hops.admit,
         )

@@ -13,7 +13,7 @@ from kling_mock.config import BadSetting
 from kling_mock.contract import DocumentedError
 from kling_mock.core.errors import documented
 from kling_mock.core.notation import holes, parse_choice, write_choice
-from kling_mock.core.scenarios import Scenario, Story
+from kling_mock.core.scenarios import Behaviour, Scenario
 
 SHIPPED = Path(__file__).parents[1] / "scenarios"
 _LARGEST = 1 << 20
@@ -22,7 +22,7 @@ _LARGEST = 1 << 20
 class NoScenario(ValueError):
     """The catalogue has no such scenario, or it cannot take these params.
 
-    `place` is the member of the story at fault, `what` the complaint without the scenario and the place.
+    `place` is the member of the behaviour at fault, `what` the complaint without the scenario and the place.
     """
 
     def __init__(self, message: str, place: tuple[Any, ...] = (), what: str | None = None) -> None:
@@ -32,7 +32,7 @@ class NoScenario(ValueError):
 
 
 class Catalogue:
-    """Every scenario by name. A choice such as `failed code=service_error` gives a story; stories are made once."""
+    """Every scenario by name. A choice such as `failed code=service_error` gives a behaviour; stories are made once."""
 
     def __init__(
         self, task_errors: Mapping[str, str], errors: Mapping[str, DocumentedError], folder: Path | None = None
@@ -47,7 +47,7 @@ class Catalogue:
             name for entry, error in errors.items() if entry in documented() for name in (entry, error.code)
         }
         self.scenarios: dict[str, Scenario] = {}
-        self.story = lru_cache(4096)(self._story)
+        self.behaviour = lru_cache(4096)(self._story)
         places: dict[str, tuple[Path, Document]] = {}
         for files in _folders(folder):
             places |= self._read(files)
@@ -64,7 +64,7 @@ class Catalogue:
             text = write_choice(name, params)
         except ValueError as error:
             raise NoScenario(str(error)) from error
-        self.story(text)
+        self.behaviour(text)
         return text
 
     def default(self, text: str) -> str:
@@ -78,7 +78,7 @@ class Catalogue:
         except ValueError as error:
             raise BadSetting(f"--scenario: {error}") from error
 
-    def _story(self, text: str) -> Story:
+    def _story(self, text: str) -> Behaviour:
         try:
             name, params = parse_choice(text)
             scenario = self.scenarios.get(name)
@@ -86,7 +86,7 @@ class Catalogue:
                 close = get_close_matches(name, self.scenarios, 1)
                 hint = f"did you mean {close[0]}? " if close else ""
                 raise NoScenario(f"no scenario {name[:60]!r}; {hint}there are {', '.join(sorted(self.scenarios))}")
-            story = scenario.fill(params)
+            behaviour = scenario.fill(params)
         except ValidationError as error:
             place, message = _first(error)
             raise NoScenario(f"scenario {text}: {_placed(place, message)}", place, message) from error
@@ -94,18 +94,18 @@ class Catalogue:
             raise
         except ValueError as error:
             raise NoScenario(str(error)) from error
-        for place, message in self._unknown(story):
+        for place, message in self._unknown(behaviour):
             raise NoScenario(f"scenario {text}: {_placed(place, message)}", place, message)
-        for choice in story.mixture:
+        for choice in behaviour.mixture:
             self._check_part(choice)
-        return story
+        return behaviour
 
-    def _unknown(self, story: Story) -> Iterator[tuple[tuple[Any, ...], str]]:
-        """Names in *story* that the contract does not have."""
-        code = story.outcome.code
+    def _unknown(self, behaviour: Behaviour) -> Iterator[tuple[tuple[Any, ...], str]]:
+        """Names in *behaviour* that the contract does not have."""
+        code = behaviour.outcome.code
         if code is not None and code not in self._task_errors:
             yield ("outcome", "code"), f"{code!r} is no task error code; there are {', '.join(self._task_errors)}"
-        for number, act in enumerate(story.acts):
+        for number, act in enumerate(behaviour.acts):
             error = act.answer.error if act.answer else None
             if error is not None and error not in self._errors:
                 known = ", ".join(sorted(map(str, self._errors)))
@@ -133,7 +133,7 @@ class Catalogue:
 
     def _check(self, path: Path, document: Document, scenario: Scenario) -> None:
         """Raise BadSetting where the scenario cannot be played as it stands."""
-        used = dict(holes(scenario.story))
+        used = dict(holes(scenario.behaviour))
         for name, place in used.items():
             if name not in scenario.params:
                 known = ", ".join(scenario.params) or "none"
@@ -152,10 +152,10 @@ class Catalogue:
         """Raise NoScenario where *choice* cannot be part of a mixture."""
         place = ("mixture", choice)
         known = self.scenarios.get(choice.split()[0]) if choice.split() else None
-        if known is not None and "mixture" in known.story:
+        if known is not None and "mixture" in known.behaviour:
             raise NoScenario(f"{choice} is a mixture itself; name what it is made of", place)
         try:
-            self.story(choice)
+            self.behaviour(choice)
         except NoScenario as error:
             raise NoScenario(str(error), place) from error
 
@@ -190,8 +190,8 @@ def _bad(path: Path, document: Document, place: tuple[Any, ...], message: str) -
 
 
 def _as_filed(place: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    """*place* of a story as the place in the flat form, where the first act stands at the top."""
-    place = place[1:] if place[:1] == ("story",) else place
+    """*place* of a behaviour as the place in the flat form, where the first act stands at the top."""
+    place = place[1:] if place[:1] == ("behaviour",) else place
     match place:
         case ("acts", int(number), *rest) if isinstance(value, dict) and "when" in value:
             return tuple(rest) if number == 0 else ("acts", number - 1, *rest)
@@ -201,7 +201,7 @@ def _as_filed(place: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 def _first(error: ValidationError) -> tuple[tuple[Any, ...], str]:
     """Place and words of the first thing that is wrong."""
     problem = error.errors(include_url=False)[0]
-    place = tuple(part for part in problem["loc"] if part not in ("story", "[key]"))
+    place = tuple(part for part in problem["loc"] if part not in ("behaviour", "[key]"))
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "unknown_key":
         return (*place, problem["ctx"]["key"]), message

@@ -7,7 +7,7 @@ from typing import Any
 from kling_mock.core.errors import InvalidRequest
 from kling_mock.core.nearest import nearest
 from kling_mock.core.notation import TAG, parse_choice
-from kling_mock.ids import Draw
+from kling_mock.ids import Rng
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.store.interface import Account, Transaction
 
@@ -44,10 +44,10 @@ class Choosing:
 
     def mixed(self, account: Account, facts: Transaction, reference: str, nth: int | None = None) -> tuple[str, int]:
         """Return one of a mixture's scenarios, drawn anew for each create; any other reference as it is, and its count."""
-        mixture = self._catalogue.story(reference).mixture
+        mixture = self._catalogue.behaviour(reference).mixture
         if not mixture:
             return reference, nth or facts.count(f"create {reference}")
-        rng = Draw(self._seed, account.key, facts.count("mixture"), "mixture")
+        rng = Rng(self._seed, account.key, facts.count("mixture"), "mixture")
         point = rng.uniform(0.0, sum(mixture.values()))
         passed = list(accumulate(mixture.values()))
         return list(mixture)[bisect_left(passed, point, hi=len(passed) - 1)], 1

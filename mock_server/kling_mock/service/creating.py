@@ -11,15 +11,15 @@ from typing import Any
 from zlib import crc32
 
 from kling_common.targets import BadAddress, Target
-from kling_mock.config import Choices, Settings
+from kling_mock.config import ServiceSettings, Settings
 from kling_mock.contract import Contract
 from kling_mock.core.callbacks import check
 from kling_mock.core.errors import InsufficientQuota, InvalidRequest, ModelAccessDenied
 from kling_mock.core.prices import whole
-from kling_mock.core.scenarios import Act, Story
+from kling_mock.core.scenarios import Act, Behaviour
 from kling_mock.core.scenarios import plan as draw_plan
 from kling_mock.core.tasks import Frame, Plan, Status, Task
-from kling_mock.ids import Draw
+from kling_mock.ids import Rng
 from kling_mock.media.frames import Frames, Seen
 from kling_mock.media.images import BadImage
 from kling_mock.service.catalogue import Catalogue
@@ -59,7 +59,7 @@ class Created:
 
     task: Task | None
     reference: str
-    story: Story
+    behaviour: Behaviour
     act: Act | None = None
     replayed: bool = False
     unseen: bool = False
@@ -102,7 +102,7 @@ class Creating:
         self,
         contract: Contract,
         settings: Settings,
-        choices: Choices,
+        service_settings: ServiceSettings,
         catalogue: Catalogue,
         frames: Frames,
         offers: Offers,
@@ -112,7 +112,12 @@ class Creating:
         origin: str,
     ) -> None:
         self.origin = origin
-        self._seed, self._choices, self._catalogue, self._frames = settings.seed, choices, catalogue, frames
+        self._seed, self._service_settings, self._catalogue, self._frames = (
+            settings.seed,
+            service_settings,
+            catalogue,
+            frames,
+        )
         self._store, self._timeline, self._leads_inside = store, timeline, leads_inside
         self._id = contract.id
         local = settings.callbacks == "local"
@@ -120,7 +125,7 @@ class Creating:
         self._address = replace(contract.address, schemes=schemes, allow_internal=local)
         self._offers = offers
         self.choosing = Choosing(catalogue, catalogue.default(settings.scenario), settings.seed)
-        self._idempotency = Idempotency(contract, choices.idempotency)
+        self._idempotency = Idempotency(contract, service_settings.idempotency)
 
     def create(self, account: Account, call: CreateCall) -> Generator[Look, None, Created]:
         """Judge a create and, if all is well, make its task. What is yielded is to be called before the generator goes on.
@@ -171,10 +176,10 @@ class Creating:
 
     def _replay(self, task: Task) -> Created:
         """Return the create again, with the body that it had; what a scenario did to its connection is not repeated."""
-        story = self._catalogue.story(task.scenario)
-        act = story.act("create", 1)
+        behaviour = self._catalogue.behaviour(task.scenario)
+        act = behaviour.act("create", 1)
         return Created(
-            task, task.scenario, story, act if act is not None and act.edit is not None else None, replayed=True
+            task, task.scenario, behaviour, act if act is not None and act.edit is not None else None, replayed=True
         )
 
     # What is looked at
@@ -201,7 +206,7 @@ class Creating:
             except BadAddress as error:
                 raise InvalidRequest(f"{param} {error.reason}", param=param) from error
             except BadImage as error:
-                if self._choices.bad_image == "refuse":
+                if self._service_settings.bad_image == "refuse":
                     raise InvalidRequest(f"{param}: {error}", param=param) from error
                 return error
         return found
@@ -224,17 +229,17 @@ class Creating:
         if cost > facts.credits:  # before a scenario is chosen: a refused create does not consume a queued one
             raise InsufficientQuota(f"this task needs {cost:g} credits, the balance is {facts.credits:g}")
         reference, nth = self.choosing.choose(account, facts, call.body, call.scenario)
-        story = self._catalogue.story(reference)
-        act = story.act("create", nth)
+        behaviour = self._catalogue.behaviour(reference)
+        act = behaviour.act("create", nth)
         if act is not None and not act.accepts:
-            return Created(None, reference, story, act)
-        task = self._task(account, facts, call, order, reference, story)
+            return Created(None, reference, behaviour, act)
+        task = self._task(account, facts, call, order, reference, behaviour)
         facts.credits = whole(facts.credits - cost)
         facts.add_task(task)
         self._timeline.schedule(facts, task)
         if key is not None:
             self._idempotency.remember(facts, key, meaning, task)
-        return Created(task, reference, story, act, unseen=order.unseen)
+        return Created(task, reference, behaviour, act, unseen=order.unseen)
 
     def _task(
         self,
@@ -243,12 +248,12 @@ class Creating:
         call: CreateCall,
         order: Order,
         reference: str,
-        story: Story,
+        behaviour: Behaviour,
     ) -> Task:
         number, now = facts.next_number(), facts.now()
-        rng = Draw(self._seed, account.key, number)
+        rng = Rng(self._seed, account.key, number)
         suffix = rng.text(self._id.suffix_alphabet, self._id.suffix_length)
-        plan = draw_plan(story, rng.uniform, rng.below(1 << 8))
+        plan = draw_plan(behaviour, rng.uniform, rng.below(1 << 8))
         if order.fault is not None:
             plan = Plan(Status.FAILED, plan.queued_for, 0.0, code=order.fault.code, stops_at=0)
         return Task(

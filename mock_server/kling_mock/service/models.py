@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kling_mock.config import Choices
+from kling_mock.config import ServiceSettings
 from kling_mock.contract import Contract
 from kling_mock.core.prices import Prices
 from kling_openapi.media import Facts, Medium
@@ -46,14 +46,18 @@ class Bill:
 class Offer:
     """One model. Bodies that come here have passed its schema."""
 
-    def __init__(self, model: Model, choices: Choices, *, own: bool) -> None:
+    def __init__(self, model: Model, service_settings: ServiceSettings, *, own: bool) -> None:
         self.model, self.name = model, model.name
         self.billing_rule = model.price.billing_rule
         self.makes_video = model.output.medium == "video"
         self.count = model.output.count
-        self.estimate: int = choices.estimated_seconds if own else model.expected_seconds
+        self.estimate: int = service_settings.estimated_seconds if own else model.expected_seconds
         self._prices = (
-            Prices(choices.credits_per_second, choices.minimum_credits, choices.units_per_credit) if own else None
+            Prices(
+                service_settings.credits_per_second, service_settings.minimum_credits, service_settings.units_per_credit
+            )
+            if own
+            else None
         )
         self._tier = model.output.short_side.get("from")
         self._fields = self._relevant()
@@ -123,8 +127,8 @@ class Offer:
 class Offers:
     """Every model that is served, by its name, each made ready when it is first asked for."""
 
-    def __init__(self, contract: Contract, choices: Choices) -> None:
-        self._contract, self._choices = contract, choices
+    def __init__(self, contract: Contract, service_settings: ServiceSettings) -> None:
+        self._contract, self._service_settings = contract, service_settings
         self._made: dict[str, Offer] = {}
 
     def __getitem__(self, name: str) -> Offer:
@@ -132,5 +136,5 @@ class Offers:
         offer = self._made.get(name)
         if offer is None:
             model = self._contract.family.models[name]
-            offer = self._made[name] = Offer(model, self._choices, own=name == self._contract.model)
+            offer = self._made[name] = Offer(model, self._service_settings, own=name == self._contract.model)
         return offer

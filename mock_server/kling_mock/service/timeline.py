@@ -102,7 +102,7 @@ class Timeline:
     def _owe(self, facts: Transaction, task: Task, at: float) -> None:
         if task.callback_url is None:
             return
-        for nth, callback in enumerate(self._catalogue.story(task.scenario).callbacks, 1):
+        for nth, callback in enumerate(self._catalogue.behaviour(task.scenario).callbacks, 1):
             name = f"dlv-{task.id.rsplit('-', 1)[1]}-{nth}"
             delivery = Delivery(name, task.id, task.callback_url, at + callback.after, (task.number, nth))
             facts.add_delivery(delivery)

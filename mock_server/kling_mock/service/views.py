@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from kling_mock.config import Choices
+from kling_mock.config import ServiceSettings
 from kling_mock.contract import Contract
 from kling_mock.core import links, tasks
 from kling_mock.core.deliveries import Delivery
@@ -35,9 +35,20 @@ class Views:
     """Renders facts as the contract shows them."""
 
     def __init__(
-        self, contract: Contract, choices: Choices, catalogue: Catalogue, offers: Offers, origin: str, secret: bytes
+        self,
+        contract: Contract,
+        service_settings: ServiceSettings,
+        catalogue: Catalogue,
+        offers: Offers,
+        origin: str,
+        secret: bytes,
     ) -> None:
-        self.contract, self.choices, self.catalogue, self.origin = contract, choices, catalogue, origin
+        self.contract, self.service_settings, self.catalogue, self.origin = (
+            contract,
+            service_settings,
+            catalogue,
+            origin,
+        )
         self.offers = offers
         self._secret = secret
 
@@ -50,9 +61,9 @@ class Views:
         return self._shown(account, task, task.created_at, Stage(Status.PENDING, 0, task.created_at))
 
     def _shown(self, account: Account, task: Task, now: float, stage: Stage) -> dict[str, Any]:
-        contract, choices, offer = self.contract, self.choices, self.offers[task.model]
+        contract, service_settings, offer = self.contract, self.service_settings, self.offers[task.model]
         terminal = stage.status.terminal
-        progress = 0 if stage.status is Status.FAILED and choices.failed_progress == "zero" else stage.progress
+        progress = 0 if stage.status is Status.FAILED and service_settings.failed_progress == "zero" else stage.progress
         body: dict[str, Any] = {
             "created": int(task.created_at),
             "id": task.id,
@@ -71,7 +82,7 @@ class Views:
         if stage.status is Status.COMPLETED:
             self._add_charge(body, task)
             self._add_results(body, task, offer, self.links(account, task, stage), now)
-            if choices.completed_body == "observed":
+            if service_settings.completed_body == "observed":
                 self._observe(body, task, stage)
         elif stage.status is Status.FAILED:
             body["usage"]["credits_used"] = 0
@@ -80,20 +91,20 @@ class Views:
         return body
 
     def _add_charge(self, body: dict[str, Any], task: Task) -> None:
-        usd = round(task.charged * self.choices.usd_per_credit, 6)
+        usd = round(task.charged * self.service_settings.usd_per_credit, 6)
         body["usage"] |= {"credits_used": task.charged, "cost": {"credits": task.charged, "usd": usd}}
 
     def _add_results(self, body: dict[str, Any], task: Task, offer: Offer, found: list[links.Link], now: float) -> None:
         if not offer.makes_video:
             body["result_data"] = [{"element_id": fingerprint("element", task.id)}]
             return
-        listed = [it.url for it in found if not (self.choices.expired_results == "empty" and it.expired(now))]
+        listed = [it.url for it in found if not (self.service_settings.expired_results == "empty" and it.expired(now))]
         body["results"] = listed
-        if self.choices.result_data:
+        if self.service_settings.result_data:
             body["result_data"] = [{"video_url": url, "url": url, "duration": task.seconds} for url in listed]
 
     def _info(self, task: Task, offer: Offer, terminal: bool) -> dict[str, Any]:
-        info: dict[str, Any] = {"can_cancel": not terminal} if self.choices.cancel_field else {}
+        info: dict[str, Any] = {"can_cancel": not terminal} if self.service_settings.cancel_field else {}
         info["estimated_time"] = 0 if terminal else offer.estimate
         if offer.makes_video:
             info["video_duration"] = task.seconds if isinstance(task.seconds, int) else int(task.seconds + 0.5)
@@ -101,7 +112,7 @@ class Views:
 
     def _observe(self, body: dict[str, Any], task: Task, stage: Stage) -> None:
         """Leave what one stored production body had: no reservation, no estimate, and the seconds that the task took."""
-        cny = round(task.charged * self.choices.cny_per_credit, 6)
+        cny = round(task.charged * self.service_settings.cny_per_credit, 6)
         usage = body["usage"]
         body["usage"] = {"cost": {**usage["cost"], "cny": cny}, "credits_used": usage["credits_used"]}
         body["task_info"] = {"can_cancel": False}
@@ -112,7 +123,7 @@ class Views:
         offer = self.offers[task.model]
         if not offer.makes_video:
             return []
-        lifetime = self.catalogue.story(task.scenario).links.lifetime
+        lifetime = self.catalogue.behaviour(task.scenario).links.lifetime
         seconds = self.contract.link.lifetime if lifetime is None else lifetime
         names = [task.id, *(f"{task.id}-{number}" for number in range(2, offer.count + 1))]
         origin = task.origin or self.origin
@@ -138,14 +149,14 @@ class Views:
 
     def callback(self, account: Account, task: Task, delivery: Delivery) -> Notice:
         """Return what an attempt carries: the task as a query would show it now, edited where the scenario says so."""
-        story = self.catalogue.story(task.scenario)
+        behaviour = self.catalogue.behaviour(task.scenario)
         nth = delivery.order[1]
-        twist = story.callbacks[nth - 1] if nth <= len(story.callbacks) else Callback()
+        twist = behaviour.callbacks[nth - 1] if nth <= len(behaviour.callbacks) else Callback()
         content_type = twist.content_type or "application/json"
         if twist.body is not None:
             return Notice(twist.body.encode(), content_type, twist.fault(nth))
         body = self.view(account, task, account.clock.now())
-        act = story.act("callback", nth)
+        act = behaviour.act("callback", nth)
         faults = [twist.fault(nth)]
         if act is not None and act.edit is not None and body["status"] in act.edit.only:
             body = edited(body, act.edit)

@@ -7,7 +7,7 @@ from typing import Any
 from kling_common.targets import Target
 from kling_mock import ids
 from kling_mock.clock import Clock
-from kling_mock.config import Choices, Settings
+from kling_mock.config import ServiceSettings, Settings
 from kling_mock.contract import Contract
 from kling_mock.core import upload_tokens
 from kling_mock.core.errors import ApiError, PermissionDenied, TaskNotFound, Unauthorized
@@ -30,26 +30,31 @@ class World:
         self,
         contract: Contract,
         settings: Settings,
-        choices: Choices,
+        service_settings: ServiceSettings,
         catalogue: Catalogue,
         frames: Frames,
         store: Store,
         leads_inside: Callable[[Target], bool],
     ) -> None:
-        self.contract, self.settings, self.choices, self.catalogue = contract, settings, choices, catalogue
+        self.contract, self.settings, self.service_settings, self.catalogue = (
+            contract,
+            settings,
+            service_settings,
+            catalogue,
+        )
         self.frames, self.store, self.journal = frames, store, store.journal
         self.measures = Measures()
         secret = store.secret("links", partial(ids.secret, "links", settings.chosen_seed))
-        self.offers = Offers(contract, choices)
+        self.offers = Offers(contract, service_settings)
         self.views = Views(
-            contract, choices, catalogue, self.offers, settings.public_url or settings.own_origin, secret
+            contract, service_settings, catalogue, self.offers, settings.public_url or settings.own_origin, secret
         )
         self._secret = secret
-        self.timeline = Timeline(catalogue, choices.task_retention_seconds, contract.delivery.timeout)
+        self.timeline = Timeline(catalogue, service_settings.task_retention_seconds, contract.delivery.timeout)
         self.creating = Creating(
             contract,
             settings,
-            choices,
+            service_settings,
             catalogue,
             frames,
             self.offers,
@@ -117,7 +122,7 @@ class World:
         """
         if account.rate_limit is None:
             return
-        window = self.choices.rate_window_seconds
+        window = self.service_settings.rate_window_seconds
         wait = self.store.count_request(account, window)
         if wait is not None:
             seconds = max(1, -int(-wait // 1))
@@ -139,11 +144,11 @@ class World:
         if found is None:
             raise self._missing(account, task_id)
         task, now = found
-        act = self.catalogue.story(task.scenario).act("query", task.reads)
+        act = self.catalogue.behaviour(task.scenario).act("query", task.reads)
         return task, self.views.view(account, task, now), act
 
     def _missing(self, account: Account, task_id: str) -> ApiError:
-        if self.choices.foreign_task == "forbidden":
+        if self.service_settings.foreign_task == "forbidden":
             owner = self.store.owner(task_id)
             if owner is not None and owner.name != account.name:
                 return PermissionDenied("this key may not read this task")

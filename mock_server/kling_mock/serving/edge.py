@@ -22,7 +22,7 @@ from kling_mock.serving.bodies import Stalled, read
 from kling_mock.serving.waiters import GONE, Waiters
 from kling_mock.web.api import Api, Steps
 from kling_mock.web.faults import misbehave
-from kling_mock.web.http import REPLY, REQUEST, Reply, Request
+from kling_mock.web.http import REPLY, REQUEST, ApiResponse, Request
 from kling_mock.web.page.events import EVERY, Watch, admitted
 from kling_mock.web.page.events import PATH as EVENTS
 from kling_mock.web.page.facts import Facts
@@ -73,14 +73,14 @@ class Edge:
         except Stalled:
             return
         except Exception as error:
-            reply = self._api.failed(error, request)
+            response = self._api.failed(error, request)
             with suppress(Exception):  # the response may have begun
-                proto.response_bytes(reply.status, reply.headers, reply.body)
+                proto.response_bytes(response.status, response.headers, response.body)
 
     async def _serve(self, scope: Any, proto: Any, request: Request) -> None:
         if request.cut:
-            reply = self._api.refuse(InvalidRequest("the body ended before its Content-Length"), request)
-            proto.response_bytes(reply.status, reply.headers, reply.body)
+            response = self._api.refuse(InvalidRequest("the body ended before its Content-Length"), request)
+            proto.response_bytes(response.status, response.headers, response.body)
             return
         if request.method == "GET" and request.path == EVENTS:
             await self._news(proto, request)
@@ -92,13 +92,13 @@ class Edge:
         if steps is None:
             await self._through_flask(asyncio.get_running_loop(), scope, proto, request)
             return
-        reply = await self._finished(steps)
-        if reply.after:
-            await asyncio.wait([asyncio.wrap_future(future) for future in reply.after])
-        if reply.wire is not None:
-            await misbehave(reply.wire, reply.status, reply.headers, reply.body, scope, proto)
+        response = await self._finished(steps)
+        if response.after:
+            await asyncio.wait([asyncio.wrap_future(future) for future in response.after])
+        if response.wire is not None:
+            await misbehave(response.wire, response.status, response.headers, response.body, scope, proto)
         else:
-            proto.response_bytes(reply.status, reply.headers, reply.body)
+            proto.response_bytes(response.status, response.headers, response.body)
 
     def _steps(self, request: Request) -> Steps | None:
         """Return one of the two calls that clients repeat; None for every other."""
@@ -115,7 +115,7 @@ class Edge:
         """Respond once the condition is met; nothing is left of a client that hangs up."""
         control = self._fake.control
         wait = await self._run("control", control.waiting, request)
-        if not isinstance(wait, Reply):
+        if not isinstance(wait, ApiResponse):
             look = partial(self._run, "control", wait.look)
             done = await self._waiters.until(wait, look, proto.client_disconnect())
             if done is GONE:
@@ -144,17 +144,17 @@ class Edge:
                     await stream.send_str(news)
                 await asyncio.sleep(EVERY)
 
-    async def _finished(self, steps: Steps) -> Reply:
+    async def _finished(self, steps: Steps) -> ApiResponse:
         """Go through a call here, and in a thread for what blocks."""
         loop = asyncio.get_running_loop()
         if self._blocking:
-            reply: Reply = await loop.run_in_executor(self._pools["service"], finished, steps)
-            return reply
+            response: ApiResponse = await loop.run_in_executor(self._pools["service"], finished, steps)
+            return response
         while True:
             try:
                 look = next(steps)
             except StopIteration as end:
-                done: Reply = end.value
+                done: ApiResponse = end.value
                 return done
             await loop.run_in_executor(self._pools["looks"], look)
 
@@ -165,11 +165,11 @@ class Edge:
         else:
             pool = self._pools[_kind(request.path)]
             status, headers, body = await loop.run_in_executor(pool, _run, self._app, environ)
-        reply: Reply | None = environ.get(REPLY)
-        if reply is not None and reply.wire is not None:
-            await misbehave(reply.wire, status, headers, body, scope, proto)
-        elif reply is not None and reply.file is not None and status in _WITH_FILE:
-            _send_file(proto, status, headers, reply.file, request)
+        response: ApiResponse | None = environ.get(REPLY)
+        if response is not None and response.wire is not None:
+            await misbehave(response.wire, status, headers, body, scope, proto)
+        elif response is not None and response.file is not None and status in _WITH_FILE:
+            _send_file(proto, status, headers, response.file, request)
         else:
             proto.response_bytes(status, headers, body)
 
@@ -234,8 +234,10 @@ def _run(app: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]
 
     chunks: Iterable[bytes] = app(environ, start_response)
     try:
-        reply: Reply | None = environ.get(REPLY)
-        body = b"" if reply is not None and reply.file is not None and started[0] in _WITH_FILE else b"".join(chunks)
+        response: ApiResponse | None = environ.get(REPLY)
+        body = (
+            b"" if response is not None and response.file is not None and started[0] in _WITH_FILE else b"".join(chunks)
+        )
     finally:
         close = getattr(chunks, "close", None)
         if close is not None:

@@ -14,7 +14,7 @@ from kling_mock.core.tasks import Status, Task
 from kling_mock.service.estimates import estimate
 from kling_mock.store.interface import Account
 from kling_mock.web.api import Api, Handler
-from kling_mock.web.http import Reply, Request, json_reply
+from kling_mock.web.http import ApiResponse, Request, json_reply
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Accounts:
             "createUploadToken": self.create_upload_token,
         }
 
-    def get_credits(self, account: Account, request: Request) -> Reply:
+    def get_credits(self, account: Account, request: Request) -> ApiResponse:
         """`GET /v1/credits`: the balance and what was charged, once every task that has ended by now is settled."""
         del request
         self._courier.settle(account)
@@ -46,7 +46,7 @@ class Accounts:
         data = {"token": {**balance, "unlimited_credits": False}, "user": balance}
         return json_reply({"success": True, "message": "", "data": data})
 
-    def estimate_cost(self, account: Account, request: Request) -> Reply:
+    def estimate_cost(self, account: Account, request: Request) -> ApiResponse:
         """`POST /v1/agent-estimates`: the price of a create, in every unit."""
         asked = self._api.incoming.json("estimateCost", request)
         model = self._world.contract.models.get(asked["model_id"])
@@ -59,21 +59,21 @@ class Accounts:
             raise InvalidRequest(problem.message, param=f"parameters.{problem.param}")
         offer = self._world.offers[model.name]
         terms, now = offer.terms(body, {}), account.clock.now()
-        return json_reply(estimate(asked, offer, terms, offer.bill(body, terms), self._world.choices, now))
+        return json_reply(estimate(asked, offer, terms, offer.bill(body, terms), self._world.service_settings, now))
 
-    def create_upload_token(self, account: Account, request: Request) -> Reply:
+    def create_upload_token(self, account: Account, request: Request) -> ApiResponse:
         """`POST /v1/files/upload-token`"""
         del request
         token, expires = self._world.upload_token(account)
         return json_reply({"upload_token": token, "expires_at": expires})
 
-    def list_models(self, account: Account, request: Request) -> Reply:
+    def list_models(self, account: Account, request: Request) -> ApiResponse:
         """`GET /v1/models`: those that the key may use."""
         del request
         models = self._world.contract.models if account.models is None else sorted(account.models)
         return json_reply({"object": "list", "data": [{"id": model, "object": "model"} for model in models]})
 
-    def list_tasks(self, account: Account, request: Request) -> Reply:
+    def list_tasks(self, account: Account, request: Request) -> ApiResponse:
         """`GET /v1/tasks`: a page of the account's tasks, newest first. Listing a task does not count as reading it."""
         asked = self._api.incoming.query("listTasks", request)
         self._courier.settle(account)
@@ -82,7 +82,7 @@ class Accounts:
         rows = [self._row(account, task, now) for task in page(found, asked)]
         return json_reply({"data": rows, "total": len(found), "page": asked["page"], "page_size": asked["page_size"]})
 
-    def batch_tasks(self, account: Account, request: Request) -> Reply:
+    def batch_tasks(self, account: Account, request: Request) -> ApiResponse:
         """`POST /v1/tasks/batch`: each task as the query would show it, and it counts as a read of each.
 
         A scenario's fault on the query of one task applies to the whole response; a task that its scenario hides is left out.
@@ -92,11 +92,11 @@ class Accounts:
         fault: Act | None = None
         for _, body, act in self._found(account, asked["task_ids"]):
             if act is None or act.edit is not None:
-                rows.append(Fragment(self._api.acts.reply(act, "getTask", account.clock, body).body))
+                rows.append(Fragment(self._api.acts.response(act, "getTask", account.clock, body).body))
             elif not self._hides(act, account):
                 rows.append(body)
                 fault = fault or act
-        return self._api.acts.reply(fault, "batchTasks", account.clock, {"data": rows})
+        return self._api.acts.response(fault, "batchTasks", account.clock, {"data": rows})
 
     def _listed(self, task: Task, asked: dict[str, Any], now: float) -> bool:
         contract = self._world.contract

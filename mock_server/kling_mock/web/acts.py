@@ -12,7 +12,7 @@ from kling_mock.contract import Contract
 from kling_mock.core.errors import ApiError, documented
 from kling_mock.core.scenarios import Act, Answer
 from kling_mock.service.views import edited
-from kling_mock.web.http import Reply, json_reply
+from kling_mock.web.http import ApiResponse, json_reply
 
 _GATEWAY = "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
 
@@ -20,10 +20,10 @@ _GATEWAY = "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><
 class Acts:
     """Builds the responses that a scenario asks for, as the contract documents them. *refuse* renders a documented error."""
 
-    def __init__(self, contract: Contract, refuse: Callable[[ApiError], Reply]) -> None:
+    def __init__(self, contract: Contract, refuse: Callable[[ApiError], ApiResponse]) -> None:
         self._contract, self._refuse = contract, refuse
 
-    def reply(self, act: Act | None, operation: str, clock: Clock, body: dict[str, Any] | None) -> Reply:
+    def response(self, act: Act | None, operation: str, clock: Clock, body: dict[str, Any] | None) -> ApiResponse:
         """Return the correct response with *body*, or what *act* makes of it; *operation* is the operationId that was called."""
         if act is None:
             return json_reply(body)
@@ -32,26 +32,28 @@ class Acts:
         if act.edit is not None:
             if body is None or body["status"] not in act.edit.only:
                 return json_reply(body)
-            reply = json_reply(edited(body, act.edit))
-            reply.fault = act.edit.fault
-            return reply
+            response = json_reply(edited(body, act.edit))
+            response.fault = act.edit.fault
+            return response
         return on_the_wire(act, json_reply(body), clock)
 
-    def answer(self, answer: Answer, operation: str, now: float) -> Reply:
+    def answer(self, answer: Answer, operation: str, now: float) -> ApiResponse:
         """Return a scenario's response: a documented error, a gateway's page, or a body of its own."""
         entry = self._entry(answer, operation)
         status = answer.status or self._contract.errors[entry or ""].status
         if answer.body is not None or status < 400:
-            reply = Reply(status, (answer.body or "").encode(), [])
+            response = ApiResponse(status, (answer.body or "").encode(), [])
         elif entry is not None and not self._as_page(answer, entry):
             description = self._contract.components["responses"][entry]["description"]
-            reply = self._refuse(documented()[entry](description))
+            response = self._refuse(documented()[entry](description))
         else:
-            reply = _page(status) if answer.form != "json" else _plain_error(status)
+            response = _page(status) if answer.form != "json" else _plain_error(status)
         given = headers_of(answer, now)
-        reply.status, reply.fault = status, f"answer {status}"
-        reply.headers = [(name, value) for name, value in reply.headers if name not in given] + list(given.items())
-        return reply
+        response.status, response.fault = status, f"answer {status}"
+        response.headers = [(name, value) for name, value in response.headers if name not in given] + list(
+            given.items()
+        )
+        return response
 
     def _entry(self, answer: Answer, operation: str) -> str | None:
         """The documented error that is meant; None for a status that the operation has no error for."""
@@ -71,14 +73,14 @@ class Acts:
         return answer.form == "html" or (answer.form == "auto" and answer.error is None and "text/html" in content)
 
 
-def on_the_wire(act: Act, reply: Reply, clock: Clock) -> Reply:
-    """Return *reply* with the fault that its connection will have; a drip is measured on *clock*."""
+def on_the_wire(act: Act, response: ApiResponse, clock: Clock) -> ApiResponse:
+    """Return *response* with the fault that its connection will have; a drip is measured on *clock*."""
     wire = act.wire
     if wire is not None:
-        reply.fault = wire.fault
+        response.fault = wire.fault
         drip = None if wire.drip is None else clock.real_seconds(wire.drip)
-        reply.wire = wire if drip == wire.drip else wire.model_copy(update={"drip": drip})
-    return reply
+        response.wire = wire if drip == wire.drip else wire.model_copy(update={"drip": drip})
+    return response
 
 
 def headers_of(answer: Answer, now: float) -> dict[str, str]:
@@ -97,12 +99,12 @@ def _date(at: int) -> str:
     return formatdate(min(at, int(LAST_MOMENT)), usegmt=True)
 
 
-def _page(status: int) -> Reply:
+def _page(status: int) -> ApiResponse:
     page = _GATEWAY.format(title=f"{status} {phrase(status)}")
-    return Reply(status, page.encode(), [("content-type", "text/html")])
+    return ApiResponse(status, page.encode(), [("content-type", "text/html")])
 
 
-def _plain_error(status: int) -> Reply:
+def _plain_error(status: int) -> ApiResponse:
     words = phrase(status)
     error = {"code": words.lower().replace(" ", "_"), "message": words, "type": "api_error"}
     return json_reply({"error": error}, status)

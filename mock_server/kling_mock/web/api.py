@@ -31,15 +31,15 @@ from kling_mock.service.world import World
 from kling_mock.store.interface import Account, StoreDown
 from kling_mock.web.access import Access
 from kling_mock.web.acts import Acts
-from kling_mock.web.http import Reply, Request, json_reply, kept
+from kling_mock.web.http import ApiResponse, Request, json_reply, kept
 from kling_mock.web.incoming import Incoming
 from kling_mock.web.observing import as_observed
 from kling_mock.web.origin import Origins
 
-Steps = Generator[Look, None, Reply]
+Steps = Generator[Look, None, ApiResponse]
 """A call under way: it yields what may block, which is to be called before it goes on, and returns the response."""
 
-Handler = Callable[..., Reply | Steps]
+Handler = Callable[..., ApiResponse | Steps]
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Api:
         self._task_id = world.contract.shape(world.contract.parameter("getTask", "task_id"))
         self.origins = Origins(world.settings)
         self.acts = Acts(world.contract, self.refusal)
-        self.incoming = Incoming(world.contract, world.choices)
+        self.incoming = Incoming(world.contract, world.service_settings)
         self.handlers: dict[str, Handler] = {}
         self._rate_errors: dict[str, type[ApiError]] = {}
         self.take({"createVideo": self.create_video, "getTask": self.get_task})
@@ -74,10 +74,10 @@ class Api:
             self.handlers[name] = handler
             self._rate_errors[name] = self._rate_error(name)
 
-    def call(self, operation: str, request: Request, /, **parameters: Any) -> Reply:
+    def call(self, operation: str, request: Request, /, **parameters: Any) -> ApiResponse:
         """Return the response to one operation of the contract; may block."""
-        reply: Reply = finished(self.steps(operation, request, **parameters))
-        return reply
+        response: ApiResponse = finished(self.steps(operation, request, **parameters))
+        return response
 
     def steps(self, operation: str, request: Request, /, **parameters: Any) -> Steps:
         """Respond to one operation of the contract, and leave it to the caller where that blocks."""
@@ -86,51 +86,58 @@ class Api:
         try:
             account = self._caller(operation, request)
             self.world.check_rate(account, self._rate_errors[operation])
-            reply = self.handlers[operation](account, request, **parameters)
-            if not isinstance(reply, Reply):
-                reply = yield from reply
+            response = self.handlers[operation](account, request, **parameters)
+            if not isinstance(response, ApiResponse):
+                response = yield from response
         except ApiError as error:
-            reply = self.refusal(error, operation)
+            response = self.refusal(error, operation)
         except StoreDown as error:
             self.world.measures.store_error()
-            reply = self.refusal(ServiceUnavailable(str(error)), operation)
+            response = self.refusal(ServiceUnavailable(str(error)), operation)
         except Exception as error:
             return self.failed(error, request, account, started)
-        return self.finish(reply, request, account, started, operation)
+        return self.finish(response, request, account, started, operation)
 
     def failed(
         self, error: BaseException, request: Request, account: Account | None = None, started: float | None = None
-    ) -> Reply:
+    ) -> ApiResponse:
         """Return the response to a call in which the fake itself failed, and log the error once, with the request's id."""
-        reply = self.refusal(InternalError("the fake failed; its log on standard error has this x-request-id"))
-        reply = self.finish(reply, request, account, clocks.monotonic() if started is None else started)
-        named = dict(reply.headers)["x-request-id"]
+        response = self.refusal(InternalError("the fake failed; its log on standard error has this x-request-id"))
+        response = self.finish(response, request, account, clocks.monotonic() if started is None else started)
+        named = dict(response.headers)["x-request-id"]
         _log.error("%s %s failed, x-request-id %s", request.method, request.path[:200], named, exc_info=error)
-        return reply
+        return response
 
-    def refuse(self, error: ApiError, request: Request) -> Reply:
+    def refuse(self, error: ApiError, request: Request) -> ApiResponse:
         """Return the response of no operation: no such route, no such method. Below the service's roots the key is judged first."""
         started = clocks.monotonic()
         account: Account | None = None
         try:
             if request.path.startswith(self._roots):
                 account = self.world.account(request.headers.get("authorization"))
-            reply = self.refusal(error)
+            response = self.refusal(error)
         except ApiError as unauthorized:
-            reply = self.refusal(unauthorized)
+            response = self.refusal(unauthorized)
         except StoreDown as down:
             self.world.measures.store_error()
-            reply = self.refusal(ServiceUnavailable(str(down)))
-        return self.finish(reply, request, account, started)
+            response = self.refusal(ServiceUnavailable(str(down)))
+        return self.finish(response, request, account, started)
 
     def finish(
-        self, reply: Reply, request: Request, account: Account | None, started: float, operation: str | None = None
-    ) -> Reply:
+        self,
+        response: ApiResponse,
+        request: Request,
+        account: Account | None,
+        started: float,
+        operation: str | None = None,
+    ) -> ApiResponse:
         """Give the response its request id and write both into the journal."""
-        reply.headers.append(("x-request-id", f"{self._run}{next(self._numbers):012x}"))
-        self.world.measures.request(operation or "none", reply.status, clocks.monotonic() - started)
-        if self.world.choices.observed:
-            as_observed(self.world.choices.observed, operation or f"{request.method} {request.path}", request, reply)
+        response.headers.append(("x-request-id", f"{self._run}{next(self._numbers):012x}"))
+        self.world.measures.request(operation or "none", response.status, clocks.monotonic() - started)
+        if self.world.service_settings.observed:
+            as_observed(
+                self.world.service_settings.observed, operation or f"{request.method} {request.path}", request, response
+            )
         self.world.journal.add(
             self.world.clock_of(account).now(),
             account.name if account else None,
@@ -139,23 +146,23 @@ class Api:
             url=request.url,
             request_headers=kept(request.headers),
             request_body=request.body,
-            status=reply.status,
-            headers=reply.headers,
-            body=reply.body,
+            status=response.status,
+            headers=response.headers,
+            body=response.body,
             seconds=clocks.monotonic() - started,
-            task_id=reply.task_id,
-            scenario=reply.scenario,
-            fault=reply.fault,
-            more=reply.more,
+            task_id=response.task_id,
+            scenario=response.scenario,
+            fault=response.fault,
+            more=response.more,
         )
-        return reply
+        return response
 
     # Operations
 
     def create_video(self, account: Account, request: Request) -> Steps:
         """`POST /v1/videos/generations`"""
-        if self.world.choices.observed:
-            request = replace(request, body=taken(self.world.choices.observed, "createVideo", request.body))
+        if self.world.service_settings.observed:
+            request = replace(request, body=taken(self.world.service_settings.observed, "createVideo", request.body))
         body = self.incoming.create(request)
         self.courier.settle(account)
         headers = request.headers
@@ -170,40 +177,40 @@ class Api:
         created = yield from self.world.creating.create(account, call)
         task, act = created.task, created.act
         if task is None:
-            reply = self.acts.reply(act, "createVideo", account.clock, None)
+            response = self.acts.response(act, "createVideo", account.clock, None)
         else:
-            reply = self.acts.reply(act, "createVideo", account.clock, self.world.views.created(account, task))
-            reply.task_id = task.id
+            response = self.acts.response(act, "createVideo", account.clock, self.world.views.created(account, task))
+            response.task_id = task.id
             if not created.replayed:
                 self.world.measures.task(Status.PENDING.value)
             if created.replayed:
-                reply.headers.append(("idempotency-replayed", "true"))
-            elif created.story.calls_back_first:
-                reply.after = self.courier.settle(self.world.store.refresh(account))
-        reply.scenario = created.reference
+                response.headers.append(("idempotency-replayed", "true"))
+            elif created.behaviour.calls_back_first:
+                response.after = self.courier.settle(self.world.store.refresh(account))
+        response.scenario = created.reference
         if created.unseen:
-            reply.more["image"] = "unseen"
-        return reply
+            response.more["image"] = "unseen"
+        return response
 
-    def get_task(self, account: Account, request: Request, task_id: str) -> Reply:
+    def get_task(self, account: Account, request: Request, task_id: str) -> ApiResponse:
         """`GET /v1/tasks/{task_id}`"""
         del request
         if not self._task_id.fits(task_id):
             raise InvalidTaskId("task ids begin with " + self.world.contract.id.prefix, param="task_id")
         task, body, act = self.world.read(account, task_id)
-        reply = self.acts.reply(act, "getTask", account.clock, body)
-        reply.task_id, reply.scenario = task.id, task.scenario
-        return reply
+        response = self.acts.response(act, "getTask", account.clock, body)
+        response.task_id, response.scenario = task.id, task.scenario
+        return response
 
     # Parts
 
-    def refusal(self, error: ApiError, operation: str | None = None) -> Reply:
+    def refusal(self, error: ApiError, operation: str | None = None) -> ApiResponse:
         """Return a documented error in the chosen dialect; some operations have integer codes, or a form of their own."""
         contract = self.world.contract
         if operation in contract.file_operations:
             return file_refusal(error, contract)
         entry = contract.errors[error.entry]
-        legacy = self.world.choices.error_codes == "legacy"
+        legacy = self.world.service_settings.error_codes == "legacy"
         body: dict[str, Any] = {
             "code": entry.status if legacy or operation in contract.integer_codes else entry.code,
             "message": error.message,
@@ -213,9 +220,9 @@ class Api:
             body["param"] = error.param
         if entry.fallback_suggestion is not None:
             body["fallback_suggestion"] = entry.fallback_suggestion
-        reply = json_reply({"error": body}, entry.status)
-        reply.headers += [(name.lower(), value) for name, value in error.headers.items()]
-        return reply
+        response = json_reply({"error": body}, entry.status)
+        response.headers += [(name.lower(), value) for name, value in error.headers.items()]
+        return response
 
     def _caller(self, operation: str, request: Request) -> Account:
         """Return the account that calls; on the file host an upload token stands for a key."""
@@ -263,14 +270,14 @@ def no_method(request: Request, allowed: list[str]) -> MethodNotAllowed:
     return MethodNotAllowed(f"{request.method} is not allowed here; allowed: {methods}", headers={"Allow": methods})
 
 
-def file_refusal(error: ApiError, contract: Contract) -> Reply:
+def file_refusal(error: ApiError, contract: Contract) -> ApiResponse:
     """Return an error in the words of the file host: a code that is the HTTP status, or begins with it."""
     why = getattr(error, "why", "") or _FILE_REASONS.get(type(error), "")
     status = contract.errors[error.entry].status
     code = contract.file_codes.get(why, status if status in _FILE_STATUSES else HTTPStatus.BAD_REQUEST)
-    reply = json_reply({"success": False, "code": int(code), "msg": error.message}, int(str(int(code))[:3]))
-    reply.headers += [(name.lower(), value) for name, value in error.headers.items()]
-    return reply
+    response = json_reply({"success": False, "code": int(code), "msg": error.message}, int(str(int(code))[:3]))
+    response.headers += [(name.lower(), value) for name, value in error.headers.items()]
+    return response
 
 
 _FILE_REASONS: dict[type[ApiError], str] = {RequestTooLarge: "too_large"}

@@ -17,7 +17,7 @@ from kling_mock.store.interface import Account, Queued, StoreDown
 from kling_mock.web.access import Access
 from kling_mock.web.control_protocol import ControlError, Protocol, bad_request
 from kling_mock.web.facts import account_json, delivery_json, task_json
-from kling_mock.web.http import Reply, Request, json_reply
+from kling_mock.web.http import ApiResponse, Request, json_reply
 from kling_mock.web.waiting import Wait
 
 FEATURES = ["clock", "scenarios", "relays", "names", "cancel", "credits", "journal", "wait"]
@@ -55,7 +55,7 @@ class Control:
             "getJournalHar": self.get_journal_har,
         }
 
-    def call(self, operation: str, request: Request, /, **path: str) -> Reply:
+    def call(self, operation: str, request: Request, /, **path: str) -> ApiResponse:
         """Return the response to one control call; errors come in the service's envelope."""
         try:
             self._admit(request)
@@ -69,7 +69,7 @@ class Control:
         except StoreDown as error:
             return self.protocol.refusal(ControlError("store_down", str(error)))
 
-    def waiting(self, request: Request) -> Wait | Reply:
+    def waiting(self, request: Request) -> Wait | ApiResponse:
         """Return what `GET /__mock/wait` waits for, for a server that waits by itself; the refusal where there is nothing."""
         try:
             self._admit(request)
@@ -80,7 +80,7 @@ class Control:
         except ApiError as error:
             return self.protocol.refusal(ControlError("forbidden", error.message))
 
-    def waited(self, wait: Wait, met: bool | None) -> Reply:
+    def waited(self, wait: Wait, met: bool | None) -> ApiResponse:
         """Return the response to a call that has waited."""
         try:
             return json_reply(_waited(wait, met))

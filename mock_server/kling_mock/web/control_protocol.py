@@ -8,7 +8,7 @@ import orjson
 import kling_openapi
 from kling_mock.contract import Shape
 from kling_mock.core.notation import typed
-from kling_mock.web.http import Reply, Request, json_reply
+from kling_mock.web.http import ApiResponse, Request, json_reply
 from kling_openapi.schemas import Problem
 
 _MOST_FIELDS = 100
@@ -54,7 +54,7 @@ class Protocol:
         """
         return {**self._query(operation, request), **self._body(operation, request)}
 
-    def refusal(self, error: ControlError) -> Reply:
+    def refusal(self, error: ControlError) -> ApiResponse:
         """Return a control error in the service's envelope."""
         entry = self._errors[error.code]
         body = {"code": error.code, "message": str(error), "type": entry["type"]}

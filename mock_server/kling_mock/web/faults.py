@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from kling_mock import clock as clocks
 from kling_mock.core.scenarios import Wire
-from kling_mock.web.http import REPLY, REQUEST, Reply
+from kling_mock.web.http import REPLY, REQUEST, ApiResponse
 
 Headers = Sequence[tuple[str, str]]
 
@@ -200,8 +200,8 @@ class Faults:
             return started.append
 
         chunks = self._app(environ, start)
-        reply: Reply | None = environ.get(REPLY)
-        wire = reply.wire if reply is not None else None
+        response: ApiResponse | None = environ.get(REPLY)
+        wire = response.wire if response is not None else None
         if wire is not None and wire.cut is not None:
             raise ConnectionResetError("the scenario cuts this connection")
         if wire is not None and wire.silent is not None:

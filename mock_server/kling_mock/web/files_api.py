@@ -15,7 +15,7 @@ from kling_mock.media.files import Files, Upload
 from kling_mock.store.interface import Account, StoredFile
 from kling_mock.web.accounts import page
 from kling_mock.web.api import Api, Handler
-from kling_mock.web.http import Reply, Request, json_reply, kept
+from kling_mock.web.http import ApiResponse, Request, json_reply, kept
 from kling_mock.web.media import page as missing
 
 _DATA_URL = re.compile(r"data:[^,]{0,300};base64,", re.IGNORECASE)
@@ -40,7 +40,7 @@ class FilesApi:
             "getUploadReceipt": self.get_upload_receipt,
         }
 
-    def upload_stream(self, account: Account, request: Request) -> Reply:
+    def upload_stream(self, account: Account, request: Request) -> ApiResponse:
         """`POST /api/v1/files/upload/stream`: a multipart form with one file in the field `file`."""
         with self._api.incoming.form("uploadStream", request) as form:
             if len(form.files) > 1:
@@ -48,12 +48,12 @@ class FilesApi:
             file = form.files[0]
             return self._added(account, request, ("file", file.stream, file.filename or ""), form.fields)
 
-    def upload_base64(self, account: Account, request: Request) -> Reply:
+    def upload_base64(self, account: Account, request: Request) -> ApiResponse:
         """`POST /api/v1/files/upload/base64`: bare base64 or a data URL; white space in it is ignored."""
         asked = self._api.incoming.json("uploadBase64", request)
         return self._added(account, request, ("base64_data", BytesIO(_decoded(asked["base64_data"])), ""), asked)
 
-    def upload_url(self, account: Account, request: Request) -> Reply:
+    def upload_url(self, account: Account, request: Request) -> ApiResponse:
         """`POST /api/v1/files/upload/url`: fetched as a first frame is, under the same address rules."""
         asked = self._api.incoming.json("uploadUrl", request)
         url = asked["file_url"]
@@ -65,7 +65,7 @@ class FilesApi:
             raise FileRefused(f"file_url {error.reason}", why="download") from error
         return self._added(account, request, ("file_url", BytesIO(data), unquote(urlsplit(url).path)), asked)
 
-    def list_files(self, account: Account, request: Request) -> Reply:
+    def list_files(self, account: Account, request: Request) -> ApiResponse:
         """`GET /api/v1/files/list`: newest first."""
         asked = self._api.incoming.query("listFiles", request)
         files = self._files.living(account)
@@ -73,7 +73,7 @@ class FilesApi:
         rows = [{name: self._entry(account, stored, request)[name] for name in _ROW} for stored in shown]
         return _done(data={"files": rows, "total": len(files)})
 
-    def get_file_quota(self, account: Account, request: Request) -> Reply:
+    def get_file_quota(self, account: Account, request: Request) -> ApiResponse:
         """`GET /api/v1/files/quota`"""
         del request
         held, most = len(self._files.living(account)), self._files.max_files
@@ -86,13 +86,13 @@ class FilesApi:
             }
         )
 
-    def delete_file(self, account: Account, request: Request, file_id: str) -> Reply:
+    def delete_file(self, account: Account, request: Request, file_id: str) -> ApiResponse:
         """`DELETE /api/v1/files/{file_id}`"""
         del request
         self._files.delete(account, file_id)
         return _done()
 
-    def get_upload_receipt(self, account: Account, request: Request, upload_id: str) -> Reply:
+    def get_upload_receipt(self, account: Account, request: Request, upload_id: str) -> ApiResponse:
         """`GET /api/v1/files/upload-receipts/{upload_id}`: what became of an upload that named itself."""
         stored = next((file for file in self._files.living(account) if file.upload_id == upload_id), None)
         data = {
@@ -103,13 +103,13 @@ class FilesApi:
         }
         return json_reply({"success": True, "data": data})
 
-    def download(self, request: Request, account_name: str, file_id: str) -> Reply:
+    def download(self, request: Request, account_name: str, file_id: str) -> ApiResponse:
         """`GET /uploads/ACCOUNT/FILE/NAME`: the whole file, without a key; the caller cuts out ranges. 404 once it has expired."""
         started = clocks.monotonic()
         account = self._world.store.named(account_name)
         stored = self._files.find(account, file_id)
-        reply = missing(404, "NoSuchKey", "no file is here") if stored is None else _file(stored, request)
-        reply.note = partial(
+        response = missing(404, "NoSuchKey", "no file is here") if stored is None else _file(stored, request)
+        response.note = partial(
             self._world.note,
             account,
             "download",
@@ -118,11 +118,11 @@ class FilesApi:
             request_headers=kept(request.headers),
             seconds=clocks.monotonic() - started,
         )
-        return reply
+        return response
 
     def _added(
         self, account: Account, request: Request, sent: tuple[str, IO[bytes], str], asked: dict[str, Any]
-    ) -> Reply:
+    ) -> ApiResponse:
         """Keep what was *sent*: the field it came in, its bytes and its name. Names come in two spellings."""
         field, source, original_name = sent
         if source.seek(0, 2) == 0:
@@ -148,11 +148,11 @@ class FilesApi:
         }
 
 
-def _done(**more: Any) -> Reply:
+def _done(**more: Any) -> ApiResponse:
     return json_reply({"success": True, "code": 200, "msg": "ok", **more})
 
 
-def _file(stored: StoredFile, request: Request) -> Reply:
+def _file(stored: StoredFile, request: Request) -> ApiResponse:
     headers = [
         ("content-type", stored.content_type),
         ("etag", f'"{stored.id}"'),
@@ -163,7 +163,7 @@ def _file(stored: StoredFile, request: Request) -> Reply:
     if dict(parse_qsl(request.query)).get("download") == "1":
         headers.append(("content-disposition", f"attachment; filename*=UTF-8''{quote(stored.name, safe='')}"))
     path = getattr(stored.content, "path", None)  # on disk, in this store
-    return Reply(200, b"" if path else stored.content.read(), headers, file=path)
+    return ApiResponse(200, b"" if path else stored.content.read(), headers, file=path)
 
 
 def _decoded(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The Flask application: it finds the route, reads the body, and turns a `Reply` into a response."""
+"""The Flask application: it finds the route, reads the body, and turns a `ApiResponse` into a response."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ from kling_mock.store.interface import StoreDown
 from kling_mock.web.api import fits, no_method, no_route
 from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.faults import Faults
-from kling_mock.web.http import REPLY, REQUEST, Reply, Request
+from kling_mock.web.http import REPLY, REQUEST, ApiResponse, Request
 from kling_mock.web.page.routes import blueprint, is_browser, lost
 from kling_mock.web.parts import Fake
 
@@ -99,8 +99,10 @@ def _control_view(fake: Fake, operation: str) -> Any:
 def _media_view(fake: Fake) -> Any:
     def view(account: str, task_id: str) -> Response:
         query = request.args
-        reply = fake.media.download(_request(), account, task_id, query.get("expires", ""), query.get("signature", ""))
-        return _ranged(reply, reply.status == 200 and bool(reply.more.get("video")))
+        api_response = fake.media.download(
+            _request(), account, task_id, query.get("expires", ""), query.get("signature", "")
+        )
+        return _ranged(api_response, api_response.status == 200 and bool(api_response.more.get("video")))
 
     return view
 
@@ -108,27 +110,27 @@ def _media_view(fake: Fake) -> Any:
 def _upload_view(fake: Fake) -> Any:
     def view(account: str, file_id: str, name: str) -> Response:
         del name  # for people: the id alone finds the file
-        reply = fake.files.download(_request(), account, file_id)
-        return _ranged(reply, reply.status == 200)
+        api_response = fake.files.download(_request(), account, file_id)
+        return _ranged(api_response, api_response.status == 200)
 
     return view
 
 
-def _ranged(reply: Reply, is_file: bool) -> Response:
+def _ranged(api_response: ApiResponse, is_file: bool) -> Response:
     """Return the response; of a file, the requested range. The journal has what really goes out."""
-    response = _response(reply)
+    response = _response(api_response)
     if is_file:
         response.add_etag()
         try:
-            length = len(reply.body) if reply.file is None else response.content_length
+            length = len(api_response.body) if api_response.file is None else response.content_length
             response.make_conditional(_one_range(), accept_ranges=True, complete_length=length)
         except RequestedRangeNotSatisfiable as error:
             response = Response(status=416, headers=error.get_headers())
-    if reply.note is not None:
+    if api_response.note is not None:
         headers = [(name.lower(), value) for name, value in response.headers.items()]
         sent = 0 if response.status_code in (304, 416) else response.content_length or 0
-        rendered = {name: value for name, value in reply.more.items() if name == "rendered_seconds"}
-        reply.note(status=response.status_code, headers=headers, more={"body_bytes": sent, **rendered})
+        rendered = {name: value for name, value in api_response.more.items() if name == "rendered_seconds"}
+        api_response.note(status=response.status_code, headers=headers, more={"body_bytes": sent, **rendered})
     return response
 
 
@@ -217,16 +219,16 @@ def _pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def _response(reply: Reply) -> Response:
-    for future in reply.after:
+def _response(api_response: ApiResponse) -> Response:
+    for future in api_response.after:
         future.result()
-    request.environ[REPLY] = reply
-    if reply.file is None:
-        response = Response(reply.body, reply.status)
+    request.environ[REPLY] = api_response
+    if api_response.file is None:
+        response = Response(api_response.body, api_response.status)
     else:
-        response = Response(_pieces(reply.file), reply.status, direct_passthrough=True)
-        response.content_length = reply.file.stat().st_size
+        response = Response(_pieces(api_response.file), api_response.status, direct_passthrough=True)
+        response.content_length = api_response.file.stat().st_size
     del response.headers["content-type"]
-    for name, value in reply.headers:
+    for name, value in api_response.headers:
         response.headers.add(name, value)
     return response

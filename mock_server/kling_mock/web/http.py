@@ -12,7 +12,7 @@ import orjson
 from kling_mock.core.scenarios import Wire
 
 REPLY = "kling.reply"
-"""Key of the environ under which the reply behind a response stands, so that its faults can act."""
+"""Key of the environ under which the response behind a response stands, so that its faults can act."""
 
 REQUEST = "kling.request"
 """Key of the environ under which the edge leaves the request that it has already read."""
@@ -51,7 +51,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Reply:
+class ApiResponse:
     """A response, the fault that a scenario applies to it, and what must have ended before it is sent."""
 
     status: int
@@ -74,6 +74,6 @@ def kept(headers: Headers) -> dict[str, str]:
     return {intern(name): value for name, value in headers.items()}
 
 
-def json_reply(value: Any, status: int = 200) -> Reply:
+def json_reply(value: Any, status: int = 200) -> ApiResponse:
     """Return *value* as an application/json response."""
-    return Reply(status, orjson.dumps(value))
+    return ApiResponse(status, orjson.dumps(value))

@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from kling_mock.config import Choices
+from kling_mock.config import ServiceSettings
 from kling_mock.contract import CREATE, Contract, Shape
 from kling_mock.core.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from kling_mock.web.http import Request
@@ -39,14 +39,14 @@ class Form:
 class Incoming:
     """Reads requests as the contract describes them."""
 
-    def __init__(self, contract: Contract, choices: Choices) -> None:
+    def __init__(self, contract: Contract, service_settings: ServiceSettings) -> None:
         self._bodies = contract.bodies
         self._queries = {name: contract.query(name) for name in contract.operations}
-        self._refuse_unknown = choices.unknown_fields == "refuse"
+        self._refuse_unknown = service_settings.unknown_fields == "refuse"
         self._models = contract.models
         names = {"type": "string", "enum": list(contract.models)}
         self._any = contract.shape({"type": "object", "required": ["model"], "properties": {"model": names}})
-        self._small: int = choices.max_body_bytes
+        self._small: int = service_settings.max_body_bytes
         file = contract.files.max_bytes
         # A file as it is, or as four characters for each three bytes, and the space that any other body has for what is around it.
         larger = {"uploadStream": file + self._small, "uploadBase64": -(-file // 3) * 4 + self._small}

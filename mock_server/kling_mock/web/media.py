@@ -12,7 +12,7 @@ from kling_mock.media.videos import TINY, Videos, VideoSpec
 from kling_mock.service.world import World
 from kling_mock.store.interface import Account
 from kling_mock.web.acts import headers_of, on_the_wire, phrase
-from kling_mock.web.http import Reply, Request, kept
+from kling_mock.web.http import ApiResponse, Request, kept
 
 _KEPT_BYTES = 256 * 1024 * 1024
 
@@ -28,7 +28,7 @@ class Media:
         self.world = world
         self._videos = Videos(_KEPT_BYTES)
 
-    def download(self, request: Request, account_name: str, task_id: str, expires: str, signature: str) -> Reply:
+    def download(self, request: Request, account_name: str, task_id: str, expires: str, signature: str) -> ApiResponse:
         """`GET /files/ACCOUNT/TASK.mp4`: the whole file; the caller cuts out ranges. An object store's error page where there is none."""
         started = clocks.monotonic()
         account: Account | None = None
@@ -37,14 +37,14 @@ class Media:
             account, task, expired = self.world.views.open_link(
                 self.world.store, account_name, task_id, request.path, expires, signature
             )
-            reply = self._expired() if expired else self._opened(account, task, task_id)
+            response = self._expired() if expired else self._opened(account, task, task_id)
             task_id = task.id
         except TaskNotFound as error:
-            reply = page(404, "NoSuchKey", error.message)
+            response = page(404, "NoSuchKey", error.message)
         act = self._act(account, task) if request.method != "HEAD" else None
         if act is not None and account is not None:
-            reply = self._acted(act, reply, account.clock)
-        reply.note = partial(
+            response = self._acted(act, response, account.clock)
+        response.note = partial(
             self.world.note,
             account,
             "download",
@@ -54,12 +54,12 @@ class Media:
             seconds=clocks.monotonic() - started,
             task_id=task_id,
             scenario=task.scenario if task else None,
-            fault=reply.fault,
+            fault=response.fault,
         )
-        reply.more.update(_rendering(reply))
-        return reply
+        response.more.update(_rendering(response))
+        return response
 
-    def _opened(self, account: Account, task: Task, name: str) -> Reply:
+    def _opened(self, account: Account, task: Task, name: str) -> ApiResponse:
         if stage(task, account.clock.now()).status is not Status.COMPLETED:
             return page(404, "NoSuchKey", "there is no video yet")
         started = clocks.monotonic()
@@ -71,10 +71,10 @@ class Media:
         spec = self._spec(task, name)
         video = self._videos.video((task.image, task.frame, task.seconds, spec.short_side), spec, rendered)
         headers = [("content-type", self.world.contract.link.content_type)]
-        return Reply(200, video, headers, more=more)
+        return ApiResponse(200, video, headers, more=more)
 
-    def _expired(self) -> Reply:
-        return page(self.world.choices.expired_link_status, "AccessDenied", "Request has expired")
+    def _expired(self) -> ApiResponse:
+        return page(self.world.service_settings.expired_link_status, "AccessDenied", "Request has expired")
 
     def _spec(self, task: Task, name: str) -> VideoSpec:
         content = self.world.frames.content(task.image, task.frame)
@@ -91,33 +91,33 @@ class Media:
     def _act(self, account: Account | None, task: Task | None) -> Act | None:
         if account is None or task is None:
             return None
-        story = self.world.catalogue.story(task.scenario)
-        if not any("link" in act.when for act in story.acts):
+        behaviour = self.world.catalogue.behaviour(task.scenario)
+        if not any("link" in act.when for act in behaviour.acts):
             return None
         with self.world.store.begin(account) as facts:
-            return story.act("link", facts.count(f"link {task.id}"))
+            return behaviour.act("link", facts.count(f"link {task.id}"))
 
-    def _acted(self, act: Act, reply: Reply, clock: Clock) -> Reply:
+    def _acted(self, act: Act, response: ApiResponse, clock: Clock) -> ApiResponse:
         """Return the download as changed by a scenario's act."""
         answer = act.answer
         if answer is None:
-            return on_the_wire(act, reply, clock)
+            return on_the_wire(act, response, clock)
         status = answer.status or self.world.contract.errors[answer.error or ""].status
         if answer.body is None and status >= 400:
             changed = page(status, phrase(status).replace(" ", ""), phrase(status))
         else:
-            changed = Reply(status, (answer.body or "").encode(), [])
+            changed = ApiResponse(status, (answer.body or "").encode(), [])
         given = headers_of(answer, clock.now())
         changed.headers = [(name, value) for name, value in changed.headers if name not in given] + list(given.items())
         changed.fault = f"answer {status}"
         return changed
 
 
-def _rendering(reply: Reply) -> dict[str, float]:
+def _rendering(response: ApiResponse) -> dict[str, float]:
     """Return how long the video took to render, where this download had to wait for it."""
-    return {name: value for name, value in reply.more.items() if name == "rendered_seconds"}
+    return {name: value for name, value in response.more.items() if name == "rendered_seconds"}
 
 
-def page(status: int, code: str, message: str) -> Reply:
+def page(status: int, code: str, message: str) -> ApiResponse:
     """Return an error page as an object store sends it in place of a file."""
-    return Reply(status, _PAGE.format(code=code, message=message).encode(), [("content-type", "application/xml")])
+    return ApiResponse(status, _PAGE.format(code=code, message=message).encode(), [("content-type", "application/xml")])

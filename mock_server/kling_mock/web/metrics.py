@@ -8,7 +8,7 @@ from kling_mock.service.measures import Spread
 from kling_mock.service.world import World
 from kling_mock.store.interface import StoreDown
 from kling_mock.web.access import Access
-from kling_mock.web.http import Reply, Request
+from kling_mock.web.http import ApiResponse, Request
 
 
 class Metrics:
@@ -17,17 +17,17 @@ class Metrics:
     def __init__(self, world: World, access: Access) -> None:
         self._world, self._access = world, access
 
-    def get(self, request: Request) -> Reply:
+    def get(self, request: Request) -> ApiResponse:
         """Return the metrics of this process."""
         refusal = self._access.refusal(request)
         if refusal is not None:
-            return Reply(403, f"{refusal}\n".encode(), [("content-type", "text/plain; charset=utf-8")])
+            return ApiResponse(403, f"{refusal}\n".encode(), [("content-type", "text/plain; charset=utf-8")])
         from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
-        return Reply(200, generate_latest(registry), [("content-type", CONTENT_TYPE_LATEST)])
+        return ApiResponse(200, generate_latest(registry), [("content-type", CONTENT_TYPE_LATEST)])
 
     def collect(self) -> Iterator[Any]:
         """Yield the families of metrics; prometheus_client calls this."""

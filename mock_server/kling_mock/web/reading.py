@@ -24,7 +24,7 @@ class Reading:
         self._plain = {
             (one.method, one.path): self._limits[name] for name, one in operations.items() if "{" not in one.path
         }
-        self._small: int = fake.world.choices.max_body_bytes
+        self._small: int = fake.world.service_settings.max_body_bytes
 
     def most(self, request: Request) -> int:
         """Return how many bytes of the body the route would look at; 0 where it refuses the request whatever the body is."""

@@ -16,7 +16,7 @@ from kling_contract.comparing.differences import Side, compare, side_of
 from kling_contract.comparing.profile import profile_of, write_profile
 from kling_contract.driving.control import Control
 from kling_contract.driving.drivers import real
-from kling_contract.driving.drivers.room import Options
+from kling_contract.driving.drivers.run_context import Options
 from kling_contract.driving.drivers.running import Wanted
 from kling_contract.driving.planning import print_real
 from kling_contract.driving.sender import Sender

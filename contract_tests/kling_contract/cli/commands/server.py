@@ -14,7 +14,7 @@ from kling_contract.cli.extras import require_kit
 from kling_contract.cli.money import agreed, agreement, caps, money_of, repeated
 from kling_contract.cli.options import chosen, common, variable
 from kling_contract.driving.drivers import real
-from kling_contract.driving.drivers.room import QUICK, Options
+from kling_contract.driving.drivers.run_context import QUICK, Options
 from kling_contract.driving.drivers.running import Wanted, for_servers, make_history, plan_of
 from kling_contract.driving.planning import print_plan
 from kling_contract.driving.target import Asked, on_this_machine, origin_of

@@ -3,7 +3,7 @@
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
-from kling_contract.driving.drivers.room import Room, Script, ScriptBroken
+from kling_contract.driving.drivers.run_context import RunContext, Script, ScriptBroken
 from kling_contract.driving.session import Seen, Session
 from kling_contract.history.labels import Expect, Probe, Topic
 
@@ -11,45 +11,45 @@ _SENT, _COVERED = 8, 3
 """Creates of a burst, and how many of them the balance covers."""
 
 
-def prices(room: Room, session: Session) -> None:
+def prices(context: RunContext, session: Session) -> None:
     """Creates of several lengths in each quality."""
-    low = room.contract.duration_min
-    for quality in room.contract.qualities:
-        for seconds in (low, 2 * low, room.contract.duration_max):
-            room.made(session, quality=quality, duration=seconds)
+    low = context.contract.duration_min
+    for quality in context.contract.qualities:
+        for seconds in (low, 2 * low, context.contract.duration_max):
+            context.made(session, quality=quality, duration=seconds)
 
 
-def completed(room: Room, session: Session) -> None:
+def completed(context: RunContext, session: Session) -> None:
     """The credits around one task that completes."""
     session.credits()
-    task = room.made(session, prompt="billed").task_id
+    task = context.made(session, prompt="billed").task_id
     session.credits()
     session.read(task)
-    room.until_end(session, task)
+    context.until_end(session, task)
     session.credits()
     session.read(task)
     session.credits()
 
 
-def failed(room: Room, session: Session) -> None:
+def failed(context: RunContext, session: Session) -> None:
     """The credits around one task that fails."""
     session.credits()
-    room.tell(session, "failed")
-    task = room.made(session, prompt="not billed", probe=Probe(scenario="failed")).task_id
+    context.tell(session, "failed")
+    task = context.made(session, prompt="not billed", probe=Probe(scenario="failed")).task_id
     session.credits()
     session.read(task)
-    room.until_end(session, task)
+    context.until_end(session, task)
     session.credits()
     session.clock.advance(3600)
     session.read(task)
     session.credits()
 
 
-def cancelled(room: Room, session: Session) -> None:
+def cancelled(context: RunContext, session: Session) -> None:
     """The credits around one task that is cancelled."""
     assert session.control is not None
     session.credits()
-    task = room.made(session, prompt="cancelled").task_id
+    task = context.made(session, prompt="cancelled").task_id
     session.credits()
     session.read(task)
     session.clock.advance(1)
@@ -70,46 +70,46 @@ def _price(seen: Seen) -> float:
     return float(price)
 
 
-def poor(room: Room, session: Session) -> None:
+def poor(context: RunContext, session: Session) -> None:
     """A balance just too small, and one that is exactly enough."""
     assert session.control is not None
-    first = room.made(session)
+    first = context.made(session)
     price = _price(first)
-    room.until_end(session, first.task_id)
+    context.until_end(session, first.task_id)
     session.control.account(credits=price - 1)
     session.credits()
     session.list_tasks()
-    session.create(room.body(), probe=Probe(rules=("SB-06",), expect=Expect.NO_BALANCE))
+    session.create(context.body(), probe=Probe(rules=("SB-06",), expect=Expect.NO_BALANCE))
     session.list_tasks()
     session.credits()
     session.control.account(credits=price)
     session.credits()
-    room.made(session)
+    context.made(session)
     session.credits()
-    session.create(room.body(), probe=Probe(rules=("SB-06",), expect=Expect.NO_BALANCE))
+    session.create(context.body(), probe=Probe(rules=("SB-06",), expect=Expect.NO_BALANCE))
     session.credits()
 
 
-def burst(room: Room, session: Session) -> None:
+def burst(context: RunContext, session: Session) -> None:
     """Creates at once with balance for some of them."""
     assert session.control is not None
-    price = _price(room.made(session))
+    price = _price(context.made(session))
     session.control.account(credits=price * _COVERED)
     probe = Probe(rules=("SB-09",), group=f"burst-{secrets.token_hex(4)}", expected=_COVERED)
     with ThreadPoolExecutor(_SENT) as pool:
-        list(pool.map(lambda _: session.create(room.body(prompt="burst"), probe=probe), range(_SENT)))
+        list(pool.map(lambda _: session.create(context.body(prompt="burst"), probe=probe), range(_SENT)))
     session.credits()
 
 
-def replayed(room: Room, session: Session) -> None:
+def replayed(context: RunContext, session: Session) -> None:
     """One Idempotency-Key: the same body again, then another one."""
     headers = [("Idempotency-Key", f"contract-{secrets.token_hex(16)}")]
     probe = Probe(rules=("SB-12",))
-    body = room.body(prompt="once")
+    body = context.body(prompt="once")
     session.credits()
     first = session.create(body, probe=probe, headers=headers)
     if first.task_id:
-        room.until_end(session, first.task_id)  # a task under way may move credits by itself
+        context.until_end(session, first.task_id)  # a task under way may move credits by itself
     session.credits()
     session.create(body, probe=probe, headers=headers)
     session.credits()
@@ -119,7 +119,7 @@ def replayed(room: Room, session: Session) -> None:
     together = Probe(rules=("SB-16",), group=f"replayed-{secrets.token_hex(4)}")
     with ThreadPoolExecutor(_COVERED) as pool:
         creates = [
-            pool.submit(session.create, room.body(prompt="at once"), probe=together, headers=at_once)
+            pool.submit(session.create, context.body(prompt="at once"), probe=together, headers=at_once)
             for _ in range(_COVERED)
         ]
         for create in creates:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from kling_contract.driving.drivers.room import ARRIVES, Room, Script, pause, walk_retries
+from kling_contract.driving.drivers.run_context import ARRIVES, RunContext, Script, pause, walk_retries
 from kling_contract.driving.receiver import HOST, YES, Act, Receiver, Route
 from kling_contract.driving.session import Session
 from kling_contract.history.events import Callback, Message
@@ -23,7 +23,7 @@ _REBOUND = "rebound.example.com"
 _KINDS = (201, 202, 204, 299)
 
 
-def completed(room: Room, session: Session) -> None:
+def completed(context: RunContext, session: Session) -> None:
     """A task that completes, and one without a callback; credits and task are read on receipt."""
     seen: list[str] = []
 
@@ -35,18 +35,18 @@ def completed(room: Room, session: Session) -> None:
             session.read(task)
 
     session.credits()
-    route, url = room.route(session, query="?a=1&b=%2Fx%20y&c=", port=":8443", hook=on_receipt)
-    task = room.made(session, prompt="callback", callback_url=url).task_id
+    route, url = context.route(session, query="?a=1&b=%2Fx%20y&c=", port=":8443", hook=on_receipt)
+    task = context.made(session, prompt="callback", callback_url=url).task_id
     session.credits()
-    room.until_end(session, task)
-    room.arrived(route)
-    walk_retries(room, session)
+    context.until_end(session, task)
+    context.arrived(route)
+    walk_retries(context, session)
     session.read(task)
     session.credits()
-    quiet = room.made(session, prompt="no callback").task_id
-    room.until_end(session, quiet)
-    walk_retries(room, session)
-    room.settled(session, task, quiet)
+    quiet = context.made(session, prompt="no callback").task_id
+    context.until_end(session, quiet)
+    walk_retries(context, session)
+    context.settled(session, task, quiet)
 
 
 def _id_of(body: bytes) -> str:
@@ -57,41 +57,41 @@ def _id_of(body: bytes) -> str:
     return str(task.get("id", "")) if isinstance(task, dict) else ""
 
 
-def failed(room: Room, session: Session) -> None:
+def failed(context: RunContext, session: Session) -> None:
     """A task that fails."""
-    room.tell(session, "failed")
-    route, url = room.route(session, [Act(204)])
-    task = room.made(session, callback_url=url, probe=Probe(scenario="failed")).task_id
-    room.until_end(session, task)
-    room.arrived(route)
-    walk_retries(room, session)
+    context.tell(session, "failed")
+    route, url = context.route(session, [Act(204)])
+    task = context.made(session, callback_url=url, probe=Probe(scenario="failed")).task_id
+    context.until_end(session, task)
+    context.arrived(route)
+    walk_retries(context, session)
     session.read(task)
-    room.settled(session, task)
+    context.settled(session, task)
 
 
-def cancelled(room: Room, session: Session) -> None:
+def cancelled(context: RunContext, session: Session) -> None:
     """A cancelled task, and a receiver that says yes."""
-    _cancelled(room, session, [[YES]])
+    _cancelled(context, session, [[YES]])
 
 
-def _cancelled(room: Room, session: Session, scripts: Sequence[Sequence[Act]]) -> None:
+def _cancelled(context: RunContext, session: Session, scripts: Sequence[Sequence[Act]]) -> None:
     """A cancelled task for each script; every retry is walked through."""
     tasks: list[tuple[str, Route]] = []
     for acts in scripts:
-        route, url = room.route(session, acts)
-        tasks.append((room.made(session, callback_url=url, prompt="cancelled").task_id, route))
+        route, url = context.route(session, acts)
+        tasks.append((context.made(session, callback_url=url, prompt="cancelled").task_id, route))
     for task, route in tasks:
         _cancel(session, task)
-        room.arrived(route)
+        context.arrived(route)
         session.read(task)
     session.credits()
-    walk_retries(room, session)
+    walk_retries(context, session)
     session.credits()
     ids = [task for task, _ in tasks]
     for task in ids:
         session.read(task)
     session.clock.advance(3600)
-    room.settled(session, *ids)
+    context.settled(session, *ids)
 
 
 def _cancel(session: Session, task: str) -> None:
@@ -101,54 +101,56 @@ def _cancel(session: Session, task: str) -> None:
     session.control.cancel(task)
 
 
-def kinds_of_yes(room: Room, session: Session) -> None:
+def kinds_of_yes(context: RunContext, session: Session) -> None:
     """Every 2xx, at once and after a failure."""
-    _cancelled(room, session, [[Act(status)] for status in _KINDS] + [[Act(500), YES], [Act(503), Act(500), Act(201)]])
+    _cancelled(
+        context, session, [[Act(status)] for status in _KINDS] + [[Act(500), YES], [Act(503), Act(500), Act(201)]]
+    )
 
 
-def kinds_of_no(room: Room, session: Session) -> None:
+def kinds_of_no(context: RunContext, session: Session) -> None:
     """Everything that is no 2xx, to the last attempt: errors, a redirect, a cut, an interim answer alone."""
-    _, place = room.route(session)
+    _, place = context.route(session)
     acts = [
         Act(500), Act(404), Act(304), Act(302, location=place), Act(end="cut"), Act(end="1xx"),
     ]  # fmt: skip
-    _cancelled(room, session, [[act] for act in acts])
+    _cancelled(context, session, [[act] for act in acts])
 
 
-def failing_completed(room: Room, session: Session) -> None:
+def failing_completed(context: RunContext, session: Session) -> None:
     """A completed task whose receiver always fails: its status and its charge stay as they are."""
-    route, url = room.route(session, [Act(500)])
-    task = room.made(session, prompt="nobody answers", callback_url=url).task_id
-    room.until_end(session, task, step=1.0)
-    room.arrived(route)
+    route, url = context.route(session, [Act(500)])
+    task = context.made(session, prompt="nobody answers", callback_url=url).task_id
+    context.until_end(session, task, step=1.0)
+    context.arrived(route)
     session.credits()
-    walk_retries(room, session)
+    walk_retries(context, session)
     session.credits()
     session.read(task)
     session.clock.advance(3600)
     session.read(task)
-    room.settled(session, task)
+    context.settled(session, task)
 
 
-def refused_first(room: Room, session: Session) -> None:
+def refused_first(context: RunContext, session: Session) -> None:
     """Nothing listens at the first attempt; then the receiver is there."""
-    route, url = room.route(session)
+    route, url = context.route(session)
     origin = f"https://{HOST}"
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        room.relay(session, {origin: f"http://127.0.0.1:{unused.getsockname()[1]}"})
+        context.relay(session, {origin: f"http://127.0.0.1:{unused.getsockname()[1]}"})
         probe = Probe(receiver=Label.REFUSED_FIRST)
-        task = room.made(session, callback_url=url, probe=probe).task_id
+        task = context.made(session, callback_url=url, probe=probe).task_id
         _cancel(session, task)
         session.read(task)
-    room.relay(session, {origin: room.receiver.origin})
-    walk_retries(room, session)
+    context.relay(session, {origin: context.receiver.origin})
+    walk_retries(context, session)
     route.wait(1, 1.0)
     session.read(task)
-    room.settled(session, task)
+    context.settled(session, task)
 
 
-def rebound(room: Room, session: Session) -> None:
+def rebound(context: RunContext, session: Session) -> None:
     """A host whose name leads to this machine once the task is made: whoever knocks there has looked up and not judged."""
     assert session.control is not None
     session.control.relays({})
@@ -156,18 +158,18 @@ def rebound(room: Room, session: Session) -> None:
         Route(f"/{session.case}-{secrets.token_hex(6)}", (YES,), session.clock.moment, session.case, session.who),
         "",
     )
-    with Receiver(room.recorder, names=(_REBOUND,)) as here:
+    with Receiver(context.recorder, names=(_REBOUND,)) as here:
         here.add(route)
         path = f"https://{_REBOUND}:{here.port}{route.path}"
         probe = Probe(rules=("SC-16",), receiver=Label.REBINDS)
-        task = room.made(session, prompt="rebound", callback_url=path, probe=probe).task_id
+        task = context.made(session, prompt="rebound", callback_url=path, probe=probe).task_id
         session.control.names({_REBOUND: ["127.0.0.1"]})
         _cancel(session, task)
         session.read(task)
-        walk_retries(room, session)
+        walk_retries(context, session)
         if here.knocks and not route.arrived:
-            room.recorder.add(_knock(path, session))
-    room.settled(session, task)
+            context.recorder.add(_knock(path, session))
+    context.settled(session, task)
 
 
 def _knock(url: str, session: Session) -> Callback:
@@ -175,25 +177,25 @@ def _knock(url: str, session: Session) -> Callback:
     return Callback(method="", url=url, request=Message(), answer=None, ended="cut", case=session.case)
 
 
-def slow(room: Room, session: Session) -> None:
+def slow(context: RunContext, session: Session) -> None:
     """One receiver that needs most of the timeout, and one that needs more."""
-    timeout = room.contract.timeout / _RATE
-    patient, url = room.route(session, [Act(delay=0.62 * timeout)])
-    impatient, late = room.route(session, [Act(delay=1.45 * timeout), YES])
-    tasks = [room.made(session, prompt="slow", callback_url=each).task_id for each in (url, late)]
+    timeout = context.contract.timeout / _RATE
+    patient, url = context.route(session, [Act(delay=0.62 * timeout)])
+    impatient, late = context.route(session, [Act(delay=1.45 * timeout), YES])
+    tasks = [context.made(session, prompt="slow", callback_url=each).task_id for each in (url, late)]
     session.clock.scale(_RATE)
     for task in tasks:
         _cancel(session, task)
     patient.wait(1, ARRIVES + timeout)
     impatient.wait(2, ARRIVES + 2 * timeout)
-    pause(2.5 * room.contract.retry_delays[0] / _RATE)
+    pause(2.5 * context.contract.retry_delays[0] / _RATE)
     for task in tasks:
         session.read(task)
-    room.settled(session, *tasks)
+    context.settled(session, *tasks)
     session.clock.stop()
 
 
-def live(room: Room, session: Session) -> None:
+def live(context: RunContext, session: Session) -> None:
     """The ways of receiving side by side in real time, for a server without a clock to steer."""
     scripts = [
         [YES],
@@ -201,21 +203,21 @@ def live(room: Room, session: Session) -> None:
         [Act(500), YES],
         [Act(404)],
         [Act(end="cut")],
-        [Act(302, location=room.route(session)[1])],
+        [Act(302, location=context.route(session)[1])],
     ]
-    routes = [room.route(session, acts, query="?a=1") for acts in scripts]
-    tasks = [room.made(session, prompt="live", callback_url=url).task_id for _, url in routes]
-    tasks.append(room.made(session, prompt="no callback").task_id)
-    room.until_end(session, *tasks)
-    attempts = 1 + len(room.contract.retry_delays)
-    patience = 2 * sum(room.contract.retry_delays) + ARRIVES
+    routes = [context.route(session, acts, query="?a=1") for acts in scripts]
+    tasks = [context.made(session, prompt="live", callback_url=url).task_id for _, url in routes]
+    tasks.append(context.made(session, prompt="no callback").task_id)
+    context.until_end(session, *tasks)
+    attempts = 1 + len(context.contract.retry_delays)
+    patience = 2 * sum(context.contract.retry_delays) + ARRIVES
     for (route, _), acts in zip(routes, scripts, strict=True):
         wanted = len(acts) if acts[-1].end == "answer" and acts[-1].status < 300 else attempts
         route.wait(wanted, patience)
-    pause(2 * room.contract.retry_delays[0])
+    pause(2 * context.contract.retry_delays[0])
     for task in tasks:
         session.read(task)
-    room.settled(session, *tasks)
+    context.settled(session, *tasks)
 
 
 _STEERED = ("relays", "clock", "cancel")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from kling_contract.driving.control import Control, ControlFailed
-from kling_contract.driving.drivers.room import Room
+from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.guarded import balance_of
 from kling_contract.driving.session import Session
 from kling_contract.history.labels import Topic
@@ -13,36 +13,36 @@ from kling_contract.history.labels import Topic
 _STEP = 7.0
 
 
-def lacking(room: Room) -> dict[str, str]:
+def lacking(context: RunContext) -> dict[str, str]:
     """Declared features that do not work, each with the reason; noted in the history."""
     found: dict[str, str] = {}
-    control = room.target.control
+    control = context.target.control
     if control is None:
         return found
-    key = f"sk-contract-{room.token}-features" if room.target.accounts else room.target.key
-    if "clock" in room.target.declared:
+    key = f"sk-contract-{context.token}-features" if context.target.accounts else context.target.key
+    if "clock" in context.target.declared:
         try:
             _clock(control.of(key))
         except ControlFailed as failure:
             found["clock"] = str(failure)
-            room.recorder.note(Topic.MISSING_FEATURE, feature="clock", reason=str(failure))
-            without(room, found)
-    session = Session(room.line, "features", key)
-    for name in room.target.declared:
+            context.recorder.note(Topic.MISSING_FEATURE, feature="clock", reason=str(failure))
+            without(context, found)
+    session = Session(context.line, "features", key)
+    for name in context.target.declared:
         try:
-            _CHECKS.get(name, _unknown)(room, session)
+            _CHECKS.get(name, _unknown)(context, session)
         except ControlFailed as failure:
             found[name] = str(failure)
             session.note(Topic.MISSING_FEATURE, feature=name, reason=str(failure))
     return found
 
 
-def without(room: Room, names: Mapping[str, str]) -> None:
+def without(context: RunContext, names: Mapping[str, str]) -> None:
     """Go on without the features *names*: what needs them is not run."""
-    target = room.target
+    target = context.target
     kept = target.features - set(names)
-    room.target = replace(target, features=kept, accounts=target.accounts and "clock" not in names)
-    room.line = replace(room.line, target=room.target)
+    context.target = replace(target, features=kept, accounts=target.accounts and "clock" not in names)
+    context.line = replace(context.line, target=context.target)
 
 
 def _control(session: Session) -> Control:
@@ -60,60 +60,60 @@ def _clock(control: Control) -> None:
     control.set_clock("manual")
 
 
-def _scenarios(room: Room, session: Session) -> None:
+def _scenarios(context: RunContext, session: Session) -> None:
     listed = _control(session).call("GET", "/scenarios")
     rows = listed.get("scenarios") if isinstance(listed, dict) else None
     names = {row.get("name") for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
     missing = {"completed", "failed"} - names
     if missing:
         raise ControlFailed(f"the catalogue has no {' and no '.join(sorted(missing))}")
-    del room
+    del context
 
 
-def _relays(room: Room, session: Session) -> None:
+def _relays(context: RunContext, session: Session) -> None:
     _control(session).relays({"https://hooks.example.com": "http://127.0.0.1:9"})
     _control(session).relays({})
-    del room
+    del context
 
 
-def _names(room: Room, session: Session) -> None:
+def _names(context: RunContext, session: Session) -> None:
     _control(session).names({"rebound.example.com": ["127.0.0.1"]})
     _control(session).names({})
-    del room
+    del context
 
 
-def _cancel(room: Room, session: Session) -> None:
-    task = session.create(room.body(prompt="to be cancelled")).task_id
+def _cancel(context: RunContext, session: Session) -> None:
+    task = session.create(context.body(prompt="to be cancelled")).task_id
     if not task:
         raise ControlFailed("no task to cancel")
     _control(session).cancel(task)
     session.note(Topic.CANCELLED, task_id=task)
     state = session.read(task).state
     session.credits()
-    if state not in room.contract.terminal:
+    if state not in context.contract.terminal:
         raise ControlFailed(f"a cancelled task is {state or 'not there'}")
 
 
-def _credits(room: Room, session: Session) -> None:
+def _credits(context: RunContext, session: Session) -> None:
     wanted = 1234
     session.credits()
     _control(session).account(credits=wanted)
-    if "getCredits" in room.target.optional:
-        seen = balance_of(session.call("GET", room.contract.named("getCredits").template).body)
+    if "getCredits" in context.target.optional:
+        seen = balance_of(session.call("GET", context.contract.named("getCredits").template).body)
         if seen != wanted:
             raise ControlFailed(f"credits were set to {wanted} and are {seen}")
 
 
-def _journal(room: Room, session: Session) -> None:
+def _journal(context: RunContext, session: Session) -> None:
     answer = _control(session).call("GET", "/journal?since=0&limit=10")
     if not isinstance(answer, dict) or not isinstance(answer.get("entries"), list):
         raise ControlFailed("the journal has no entries")
-    del room
+    del context
 
 
-def _wait(room: Room, session: Session) -> None:
+def _wait(context: RunContext, session: Session) -> None:
     session.credits()
-    task = session.create(room.body(prompt="to be waited for")).task_id
+    task = session.create(context.body(prompt="to be waited for")).task_id
     if not task:
         raise ControlFailed("no task to wait for")
     try:
@@ -126,11 +126,11 @@ def _wait(room: Room, session: Session) -> None:
         raise ControlFailed("wait does not say whether it was met")
 
 
-def _unknown(room: Room, session: Session) -> None:
-    del room, session
+def _unknown(context: RunContext, session: Session) -> None:
+    del context, session
 
 
-_CHECKS: Mapping[str, Callable[[Room, Session], None]] = {
+_CHECKS: Mapping[str, Callable[[RunContext, Session], None]] = {
     "scenarios": _scenarios,
     "relays": _relays,
     "names": _names,

@@ -2,71 +2,71 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from kling_contract.driving.drivers.room import Room, Script
+from kling_contract.driving.drivers.run_context import RunContext, Script
 from kling_contract.driving.session import Seen, Session
 from kling_contract.history.labels import Probe, Topic
 
 
-def lifecycle(room: Room, session: Session) -> None:
+def lifecycle(context: RunContext, session: Session) -> None:
     """One task with every field, read all the way and beyond its end; twice at each moment."""
-    made = room.made(session, prompt="A slow pan over quiet hills")
+    made = context.made(session, prompt="A slow pan over quiet hills")
     session.read(made.task_id)
     session.read(made.task_id)
-    room.until_end(session, made.task_id)
+    context.until_end(session, made.task_id)
     for _ in range(2):
         session.read(made.task_id)
-    if "clock" in room.features:
+    if "clock" in context.features:
         session.clock.advance(600)
         session.read(made.task_id)
     session.list_tasks()
 
 
-def required_only(room: Room, session: Session) -> None:
+def required_only(context: RunContext, session: Session) -> None:
     """The two required fields alone: what the defaults give."""
-    made = room.made(session, duration=None, quality=None)
-    end = room.until_end(session, made.task_id)[made.task_id]
+    made = context.made(session, duration=None, quality=None)
+    end = context.until_end(session, made.task_id)[made.task_id]
     for link in end.links:
         session.download(link, look=True)
 
 
-def tiers(room: Room, session: Session) -> None:
+def tiers(context: RunContext, session: Session) -> None:
     """One task of each quality, from first frames of the most extreme shapes."""
     made: list[Seen] = []
-    for number, quality in enumerate(room.contract.qualities):
-        probe, image = room.picture(number)
-        made.append(room.made(session, quality=quality, image_start=image, probe=probe))
-    ends = room.until_end(session, *(seen.task_id for seen in made))
+    for number, quality in enumerate(context.contract.qualities):
+        probe, image = context.picture(number)
+        made.append(context.made(session, quality=quality, image_start=image, probe=probe))
+    ends = context.until_end(session, *(seen.task_id for seen in made))
     for seen in ends.values():
         for link in seen.links:
             session.download(link, look=True)
 
 
-def longest(room: Room, session: Session) -> None:
+def longest(context: RunContext, session: Session) -> None:
     """The longest task, whose video takes a server some time."""
-    made = room.made(session, duration=room.contract.duration_max)
-    end = room.until_end(session, made.task_id)[made.task_id]
+    made = context.made(session, duration=context.contract.duration_max)
+    end = context.until_end(session, made.task_id)[made.task_id]
     for link in end.links:
         session.download(link, look=True)
 
 
-def failures(room: Room, session: Session) -> None:
+def failures(context: RunContext, session: Session) -> None:
     """A task for some of the documented task error codes, read to its end."""
-    codes = room.contract.task_errors[:3]
+    codes = context.contract.task_errors[:3]
     ids = []
     for code in codes:
-        room.tell(session, "failed", code=code)
-        made = room.made(session, prompt=f"fails with {code}", probe=Probe(scenario="failed"))
+        context.tell(session, "failed", code=code)
+        made = context.made(session, prompt=f"fails with {code}", probe=Probe(scenario="failed"))
         ids.append(made.task_id)
-    room.until_end(session, *ids)
+    context.until_end(session, *ids)
     session.clock.advance(600)
     for task in ids:
         session.read(task)
 
 
-def cancelled(room: Room, session: Session) -> None:
+def cancelled(context: RunContext, session: Session) -> None:
     """A task cancelled while it is pending, and one while it runs."""
     assert session.control is not None
-    ids = [room.made(session, prompt=f"cancelled {number}").task_id for number in range(2)]
+    ids = [context.made(session, prompt=f"cancelled {number}").task_id for number in range(2)]
     for task in ids:
         session.read(task)
         session.control.cancel(task)
@@ -77,9 +77,9 @@ def cancelled(room: Room, session: Session) -> None:
         session.read(task)
 
 
-def twins(room: Room, session: Session) -> None:
+def twins(context: RunContext, session: Session) -> None:
     """Byte-identical creates at once, between two readings of the credits."""
-    body = room.body(prompt="twins")
+    body = context.body(prompt="twins")
     session.credits()
     with ThreadPoolExecutor(4) as pool:
         seen = list(pool.map(lambda _: session.create(body), range(4)))
@@ -89,15 +89,15 @@ def twins(room: Room, session: Session) -> None:
             session.read(made.task_id)
 
 
-def readers(room: Room, session: Session) -> None:
+def readers(context: RunContext, session: Session) -> None:
     """Many reads of one task at one moment, from several connections, and two that surely follow each other."""
-    made = room.made(session, prompt="many readers")
+    made = context.made(session, prompt="many readers")
     for _ in range(3):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: session.read(made.task_id), range(4)))
         session.read(made.task_id)
         session.read(made.task_id)
-        if "clock" in room.features:
+        if "clock" in context.features:
             session.clock.advance(20)
 
 

@@ -1,27 +1,27 @@
 """Cases of result links: what they give, and until when."""
 
-from kling_contract.driving.drivers.room import Room, Script, ScriptBroken
+from kling_contract.driving.drivers.run_context import RunContext, Script, ScriptBroken
 from kling_contract.driving.session import Seen, Session
 
 _FINE = 0.25
 """Account seconds between two looks near the end, so that the moment of completion is known that closely."""
 
 
-def fetched(room: Room, session: Session) -> None:
+def fetched(context: RunContext, session: Session) -> None:
     """A link fetched twice whole, and once in part."""
-    made = room.made(session, prompt="links")
-    end = room.until_end(session, made.task_id)[made.task_id]
+    made = context.made(session, prompt="links")
+    end = context.until_end(session, made.task_id)[made.task_id]
     for link in end.links:
         session.download(link, look=True)
         session.download(link)
         session.download(link, asked_range="bytes=0-99")
 
 
-def expiry(room: Room, session: Session) -> None:
+def expiry(context: RunContext, session: Session) -> None:
     """A link a second before its end and after it; the task itself is still there."""
-    links = _completed_closely(room, session)
+    links = _completed_closely(context, session)
     task, live, end = links
-    lifetime = room.contract.link_lifetime
+    lifetime = context.contract.link_lifetime
     for link in end.links:
         session.download(link)
     # The completion lies between the last living read (live) and the first read of the end.
@@ -39,16 +39,16 @@ def expiry(room: Room, session: Session) -> None:
     session.read(task)
 
 
-def _completed_closely(room: Room, session: Session) -> tuple[str, float, Seen]:
+def _completed_closely(context: RunContext, session: Session) -> tuple[str, float, Seen]:
     """A completed task, the moment of its last living read, and the read that showed its end."""
-    if "scenarios" in room.features:
-        room.tell(session, "completed", queued="1s", runs="4s")
-    task = room.made(session, prompt="expiry").task_id
+    if "scenarios" in context.features:
+        context.tell(session, "completed", queued="1s", runs="4s")
+    task = context.made(session, prompt="expiry").task_id
     for _ in range(40_000):
         seen = session.read(task)
         if seen.state == "completed":
             return task, session.clock.moment().at - _FINE, seen
-        if seen.state in room.contract.terminal:
+        if seen.state in context.contract.terminal:
             break
         session.clock.advance(_FINE)
     raise ScriptBroken(f"a task that should complete is {seen.state or seen.status}")

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kling_contract.driving.drivers.drawn import bounds, no_traces
 from kling_contract.driving.drivers.probes import near_misses
-from kling_contract.driving.drivers.room import Room
+from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.drivers.trace import Player, Step, load, near_step, save, told
 from kling_contract.driving.guard import Stopped
 from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Recorder
@@ -54,27 +54,27 @@ class Failure:
 class Run:
     """What every draw of one run shares."""
 
-    def __init__(self, room: Room, choice: Choice) -> None:
-        self.room = room
+    def __init__(self, context: RunContext, choice: Choice) -> None:
+        self.context = context
         # What the script has shown already needs no story; a drawn one looks for what it missed.
-        every = [each for each in book_of(room.contract, choice) if _watched(each, choice)]
-        shown = {each.rule.id for each in judge_all(room.recorder.events, room.contract, every) if each.findings}
+        every = [each for each in book_of(context.contract, choice) if _watched(each, choice)]
+        shown = {each.rule.id for each in judge_all(context.recorder.events, context.contract, every) if each.findings}
         self.book = [each for each in every if each.id not in shown]
         self.trusted = not any(name.startswith("SB") for name in shown)
-        self.near = [near_step(near) for near in near_misses(room.contract, room.body())]
+        self.near = [near_step(near) for near in near_misses(context.contract, context.body())]
         self.failure: Failure | None = None
         self.stopped: Stopped | None = None
         self.stories = 0
-        self.end = room.recorder.mono() + SECONDS
-        self.steered = "clock" in room.features
-        self.cancels = self.steered and "cancel" in room.features
-        self.receives = self.steered and "relays" in room.features and room.target.accounts
-        self.members = _members(room.contract)
+        self.end = context.recorder.mono() + SECONDS
+        self.steered = "clock" in context.features
+        self.cancels = self.steered and "cancel" in context.features
+        self.receives = self.steered and "relays" in context.features and context.target.accounts
+        self.members = _members(context.contract)
 
-    def room_of_its_own(self, recorder: Recorder) -> Room:
-        """The run's room with another history."""
-        line = replace(self.room.line, recorder=recorder, clocks={})
-        return Room(line, replace(self.room.options, callback_base="", callback_ca=None))
+    def room_of_its_own(self, recorder: Recorder) -> RunContext:
+        """The run's context with another history."""
+        line = replace(self.context.line, recorder=recorder, clocks={})
+        return RunContext(line, replace(self.context.options, callback_base="", callback_ca=None))
 
 
 def _members(contract: Contract) -> st.SearchStrategy[dict[str, Any]]:
@@ -92,16 +92,16 @@ def _watched(each: Rule, choice: Choice) -> bool:
     return not each.for_clients and each.level is not Level.MAY and each.id not in choice.known
 
 
-def run(room: Room, choice: Choice) -> list[str]:
+def run(context: RunContext, choice: Choice) -> list[str]:
     """Draw stories until one fails or there are enough; answers lines for the user.
 
     Raises:
         Stopped: the target is gone.
     """
-    if room.target.control is not None and not room.target.accounts:
+    if context.target.control is not None and not context.target.accounts:
         return ["machine: left out, because the target makes no accounts that a story could have to itself"]
-    shared = Run(room, choice)
-    machine = seeded(room.options.seed or 0)(type("DrawnStory", (Story,), {"shared": shared}))
+    shared = Run(context, choice)
+    machine = seeded(context.options.seed or 0)(type("DrawnStory", (Story,), {"shared": shared}))
     lines: list[str] = []
     with no_traces():
         try:
@@ -118,24 +118,24 @@ def _told(shared: Run) -> list[str]:
     if shared.failure is None:
         return []
     found = _shorter(shared, shared.failure)
-    _add(shared.room.recorder, found)
+    _add(shared.context.recorder, found)
     if not found.rule:
-        shared.room.recorder.note(Topic.UNTESTABLE, rule="SB-02", reason=f"machine: {found.why}")
+        shared.context.recorder.note(Topic.UNTESTABLE, rule="SB-02", reason=f"machine: {found.why}")
     lines = [f"machine: {found.why}, shortest story:", *(f"  {line}" for line in told(found.steps))]
-    options = shared.room.options
+    options = shared.context.options
     if options.story_out is not None:
         save(options.story_out, found.steps, options.seed, found.why)
         lines.append(f"  saved; play it again with --replay {options.story_out}")
     return lines
 
 
-def replay(room: Room, path: Path) -> list[str]:
+def replay(context: RunContext, path: Path) -> list[str]:
     """Play a saved story into the run's own history; answers lines for the user.
 
     Raises:
         SetupError: *path* is no story. Stopped: the target is gone.
     """
-    player = Player(room, room.session("machine"))
+    player = Player(context, context.session("machine"))
     for step in load(path):
         player.play(step)
     return [f"replayed {path}", *([f"machine: {player.wrong}"] if player.wrong else [])]
@@ -143,10 +143,10 @@ def replay(room: Room, path: Path) -> list[str]:
 
 def _shorter(shared: Run, found: Failure) -> Failure:
     """*found* with every step left out that it fails without, as far as time allows."""
-    end = shared.room.recorder.mono() + SHRINKING
+    end = shared.context.recorder.mono() + SHRINKING
     # From behind, so that what uses a task goes before the create that made it.
     for index in reversed(range(len(found.steps) - 1)):
-        if shared.room.recorder.mono() > end:
+        if shared.context.recorder.mono() > end:
             break
         fewer = _played(shared, [*found.steps[:index], *found.steps[index + 1 :]], found.rule)
         found = fewer or found
@@ -155,10 +155,10 @@ def _shorter(shared: Run, found: Failure) -> Failure:
 
 def _played(shared: Run, steps: list[Step], rule_id: str) -> Failure | None:
     """The failure that *steps* bring about again; None when they do not, or name a task that they no longer make."""
-    began = shared.room.recorder.mono()
-    recorder = Recorder(keys=[shared.room.target.key], salt=shared.room.salt)
-    with shared.room_of_its_own(recorder) as room:
-        player = Player(room, room.session("machine"))
+    began = shared.context.recorder.mono()
+    recorder = Recorder(keys=[shared.context.target.key], salt=shared.context.salt)
+    with shared.room_of_its_own(recorder) as context:
+        player = Player(context, context.session("machine"))
         try:
             for step in steps:
                 player.play(step)
@@ -190,16 +190,16 @@ class Story(RuleBasedStateMachine):
         super().__init__()
         shared = self.shared
         shared.stories += 1
-        self.began = shared.room.recorder.mono()
+        self.began = shared.context.recorder.mono()
         self.over = self.began > shared.end
-        self.recorder = Recorder(keys=[shared.room.target.key], salt=shared.room.salt)
-        self.room = shared.room_of_its_own(self.recorder)
-        self.player = Player(self.room, self.room.session("machine"))
+        self.recorder = Recorder(keys=[shared.context.target.key], salt=shared.context.salt)
+        self.context = shared.room_of_its_own(self.recorder)
+        self.player = Player(self.context, self.context.session("machine"))
         self.judged = 0
 
     def teardown(self) -> None:
         """The story's receiver stops listening."""
-        self.room.__exit__()
+        self.context.__exit__()
 
     def play(self, **step: Any) -> None:
         """One step, unless the time is up."""
@@ -250,7 +250,7 @@ class Story(RuleBasedStateMachine):
         """The links that a task showed are fetched."""
         self.play(do="download", task=self.one(pick))
 
-    @precondition(lambda self: self.shared.room.target.accounts)
+    @precondition(lambda self: self.shared.context.target.accounts)
     @rule()
     def credits(self) -> None:
         """The balance is read and compared."""
@@ -272,7 +272,7 @@ class Story(RuleBasedStateMachine):
         wrong = f"{found.rule}: expected {found.expected}, seen {found.seen}" if found else own
         if wrong:
             if self.shared.failure is None:
-                self.shared.end = self.shared.room.recorder.mono() + SHRINKING
+                self.shared.end = self.shared.context.recorder.mono() + SHRINKING
             rule_id = found.rule if found else ""
             self.shared.failure = Failure(wrong, rule_id, list(self.player.steps), events, self.began)
             raise Broken(wrong)
@@ -280,5 +280,5 @@ class Story(RuleBasedStateMachine):
 
 def _first(events: tuple[AnyEvent, ...], shared: Run) -> Finding | None:
     """The first breach of a watched rule."""
-    judgements = judge_all(events, shared.room.contract, shared.book)
+    judgements = judge_all(events, shared.context.contract, shared.book)
     return next((finding for judgement in judgements for finding in judgement.findings), None)

@@ -7,7 +7,7 @@ time. `paid` sends one create, the cheapest, and lets it serve as many rules as 
 from collections.abc import Callable
 from typing import Any
 
-from kling_contract.driving.drivers.room import Room, pause
+from kling_contract.driving.drivers.run_context import RunContext, pause
 from kling_contract.driving.drivers.steps import Kind, Plan, Step
 from kling_contract.driving.guard import Stopped, Withheld
 from kling_contract.driving.receiver import Route
@@ -23,7 +23,7 @@ Tell = Callable[[str], None]
 
 
 def run(
-    room: Room, plan: Plan, tell: Tell, wait: Callable[[float], None] = pause, session: Session | None = None
+    context: RunContext, plan: Plan, tell: Tell, wait: Callable[[float], None] = pause, session: Session | None = None
 ) -> None:
     """Send what *plan* says; *tell* is given a line for everything that the user has to know. session: the account, where it is made
     ready already.
@@ -31,37 +31,39 @@ def run(
     Raises:
         Stopped: a reply was lost, the balance moved without a cause, the service asks for a pause, or is gone.
     """
-    session = session or room.session(plan.mode, shared=True)
+    session = session or context.session(plan.mode, shared=True)
     session.credits()
     session.list_tasks()
-    if plan.of(Kind.TASK) and not room.options.callback_base:
-        _no_receiver(room, session)
+    if plan.of(Kind.TASK) and not context.options.callback_base:
+        _no_receiver(context, session)
     for step in plan.of(Kind.READ, Kind.KEYLESS):
-        if step.optional in ("", *room.target.optional):
+        if step.optional in ("", *context.target.optional):
             step.send(session)
     session.credits()
     withheld = ""
     try:
-        withheld = _refusals(room, session, plan.of(Kind.REFUSAL), tell, wait)
+        withheld = _refusals(context, session, plan.of(Kind.REFUSAL), tell, wait)
         for step in plan.of(Kind.TASK):
-            _task(room, session, step, wait)
+            _task(context, session, step, wait)
     finally:
-        if not room.line.guard.silent and not room.line.pulse.gone:
+        if not context.line.guard.silent and not context.line.pulse.gone:
             session.list_tasks()
             session.credits()
-    if withheld or room.line.guard.stopped:
-        raise Stopped(room.line.guard.stopped or withheld)
+    if withheld or context.line.guard.stopped:
+        raise Stopped(context.line.guard.stopped or withheld)
 
 
-def _no_receiver(room: Room, session: Session) -> None:
+def _no_receiver(context: RunContext, session: Session) -> None:
     """Note for the rules of callbacks that nothing can reach this machine."""
     reason = "needs a public HTTPS receiver: --callback-base URL that leads to --callback-listen HOST:PORT"
-    for rule in rules(room.contract).values():
+    for rule in rules(context.contract).values():
         if rule.id.startswith("SC-") and {"R$", "H"} & set(rule.where):
             session.note(Topic.NOT_RUN, rule=rule.id, reason=reason)
 
 
-def _refusals(room: Room, session: Session, steps: list[Step], tell: Tell, wait: Callable[[float], None]) -> str:
+def _refusals(
+    context: RunContext, session: Session, steps: list[Step], tell: Tell, wait: Callable[[float], None]
+) -> str:
     """Send each create that must be refused, and look at the balance after it; return why some were not sent."""
     withheld = ""
     missed: dict[str, str] = {}
@@ -75,20 +77,20 @@ def _refusals(room: Room, session: Session, steps: list[Step], tell: Tell, wait:
             continue
         tried.update(step.rules)
         if seen.accepted:
-            _report(room, step, seen, tell)
-            _until_end(room, session, seen.task_id, wait)
+            _report(context, step, seen, tell)
+            _until_end(context, session, seen.task_id, wait)
         session.credits()
-        if room.line.guard.stopped:
-            raise Stopped(room.line.guard.stopped)
+        if context.line.guard.stopped:
+            raise Stopped(context.line.guard.stopped)
     for rule, reason in missed.items():
         if rule not in tried:
             session.note(Topic.NOT_RUN, rule=rule, reason=reason)
     return withheld
 
 
-def _report(room: Room, step: Step, seen: Seen, tell: Tell) -> None:
+def _report(context: RunContext, step: Step, seen: Seen, tell: Tell) -> None:
     """Say which request was accepted, what it may have cost, and which rule that breaks."""
-    book = rules(room.contract)
+    book = rules(context.contract)
     broken = [book[name] for name in step.rules if name in book and name != "SV-28"]
     named = "; ".join(f"breaks {rule.id} ({rule.level}, grade {rule.grade}): {rule.sentence}" for rule in broken)
     tell(
@@ -97,12 +99,12 @@ def _report(room: Room, step: Step, seen: Seen, tell: Tell) -> None:
     )
 
 
-def _task(room: Room, session: Session, step: Step, wait: Callable[[float], None]) -> None:
+def _task(context: RunContext, session: Session, step: Step, wait: Callable[[float], None]) -> None:
     """One task from create to its last byte."""
     route = None
     body = dict(step.body)
-    if room.options.callback_base:
-        route, body["callback_url"] = room.route(session)
+    if context.options.callback_base:
+        route, body["callback_url"] = context.route(session)
     made = session.create(body, probe=step.probe())
     if not made.task_id:
         said = f"{made.status or made.reply.lost}: {_why(made)}"
@@ -110,9 +112,9 @@ def _task(room: Room, session: Session, step: Step, wait: Callable[[float], None
         raise Stopped(f"{step.name} was answered {said}{hint}; nothing more that may cost is sent")
     session.read(made.task_id)
     session.credits()
-    end = _until_end(room, session, made.task_id, wait)
-    if route is not None and end.state in room.contract.terminal:
-        _await(room, session, route, made.task_id)
+    end = _until_end(context, session, made.task_id, wait)
+    if route is not None and end.state in context.contract.terminal:
+        _await(context, session, route, made.task_id)
     session.read(made.task_id)
     session.credits()
     for link in end.links:
@@ -126,19 +128,19 @@ def _why(made: Seen) -> str:
     return str(error.get("message", ""))[:200] if isinstance(error, dict) else "no error object"
 
 
-def _until_end(room: Room, session: Session, task: str, wait: Callable[[float], None]) -> Seen:
+def _until_end(context: RunContext, session: Session, task: str, wait: Callable[[float], None]) -> Seen:
     """Read *task* until it is over or patience is, never faster than the run's pace."""
-    began = room.recorder.mono()
+    began = context.recorder.mono()
     while True:
         seen = session.read(task)
-        over = seen.state in room.contract.terminal or not task
-        if over or room.recorder.mono() - began > room.options.patience:
+        over = seen.state in context.contract.terminal or not task
+        if over or context.recorder.mono() - began > context.options.patience:
             return seen
-        wait(room.options.poll)
+        wait(context.options.poll)
 
 
-def _await(room: Room, session: Session, route: Route, task: str) -> None:
+def _await(context: RunContext, session: Session, route: Route, task: str) -> None:
     """Wait for the callback and for a repeat that must not come."""
     route.wait(1, _ARRIVES)
-    pause(2 * room.contract.retry_delays[0])
-    room.settled(session, task)
+    pause(2 * context.contract.retry_delays[0])
+    context.settled(session, task)

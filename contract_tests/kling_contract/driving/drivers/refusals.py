@@ -1,7 +1,7 @@
 """Cases in which nothing may be accepted: near misses, wrong methods, unknown ids, bodies that are too large."""
 
 from kling_contract.driving.drivers.probes import Near, near_misses
-from kling_contract.driving.drivers.room import Room, Script
+from kling_contract.driving.drivers.run_context import RunContext, Script
 from kling_contract.driving.session import Seen, Session
 from kling_contract.driving.target import made_up_id
 from kling_contract.history.labels import Expect, Probe
@@ -19,11 +19,11 @@ def send(session: Session, near: Near) -> Seen:
     return session.call("POST", path, near.body, raw=near.raw, probe=probe)
 
 
-def refusals(room: Room, session: Session) -> None:
+def refusals(context: RunContext, session: Session) -> None:
     """Every near miss, between two readings of the credits and of the list of tasks."""
     session.credits()
     session.list_tasks()
-    for number, near in enumerate(near_misses(room.contract, room.body())):
+    for number, near in enumerate(near_misses(context.contract, context.body())):
         send(session, near)
         if number % REPEATED == 0:
             send(session, near)
@@ -31,14 +31,14 @@ def refusals(room: Room, session: Session) -> None:
     session.credits()
 
 
-def reading(room: Room, session: Session) -> None:
+def reading(context: RunContext, session: Session) -> None:
     """GETs alone between two readings of the credits; malformed ids, and unknown ids."""
     session.credits()
     unknown_ids(session)
     for _ in range(3):
         session.read(made_up_id(), probe=Probe(rules=("SL-16",), expect=Expect.NO_SUCH_TASK))
     session.credits()
-    del room
+    del context
 
 
 def unknown_ids(session: Session) -> None:
@@ -48,30 +48,30 @@ def unknown_ids(session: Session) -> None:
     session.read(made_up_id(), probe=Probe(rules=("SL-16",), expect=Expect.NO_SUCH_TASK))
 
 
-def methods(room: Room, session: Session) -> None:
+def methods(context: RunContext, session: Session) -> None:
     """Methods that the two paths do not have, and a path that does not exist."""
-    create = room.contract.named("createVideo").template
+    create = context.contract.named("createVideo").template
     for method in ("GET", "PUT", "DELETE", "PATCH"):
         session.call(method, create, probe=Probe(rules=("SW-16",)))
     for method in ("PUT", "DELETE", "POST"):
-        session.call(method, room.contract.task_path(made_up_id()), probe=Probe(rules=("SW-16",)))
+        session.call(method, context.contract.task_path(made_up_id()), probe=Probe(rules=("SW-16",)))
     session.call("GET", create[:-1])
-    session.call("GET", room.contract.root)
+    session.call("GET", context.contract.root)
 
 
-def large(room: Room, session: Session) -> None:
+def large(context: RunContext, session: Session) -> None:
     """A body over the limit."""
-    body = room.body(prompt="x" * room.contract.max_body)
+    body = context.body(prompt="x" * context.contract.max_body)
     session.create(body, probe=Probe(rules=("SW-18",), expect=Expect.REFUSED))
 
 
-def rated(room: Room, session: Session) -> None:
+def rated(context: RunContext, session: Session) -> None:
     """More requests than the account may send."""
     assert session.control is not None
     session.control.account(rate_limit=2)
     for _ in range(4):
         session.read(made_up_id(), probe=Probe(rules=("SW-19",)))
-    session.create(room.body(), probe=Probe(rules=("SW-19",)))
+    session.create(context.body(), probe=Probe(rules=("SW-19",)))
     session.control.account(rate_limit=None)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from kling_contract.driving.drivers import plan, real
-from kling_contract.driving.drivers.room import Options, Room
+from kling_contract.driving.drivers.run_context import Options, RunContext
 from kling_contract.driving.drivers.steps import Plan, cheapest, steps_of
 from kling_contract.driving.guard import Caps, Charge, Guard, Stopped
 from kling_contract.driving.guarded import GuardedSender, date_of
@@ -133,8 +133,8 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
         contract=contract.version,
     )
     try:
-        with Room(line, options, salt) as room:
-            _drive(room, wanted, choice, made)
+        with RunContext(line, options, salt) as context:
+            _drive(context, wanted, choice, made)
     except Stopped as stop:
         recorder.note(Topic.STOPPED, reason=str(stop))
     except KeyboardInterrupt:
@@ -200,28 +200,28 @@ def plan_of(wanted: Wanted, mode: str) -> Plan:
     return Plan(mode, wanted.asked.base, contract.version, tuple(steps), wanted.price)
 
 
-def _drive(room: Room, wanted: Wanted, choice: Choice, made: Made) -> None:
-    if room.options.callback_ca is not None:
-        write_authority(room.receiver, room.options.callback_ca)
-    if room.target.real:
-        real.run(room, plan_of(wanted, room.target.mode), made.remarks.append)
+def _drive(context: RunContext, wanted: Wanted, choice: Choice, made: Made) -> None:
+    if context.options.callback_ca is not None:
+        write_authority(context.receiver, context.options.callback_ca)
+    if context.target.real:
+        real.run(context, plan_of(wanted, context.target.mode), made.remarks.append)
         return
-    if room.options.replay is not None:
+    if context.options.replay is not None:
         from kling_contract.driving.drivers import machine
 
-        made.remarks += machine.replay(room, room.options.replay)
+        made.remarks += machine.replay(context, context.options.replay)
         return
-    plan.run(room, choice.only)
-    if not room.options.quick:
-        _explore(room, choice, made)
+    plan.run(context, choice.only)
+    if not context.options.quick:
+        _explore(context, choice, made)
 
 
-def _explore(room: Room, choice: Choice, made: Made) -> None:
+def _explore(context: RunContext, choice: Choice, made: Made) -> None:
     """The drivers that draw their calls; fakes only."""
     from kling_contract.driving.drivers import machine, schema
 
-    made.remarks += schema.run(room)
-    made.remarks += machine.run(room, choice)
+    made.remarks += schema.run(context)
+    made.remarks += machine.run(context, choice)
 
 
 def _pictured(wanted: Wanted, target: Target, sender: Sender) -> Options:

@@ -16,7 +16,7 @@ import orjson
 from hypothesis import given, seed
 
 from kling_contract.driving.drivers.drawn import bounds, no_traces
-from kling_contract.driving.drivers.room import Room
+from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.receiver import HOST
 from kling_contract.driving.session import Session
 from kling_contract.history.labels import Expect, Probe
@@ -29,35 +29,35 @@ SECONDS = 10.0
 _READ_EVERY = 5
 
 
-def run(room: Room) -> list[str]:
+def run(context: RunContext) -> list[str]:
     """Draw, send and record; answers lines for the user.
 
     Raises:
         Stopped: the target is gone.
     """
-    session = room.session("schema")
-    driver = _Driver(room, session)
+    session = context.session("schema")
+    driver = _Driver(context, session)
     with no_traces(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Schemathesis, about parts of the contract that it does not use
-        for label, operation, modes in _operations(room):
+        for label, operation, modes in _operations(context):
             for mode in modes:
                 driver.draw(label, operation, mode)
     return [f"schema: {driver.sent} requests drawn"]
 
 
-def _operations(room: Room) -> Iterator[tuple[str, Any, list[Any]]]:
+def _operations(context: RunContext) -> Iterator[tuple[str, Any, list[Any]]]:
     """Each operation that the target answers: its operationId, Schemathesis' own object, and the modes of drawing."""
     from schemathesis import GenerationMode
     from schemathesis import openapi as loader
 
-    document = copy.deepcopy(dict(room.contract.document))
-    names = {"createVideo", "getTask", *room.target.optional}
-    wanted = {room.contract.named(name).template for name in names}
+    document = copy.deepcopy(dict(context.contract.document))
+    names = {"createVideo", "getTask", *context.target.optional}
+    wanted = {context.contract.named(name).template for name in names}
     document["paths"] = {path: item for path, item in document["paths"].items() if path in wanted}
     schema = loader.from_dict(document)
     for found in schema.get_all_operations():
         operation: Any = found.ok()  # type: ignore[union-attr]  # the contract is valid, so none of them is an error
-        known = room.contract.operation(operation.method.upper(), operation.path)
+        known = context.contract.operation(operation.method.upper(), operation.path)
         if known is not None and known.id in names:
             yield known.id, operation, list(GenerationMode)
 
@@ -69,19 +69,19 @@ class _EnoughError(Exception):
 class _Driver:
     """Sends what is drawn."""
 
-    def __init__(self, room: Room, session: Session) -> None:
-        self.room, self.session = room, session
+    def __init__(self, context: RunContext, session: Session) -> None:
+        self.context, self.session = context, session
         self.sent = 0
         self._end = 0.0
 
     def draw(self, label: str, operation: Any, mode: Any) -> None:
         """Some requests of one operation."""
 
-        @seed(self.room.options.seed or 0)
+        @seed(self.context.options.seed or 0)
         @bounds(EXAMPLES, shrink=False)
         @given(case=operation.as_strategy(generation_mode=mode))
         def each(case: Any) -> None:
-            now = self.room.recorder.mono()
+            now = self.context.recorder.mono()
             self._end = self._end or now + SECONDS
             if now > self._end:
                 raise _EnoughError
@@ -97,7 +97,7 @@ class _Driver:
             self._get(label, case)
 
     def _create(self, drawn: Any) -> None:
-        body = tamed(drawn, self.room)
+        body = tamed(drawn, self.context)
         try:
             orjson.dumps(body)
         except TypeError:  # a number that no JSON of ours holds, or no body at all
@@ -112,13 +112,13 @@ class _Driver:
         last = parts.path.rpartition("/")[2]
         if label == "getTask" and (not last.strip(".") or "%2f" in last.lower() or not last.isascii()):
             return  # another path by the time a server has decoded it
-        known = label == "getTask" and self.room.contract.task_id_pattern.search(last)
+        known = label == "getTask" and self.context.contract.task_id_pattern.search(last)
         probe = Probe(expect=Expect.NO_SUCH_TASK) if known else Probe()
         self.sent += 1
         self.session.call("GET", parts.path + (f"?{parts.query}" if parts.query else ""), probe=probe)
 
 
-def tamed(drawn: Any, room: Room) -> Any:
+def tamed(drawn: Any, context: RunContext) -> Any:
     """A drawn create with what lies outside the schema made harmless.
 
     A right image URL becomes one that can be fetched, a right callback URL one of the kit's, a whole number one without
@@ -127,11 +127,11 @@ def tamed(drawn: Any, room: Room) -> Any:
     if not isinstance(drawn, dict):
         return drawn
     body = dict(drawn)
-    wrong = _wrong_fields(body, room.contract)
+    wrong = _wrong_fields(body, context.contract)
     if "image_start" in body and "image_start" not in wrong:
-        body["image_start"] = room.options.image
+        body["image_start"] = context.options.image
     if "callback_url" in body and "callback_url" not in wrong:
-        if room.target.accounts:  # whose clock stands still, so that nothing is ever sent there
+        if context.target.accounts:  # whose clock stands still, so that nothing is ever sent there
             body["callback_url"] = f"https://{HOST}/drawn"
         else:
             del body["callback_url"]

@@ -12,7 +12,7 @@ import orjson
 
 from kling_contract.driving.drivers.probes import Near
 from kling_contract.driving.drivers.refusals import send
-from kling_contract.driving.drivers.room import Room
+from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.receiver import Act, Route
 from kling_contract.driving.session import Session
 from kling_contract.history.labels import Topic
@@ -37,8 +37,8 @@ class Made:
 class Player:
     """Plays steps on one account, and remembers what it was shown."""
 
-    def __init__(self, room: Room, session: Session) -> None:
-        self.room, self.session = room, session
+    def __init__(self, context: RunContext, session: Session) -> None:
+        self.context, self.session = context, session
         self.tasks: list[Made] = []
         self.steps: list[Step] = []
         self.opening: float | None = None
@@ -54,9 +54,9 @@ class Player:
 
     def _create(self, members: dict[str, Any], callback: bool) -> None:
         route = None
-        body = self.room.body(**members)
+        body = self.context.body(**members)
         if callback:
-            route, body["callback_url"] = self.room.route(self.session, self._acts)
+            route, body["callback_url"] = self.context.route(self.session, self._acts)
         seen = self.session.create(body)
         if seen.task_id:
             usage = seen.body.get("usage")
@@ -84,7 +84,7 @@ class Player:
         made = self.tasks[task - 1]
         seen = self.session.read(made.id)
         assert self.session.control is not None
-        if seen.state in self.room.contract.terminal:
+        if seen.state in self.context.contract.terminal:
             return
         self.session.note(Topic.CANCELLED, task_id=made.id)
         made.cancelled = True

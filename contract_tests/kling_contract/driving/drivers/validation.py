@@ -1,7 +1,7 @@
 """Cases of what must be accepted: every bound from inside, and first frames of every kind."""
 
 from kling_contract.driving.drivers.probes import long_url, public_neighbours
-from kling_contract.driving.drivers.room import Room, Script
+from kling_contract.driving.drivers.run_context import RunContext, Script
 from kling_contract.driving.receiver import HOST
 from kling_contract.driving.session import Session
 from kling_contract.history.labels import Expect, ImageFacts, Probe
@@ -13,45 +13,45 @@ _TYPICAL = 100_000
 """Bytes that a drawing of ordinary size has, roughly: far from every limit."""
 
 
-def accepted(room: Room, session: Session) -> None:
+def accepted(context: RunContext, session: Session) -> None:
     """Right creates at the bounds of each field."""
-    longest = room.contract.prompt_max
+    longest = context.contract.prompt_max
     for prompt in ("", "a" * longest, "\u6c34" * longest, "\U0001f600" * longest):
-        session.create(room.body(prompt=prompt), probe=Probe(rules=("SV-06",), expect=Expect.ACCEPTED))
-    for seconds in (room.contract.duration_min, room.contract.duration_max):
-        session.create(room.body(duration=seconds), probe=Probe(rules=("SV-10",), expect=Expect.ACCEPTED))
-    default = float(room.contract.duration_default)
-    session.create(room.body(duration=default), probe=Probe(rules=("SV-31",), expect=Expect.ACCEPTED))
-    for quality in room.contract.qualities:
-        session.create(room.body(quality=quality), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
-    session.create(room.body(quality=None), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
+        session.create(context.body(prompt=prompt), probe=Probe(rules=("SV-06",), expect=Expect.ACCEPTED))
+    for seconds in (context.contract.duration_min, context.contract.duration_max):
+        session.create(context.body(duration=seconds), probe=Probe(rules=("SV-10",), expect=Expect.ACCEPTED))
+    default = float(context.contract.duration_default)
+    session.create(context.body(duration=default), probe=Probe(rules=("SV-31",), expect=Expect.ACCEPTED))
+    for quality in context.contract.qualities:
+        session.create(context.body(quality=quality), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
+    session.create(context.body(quality=None), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
 
 
-def unknown(room: Room, session: Session) -> None:
+def unknown(context: RunContext, session: Session) -> None:
     """Members that the contract does not name, more than once."""
     for number, name in enumerate(("seed", "x_trace", "seed")):
-        session.create({**room.body(), name: number}, probe=Probe(rules=("SW-20",)))
+        session.create({**context.body(), name: number}, probe=Probe(rules=("SW-20",)))
 
 
-def addresses(room: Room, session: Session) -> None:
+def addresses(context: RunContext, session: Session) -> None:
     """Callback URLs that are right: the longest one, and hosts just outside the internal ranges.
 
     The account's clock stands still, so that no task ends and no outside server is called.
     """
     names = [f"https://{name}.{HOST}" for name in ("localhost", "10.0.0.1")]
-    room.relay(session, dict.fromkeys((f"https://{HOST}", *names), room.receiver.origin))
+    context.relay(session, dict.fromkeys((f"https://{HOST}", *names), context.receiver.origin))
     for url in (
         *(f"{name}/done" for name in names),
         f"https://{HOST}/127.0.0.1",
         f"https://{HOST}/done?to=192.168.0.1",
     ):
-        session.create(room.body(callback_url=url), probe=Probe(rules=("SV-32",), expect=Expect.ACCEPTED))
+        session.create(context.body(callback_url=url), probe=Probe(rules=("SV-32",), expect=Expect.ACCEPTED))
     session.create(
-        room.body(callback_url=long_url(room.contract)), probe=Probe(rules=("SV-19",), expect=Expect.ACCEPTED)
+        context.body(callback_url=long_url(context.contract)), probe=Probe(rules=("SV-19",), expect=Expect.ACCEPTED)
     )
-    for host in public_neighbours(room.contract):
+    for host in public_neighbours(context.contract):
         session.create(
-            room.body(callback_url=f"https://{host}/done"), probe=Probe(rules=("SV-20",), expect=Expect.ACCEPTED)
+            context.body(callback_url=f"https://{host}/done"), probe=Probe(rules=("SV-20",), expect=Expect.ACCEPTED)
         )
 
 
@@ -82,15 +82,15 @@ def _of(facts: ImageFacts, **changes: object) -> ImageFacts:
     return ImageFacts(**{**given, **changes})
 
 
-def images(room: Room, session: Session) -> None:
+def images(context: RunContext, session: Session) -> None:
     """A create for each picture; the accepted ones are followed to their end."""
     ids = []
-    for url, facts in pictures(room.contract):
+    for url, facts in pictures(context.contract):
         probe = Probe(rules=("SV-21",), field="image_start", value=url, image=facts)
-        seen = session.create(room.body(image_start=url), probe=probe)
+        seen = session.create(context.body(image_start=url), probe=probe)
         if seen.task_id:
             ids.append(seen.task_id)
-    room.until_end(session, *ids, step=30.0)
+    context.until_end(session, *ids, step=30.0)
 
 
 SCRIPTS = (

@@ -6,7 +6,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import parse_cookie
 
 from kling_mock.web.control_protocol import ControlError
-from kling_mock.web.http import Reply, Request
+from kling_mock.web.http import ApiResponse, Request
 from kling_mock.web.page.facts import Facts
 from kling_mock.web.page.words import moment
 from kling_mock.web.parts import Fake
@@ -49,7 +49,7 @@ class Watch:
             yield "event: change\ndata:\n\n"
 
 
-def admitted(fake: Fake, asked: Request, *, page: bool = False) -> Reply | None:
+def admitted(fake: Fake, asked: Request, *, page: bool = False) -> ApiResponse | None:
     """What a browser is refused with that may not steer *fake*; None for one that may.
 
     The admin token may come in a cookie: a browser sends no headers of the user's own. *page*: a link on another site may open it.

@@ -14,7 +14,7 @@ from kling_mock import __version__
 from kling_mock import clock as clocks
 from kling_mock.core.notation import parse_choice
 from kling_mock.store.journal import as_json
-from kling_mock.web.http import Reply, Request
+from kling_mock.web.http import ApiResponse, Request
 from kling_mock.web.page import form, words
 from kling_mock.web.page.docs import graded
 from kling_mock.web.page.events import EVERY, PATH, TOKEN_COOKIE, Watch, admitted
@@ -55,10 +55,14 @@ class Page:
 
     def refusal(self) -> Response | None:
         """What a browser sees that may not steer this fake; None for one that may."""
-        reply = admitted(self.fake, self.asked(), page=True)
-        return None if reply is None else self.page("login.html", status=reply.status, said=message(reply))
+        api_response = admitted(self.fake, self.asked(), page=True)
+        return (
+            None
+            if api_response is None
+            else self.page("login.html", status=api_response.status, said=message(api_response))
+        )
 
-    def control(self, operation: str, body: Any = None, **path: str) -> Reply:
+    def control(self, operation: str, body: Any = None, **path: str) -> ApiResponse:
         """One control call, on all accounts."""
         made = self.asked()
         made.body = b"" if body is None else orjson.dumps(body)
@@ -97,15 +101,15 @@ class Page:
         """The catalogue, by name."""
         return sorted(self.fake.world.catalogue.scenarios.values(), key=lambda one: one.name)
 
-    def done(self, said: str, reply: Reply, back: Callable[..., Response] | None = None) -> Response:
+    def done(self, said: str, api_response: ApiResponse, back: Callable[..., Response] | None = None) -> Response:
         """What an action says: a line for the page that htmx shows in place, else the page with that line."""
-        good = reply.status < 400
-        said = said if good else message(reply)
+        good = api_response.status < 400
+        said = said if good else message(api_response)
         if request.headers.get("hx-request") == "true":
-            response = self.page("_said.html", status=reply.status, said=said, good=good)
+            response = self.page("_said.html", status=api_response.status, said=said, good=good)
             response.headers["HX-Trigger"] = "changed"
             return response
-        return (back or self.home)(status=reply.status, said=said, good=good)
+        return (back or self.home)(status=api_response.status, said=said, good=good)
 
     # One task, the journal
 
@@ -150,18 +154,20 @@ class Page:
 
     def advance(self, seconds: int) -> Response:
         """Move the clock forward; everything due on the way happens first."""
-        reply = self.control("advanceClock", {"seconds": seconds})
-        happened = len(orjson.loads(reply.body)["fired"]) if reply.status == 200 else 0
-        return self.done(f"Advanced {words.span(seconds)}: {happened} event{'' if happened == 1 else 's'}", reply)
+        api_response = self.control("advanceClock", {"seconds": seconds})
+        happened = len(orjson.loads(api_response.body)["fired"]) if api_response.status == 200 else 0
+        return self.done(
+            f"Advanced {words.span(seconds)}: {happened} event{'' if happened == 1 else 's'}", api_response
+        )
 
     def set_clock(self) -> Response:
         """Freeze it, let it run, or let it run faster."""
         asked = request.form
         rate = asked.get("rate", 1.0, type=float)
         mode = {"freeze": "manual", "resume": "real"}.get(asked.get("do", ""), "scaled")
-        reply = self.control("setClock", {"mode": mode} if mode != "scaled" else {"mode": mode, "rate": rate})
+        api_response = self.control("setClock", {"mode": mode} if mode != "scaled" else {"mode": mode, "rate": rate})
         said = {"manual": "Clock frozen", "real": "Clock running"}.get(mode, f"Clock running at x{rate:g}")
-        return self.done(said, reply)
+        return self.done(said, api_response)
 
     def queue(self) -> Response:
         """Queue a scenario for the next creates."""
@@ -189,25 +195,25 @@ class Page:
         operation = self.fake.world.contract.operations["createVideo"]
         body = orjson.dumps(form.body(self.fields, given))
         made = Request(operation.method, operation.path, "", headers, body, request.remote_addr or "127.0.0.1")
-        reply = self.fake.api.call("createVideo", made)
-        for future in reply.after:
+        api_response = self.fake.api.call("createVideo", made)
+        for future in api_response.after:
             future.result()
-        task = orjson.loads(reply.body).get("id") if reply.status == 200 else None
-        return self.done(f"Created {task}", reply, partial(self.home, given=given))
+        task = orjson.loads(api_response.body).get("id") if api_response.status == 200 else None
+        return self.done(f"Created {task}", api_response, partial(self.home, given=given))
 
 
-def message(reply: Reply) -> str:
+def message(api_response: ApiResponse) -> str:
     """The sentence of an error."""
     try:
-        error = orjson.loads(reply.body)["error"]
+        error = orjson.loads(api_response.body)["error"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return f"The fake responded with {reply.status}, as the scenario asks"
+        return f"The fake responded with {api_response.status}, as the scenario asks"
     return str(error["message"])
 
 
-def refused(said: str) -> Reply:
+def refused(said: str) -> ApiResponse:
     """A refusal of the page's own."""
-    return Reply(400, orjson.dumps({"error": {"message": said}}))
+    return ApiResponse(400, orjson.dumps({"error": {"message": said}}))
 
 
 def blueprint(fake: Fake) -> Blueprint:
@@ -261,9 +267,9 @@ def _cancel(page: Page, task_id: str) -> Response:
 
 
 def _resend(page: Page, delivery_id: str) -> Response:
-    reply = page.control("resendDelivery", delivery_id=delivery_id)
-    made = orjson.loads(reply.body).get("attempts", []) if reply.status == 200 else []
-    return page.done(f"Sent once more: {made[-1]['outcome'] if made else ''}", reply)
+    api_response = page.control("resendDelivery", delivery_id=delivery_id)
+    made = orjson.loads(api_response.body).get("attempts", []) if api_response.status == 200 else []
+    return page.done(f"Sent once more: {made[-1]['outcome'] if made else ''}", api_response)
 
 
 def _said(more: dict[str, Any]) -> dict[str, Any]:

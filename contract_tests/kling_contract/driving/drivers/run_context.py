@@ -48,7 +48,7 @@ class Script:
 
     name: str
     rules: tuple[str, ...]
-    run: "Callable[[Room, Session], None]"
+    run: "Callable[[RunContext, Session], None]"
     needs: tuple[str, ...] = ()
     alone: bool = False
     creates: bool = True
@@ -78,7 +78,7 @@ class Options:
     replay: Path | None = None
 
 
-class Room:
+class RunContext:
     """One run against one target."""
 
     def __init__(self, line: Line, options: Options, salt: bytes = b"kling-contract") -> None:
@@ -279,12 +279,12 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def walk_retries(room: Room, session: Session) -> None:
+def walk_retries(context: RunContext, session: Session) -> None:
     """Move a manual clock to just before each documented retry, to it, just past it, and well past the last one."""
     before, passed = 0.01, 0.0
-    for delay in room.contract.retry_delays:
+    for delay in context.contract.retry_delays:
         session.clock.advance(delay - passed - before)
         session.clock.advance(before)
         session.clock.advance(before)
         passed = before
-    session.clock.advance(4 * sum(room.contract.retry_delays))
+    session.clock.advance(4 * sum(context.contract.retry_delays))
