@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from math import inf
 from typing import IO, Any, cast
+from weakref import WeakValueDictionary
 
 from kling_mock import clock as clocks
 from kling_mock.clock import Clock, Mode
@@ -20,9 +21,12 @@ from kling_mock.store.interface import Account, Blob, Names, Queued
 from kling_mock.store.journal import Journal
 from kling_mock.store.memory_account import MemoryAccount
 
+MOST_UNTOUCHED = 10_000
+"""Accounts that are kept although nothing sets them apart from one that was never seen: callers may invent any number of keys."""
+
 
 class MemoryStore:
-    """All accounts of one process."""
+    """All accounts of one process. The oldest that hold nothing are forgotten; seen again, they are as they were."""
 
     blocking = False
 
@@ -33,8 +37,11 @@ class MemoryStore:
         journal: Journal,
         relays: Mapping[str, str] | None = None,
         upload_bytes: int = 1 << 30,
+        most_untouched: int = MOST_UNTOUCHED,
     ) -> None:
         self._start_clock, self._credits = start_clock, credits
+        self._most_untouched = self._sweep_at = most_untouched
+        self._forgotten: WeakValueDictionary[str, MemoryAccount] = WeakValueDictionary()
         self._lock = threading.Lock()
         self._accounts: dict[str, MemoryAccount] = {}
         self._names: dict[str, MemoryAccount] = {}
@@ -63,7 +70,7 @@ class MemoryStore:
             with self._lock:
                 account = self._accounts.get(key)
                 if account is None:
-                    account = self._new(key)
+                    account = self._taken_back(key) or self._new(key)
         return account
 
     def refresh(self, account: Account) -> Account:
@@ -106,7 +113,7 @@ class MemoryStore:
         if account is None:
             self._defaults.update(values)
         for one in self._chosen(account):
-            with one.lock:
+            with one:
                 for name in ("credits", "models", "rate_limit"):
                     if name in values:
                         setattr(one, name, values[name])
@@ -116,17 +123,23 @@ class MemoryStore:
         if account is None:
             self._relays = dict(relays)
         for one in self._chosen(account):
-            one.relays = dict(relays)
+            with one:
+                one.relays = dict(relays)
 
     def set_names(self, account: Account | None, names: Names) -> None:
         """Set what names resolve to."""
         for one in self._chosen(account):
-            one.names = dict(names)
+            with one:
+                one.names = dict(names)
 
     def queue(self, account: Account | None, scenario: Queued) -> None:
         """Queue a scenario for one account, or for the next create of any."""
-        with self.queue_lock:
-            (self.waiting if account is None else cast("MemoryAccount", account).queued).append(scenario)
+        if account is None:
+            with self.queue_lock:
+                self.waiting.append(scenario)
+            return
+        with (own := cast("MemoryAccount", account)), self.queue_lock:
+            own.queued.append(scenario)
 
     def queued(self, account: Account | None) -> list[Queued]:
         """Return the scenarios queued for one account, or for the next create of any."""
@@ -136,7 +149,8 @@ class MemoryStore:
     def reset(self, account: Account | None) -> None:
         """Forget the doings of one account, or of all."""
         if account is not None:
-            cast("MemoryAccount", account).forget_all(clock=self._start_clock(), credits=self._credits)
+            with (own := cast("MemoryAccount", account)):
+                own.forget_all(clock=self._start_clock(), credits=self._credits)
             return
         self.clock = self._start_clock()
         self.waiting.clear()
@@ -189,8 +203,9 @@ class MemoryStore:
         if account is None:
             return [self.clock, *(one.clock for one in self.accounts() if one.clock is not self.clock)]
         own = cast("MemoryAccount", account)
-        if own.clock is self.clock:
-            own.clock = self.clock.fork()
+        with own:
+            if own.clock is self.clock:
+                own.clock = self.clock.fork()
         return [own.clock]
 
     def set_clock(self, account: Account | None, mode: Mode, rate: float) -> None:
@@ -291,9 +306,58 @@ class MemoryStore:
         return self.accounts() if account is None else [cast("MemoryAccount", account)]
 
     def _new(self, key: str) -> MemoryAccount:
+        if len(self._accounts) >= self._sweep_at:
+            self._forget_untouched()
         account = MemoryAccount(key, fingerprint(key), self.clock, self._credits, self, relays=dict(self._relays))
         for name, value in self._defaults.items():
             setattr(account, name, value)
+        return self._hold(account)
+
+    def _hold(self, account: MemoryAccount) -> MemoryAccount:
         self._names[account.name] = account
-        self._accounts[key] = account
+        self._accounts[account.key] = account
         return account
+
+    # Forgetting accounts that hold nothing
+
+    def _forget_untouched(self) -> None:
+        """Let go of the older half of the accounts that hold nothing; the store's lock is held.
+
+        One that is in somebody's hands is taken back as soon as something is written to it, or its key is seen.
+        """
+        untouched = [one for one in self._accounts.values() if self._is_untouched(one)]
+        for one in untouched[: max(0, len(untouched) - self._most_untouched // 2)]:
+            one.forgotten = True
+            if self._is_untouched(one):  # and it stays so, or is taken back
+                del self._accounts[one.key], self._names[one.name]
+                self._forgotten[one.key] = one
+            else:
+                one.forgotten = False
+        self._sweep_at = len(self._accounts) + self._most_untouched // 2
+
+    def _is_untouched(self, account: MemoryAccount) -> bool:
+        """Return whether a new account of the same key would be the same."""
+        as_new = {
+            "credits": self._credits,
+            "models": None,
+            "rate_limit": None,
+            "relays": self._relays,
+            **self._defaults,
+        }
+        return (
+            account.clock is self.clock
+            and not account.holds_anything
+            and all(getattr(account, name) == value for name, value in as_new.items())
+        )
+
+    def take_back(self, account: MemoryAccount) -> None:
+        """Hold an account again that was written to after it was forgotten."""
+        with self._lock:
+            self._taken_back(account.key)
+
+    def _taken_back(self, key: str) -> MemoryAccount | None:
+        account = self._forgotten.pop(key, None)
+        if account is None:
+            return None
+        account.forgotten = False
+        return self._hold(account)

@@ -25,8 +25,12 @@ class Shared(Protocol):
         """Set an alarm for the account's agenda."""
         ...
 
+    def take_back(self, account: "MemoryAccount") -> None:
+        """Hold an account again that was written to after it was forgotten."""
+        ...
 
-@dataclass(slots=True, eq=False)
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class MemoryAccount:
     """An account, and at the same time the transaction on it: `with account:` holds its lock."""
 
@@ -55,6 +59,7 @@ class MemoryAccount:
     requests: deque[float] = field(default_factory=deque)
     uploads: dict[str, StoredFile] = field(default_factory=dict)
     idempotency: dict[str, Remembered] = field(default_factory=dict)
+    forgotten: bool = False
 
     def __post_init__(self) -> None:
         self.changed = threading.Condition(self.lock)
@@ -71,6 +76,14 @@ class MemoryAccount:
                 self.shared.notice(self)
         finally:
             self.lock.release()
+        if self.forgotten:
+            self.shared.take_back(self)
+
+    @property
+    def holds_anything(self) -> bool:
+        """Whether there are facts of its own: whatever a caller has done to it."""
+        facts = (self.tasks, self.agenda, self.queued, self.names, self.calls, self.requests, self.uploads)
+        return bool(any(facts) or self.idempotency or self.number or self.used)
 
     def touch(self) -> None:
         """Wake those who wait for a change."""
