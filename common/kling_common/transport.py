@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urljoin
 
+from kling_common.bodies import Payload
 from kling_common.lookups import Lookups, Resolve
 from kling_common.targets import BadAddress, IPAddress, Target, parse
 from kling_common.wire import CHUNK, AnswerTooLong, Deadline, Wire, check_complete, dial, drain, head, send
@@ -108,7 +109,7 @@ class Transport:
     def post(
         self,
         url: str,
-        body: bytes,
+        body: Payload,
         headers: Mapping[str, str],
         timeout: float,
         relay: str | None = None,
@@ -194,7 +195,7 @@ class Transport:
                 raise FetchFailed(f"could not be fetched: answered {response.status}")
             return _file(response, max_bytes)
 
-    def _headers(self, target: Target, given: Mapping[str, str], body: bytes | None) -> dict[str, str]:
+    def _headers(self, target: Target, given: Mapping[str, str], body: Payload | None) -> dict[str, str]:
         """Headers of one request; *given* ones win."""
         ours = {
             "Host": target.authority,

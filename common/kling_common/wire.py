@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection, HTTPResponse, IncompleteRead
 from typing import cast
 
+from kling_common.bodies import Payload
 from kling_common.targets import IPAddress, Target
 
 CHUNK = 64 * 1024
@@ -123,7 +124,7 @@ def _connect(ip: IPAddress, port: int, timeout: float) -> socket.socket:
     return sock
 
 
-def send(wire: Wire, method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> None:
+def send(wire: Wire, method: str, target: Target, headers: Mapping[str, str], body: Payload | None) -> None:
     """Write one request; raises ValueError for a header that would break out of its line."""
     connection = HTTPConnection(target.host, target.port)
     connection.sock = cast("socket.socket", wire)

@@ -1,11 +1,13 @@
 """The server under load and abuse: who waits stops nobody, what is refused is not kept, what is large is streamed."""
 
 import re
+import resource
 import socket
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -164,13 +166,59 @@ def test_files_are_streamed(fake: Running) -> None:
 
 
 def test_idle_connections_stop_no_new_ones(fake: Running) -> None:
-    """More of them than the server once took."""
-    idle = [dial(fake, "") for _ in range(400)] + [dial(fake, "POST / HTTP/1.1\nHost: x\n") for _ in range(100)]
+    """Far more than a thousand of them, on each of which something was begun or nothing at all."""
+    mine, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, most), most))
+    idle = [dial(fake, "") for _ in range(1200)] + [dial(fake, "POST / HTTP/1.1\nHost: x\n") for _ in range(300)]
     try:
         assert call(fake, "GET", "/__mock/health").status_code == 200
+        assert create(fake)
         limits = Path(f"/proc/{fake.pid}/limits").read_text(encoding="utf-8")
         soft, hard = re.search(r"Max open files\s+(\d+)\s+(\d+)", limits).groups()  # type: ignore[union-attr]
         assert int(soft) == min(int(hard), 65_536)
     finally:
         for one in idle:
             one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (mine, most))
+
+
+class Counting(BaseHTTPRequestHandler):
+    """Reads a callback to its end and keeps its length and its two ends."""
+
+    taken: ClassVar[list[tuple[int, bytes, bytes]]] = []
+
+    def do_POST(self) -> None:
+        """Take one callback."""
+        length, size, start, end = int(self.headers["Content-Length"]), 0, b"", b""
+        while size < length:
+            piece = self.rfile.read(min(MIB, length - size))
+            start, end, size = start or piece[:10], piece[-10:], size + len(piece)
+        self.taken.append((size, start, end))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_huge_callbacks_are_streamed(fake: Running) -> None:
+    """Eight at once of 64 MiB each: every one arrives whole, and none is ever held."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        relay = {"https://hooks.example.com": f"http://127.0.0.1:{receiver.server_address[1]}"}
+        assert call(fake, "PUT", "/__mock/relays", json=relay).status_code == 200
+        body = {"model": MODEL, "image_start": "https://image.test/640x480.png"}
+        for number in range(8):
+            asked = {**body, "callback_url": f"https://hooks.example.com/{number}"}
+            choice = {**KEY, "X-Mock-Scenario": f"callback-huge bytes={64 * MIB}"}
+            assert call(fake, "POST", CREATE, json=asked, headers=choice).status_code == 200
+        before = memory(fake)
+        fired = call(fake, "POST", "/__mock/clock/advance", json={"seconds": 86400}).json()["fired"]
+        receiver.shutdown()
+
+    assert memory(fake) - before < 25
+    assert [one["outcome"] for one in fired if one["kind"] == "attempt"] == ["2xx"] * 8
+    assert [(start[:2], end) for _, start, end in Counting.taken] == [(b'{"', b'........"}')] * 8
+    assert all(64 * MIB < size < 64 * MIB + 4096 for size, _, _ in Counting.taken)
+    attempts = [one for one in call(fake, "GET", "/__mock/journal").json()["entries"] if one["kind"] == "attempt"]
+    assert sorted(one["request_body_bytes"] for one in attempts[-8:]) == sorted(size for size, _, _ in Counting.taken)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
+from kling_common.bodies import Payload
 from kling_common.targets import IPAddress
 from kling_mock import clock as clocks
 from kling_mock.core.callbacks import origin_of
@@ -59,7 +60,7 @@ class Sender(Protocol):
     def post(
         self,
         url: str,
-        body: bytes,
+        body: Payload,
         headers: dict[str, str],
         timeout: float,
         relay: str | None = None,
@@ -290,13 +291,13 @@ class Courier:
             method="POST",
             url=delivery.url,
             request_headers=headers,
-            request_body=body,
+            request_body=body if isinstance(body, bytes) else body.start,
             status=outcome.status,
             seconds=outcome.seconds,
             task_id=delivery.task_id,
             scenario=task.scenario,
             fault=notice.fault,
-            more=_journalled(delivery, made, extra),
+            more=_journalled(delivery, made, extra) | _length(body),
         )
         return made
 
@@ -313,6 +314,11 @@ class Courier:
             if again is not None:
                 facts.schedule(again, kept)
             return Made(ended, len(kept.attempts))
+
+
+def _length(body: Payload) -> dict[str, Any]:
+    """Return the length of a body of which the journal keeps the start."""
+    return {} if isinstance(body, bytes) else {"request_body_bytes": len(body)}
 
 
 def _journalled(delivery: Delivery, made: Made, extra: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from kling_common.bodies import Padded, Payload
 from kling_mock.config import ServiceSettings
 from kling_mock.contract import Contract
 from kling_mock.core import links, tasks
@@ -26,7 +27,7 @@ _COPY = re.compile(r"(?<=-[a-z0-9]{8})-[0-9]+$")
 class Notice:
     """What one attempt of a callback carries; `fault` names what a scenario did to it."""
 
-    body: bytes
+    body: Payload
     content_type: str
     fault: str | None
 
@@ -163,9 +164,11 @@ class Views:
             faults.append(f"callback {act.edit.fault}")
         if twist.edit is not None:
             body = edited(body, twist.edit)
-        if twist.padding:
-            body["padding"] = "." * twist.padding
-        return Notice(orjson.dumps(body), content_type, next((fault for fault in faults if fault), None))
+        fault = next((fault for fault in faults if fault), None)
+        if not twist.padding:
+            return Notice(orjson.dumps(body), content_type, fault)
+        start, quote, end = orjson.dumps({**body, "padding": ""}).rpartition(b'"')
+        return Notice(Padded(start, twist.padding, quote + end), content_type, fault)
 
 
 def edited(body: dict[str, Any], edit: Edit) -> dict[str, Any]:
