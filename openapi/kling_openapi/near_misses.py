@@ -1,22 +1,13 @@
 """Bodies that are wrong by one step, derived from a model's file and a right body: each with the field that a refusal must name."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from kling_openapi.model import Model
-from kling_openapi.schemas import Judge, Steps, parts, resolved, spelled, values
+from kling_openapi.schemas import Steps, parts, spelled, values
+from kling_openapi.spots import ABSENT, Spot, changed, choices_of, spots
 
-
-class Absent:
-    """Stands for a value that was taken out."""
-
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-ABSENT: Final = Absent()
 _MOST_REPEATED = 64
 
 
@@ -33,41 +24,14 @@ class NearMiss:
     @property
     def body(self) -> dict[str, Any]:
         """The wrong body, a new one each time."""
-        changed = copy.deepcopy(self.right)
-        holder: Any = changed
-        for step in self.steps[:-1]:
-            holder = holder[step]
-        if self.value is ABSENT:
-            del holder[self.steps[-1]]
-        else:
-            holder[self.steps[-1]] = self.value
-        return changed
-
-
-@dataclass(frozen=True, slots=True)
-class _Spot:
-    """A place of a right body, with the schemas that hold there; the first is the plain one."""
-
-    steps: Steps
-    schemas: tuple[dict[str, Any], ...]
-    value: Any
-
-    def keyword(self, name: str) -> Any:
-        """The value of the keyword *name*, the strictest where several schemas have it."""
-        found = [it[name] for it in self.schemas if name in it]
-        if not found:
-            return None
-        if isinstance(found[0], bool) or not isinstance(found[0], int | float):
-            return found[-1]
-        return max(found) if name.startswith("min") else min(found)
+        found: dict[str, Any] = changed(self.right, self.steps, self.value)
+        return found
 
 
 def near_misses(model: Model, body: dict[str, Any]) -> Iterator[NearMiss]:
     """Return the near misses of *body*, which is right: one past each bound, neighbours of each choice, wrong types,
     what is required taken out, what is not accepted put in, sums and totals missed by one."""
-    components = model.components
-    root = _Spot((), _active(model.schema, body, components), body)
-    for spot in _spots(root, components):
+    for spot in spots(model.schema, body, model.components):
         for value, keyword in _wrong(spot):
             yield _missed(body, spot.steps, value, keyword)
         if isinstance(spot.value, Mapping):
@@ -81,42 +45,7 @@ def _missed(body: dict[str, Any], steps: Steps, value: Any, keyword: str, param:
     return NearMiss(steps, value, body, param or spelled(steps), keyword)
 
 
-def _active(schema: Any, value: Any, components: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return the schemas that hold for *value*: the plain one, then those whose conditions it meets."""
-    node = {"not": {}} if schema is False else resolved(schema, components)
-    found = [node]
-    for inner in node.get("allOf", ()):
-        found += _active(inner, value, components)
-    if "if" in node:
-        branch = node.get("then" if Judge(node["if"], components).fits(value) else "else")
-        if branch is not None:
-            found += _active(branch, value, components)
-    return tuple(found)
-
-
-def _spots(spot: _Spot, components: Mapping[str, Any]) -> Iterator[_Spot]:
-    """Return *spot* and every place below it, the fields that the body leaves out included."""
-    yield spot
-    if isinstance(spot.value, Mapping):
-        names = dict.fromkeys(name for it in spot.schemas for name in it.get("properties", {}))
-        for name in names:
-            schemas = [it["properties"][name] for it in spot.schemas if name in it.get("properties", {})]
-            yield from _below(spot, name, schemas, spot.value.get(name, ABSENT), components)
-    elif isinstance(spot.value, list):
-        schemas = [it["items"] for it in spot.schemas if "items" in it]
-        for index, item in enumerate(spot.value):
-            yield from _below(spot, index, schemas, item, components)
-
-
-def _below(
-    spot: _Spot, step: str | int, schemas: list[Any], value: Any, components: Mapping[str, Any]
-) -> Iterator[_Spot]:
-    active = tuple(one for schema in schemas for one in _active(schema, value, components))
-    if active:
-        yield from _spots(_Spot((*spot.steps, step), active, value), components)
-
-
-def _required(spot: _Spot) -> list[str]:
+def _required(spot: Spot) -> list[str]:
     """Return the members that must be there, and are."""
     found = [name for it in spot.schemas for name in it.get("required", ())]
     for it in spot.schemas:
@@ -125,7 +54,7 @@ def _required(spot: _Spot) -> list[str]:
     return [name for name in dict.fromkeys(found) if name in spot.value]
 
 
-def _wrong(spot: _Spot) -> Iterator[tuple[Any, str]]:
+def _wrong(spot: Spot) -> Iterator[tuple[Any, str]]:
     """Return wrong values for one place, each with the keyword that it breaks."""
     if not spot.steps:
         return
@@ -135,7 +64,7 @@ def _wrong(spot: _Spot) -> Iterator[tuple[Any, str]]:
         return
     if spot.steps == ("model",):
         return  # an unknown model is not a near miss of this one
-    choices = _choices(spot)
+    choices = choices_of(spot)
     if choices:
         yield from ((it, "choice") for it in _neighbours(choices))
         return
@@ -149,13 +78,6 @@ def _wrong(spot: _Spot) -> Iterator[tuple[Any, str]]:
         yield from _bad_length(spot)
 
 
-def _choices(spot: _Spot) -> list[Any]:
-    enum = spot.keyword("enum")
-    if enum:
-        return list(enum)
-    return [it["const"] for it in spot.keyword("oneOf") or () if "const" in it]
-
-
 def _neighbours(choices: list[Any]) -> Iterator[Any]:
     """Return values that stand close to the choices without being one of them."""
     for choice in choices:
@@ -166,7 +88,7 @@ def _neighbours(choices: list[Any]) -> Iterator[Any]:
     yield from ("", None, True, [choices[0]])
 
 
-def _other_types(kind: Any, spot: _Spot) -> Iterator[Any]:
+def _other_types(kind: Any, spot: Spot) -> Iterator[Any]:
     """Return values of another type than *kind*."""
     yield None
     if kind == "string":
@@ -184,7 +106,7 @@ def _other_types(kind: Any, spot: _Spot) -> Iterator[Any]:
         yield from ("a", [], 5)
 
 
-def _out_of_bounds(spot: _Spot) -> Iterator[tuple[Any, str]]:
+def _out_of_bounds(spot: Spot) -> Iterator[tuple[Any, str]]:
     low, high = spot.keyword("minimum"), spot.keyword("maximum")
     if low is not None:
         yield low - 1, "minimum"
@@ -192,7 +114,7 @@ def _out_of_bounds(spot: _Spot) -> Iterator[tuple[Any, str]]:
         yield high + 1, "maximum"
 
 
-def _bad_text(spot: _Spot) -> Iterator[tuple[Any, str]]:
+def _bad_text(spot: Spot) -> Iterator[tuple[Any, str]]:
     most, pattern = spot.keyword("maxLength"), spot.keyword("pattern")
     if most is not None and pattern is None:
         yield from ((letter * (most + 1), "maxLength") for letter in ("a", "\u6c34", "\U0001f600"))
@@ -204,7 +126,7 @@ def _bad_text(spot: _Spot) -> Iterator[tuple[Any, str]]:
         yield from ((it, "pattern") for it in ("", *(web if "tT" in pattern else numbers)))
 
 
-def _bad_length(spot: _Spot) -> Iterator[tuple[Any, str]]:
+def _bad_length(spot: Spot) -> Iterator[tuple[Any, str]]:
     least, most = spot.keyword("minItems"), spot.keyword("maxItems")
     given = spot.value if isinstance(spot.value, list) else []
     if least and given:
@@ -220,10 +142,10 @@ def _sums(model: Model, body: dict[str, Any]) -> Iterator[NearMiss]:
         total = model.value(body, rule.equals)
         for steps, value in items:
             for beyond in (1, -1):
-                changed = int(value) + beyond
-                if changed >= 1:
-                    at_fault = spelled(steps) if changed > total else rule.of.partition("[]")[0]
-                    yield _missed(body, steps, str(changed), "x-sums", at_fault)
+                other = int(value) + beyond
+                if other >= 1:
+                    at_fault = spelled(steps) if other > total else rule.of.partition("[]")[0]
+                    yield _missed(body, steps, str(other), "x-sums", at_fault)
 
 
 def _totals(model: Model, body: dict[str, Any]) -> Iterator[NearMiss]:
@@ -237,6 +159,6 @@ def _totals(model: Model, body: dict[str, Any]) -> Iterator[NearMiss]:
             continue
         steps, items = next(values(body, parts(path.removesuffix("[]"))))
         wanted = rule.most + 1 - sum(counts.values()) + len(items)
-        changed = _missed(body, steps, (items * wanted)[:wanted], "x-totals", rule.param)
-        if not model.judge.problems(changed.body):  # else the list's own limit comes first
-            yield changed
+        missed = _missed(body, steps, (items * wanted)[:wanted], "x-totals", rule.param)
+        if not model.judge.problems(missed.body):  # else the list's own limit comes first
+            yield missed

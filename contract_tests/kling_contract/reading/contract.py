@@ -5,8 +5,7 @@ A thin, typed reading of `kling_openapi.service()`; no number of the service sta
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -15,72 +14,13 @@ import jsonschema_rs
 
 import kling_openapi
 from kling_contract.reading.addresses import Network, is_internal, split
+from kling_contract.reading.documented import DocumentedError, Flaw, ImageLimits, Operation, flaws_of, problems_of
 from kling_openapi.media import ratio
 from kling_openapi.model import Model
-from kling_openapi.schemas import resolved, steps_of
+from kling_openapi.schemas import resolved
 
 Document = Mapping[str, Any]
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
-
-
-@dataclass(frozen=True, slots=True)
-class Flaw:
-    """One departure of a body from its schema: where, by which keyword, in words."""
-
-    path: tuple[str | int, ...]
-    keyword: str
-    message: str
-
-    @property
-    def field(self) -> str:
-        """The top-level member at fault; empty for the body as a whole."""
-        return str(self.path[0]) if self.path else ""
-
-    def __str__(self) -> str:
-        return f"{'/'.join(map(str, self.path)) or 'body'}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One documented call. `statuses` maps each documented status to the JSON schema of its body."""
-
-    id: str
-    method: str
-    template: str
-    statuses: Mapping[str, Any]
-    html: frozenset[str]
-    """Statuses whose body may be an HTML page of a gateway."""
-    core: bool
-    """Whether every server of the contract has it; the others are optional."""
-    integer_codes: bool = False
-    """Whether its errors carry the HTTP status as their code, whatever the dialect of the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentedError:
-    """One HTTP error of the contract, in both dialects."""
-
-    status: int
-    code: str
-    type: str
-    legacy_type: str
-    grade: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What a first frame must be: bytes, pixels, and width to height as numbers."""
-
-    formats: tuple[str, ...]
-    max_bytes: int
-    min_side: int
-    ratio_min: float
-    ratio_max: float
-
-    @property
-    def safe_bytes(self) -> int:
-        """The largest size that is fine in either reading of "MB"; between this and `max_bytes` nothing is judged."""
-        return round(self.max_bytes / 1024**2) * 1000**2
 
 
 class Contract:
@@ -98,7 +38,9 @@ class Contract:
         self.others: Mapping[str, Model] = others or {}
         self.source = source
         self.asked: Model | None = None
-        """The model that the client is asked for, where it is not the contract's own."""
+        """The model that a run asks for by its name, as its file has it; the document's own too, where the user named it."""
+        self.composed: Callable[[str], Document] | None = None
+        """Gives the document as it is for one of the others; None where only the own one is known."""
         try:
             self._read()
         except (KeyError, TypeError, ValueError) as error:
@@ -252,10 +194,16 @@ class Contract:
             node = target
         return node
 
-    @cached_property
-    def _components(self) -> dict[str, Any]:
+    @cache  # noqa: B019 - contracts are few and live as long as the process
+    def document_of(self, model: str) -> Document:
+        """Return the document as it is for *model*: the contract's own one where nothing more is known of it."""
+        known = model in self.others and self.composed is not None
+        return self.composed(model) if known and self.composed is not None else self.document
+
+    @cache  # noqa: B019 - contracts are few and live as long as the process
+    def _components(self, model: str) -> dict[str, Any]:
         """The components with tasks distinguished by status, so that a flaw is named, not "no branch fits"."""
-        components = dict(self.document["components"])
+        components = dict(self.document_of(model)["components"])
         schemas = dict(components["schemas"])
         for name in ("Task", "TerminalTask"):
             schemas[name] = self._by_status(schemas[name])
@@ -271,28 +219,37 @@ class Contract:
         return {"allOf": [common, *chosen], "properties": {"status": {"enum": list(branches)}}}
 
     @cache  # noqa: B019 - contracts are few and live as long as the process
-    def _validator(self, name: str) -> jsonschema_rs.Draft202012Validator:
-        """The compiled validator of a component `#Task`, or of an answer `createVideo 200`."""
+    def _validator(self, name: str, model: str) -> jsonschema_rs.Draft202012Validator:
+        """The compiled validator of a component `#Task`, or of an answer `createVideo 200`, for tasks of *model*."""
         operation, _, status = name.partition(" ")
         schema = (
             self.named(operation).statuses[status]
             if status
             else {"$ref": f"#/components/schemas/{name.removeprefix('#')}"}
         )
-        return jsonschema_rs.Draft202012Validator({**schema, "components": self._components})
+        return jsonschema_rs.Draft202012Validator({**schema, "components": self._components(model)})
 
     def flaws(self, name: str, body: Any) -> tuple[Flaw, ...]:
         """What is wrong with *body* as an instance of the component *name* (`Task`, `CreateVideo`, `Error`, ...)."""
-        return _flaws(self._validator("#" + name), body)
+        return flaws_of(self._validator("#" + name, self._model_in(body)), body)
 
     def answer_flaws(self, operation: Operation | None, status: int, body: Any) -> tuple[Flaw, ...]:
         """What is wrong with *body* as an answer of *operation*; an undocumented error is a plain error."""
         if operation is not None and str(status) in operation.statuses:
-            return _flaws(self._validator(f"{operation.id} {status}"), body)
+            return flaws_of(self._validator(f"{operation.id} {status}", self._model_in(body)), body)
         return self.flaws("Error", body) if status >= 400 else ()
+
+    def _model_in(self, body: Any) -> str:
+        """Return the further model whose task, or first task of several, *body* shows; empty for the contract's own."""
+        rows = body.get("data") if isinstance(body, dict) else None
+        shown = rows[0] if isinstance(rows, list) and rows else body
+        other = self.other(shown)
+        return "" if other is None else other.name
 
     def member_flaws(self, member: str, value: Any) -> tuple[Flaw, ...]:
         """What is wrong with the value of one member that all tasks have (`progress`, `status`, ...)."""
+        if member == "model" and isinstance(value, str) and value in self.others:
+            return ()
         found = self.flaws("TaskCommon", {member: value})
         return tuple(flaw for flaw in found if flaw.field == member)
 
@@ -301,10 +258,50 @@ class Contract:
         name = body.get("model") if isinstance(body, dict) else None
         return self.others.get(name) if isinstance(name, str) else None
 
+    @property
+    def asks(self) -> str:
+        """The name of the model that a run asks for."""
+        return self.model if self.asked is None else self.asked.name
+
+    @property
+    def asks_another(self) -> bool:
+        """Whether a run asks for another model than the document's own."""
+        return self.asks != self.model
+
+    def held_to(self, body: Any) -> Model | None:
+        """Return the model whose file a create is held to: one that is not the document's own, or the one that the run asks for.
+
+        A create that names no known model counts as one of the model that the run asks for.
+        """
+        name = body.get("model") if isinstance(body, dict) else None
+        if name == self.asks or not isinstance(name, str) or not self.knows(name):
+            return self.asked
+        return self.others.get(name)
+
+    def fields_of(self, body: Any) -> frozenset[str]:
+        """Return the names of the fields that the model of a create knows."""
+        other = self.other(body)
+        return self.request_fields if other is None else frozenset(other.fields)
+
+    def member(self, field: str) -> dict[str, Any]:
+        """Return what the document says of one field of its own model's create; empty where it says nothing."""
+        schemas = self.document["components"]["schemas"]
+        return resolved(schemas["CreateVideo"]["properties"].get(field, {}), schemas)
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The fields that a create of the document's own model must have."""
+        return tuple(self.document["components"]["schemas"]["CreateVideo"].get("required", ()))
+
+    @cached_property
+    def options(self) -> tuple[str, ...]:
+        """The fields of the document's own model that a user may set or leave, callbacks apart."""
+        names = sorted(self.request_fields - {*self.required, "callback_url"})
+        return tuple(name for name in names if self.member(name).get("not") != {})
+
     def default(self, field: str) -> Any:
         """Return the documented default of a field of the model that clients are asked for; empty where it has none."""
-        schemas = self.document["components"]["schemas"]
-        own = resolved(schemas["CreateVideo"]["properties"].get(field, {}), schemas).get("default")
+        own = self.member(field).get("default")
         found = own if self.asked is None else self.asked.default(field)
         return "" if found is None else found
 
@@ -314,8 +311,9 @@ class Contract:
 
     def create_flaws(self, body: Any) -> tuple[Flaw, ...]:
         """What is wrong with the body of a create: schema, scheme (`scheme`) and host (`internal`) of its callback."""
-        other = self.other(body)
-        flaws = self.flaws("CreateVideo", body) if other is None else _problems(other, body)
+        held = self.held_to(body)
+        own = held is None or held.name == self.model
+        flaws = self.flaws("CreateVideo", body) if own else problems_of(held, body)
         url = body.get("callback_url") if isinstance(body, dict) else None
         if not isinstance(url, str):
             return flaws
@@ -376,22 +374,15 @@ def _matches(template: str, path: str) -> bool:
     return _pattern(template).fullmatch(path) is not None
 
 
-def _flaws(validator: jsonschema_rs.Draft202012Validator, body: Any) -> tuple[Flaw, ...]:
-    found: dict[tuple[tuple[str | int, ...], str], Flaw] = {}
-    for error in validator.iter_errors(body):
-        path = tuple(error.instance_path)
-        if error.kind.name == "required":
-            path = (*path, getattr(error.kind, "property", ""))
-        found.setdefault((path, error.kind.name), Flaw(path, error.kind.name, error.message[:200]))
-    return tuple(sorted(found.values(), key=lambda flaw: (tuple(map(str, flaw.path)), flaw.keyword)))
-
-
-def _problems(model: Model, body: Any) -> tuple[Flaw, ...]:
-    """Return what is wrong with *body* as a create of a further model."""
-    return tuple(Flaw(steps_of(it.param or ""), it.keyword, it.message[:200]) for it in model.problems(body))
-
-
 @cache
 def shipped() -> Contract:
-    """The contract that comes with the kit."""
-    return Contract()
+    """The contract that comes with the kit, its own model and all the others."""
+    return of_family(kling_openapi.family())
+
+
+def of_family(family: kling_openapi.Family, source: Path | None = None) -> Contract:
+    """Return the contract of a family: its own model, and every other one that a create may name."""
+    others = {name: model for name, model in family.models.items() if name != family.default}
+    contract = Contract(family.document(), others, source)
+    contract.composed = family.document
+    return contract

@@ -9,7 +9,7 @@ import orjson
 from kling_contract.history.events import Body, Callback, Download, Exchange, Note
 from kling_contract.history.labels import Expect, Probe, Topic
 from kling_contract.history.masking import header
-from kling_contract.reading.contract import Flaw, Operation
+from kling_contract.reading.documented import Flaw, Operation
 
 MISSING: Any = object()
 """Stands for "no JSON here": JSON itself has null."""

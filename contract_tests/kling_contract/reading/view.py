@@ -10,7 +10,8 @@ from kling_contract.history.events import AnyEvent, Callback, ClockMove, Downloa
 from kling_contract.history.labels import Receiver, Topic
 from kling_contract.history.masking import header
 from kling_contract.reading.addresses import is_loopback, parts_of, split
-from kling_contract.reading.contract import Contract, Flaw
+from kling_contract.reading.contract import Contract
+from kling_contract.reading.documented import Flaw
 from kling_contract.reading.records import (
     MISSING,
     Attempt,

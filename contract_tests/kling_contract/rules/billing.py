@@ -22,24 +22,26 @@ def _spent(window: Window, wanted: float, *shown: Shown) -> Check:
     return check(same, f"{wanted:g} credits", f"{window.spent:g} credits", window.before, *shown, window.after)
 
 
-def _priced(view: View) -> Iterator[tuple[TaskRecord, float, str, float]]:
-    """Tasks with a known price: credits, quality and seconds."""
+def _priced(view: View, rule: Rule) -> Iterator[tuple[TaskRecord, float, str, float]]:
+    """Tasks of the document's own model with a known price: credits, quality and seconds."""
     for task in view.tasks.values():
         credits_ = reserved(task)
         if credits_ is None or task.create is None or not isinstance(task.create.sent, dict):
             continue
-        quality = task.create.sent.get("quality", view.contract.quality_default)
-        seconds = task.create.sent.get("duration", view.contract.duration_default)
+        if view.contract.other(task.create.sent) is not None:
+            continue
+        quality = task.create.sent.get(rule.params["tier"], view.contract.quality_default)
+        seconds = task.create.sent.get(rule.params["length"], view.contract.duration_default)
         named = isinstance(quality, str) and quality in view.contract.qualities
         if named and isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
             yield task, credits_, quality, seconds
 
 
 @judge("SB-01")
-def price_follows_duration(view: View, _: Rule) -> Iterator[Check]:
+def price_follows_duration(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at reservations: one price a second for each quality, and none for more pixels that is lower."""
     first: dict[str, tuple[TaskRecord, float, float]] = {}
-    for task, credits_, quality, seconds in _priced(view):
+    for task, credits_, quality, seconds in _priced(view, rule):
         earlier, rate, length = first.setdefault(quality, (task, credits_ / seconds, seconds))
         if earlier is not task and length != seconds:
             wanted = rate * seconds

@@ -10,9 +10,6 @@ from kling_contract.rules.cases import about, cases, completes, ending, got, has
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
-OPTIONS = ("prompt", "quality", "duration")
-"""What a user may set of a request."""
-
 
 def _origin(url: str) -> str:
     parts = urlsplit(url)
@@ -153,13 +150,13 @@ def forbidden_refused(view: View, _: Rule) -> Iterator[Check]:
 def nothing_unasked(view: View, _: Rule) -> Iterator[Check]:
     """Looks at members of creates that were not asked for and are not the documented defaults."""
     contract = view.contract
-    defaults = {"quality": contract.quality_default, "duration": contract.duration_default, "prompt": ""}
+    defaults = {name: contract.default(name) for name in contract.options}
     for case in cases(view):
         for call in case.creates if case.note is not None and "CQ-10" not in case.facts.rules else ():
             if contract.other(call.sent) is not None:
                 continue  # what the stories ask for are members of the contract's own model
             sent = call.sent if isinstance(call.sent, dict) else {}
-            given = {"model", "image_start", "callback_url", *case.facts.request}
+            given = {*contract.required, "callback_url", *case.facts.request}
             extra = {name: value for name, value in sent.items() if name not in given}
             more = {name: value for name, value in extra.items() if defaults.get(name, MISSING) != value}
             yield check(not more, "no member that was not asked for", quoted(more), call)
@@ -169,7 +166,7 @@ def nothing_unasked(view: View, _: Rule) -> Iterator[Check]:
 def nothing_dropped(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the options that were asked for: those that the client takes for certain; all, where it took one of them."""
     for case in about(view, rule.id):
-        asked = {name: value for name, value in case.facts.request.items() if name in OPTIONS}
+        asked = {name: value for name, value in case.facts.request.items() if name in view.contract.options}
         for call in case.creates[:1]:
             sent = call.sent if isinstance(call.sent, dict) else {}
             model = view.contract.other(sent)
@@ -177,7 +174,9 @@ def nothing_dropped(view: View, rule: Rule) -> Iterator[Check]:
             taken = set(asked) if any(sent.get(name) == value for name, value in asked.items()) else set()
             for name in sorted((taken | set(case.facts.offered)) & set(asked)):
                 fine = sent.get(name, MISSING) == asked[name] or (
-                    name == "prompt" and asked[name] in str(sent.get(name))
+                    isinstance(asked[name], str)
+                    and not view.contract.member(name).get("oneOf")
+                    and asked[name] in str(sent.get(name))
                 )
                 seen = quoted(sent[name]) if name in sent else f"no {name}"
                 yield check(fine, f"{name} {quoted(asked[name])}, as it was asked for", seen, call)

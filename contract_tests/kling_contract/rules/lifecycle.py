@@ -302,12 +302,13 @@ def reading_changes_nothing(view: View, _: Rule) -> Iterator[Check]:
 
 
 @judge("SL-21")
-def duration_said(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at create answers that name the video's duration."""
+def duration_said(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at create answers of the document's own model that name the video's duration."""
     for task in view.tasks.values():
         info = task.create.got.get("task_info") if task.create else None
-        if task.create is not None and isinstance(info, dict) and "video_duration" in info:
-            asked = task.create.asked("duration")
+        other = task.create is not None and view.contract.other(task.create.sent) is not None
+        if task.create is not None and not other and isinstance(info, dict) and "video_duration" in info:
+            asked = task.create.asked(rule.params["field"])
             wanted = view.contract.duration_default if asked is MISSING else asked
             said = info["video_duration"]
             yield check(said == wanted, f"task_info.video_duration {quoted(wanted)}", quoted(said), task.create)

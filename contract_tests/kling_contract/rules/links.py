@@ -170,13 +170,15 @@ def same_bytes(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("SK-10")
 def video_as_asked(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at decoded videos of tasks whose create is known."""
+    """Looks at decoded videos of the document's own model, of tasks whose create is known."""
     for task, download in fetched(view):
         video = download.video
         if video is None or video.error or task.create is None or not isinstance(task.create.sent, dict):
             continue
-        seconds = task.create.sent.get("duration", view.contract.duration_default)
-        quality = task.create.sent.get("quality", view.contract.quality_default)
+        if view.contract.other(task.create.sent) is not None:
+            continue
+        seconds = task.create.sent.get(rule.params["length"], view.contract.duration_default)
+        quality = task.create.sent.get(rule.params["tier"], view.contract.quality_default)
         side = view.contract.qualities.get(quality) if isinstance(quality, str) else None
         near = isinstance(seconds, int | float) and abs(video.duration - seconds) <= rule.params["seconds"]
         expected = f"{seconds} s, {side} px on the short side"

@@ -6,7 +6,7 @@ from kling_contract.reading.ledger import windows
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, View, is_task
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.validation import LOOKS_INTERNAL, judged, sound
+from kling_contract.rules.validation import LOOKS_INTERNAL, judged, own, sound
 from kling_contract.rules.wire import STEPS_ASIDE
 
 
@@ -97,12 +97,13 @@ def image_unreachable(view: View, rule: Rule) -> Iterator[Check]:
 
 
 @judge("SV-31")
-def whole_number_in_any_spelling(view: View, _: Rule) -> Iterator[Check]:
+def whole_number_in_any_spelling(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at right creates whose duration is written with a point."""
-    for call in sound(view):
-        seconds = call.asked("duration")
-        if isinstance(seconds, float):
-            yield check(call.accepted, f"duration {seconds} is accepted", call.status, call)
+    field = rule.params["field"]
+    for call in own(view, sound(view)):
+        value = call.asked(field)
+        if isinstance(value, float):
+            yield check(call.accepted, f"{field} {value} is accepted", call.status, call)
 
 
 @judge("SV-32")

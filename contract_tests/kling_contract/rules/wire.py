@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from kling_contract.history.labels import Topic
-from kling_contract.reading.contract import DocumentedError, Flaw
+from kling_contract.reading.documented import DocumentedError, Flaw
 from kling_contract.reading.view import MISSING, Call, View
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule

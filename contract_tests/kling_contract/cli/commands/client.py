@@ -237,7 +237,7 @@ def _adapter(words: tuple[str, ...], given: dict[str, Any], contract: Contract) 
 
 def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str, str], str]:
     """A giver of rerun commands, by rule and story: of the story that broke the rule, else of all that can, in the time they had."""
-    shown = ("adapter", "min_poll", "deadline", "impersonate")
+    shown = ("adapter", "model", "contract", "min_poll", "deadline", "impersonate")
     options: list[str] = []
     for name in shown:
         value = given[name]
