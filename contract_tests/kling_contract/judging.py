@@ -11,6 +11,7 @@ from kling_contract.history.events import AnyEvent
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.reading.recordings import read
 from kling_contract.reports import files, terminal
+from kling_contract.rules.notes import check_notes
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.verdicts import CLIENT, DRIVEN, Choice, Run, book_of, decide, run_facts
@@ -37,10 +38,23 @@ def judge(
         HistoryError: it is no history.
         SetupError: a rule id does not exist, or no rule is left.
     """
-    path, events = (Path(recording), read(Path(recording))) if isinstance(recording, str | Path) else (None, recording)
+    path, events = (
+        (Path(recording), recorded(Path(recording))) if isinstance(recording, str | Path) else (None, recording)
+    )
     choice = Choice(only=frozenset(only), skip=frozenset(skip), strict=strict)
     run = judge_history(events, choice, again("check", [str(path)] if path is not None else []), contract)
     return run if run.target or path is None else replace(run, target=path.name)
+
+
+def recorded(path: Path) -> list[AnyEvent]:
+    """Return the events of a recording, whose notes hold what judges read in them.
+
+    Raises:
+        HistoryError: it is not one; one line that names the file. OSError: it cannot be read.
+    """
+    events = read(path)
+    check_notes(events, str(path))
+    return events
 
 
 def judge_history(

@@ -248,14 +248,23 @@ def read_jsonl(path: Path) -> list[AnyEvent]:
     Raises:
         HistoryError: a line is not JSON or not an event. OSError: *path* cannot be read.
     """
+    return events_in(plain(path.read_bytes()), str(path))
+
+
+def events_in(data: bytes, name: str) -> list[AnyEvent]:
+    """The events of JSON Lines, in order.
+
+    Raises:
+        HistoryError: a line is not JSON or not an event; the message begins with *name* and the line's number.
+    """
     events: list[AnyEvent] = []
-    for number, line in enumerate(plain(path.read_bytes()).split(b"\n"), 1):
+    for number, line in enumerate(data.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
             events.append(from_json(orjson.loads(line)))
         except (orjson.JSONDecodeError, HistoryError) as error:
-            raise HistoryError(f"{path}:{number}: {error}") from error
+            raise HistoryError(f"{name}:{number}: {error}") from error
     return events
 
 

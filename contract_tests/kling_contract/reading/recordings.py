@@ -5,24 +5,21 @@ What a recording does not hold is marked as unseen, and no judge says anything a
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from zipfile import BadZipFile, ZipFile
 
-from kling_common.bodies import body_bytes, json_or_none
+from kling_common.bodies import LAST_MOMENT, body_bytes, json_or_none
 from kling_contract.history import har
-from kling_contract.history.events import AnyEvent, ClockMove, HistoryError, Moment, Recorder, plain, read_jsonl
+from kling_contract.history.events import AnyEvent, ClockMove, HistoryError, Moment, Recorder, events_in
 from kling_contract.reading.foreign import Loose, events_of
+from kling_contract.reading.opening import MOST_EVENTS, Attached, check_count, opened, too_many
 
-Attached = Callable[[str], bytes | None]
-_LARGEST = 64 * 1024 * 1024
-"""Bytes of a file that stands with a HAR; a larger one is not read."""
 _BODILESS = ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE")
 _EMPTY = (204, 304)
+_LARGEST_NUMBER = 2**53
 
 
 def read(path: Path) -> list[AnyEvent]:
@@ -31,7 +28,7 @@ def read(path: Path) -> list[AnyEvent]:
     Raises:
         HistoryError: it is not one of them; one line that names the file. OSError: *path* cannot be read.
     """
-    data, attached = _opened(path)
+    data, attached = opened(path)
     head = data.lstrip()[:1]
     if not head:
         raise HistoryError(f"{path}: empty")
@@ -40,31 +37,9 @@ def read(path: Path) -> list[AnyEvent]:
         return _located(path, partial(_from_log, attached=attached), document["log"], data)
     if isinstance(document, dict) and isinstance(document.get("entries"), list):
         return _located(path, _from_journal, document["entries"], data)
-    return read_jsonl(path)
-
-
-def _opened(path: Path) -> tuple[bytes, Attached]:
-    """Return the text of a recording, and how to find what it keeps in other files: of its archive, or of its folder."""
-    data = path.read_bytes()
-    if not data.startswith(b"PK\x03\x04"):
-        return plain(data), partial(_in_folder, path.parent)
-    try:
-        with ZipFile(BytesIO(data)) as archive:
-            files = {info.filename: archive.read(info) for info in archive.infolist() if info.file_size <= _LARGEST}
-    except (BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
-        raise HistoryError(f"{path}: not an archive that can be read: {error}") from error
-    name = next((name for name in sorted(files, key=len) if name.lower().endswith(".har")), None)
-    if name is None:
-        raise HistoryError(f"{path}: an archive without a .har file")
-    folder = name.rpartition("/")[0]
-    return plain(files[name]), lambda asked: files.get(f"{folder}/{asked}" if folder else asked)
-
-
-def _in_folder(folder: Path, name: str) -> bytes | None:
-    """Return the bytes of a file in *folder*, never of one outside of it."""
-    path = (folder / name).resolve()
-    inside = path.is_relative_to(folder.resolve())
-    return path.read_bytes() if inside and path.is_file() and path.stat().st_size <= _LARGEST else None
+    if (lines := data.count(b"\n")) > MOST_EVENTS:
+        raise HistoryError(f"{path}: {too_many(lines)}")
+    return events_in(data, str(path))
 
 
 def _located(path: Path, reader: Any, document: Any, data: bytes) -> list[AnyEvent]:
@@ -73,7 +48,9 @@ def _located(path: Path, reader: Any, document: Any, data: bytes) -> list[AnyEve
     recorder = Recorder(salt=hashlib.sha256(data).digest(), clock=lambda: Moment(0.0))
     try:
         events: list[AnyEvent] = reader(document, recorder)
-    except (HistoryError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+    except HistoryError as error:
+        raise HistoryError(f"{path}: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise HistoryError(f"{path}: not a recording that can be read: {error!r}"[:300]) from error
     return events
 
@@ -85,6 +62,7 @@ def _why_lost(entry: Mapping[str, Any], response: Mapping[str, Any]) -> str:
 
 
 def _from_log(log: Mapping[str, Any], recorder: Recorder, attached: Attached) -> list[AnyEvent]:
+    check_count(len(log["entries"]) + len(log.get("_events") or log.get("_clock") or ()))
     if har.is_own(log):
         return har.own_events(log)
     entries = [_of_har(entry, attached) for entry in log["entries"]]
@@ -93,19 +71,19 @@ def _from_log(log: Mapping[str, Any], recorder: Recorder, attached: Attached) ->
 
 def _of_har(entry: Mapping[str, Any], attached: Attached) -> Loose:
     request, response = entry["request"], entry.get("response") or {}
-    at, status = _number(entry.get("_at")), int(response.get("status") or 0)
+    at, status = _number(entry.get("_at")), _whole(response.get("status"))
     content = response.get("content") or {}
     return Loose(
         at=at if at is not None else har.moment_of(entry["startedDateTime"]),
-        seconds=max(float(entry.get("time") or 0), 0) / 1000,
+        seconds=_seconds(entry.get("time")) / 1000,
         method=str(request["method"]),
         url=str(request["url"]),
         sent=_pairs(request.get("headers")),
         body=_kept(har.bytes_of(request.get("postData"), attached), str(request["method"]).upper() in _BODILESS),
-        status=max(status, 0),
+        status=status,
         headers=_pairs(response.get("headers")),
         content=_kept(har.bytes_of(content, attached), status in _EMPTY),
-        size=int(content.get("size") or 0),
+        size=_whole(content.get("size")),
         kind=str(entry.get("_kind") or ""),
         account=str(entry.get("_account") or ""),
         lost=_why_lost(entry, response),
@@ -120,11 +98,31 @@ def _kept(body: bytes | None, is_empty: bool) -> bytes | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a moment or a span of the account's clock; None where there is none, or none that a clock could show."""
+    is_one = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LAST_MOMENT
+    return float(value) if is_one else None
+
+
+def _moment(value: Any) -> float:
+    found = _number(value)
+    if found is None:
+        raise HistoryError(f"{value!r:.40} is no moment")
+    return found
+
+
+def _seconds(value: Any) -> float:
+    """Return how long something took; tools write -1 for what they do not know."""
+    return min(max(float(value or 0), 0.0), LAST_MOMENT)
+
+
+def _whole(value: Any) -> int:
+    """Return a status or a size; tools write -1 for what they do not know."""
+    return min(max(int(value or 0), 0), _LARGEST_NUMBER)
 
 
 def _from_journal(entries: list[Mapping[str, Any]], recorder: Recorder) -> list[AnyEvent]:
     """The fake's own journal: entries with a request are calls, those of kind `clock` are moves, others are skipped."""
+    check_count(len(entries))
     calls = [_of_journal(entry) for entry in entries if isinstance(entry.get("request"), dict)]
     return events_of([*calls, *_moves(entry for entry in entries if entry.get("kind") == "clock")], recorder)
 
@@ -132,15 +130,15 @@ def _from_journal(entries: list[Mapping[str, Any]], recorder: Recorder) -> list[
 def _of_journal(entry: Mapping[str, Any]) -> Loose:
     request, response = entry["request"], entry.get("response") or {}
     content, sent = body_bytes(response.get("body")), _pairs(request.get("headers"))
-    size = int(entry.get("body_bytes") or len(content))
+    size = _whole(entry.get("body_bytes")) or len(content)
     return Loose(
-        at=float(entry["at"]),
-        seconds=float(entry.get("seconds") or 0),
+        at=_moment(entry["at"]),
+        seconds=_seconds(entry.get("seconds")),
         method=str(request["method"]),
         url=_absolute(str(request["url"]), sent),
         sent=sent,
         body=body_bytes(request.get("body")),
-        status=int(response.get("status") or 0),
+        status=_whole(response.get("status")),
         headers=_pairs(response.get("headers")),
         content=content if len(content) == size or entry.get("kind") != "download" else None,
         size=size,
@@ -163,7 +161,7 @@ def _moves(entries: Iterable[Mapping[str, Any]]) -> list[ClockMove]:
     found: list[ClockMove] = []
     known: set[str] = set()
     for entry in entries:
-        who, at, ahead = str(entry.get("account") or ""), float(entry["at"]), _number(entry.get("seconds"))
+        who, at, ahead = str(entry.get("account") or ""), _moment(entry["at"]), _number(entry.get("seconds"))
         if ahead is not None and who not in known:
             found.append(ClockMove(mode="manual", who=who))
         known.add(who)

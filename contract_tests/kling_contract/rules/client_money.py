@@ -80,8 +80,9 @@ def failure_not_repeated(view: View, _: Rule) -> Iterator[Check]:
 def limited_waits(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the next create after one that was answered 429, with seconds to wait."""
     for case in _alone(view):
-        for create in case.creates:
-            found = obeys(case, create, case.creates, rule.params["tolerance"])
+        creates = case.creates
+        for create in creates:
+            found = obeys(case, create, creates, rule.params["tolerance"])
             if got(create) == 429 and not is_date(create) and found is not None:
                 yield found
 

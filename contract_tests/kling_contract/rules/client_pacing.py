@@ -100,8 +100,9 @@ def obeys(case: Case, refused: Call, later: list[Call], tolerance: float) -> Che
 def obeys_retry_after(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the next read after one that was answered 429, with seconds to wait."""
     for case in cases(view):
-        for poll in case.polls if case.flow == "once" else ():
-            found = obeys(case, poll, case.polls, rule.params["tolerance"])
+        polls = case.polls if case.flow == "once" else []
+        for poll in polls:
+            found = obeys(case, poll, polls, rule.params["tolerance"])
             if got(poll) == 429 and not is_date(poll) and found is not None:
                 yield found
 

@@ -10,8 +10,7 @@ from rich.console import Console
 
 from kling_contract.cli.options import chosen, common
 from kling_contract.history.events import AnyEvent, HistoryError
-from kling_contract.judging import again, finish, judge_history
-from kling_contract.reading.recordings import read
+from kling_contract.judging import again, finish, judge_history, recorded
 from kling_contract.reports import files
 from kling_contract.rules.verdicts import CLIENT, Choice, Run, SetupError
 
@@ -42,7 +41,7 @@ def command(recordings: tuple[Path, ...], report: Path | None, **options: Any) -
 
 def _judge(path: Path, choice: Choice) -> Run:
     try:
-        events: Iterable[AnyEvent] = read(path)
+        events: Iterable[AnyEvent] = recorded(path)
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     except HistoryError as error:
