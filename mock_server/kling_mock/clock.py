@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from kling_mock.core.moments import after, moment
+
 Mode = Literal["real", "scaled", "manual"]
 
 
@@ -48,7 +50,7 @@ class Clock:
         self._lock = threading.Lock()
         self.mode: Mode = mode
         real = wall()
-        self._run: _Run = (real if now is None else now, real, _rate(mode, rate))
+        self._run: _Run = (_base(mode, real if now is None else now), real, _rate(mode, rate))
         self._steady = True
 
     @classmethod
@@ -85,7 +87,7 @@ class Clock:
         with self._lock:
             self._steady = False
             real = wall()
-            self._run = (_shown(self._run, real), real, _rate(mode, rate))
+            self._run = (_base(mode, _shown(self._run, real)), real, _rate(mode, rate))
             self.mode = mode
             self._steady = True
 
@@ -125,6 +127,14 @@ _Run = tuple[float, float, float]
 def _shown(run: _Run, real: float | None = None) -> float:
     base, began, rate = run
     return base if rate == 0.0 else base + max(0.0, (wall() if real is None else real) - began) * rate
+
+
+def _base(mode: Mode, now: float) -> float:
+    """Return what a clock begins at, which is never before *now*; one that is moved by hand stands at whole microseconds."""
+    if mode != "manual":
+        return now
+    near = moment(now)
+    return near if near >= now else after(now, 1e-6)
 
 
 def _rate(mode: Mode, rate: float) -> float:

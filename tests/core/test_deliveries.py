@@ -5,7 +5,7 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kling_mock.core.deliveries import Attempt, Delivery, RetryPolicy, State, next_due, scheduled, state
+from kling_mock.core.deliveries import Attempt, Delivery, RetryPolicy, State, attempts_left, next_due, scheduled, state
 from kling_mock.core.tasks import Frame, Plan, Status, Task
 
 DUE = 1_757_169_808.0
@@ -49,6 +49,18 @@ def test_retries_wait_one_two_and_four_seconds() -> None:
     assert state(owed, POLICY) is State.GAVE_UP
 
 
+def test_how_many_attempts_are_left() -> None:
+    """All of them before the first; one fewer after each failure; none once it was given up or delivered."""
+    owed, seen = delivery_of(), [4]
+    for due in (0.0, 1.0, 3.0, 7.0):
+        assert attempts_left(owed, POLICY) == seen[-1]
+        owed.attempts.append(attempt(DUE + due))
+        seen.append(attempts_left(owed, POLICY))
+
+    assert seen == [4, 3, 2, 1, 0]
+    assert attempts_left(delivery_of(attempt(DUE, "2xx")), POLICY) == 0
+
+
 @given(gaps=delays, took=lengths, outcomes=st.lists(failures, min_size=7, max_size=7))
 def test_each_gap_counts_from_the_end_of_the_failed_attempt(
     gaps: tuple[float, ...], took: list[float], outcomes: list[str]
@@ -58,7 +70,7 @@ def test_each_gap_counts_from_the_end_of_the_failed_attempt(
 
     for number in range(len(gaps) + 1):
         due = next_due(owed, policy)
-        assert due == (DUE if number == 0 else owed.attempts[-1].ended + gaps[number - 1])
+        assert due == (DUE if number == 0 else round(owed.attempts[-1].ended + gaps[number - 1], 6))
         assert state(owed, policy) is State.WAITING
         owed.attempts.append(attempt(due, outcomes[number], took[number]))
 

@@ -382,6 +382,21 @@ def test_a_clock_that_runs_needs_nobody(make: Callable[..., Any], clock: str) ->
     assert rig.shown(task_id)["status"] == "completed"
 
 
+def test_the_couriers_thread_needs_no_call(make: Callable[..., Any]) -> None:
+    """Nothing but the passing of time makes it deliver; once it was stopped its thread is gone."""
+    rig = make(clock="real")
+    came, before = threading.Event(), set(threading.enumerate())
+    rig.receiver.meanwhile = lambda _: came.set()
+    rig.fake.courier.start()
+    (follower,) = (one for one in set(threading.enumerate()) - before if one.name == "courier")
+    rig.task("completed queued=0.01 runs=0.02", callback_url=HOOK)
+    assert came.wait(60)
+
+    rig.fake.courier.stop()
+
+    assert not follower.is_alive()
+
+
 def test_a_resend_that_arrives_ends_the_retries(rig: Any) -> None:
     """A retry that was due after it is not sent: after a 2xx nothing more comes (SC-06)."""
     rig.receiver.script += [500, 204]

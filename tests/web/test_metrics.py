@@ -28,6 +28,7 @@ def test_tasks_attempts_and_requests_are_counted(rig: Any) -> None:
     assert seen["kling_mock_callback_attempts_total", "status"] == 1
     assert seen["kling_mock_callback_attempts_total", "2xx"] == 1
     assert seen["kling_mock_callback_lag_seconds_count", ""] == 2
+    assert seen["kling_mock_callback_lag_seconds_sum", ""] == 0, "a manual clock is never late"
     assert seen["kling_mock_request_seconds_count", "createVideo"] == 1
     assert seen["kling_mock_request_seconds_count", "getTask"] == 1
     assert (seen["kling_mock_store_up", ""], seen["kling_mock_store_errors_total", ""]) == (1, 0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kling_mock.core.moments import after
 from kling_mock.core.tasks import Ordered
 
 
@@ -103,7 +104,7 @@ def next_due(delivery: Delivery, policy: RetryPolicy) -> float | None:
         return delivery.due
     if len(made) > len(policy.delays):
         return None
-    return made[-1].ended + policy.delays[len(made) - 1]
+    return after(made[-1].ended, policy.delays[len(made) - 1])
 
 
 def state(delivery: Delivery, policy: RetryPolicy) -> State:

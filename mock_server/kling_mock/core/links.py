@@ -7,6 +7,8 @@ import hmac
 from dataclasses import dataclass
 from math import isfinite
 
+from kling_mock.core.moments import after
+
 
 class BadLink(ValueError):
     """The link was not made here: its signature or its time does not fit."""
@@ -27,7 +29,7 @@ class Link:
 
 def issue(origin: str, account: str, task_id: str, issued_at: float, lifetime: float, secret: bytes) -> Link:
     """The link to a task's video; the same facts give the same link."""
-    expires = issued_at + lifetime
+    expires = after(issued_at, lifetime)
     path = f"/files/{account}/{task_id}.mp4"
     return Link(
         f"{origin}{path}?expires={expires!r}&signature={_seal(secret, path, repr(expires))}", issued_at, expires

@@ -8,6 +8,8 @@ from enum import StrEnum
 from math import ceil, inf
 from typing import Protocol
 
+from kling_mock.core.moments import after
+
 
 class Status(StrEnum):
     """What a task can say of itself (document.txt, sentence 61)."""
@@ -132,12 +134,12 @@ def ends_at(task: Task) -> float:
     """When the task becomes terminal by its plan, in Unix seconds; infinite where the plan does not tell."""
     if task.plan.polls:
         return inf if task.ended_at is None else task.ended_at
-    return task.created_at + task.plan.queued_for + task.plan.runs_for
+    return after(task.created_at, task.plan.queued_for + task.plan.runs_for)
 
 
 def starts_at(task: Task) -> float:
     """When the task leaves the queue; infinite where the plan does not tell."""
-    return inf if task.plan.polls else task.created_at + task.plan.queued_for
+    return inf if task.plan.polls else after(task.created_at, task.plan.queued_for)
 
 
 def read(task: Task, now: float) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from kling_common.transport import FetchFailed
 from kling_mock.contract import Contract
 from kling_mock.core.errors import FileFailed, FileNotFound, FileRefused
+from kling_mock.core.moments import after
 from kling_mock.core.names import shown_name
 from kling_mock.ids import fingerprint
 from kling_mock.media.signatures import ENOUGH, media_type
@@ -68,7 +69,7 @@ class Files:
                 content_type=kind,
                 content=content,
                 stored_at=now,
-                expires_at=now + self._lifetime,
+                expires_at=after(now, self._lifetime),
                 folder=upload.folder,
                 upload_id=upload.id,
             )

@@ -17,6 +17,7 @@ from kling_common.targets import IPAddress
 from kling_mock import clock as clocks
 from kling_mock.core.callbacks import origin_of
 from kling_mock.core.deliveries import Attempt, Delivery, attempt_facts, next_due
+from kling_mock.core.moments import after
 from kling_mock.service.timeline import Event
 from kling_mock.service.world import World
 from kling_mock.store.interface import Account, StoreDown
@@ -194,7 +195,7 @@ class Courier:
         with store.advancing(account):
             for name in [*self._under_way] if account is None else [account.name]:
                 self._wait_for(name)
-            targets = [(clock, clock.now() + seconds) for clock in store.clocks(account)]
+            targets = [(clock, after(clock.now(), seconds)) for clock in store.clocks(account)]
             happened: list[dict[str, Any]] = []
             while (due := store.earliest(account, targets)) is not None:
                 moment, whose = due

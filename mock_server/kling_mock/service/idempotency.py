@@ -10,6 +10,7 @@ import orjson
 
 from kling_mock.contract import Contract
 from kling_mock.core.errors import IdempotencyConflict, InvalidRequest
+from kling_mock.core.moments import after
 from kling_mock.core.tasks import Task
 from kling_mock.ids import digest
 from kling_mock.store.interface import Remembered, Transaction
@@ -53,7 +54,7 @@ class Idempotency:
 
     def remember(self, facts: Transaction, key: str, meaning: str, task: Task) -> None:
         """Let *key* stand for *task* from now on."""
-        facts.remember(key, Remembered(meaning, facts.now() + self._lifetime, task.id))
+        facts.remember(key, Remembered(meaning, after(facts.now(), self._lifetime), task.id))
 
 
 def same(body: dict[str, Any], raw: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kling_mock.core import tasks
 from kling_mock.core.deliveries import Attempt, Delivery
+from kling_mock.core.moments import after
 from kling_mock.core.prices import whole
 from kling_mock.core.tasks import Status, Task
 from kling_mock.service.catalogue import Catalogue
@@ -50,7 +51,7 @@ class Timeline:
 
     def forgotten_at(self, task: Task) -> float:
         """Return when the task can no longer be read."""
-        return task.created_at + self.retention
+        return after(task.created_at, self.retention)
 
     def next_event(self, facts: Transaction, now: float, *, sending: bool = True) -> Event | None:
         """Let the next thing that is due at *now* happen; None when nothing is.
@@ -104,7 +105,7 @@ class Timeline:
             return
         for nth, callback in enumerate(self._catalogue.behaviour(task.scenario).callbacks, 1):
             name = f"dlv-{task.id.rsplit('-', 1)[1]}-{nth}"
-            delivery = Delivery(name, task.id, task.callback_url, at + callback.after, (task.number, nth))
+            delivery = Delivery(name, task.id, task.callback_url, after(at, callback.after), (task.number, nth))
             facts.add_delivery(delivery)
             facts.schedule(delivery.due, delivery)
 

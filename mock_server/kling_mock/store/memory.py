@@ -14,6 +14,7 @@ from kling_mock import clock as clocks
 from kling_mock.clock import Clock, Mode
 from kling_mock.core import tasks
 from kling_mock.core.deliveries import Delivery
+from kling_mock.core.moments import after
 from kling_mock.core.tasks import Task
 from kling_mock.ids import fingerprint
 from kling_mock.store.disk import Disk
@@ -189,7 +190,7 @@ class MemoryStore:
         own = cast("MemoryAccount", account)
         with own.lock:
             task, now = own.tasks.get(task_id), own.clock.now()
-            if task is None or now >= task.created_at + retention:
+            if task is None or now >= after(task.created_at, retention):
                 return None
             if tasks.read(task, now):
                 with own:
