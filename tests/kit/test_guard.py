@@ -67,25 +67,32 @@ def test_no_body_is_cheaper_than_the_cheapest_task(body: object) -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(-3, 40), st.sampled_from([200, 400, 402, 500, None]), st.booleans()), max_size=30),
+    st.lists(
+        st.tuples(st.integers(-3, 40), st.sampled_from([200, 303, 400, 402, 500, None]), st.booleans()), max_size=30
+    ),
     st.floats(0, 5),
 )
 def test_no_sequence_of_answers_passes_the_cap(calls: list[tuple[int, int | None, bool]], cap: float) -> None:
     """Whatever is sent and whatever comes back, what may have been charged stays within the cap, and nothing follows a lost reply."""
     watch = guard(max_usd=cap, creates=None, at_once=None)
-    charged, over = 0.0, False
-    for seconds, status, _ in calls:
+    watch.balance(1000.0)
+    charged, doubtful, over = 0.0, 0.0, False
+    for seconds, status, read in calls:
         try:
             charge = watch.before("POST", {"duration": seconds})
         except Stopped:
             continue
         assert not over
-        taken = status is None or status in (200, 500)
+        taken = status is None or status in (200, 303, 500)
         charged += charge.worst if taken else 0.0
-        over = status in (None, 500)
+        doubtful += 0.0 if taken else charge.worst
+        over = status in (None, 303, 500)
         watch.after("POST", charge, status)
-    assert charged <= cap + 1e-6
-    assert watch.spent.usd == pytest.approx(charged)
+        if read:
+            watch.balance(1000.0, watch.refused)
+            doubtful = 0.0
+    assert charged + doubtful <= cap + 1e-6
+    assert watch.spent.usd == pytest.approx(charged + doubtful)
 
 
 @pytest.mark.parametrize(("expected", "worst", "shown"), [(0.3, 0.6, True), (0.3, 0.3, False), (0.0, 0.3, True)])
@@ -152,19 +159,58 @@ def test_the_wall_clock_is_a_cap() -> None:
         watch.before("POST", SHORT)
 
 
-def test_a_refused_create_costs_nothing() -> None:
-    """Any number of refusals leaves the whole cap."""
+def test_a_refused_create_costs_nothing_once_the_balance_says_so() -> None:
+    """Any number of refusals leaves the whole cap, where a reading after each is the same as before."""
     watch = guard(max_usd=0.3)
+    watch.balance(100.0)
     for _ in range(50):
         watch.after("POST", watch.before("POST", SHORT), 400)
+        watch.balance(100.0, watch.refused)
 
     assert watch.spent.usd == pytest.approx(0)
     assert watch.spent.sent == 50
 
 
-@pytest.mark.parametrize("status", [None, 500, 502])
+@pytest.mark.parametrize("readings", [(), (None, 100.0), (100.0, None)])
+def test_a_refused_create_counts_while_the_balance_cannot_be_read(readings: tuple[float | None, ...]) -> None:
+    """A service may charge for what it refuses: only a reading before and one after show that it did not."""
+    watch = guard(max_usd=0.5)
+    before, after = readings or (None, None)
+    if before is not None:
+        watch.balance(before)
+    watch.after("POST", watch.before("POST", SHORT), 400)
+    if after is not None:
+        watch.balance(after, watch.refused)
+
+    with pytest.raises(Withheld, match=r"\$0.30 of \$0.50 may be spent already \(\$0.30 for a create that was refused"):
+        watch.before("POST", SHORT)
+    assert "no reading of the balance shows that it is free" in watch.bill()
+
+
+def test_a_reading_that_was_asked_for_before_a_refusal_says_nothing_of_it() -> None:
+    """The two may cross on the way."""
+    watch = guard(max_usd=0.5)
+    watch.balance(100.0)
+    asked = watch.refused
+    watch.after("POST", watch.before("POST", SHORT), 400)
+    watch.balance(100.0, asked)
+    assert watch.spent.usd == pytest.approx(0.3)
+    watch.balance(100.0, watch.refused)
+    assert watch.spent.usd == pytest.approx(0)
+
+
+def test_tasks_of_one_id_are_as_many_as_they_are() -> None:
+    """A service that repeats an id does not make room for more at once."""
+    watch = guard(max_usd=9.0, creates=None, at_once=2)
+    accept(watch, task="task-1")
+    accept(watch, task="task-1")
+    with pytest.raises(Withheld, match="2 of at most 2 tasks are under way"):
+        watch.before("POST", SHORT)
+
+
+@pytest.mark.parametrize("status", [None, 103, 302, 307, 500, 502, 999])
 def test_a_lost_reply_counts_as_charged_and_ends_the_run(status: int | None) -> None:
-    """Nobody knows whether the create was taken; its name is in the message."""
+    """Whether the create was taken is unknown, as it is with a redirect; its name is in the message."""
     watch = guard()
     watch.after("POST", watch.before("POST", SHORT), status, name="POST duration: 3")
 

@@ -17,10 +17,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from runs import run
-from standins.service import Behaviour, Service
+from standins.service import ANSWERS, Behaviour, Service
 
 CLASSES = ("aspect_ratio", "duration", "quality", "prompt", "callback_url", "image_start", "model", "body")
-CREATE = "/v1/videos/generations"
+IMPATIENT = ("answers late", "answers what is no task")
+"""Kinds that keep a caller waiting."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def behaviour(kind: str, rng: random.Random) -> Behaviour:
         "cuts": {"cuts": rng.choice((0.02, 0.2)), "accepts": rng.choice(("right", "everything"))},
         "charges for refusals": {"refusals_cost": True},
         "fails every task": {"fails": True, "accepts": "everything"},
+        "hides the balance": {"hides_balance": True, "refusals_cost": True, "accepts": rng.choice(("right", "everything"))},
+        "answers what is no task": {"answer": rng.choice(ANSWERS[1:]), "accepts": rng.choice(("right", "everything"))},
     }  # fmt: skip
     return Behaviour(**made[kind])
 
@@ -80,6 +83,8 @@ KINDS = (
     "cuts",
     "charges for refusals",
     "fails every task",
+    "hides the balance",
+    "answers what is no task",
 )
 
 
@@ -91,9 +96,7 @@ def one(seed: int) -> Outcome:
     cap = 0.0 if mode == "readonly" else rng.choice((0.0, 0.3, 0.61, 1.3, 3.5, 7.0))
     with Service(behaviour(kind, rng), seed=seed) as service:
         try:
-            ran = run(
-                service, mode, None if mode == "readonly" else cap, timeout=0.25 if kind == "answers late" else 5.0
-            )
+            ran = run(service, mode, None if mode == "readonly" else cap, timeout=0.25 if kind in IMPATIENT else 5.0)
             stopped = ran.stopped
         except Exception as error:  # a run that cannot begin costs nothing either
             stopped = f"{type(error).__name__}: {error}"

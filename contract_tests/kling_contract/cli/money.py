@@ -1,5 +1,6 @@
 """The options that say what a run against a service that bills may cost, shared by the subcommands that can spend."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -8,9 +9,12 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from kling_contract.cli.options import variable
+from kling_contract.cli.options import Number, variable
 from kling_contract.driving.drivers.running import Money, Wanted, plan_of
+from kling_contract.driving.drivers.steps import Plan
 from kling_contract.driving.planning import print_real
+from kling_contract.driving.target import on_this_machine, origin_of
+from kling_contract.reading.contract import Contract
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,14 +24,14 @@ def _option(name: str, **more: Any) -> Callable[[Any], Any]:
 
 
 _CAPS = (
-    _option("--max-usd", type=click.FloatRange(min=0), metavar="X",
+    _option("--max-usd", type=Number(min=0), metavar="X",
             help="Most dollars that the run may cost at worst. Needed wherever something may be charged."),
-    _option("--usd-per-second", type=click.FloatRange(min=0), metavar="X",
+    _option("--usd-per-second", type=Number(min=0, min_open=True), metavar="X",
             help="What a second of video costs at worst. Default: twice the contract's price, which no document states."),
     _option("--max-creates", type=click.IntRange(min=0), metavar="N",
             help="Most creates that may be accepted. Default: 1; with --mode refusals only --max-usd counts."),
-    _option("--max-seconds", type=click.FloatRange(min=0), metavar="S", help="Most seconds of video that may be made."),
-    _option("--max-wall", type=click.FloatRange(min=0), metavar="S",
+    _option("--max-seconds", type=Number(min=0), metavar="S", help="Most seconds of video that may be made."),
+    _option("--max-wall", type=Number(min=0), metavar="S",
             help="Seconds of real time after which nothing that may cost is sent."),
     _option("--max-at-once", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
             help="Most tasks that may be under way at one time."),
@@ -69,12 +73,46 @@ def agreed(wanted: Wanted, console: Console) -> Wanted:
     Raises:
         Abort: they said no.
     """
-    if wanted.asked.mode != "paid" or wanted.agreed or wanted.money.max_usd is None or not sys.stdin.isatty():
+    if wanted.asked.mode != "paid" or wanted.agreed or wanted.money.max_usd is None:
         return wanted
     plan = plan_of(wanted, "paid")
-    print_real(plan, wanted.money.max_usd, console)
-    click.confirm(f"Send it to {plan.base}?", abort=True)
-    return replace(wanted, agreed=plan.hash)
+    return replace(wanted, agreed=plan.hash) if confirmed(plan, wanted.money, console) else wanted
+
+
+def confirmed(plan: Plan, money: Money, console: Console) -> bool:
+    """Show *plan* on a terminal and ask for a yes; False where there is no terminal to ask on.
+
+    Raises:
+        Abort: they said no.
+    """
+    if not sys.stdin.isatty():
+        return False
+    print_real(plan, money.max_usd, console)
+    return click.confirm(f"Send it to {plan.base}?", abort=True)
+
+
+def check_poll(poll: float | None, base: str, contract: Contract) -> None:
+    """Refuse to poll a service on another machine faster than it allows.
+
+    Raises:
+        click.UsageError: it would be.
+    """
+    if poll is not None and poll < contract.min_poll and not on_this_machine(base):
+        raise click.UsageError(
+            f"--poll {poll:g}: the service allows a read every {contract.min_poll:g} s; give that or more"
+        )
+
+
+def key_of(url: str) -> str:
+    """Return the key of the environment; on the loopback, where any will do, one of ours.
+
+    Raises:
+        click.UsageError: there is none, and the target is on another machine.
+    """
+    found = os.environ.get("KLING_API_KEY") or os.environ.get("EVOLINK_API_KEY")
+    if not found and not on_this_machine(origin_of(url, allow_http=True)):
+        raise click.UsageError("--api-key is missing: name the account, or set KLING_API_KEY")
+    return found or "sk-test"
 
 
 def repeated(given: Mapping[str, Any]) -> list[str]:

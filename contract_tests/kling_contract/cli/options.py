@@ -1,6 +1,7 @@
 """Options that the subcommands share, each with its variable `KLING_CONTRACT_...`."""
 
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,19 @@ def ids(_: click.Context, __: click.Parameter, value: tuple[str, ...] | str | No
 def variable(name: str) -> str:
     """The variable of the option `--name`."""
     return "KLING_CONTRACT_" + name.upper().replace("-", "_")
+
+
+class Number(click.FloatRange):
+    """A range of numbers without NaN and the infinities: no comparison with those holds a run back."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what is no number."""
+        found = super().convert(value, param, ctx)
+        return found if isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
+ALLOW_HTTP = click.option("--allow-http", is_flag=True, envvar=variable("allow-http"),
+                          help="Send the key over plain http to other machines too.")  # fmt: skip
 
 
 def folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:

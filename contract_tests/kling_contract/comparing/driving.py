@@ -1,5 +1,6 @@
 """Two live servers put through the same plan, each into a history of its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kling_contract.driving.drivers import real
@@ -21,21 +22,25 @@ RATE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """What one server did. remarks: what the user has to know. hash: of the plan."""
+    """What one server did. remarks: what the user has to know. usd: what it may have cost at worst."""
 
     events: tuple[AnyEvent, ...]
     remarks: tuple[str, ...]
+    usd: float = 0.0
 
 
-def plan_for(wanted: Wanted, mode: str) -> Plan:
-    """The plan of a comparison: with a fake everything there is, else what a run of *mode* would send."""
+def plan_for(wanted: Sequence[Wanted], mode: str) -> Plan:
+    """The plan of a comparison: for fakes everything there is, else what a run of *mode* would send to each of *wanted*."""
+    first = wanted[0]
     if mode != "fake":
-        return plan_of(wanted, mode)
-    contract = wanted.contract
-    right = cheapest_body(contract, wanted.options.image)
-    every = [*steps_of("refusals", contract, right, wanted.price, assumptions=True)]
-    every += [step for step in steps_of("paid", contract, right, wanted.price) if step.kind is Kind.TASK]
-    return Plan("fake", wanted.asked.base, contract.version, tuple(every), wanted.price)
+        plans = [plan_of(one, mode) for one in wanted]
+        base = " and ".join(plan.base for plan in plans)
+        return replace(plans[0], base=base, steps=tuple(step for plan in plans for step in plan.steps))
+    contract = first.contract
+    right = cheapest_body(contract, first.options.image)
+    every = [*steps_of("refusals", contract, right, first.price, assumptions=True)]
+    every += [step for step in steps_of("paid", contract, right, first.price) if step.kind is Kind.TASK]
+    return Plan("fake", first.asked.base, contract.version, tuple(every), first.price)
 
 
 def drive(wanted: Wanted, mode: str) -> Driven:
@@ -62,10 +67,10 @@ def drive(wanted: Wanted, mode: str) -> Driven:
             session = context.session(target.mode, shared=True)
             if session.control is not None and "clock" in target.features:
                 session.clock.scale(RATE)
-            real.run(context, plan_for(wanted, mode), remarks.append, session=session)
+            real.run(context, plan_for([wanted], mode), remarks.append, session=session)
     except Stopped as stop:
         recorder.note(Topic.STOPPED, reason=str(stop))
         remarks.append(f"{target.base}: stopped: {stop}")
     if target.real:
         remarks.append(f"{target.base}: {guard.bill()}")
-    return Driven(recorder.events, tuple(remarks))
+    return Driven(recorder.events, tuple(remarks), guard.spent.usd)

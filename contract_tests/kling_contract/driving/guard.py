@@ -1,7 +1,8 @@
 """The money guard: what may be sent to a service that bills, decided before it is sent.
 
-It counts the worst case: that the service takes the request and charges all of it. A create whose reply was lost may
-have been taken, so it counts as accepted and ends the run. Readings of the balance are held against what was sent.
+It counts the worst case: that the service takes the request and charges all of it. A create whose reply was lost, or is no
+answer to a create, may have been taken, so it counts as accepted and ends the run. One that was refused goes on counting until
+a reading of the balance shows that it was not charged. Readings of the balance are held against what was sent.
 """
 
 import threading
@@ -99,7 +100,9 @@ class Guard:
         self.spent, self.books = Spent(), Books(usd_per_credit)
         self.accepted: list[Accepted] = []
         self.withheld: list[str] = []
-        self._open: set[str] = set()
+        self._open: list[str] = []
+        self._doubts: list[Charge] = []
+        self._cleared = 0
         self._under_way = 0
         self._lock = threading.Lock()
         self._began = clock()
@@ -146,7 +149,7 @@ class Guard:
             twice = f" (expected ${charge.expected:.2f})" if charge.worst > charge.expected + _CENT else ""
             return (
                 f"a create may cost ${charge.worst:.2f}{twice}, and ${spent.usd:.2f} of ${caps.max_usd:.2f} may be spent "
-                "already; raise --max-usd, or say what a second costs at worst with --usd-per-second"
+                f"already{self._in_doubt()}; raise --max-usd, or say what a second costs at worst with --usd-per-second"
             )
         if caps.creates is not None and spent.accepted + self._under_way >= caps.creates:
             return f"the cap is {caps.creates} accepted {'create' if caps.creates == 1 else 'creates'}; raise --max-creates"
@@ -157,6 +160,14 @@ class Guard:
         if caps.wall is not None and self._clock() - self._began > caps.wall:
             return f"the run has lasted {caps.wall:g} s; raise --max-wall"
         return ""
+
+    def _in_doubt(self) -> str:
+        """What refused creates count for, in words; empty when the balance has cleared all of them."""
+        left = self._doubts[self._cleared :]
+        if not left:
+            return ""
+        what = "a create that was refused" if len(left) == 1 else f"{len(left)} creates that were refused"
+        return f" (${sum(charge.worst for charge in left):.2f} for {what}, because no reading of the balance shows that it is free)"
 
     def _count(self, charge: Charge, sign: int) -> None:
         self.spent.usd += sign * charge.worst
@@ -182,15 +193,15 @@ class Guard:
             return
         with self._lock:
             self._under_way -= 1
-            if status is not None and 300 <= status < 500:
-                self._count(charge, -1)
+            if status is not None and 400 <= status < 500:
+                self._doubts.append(charge)
                 return
             self.spent.accepted += 1
             self.accepted.append(Accepted(name, charge, status, task_id, planned))
             self.books.owe(charge.worst)
             if task_id:
-                self._open.add(task_id)
-            if status is None or status >= 500:
+                self._open.append(task_id)
+            if status is None or not 200 <= status < 300:
                 said = "its reply was lost" if status is None else f"it was answered {status}"
                 self._stop(
                     f"the outcome of a create is unknown ({said}): {name or method} may have been accepted and may have cost "
@@ -204,7 +215,7 @@ class Guard:
     def ended(self, task_id: str) -> None:
         """Take note that a task is over."""
         with self._lock:
-            self._open.discard(task_id)
+            self._open = [task for task in self._open if task != task_id]
 
     @property
     def open(self) -> frozenset[str]:
@@ -212,17 +223,34 @@ class Guard:
         with self._lock:
             return frozenset(self._open)
 
-    def balance(self, credits: float) -> None:
-        """Hold a reading of the balance against what was sent; one that nothing explains ends the run."""
+    @property
+    def refused(self) -> int:
+        """How many creates were refused up to now."""
+        with self._lock:
+            return len(self._doubts)
+
+    def balance(self, credits: float, refused: int = 0) -> None:
+        """Hold a reading of the balance against what was sent; one that nothing explains ends the run.
+
+        refused: creates that had been refused when it was asked for: a reading that is explained shows that they were free.
+        """
         if self.free:
             return
+        begun = self.books.first is not None
         reason = self.books.read(credits)
         fallen = self.books.fallen
         with self._lock:
+            if begun and not reason:
+                self._clear(refused)
             if reason:
                 self._stop(reason)
             elif self.caps.max_usd is not None and fallen > self.caps.max_usd + _CENT:
                 self._stop(f"the balance fell by ${fallen:.2f}, more than the cap of ${self.caps.max_usd:.2f}")
+
+    def _clear(self, refused: int) -> None:
+        for charge in self._doubts[self._cleared : refused]:
+            self._count(charge, -1)
+        self._cleared = max(self._cleared, refused)
 
     def slow_down(self, retry_after: float | None) -> None:
         """Take note of a 429 that asks to wait for *retry_after* seconds; None where it does not say for how long."""
@@ -255,4 +283,4 @@ class Guard:
         line = f"creates sent: {spent.sent}, accepted: {spent.accepted}; may have cost ${spent.usd:.2f} at worst"
         if spent.accepted:
             line += f" (${spent.expected:.2f} by the price list{self.books.seen()})"
-        return line
+        return line + self._in_doubt()

@@ -7,8 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
-
+from kling_common.bodies import json_or_none
 from kling_contract.driving.guard import SAFE, Charge, Guard, Stopped, Withheld
 from kling_contract.driving.sender import About, Headers, Limits, RawResponse, Sender
 from kling_contract.history.events import wall
@@ -66,8 +65,14 @@ class GuardedSender(Sender):
             raise Stopped(self.guard.stopped)
         costs = self._may_cost(method, url, headers, body)
         charge = self._pass(method, url, body, about) if costs else Charge()
+        refused = self.guard.refused
         reply = self._sender.send(method, url, headers, body, limits)
-        self._learn(method, url, reply, (costs, charge), about)
+        if costs:
+            self._learn_cost(method, reply, charge, about)
+        elif _fine(reply):
+            self._learn(method, url, json_or_none(reply.body), refused)
+        if reply.status == 429 and self._patient:
+            self.guard.slow_down(pause_of(reply))
         return reply
 
     def _pass(self, method: str, url: str, body: bytes | None, about: About) -> Charge:
@@ -75,7 +80,7 @@ class GuardedSender(Sender):
             raise Withheld(
                 f"{method} {urlsplit(url).path} with the account's key could make a task; this mode never sends one"
             )
-        return self.guard.before(method, parsed(body or b""), about.name)
+        return self.guard.before(method, json_or_none(body or b""), about.name)
 
     def _may_cost(self, method: str, url: str, headers: Headers, body: bytes | None) -> bool:
         """Whether a careless service could make a task of this: an unsafe method, a key, and no call known to be free."""
@@ -89,40 +94,30 @@ class GuardedSender(Sender):
         text = "\n".join([url, *(value for _, value in headers), (body or b"").decode("latin-1")])
         return any(spelling in text for spelling in self._spellings)
 
-    def _learn(self, method: str, url: str, reply: RawResponse, sent: tuple[bool, Charge], about: About) -> None:
-        """Tell the guard what an answer says of money, tasks and pauses."""
-        guard, answer = self.guard, parsed(reply.body)
-        costs, charge = sent
-        if costs:
-            task = answer.get("id") if isinstance(answer, Mapping) and _fine(reply) else None
-            guard.after(
-                method, charge, reply.status, name=about.name, task_id=task if isinstance(task, str) else "", planned=about.planned
-            )  # fmt: skip
-            reserved = reserved_by(answer)
-            if _fine(reply) and reserved is not None:
-                guard.charged(reserved)
-        elif _fine(reply):
-            for task in tasks_in(answer):
-                if task.get("status") in self._contract.terminal:
-                    guard.ended(str(task.get("id")))
-            if method == "GET" and urlsplit(url).path.endswith(self._contract.named("getCredits").template):
-                left = balance_of(answer)
-                if left is not None:
-                    guard.balance(left)
-        if reply.status == 429 and self._patient:
-            guard.slow_down(pause_of(reply))
+    def _learn_cost(self, method: str, reply: RawResponse, charge: Charge, about: About) -> None:
+        """Tell the guard what became of a request that may cost."""
+        answer = json_or_none(reply.body)
+        task = answer.get("id") if isinstance(answer, Mapping) and _fine(reply) else None
+        self.guard.after(
+            method, charge, reply.status, name=about.name, task_id=task if isinstance(task, str) else "", planned=about.planned
+        )  # fmt: skip
+        reserved = reserved_by(answer)
+        if _fine(reply) and reserved is not None:
+            self.guard.charged(reserved)
+
+    def _learn(self, method: str, url: str, answer: Any, refused: int) -> None:
+        """Tell the guard what an answer says of tasks and of the balance; *refused* as `Guard.balance` takes it."""
+        for task in tasks_in(answer):
+            if task.get("status") in self._contract.terminal:
+                self.guard.ended(str(task.get("id")))
+        if method == "GET" and urlsplit(url).path.endswith(self._contract.named("getCredits").template):
+            left = balance_of(answer)
+            if left is not None:
+                self.guard.balance(left, refused)
 
 
 def _fine(reply: RawResponse) -> bool:
     return reply.status is not None and 200 <= reply.status < 300
-
-
-def parsed(body: bytes) -> Any:
-    """The JSON in *body*; None where it is not JSON."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def tasks_in(answer: Any) -> list[Mapping[str, Any]]:

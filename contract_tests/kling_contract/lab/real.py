@@ -38,6 +38,7 @@ class RealWanted:
     min_poll: float
     deadline: float
     money: Money = field(default_factory=Money)
+    allow_http: bool = False
     authority: Authority | None = None
     sender: Sender = field(default_factory=Sender)
 
@@ -82,7 +83,7 @@ def run(wanted: RealWanted, adapter: Adapter, contract: Contract, recorder: Reco
 def _proxy(wanted: RealWanted, contract: Contract, recorder: Recorder) -> Iterator[RecordingProxy]:
     made = opened(
         wanted.upstream, contract, wanted.money, recorder, sender=wanted.sender, authority=wanted.authority, mode=CLIENT, case=STORY,
-        target=wanted.name,
+        target=wanted.name, allow_http=wanted.allow_http,
     )  # fmt: skip
     with made as proxy:
         yield proxy

@@ -18,14 +18,15 @@ RECORDED = "recorded"
 
 def opened(
     upstream: str, contract: Contract, money: Money, recorder: Recorder, *, sender: Sender, port: int = 0, seconds: float = 60.0,
-    authority: Authority | None = None, mode: str = RECORDED, target: str = "", case: str = "",
+    authority: Authority | None = None, mode: str = RECORDED, target: str = "", case: str = "", allow_http: bool = False,
 ) -> RecordingProxy:  # fmt: skip
     """A proxy in front of *upstream*, the contract's server where it is empty. target: what is judged; case: of the events.
+    allow_http: send keys to another machine in clear.
 
     Raises:
         SetupError: no URL, or something may be charged and no cap was given. OSError: the port is taken.
     """
-    base = origin_of(upstream or services_of(contract)[0])
+    base = origin_of(upstream or services_of(contract)[0], allow_http=allow_http)
     guard = guard_before(base, contract, money, sender)
     recorder.note(Topic.RUN, target=target or base, mode=mode, contract=contract.version)
     past = GuardedSender(sender, guard, contract, patient=False)

@@ -16,6 +16,8 @@ from kling_contract.rules.rulebook import Level, Rule, rules
 
 REAL = ("readonly", "refusals", "paid")
 """Modes in which the target is taken for the real service."""
+SPENDING = ("refusals", "paid")
+"""Those of them that may cost something."""
 DRIVEN = ("fake", *REAL)
 """Modes in which the kit itself was the client."""
 CLIENT = "client"

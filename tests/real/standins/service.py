@@ -22,6 +22,20 @@ from standins.ledger import Ledger, Tariff
 
 KEY = "sk-real-account-0001"
 CREATE = "/v1/videos/generations"
+ANSWERS = (
+    "task",
+    "redirect",
+    "see other",
+    "error",
+    "page",
+    "nothing",
+    "same id",
+    "no id",
+    "text prices",
+    "wild prices",
+    "endless",
+)
+"""What an accepted create may be answered with; all but the first are wrong."""
 
 
 @dataclass
@@ -33,6 +47,7 @@ class Behaviour:
     reply is held back. balance: `true`, `fixed`, `random`. drifts: credits that leave by themselves at each reading.
     dies_after: requests after which nothing is answered. cuts: share of all requests whose connection is cut.
     skew: seconds that its clock is wrong by. poor: credits that are left. refusals_cost: charges for what it refuses.
+    hides_balance: has no call that shows one. answer: what an accepted create is answered with, one of `ANSWERS`.
     """
 
     accepts: str = "right"
@@ -47,6 +62,8 @@ class Behaviour:
     poor: bool = False
     refusals_cost: bool = False
     fails: bool = False
+    hides_balance: bool = False
+    answer: str = "task"
     work: float = 0.02
     tariff: Tariff = field(default_factory=Tariff)
 
@@ -249,11 +266,42 @@ class _Handler(BaseHTTPRequestHandler):
         if service.behaviour.late:
             self.row["lost"] = True
             threading.Event().wait(service.behaviour.late)
-        self._json(200, service.shown(task, created=True))
+        self._answer(service.shown(task, created=True))
+
+    def _answer(self, shown: dict[str, Any]) -> None:
+        """What the caller of an accepted create gets."""
+        how, elsewhere = (
+            self.server.service.behaviour.answer,
+            f"http://localhost:{self.server.server_address[1]}{CREATE}",
+        )
+        if how in ("redirect", "see other"):
+            self._send(307 if how == "redirect" else 303, b"", "text/plain", {"Location": elsewhere})
+        elif how == "error":
+            self._json(200, {"error": {"code": "service_error", "message": "It failed.", "type": "api_error"}})
+        elif how in ("page", "nothing"):
+            self._send(200, b"<html><body>Welcome</body></html>" if how == "page" else b"", "text/html", {})
+        elif how == "endless":
+            self._endless()
+        else:
+            self._json(200, _oddly(shown, how))
+
+    def _endless(self) -> None:
+        """A body without an end."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            while True:
+                self.wfile.write(b"1\r\n \r\n")
+                threading.Event().wait(0.01)
+        except OSError:
+            self.row["lost"] = True
 
     def _read(self, path: str) -> None:
         service = self.server.service
-        if path == "/v1/credits":
+        if path == "/v1/credits" and not service.behaviour.hides_balance:
             left = service.shown_balance()
             token = {"remaining_credits": left, "used_credits": service.opening - left, "unlimited_credits": False}
             user = {"remaining_credits": left, "used_credits": service.opening - left}
@@ -317,6 +365,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             return
+
+
+def _oddly(shown: dict[str, Any], how: str) -> dict[str, Any]:
+    """A task with something wrong in it."""
+    if how == "same id":
+        return {**shown, "id": "task-unified-1757156493-samesame"}
+    if how == "no id":
+        return {name: value for name, value in shown.items() if name != "id"}
+    if how in ("text prices", "wild prices"):
+        price: Any = str(shown["usage"]["credits_reserved"]) if how == "text prices" else -1e18
+        return {**shown, "usage": {**shown["usage"], "credits_reserved": price}}
+    return shown
 
 
 def _parsed(data: bytes) -> Any:

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from kling_contract.cli.money import caps
-from kling_contract.cli.options import chosen, common, variable
+from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, variable
 from kling_contract.history.events import Note, Recorder
 from kling_contract.history.labels import Topic
 from kling_contract.judging import finish, judge_history
@@ -34,17 +33,7 @@ def _option(name: str, **more: Any) -> Callable[[Any], Any]:
     return click.option(name, envvar=variable(name.removeprefix("--")), **more)
 
 
-class _Seconds(click.FloatRange):
-    """A positive, finite number of seconds."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse what is no length of time."""
-        found = super().convert(value, param, ctx)
-        return found if isfinite(found) else self.fail(f"{value} is no number of seconds.", param, ctx)
-
+_SECONDS = Number(min=0, min_open=True)
 
 _OPTIONS = (
     click.option("--real", is_flag=True, help="The happy story alone, in front of the real service. Needs --max-usd."),
@@ -55,10 +44,10 @@ _OPTIONS = (
             help="command: a process a story. jsonl: one program that speaks JSON lines."),
     click.option("--story", "names", multiple=True, metavar="NAME", help="Only this story; repeatable. `--stories` lists them."),
     click.option("--stories", "listing", is_flag=True, help="List the stories and stop."),
-    _option("--min-poll", type=_Seconds(), metavar="S",
+    _option("--min-poll", type=_SECONDS, metavar="S",
             help="Minimum seconds between polls that the client was configured with, in every story. Default: what an adapter declares, "
                  "else the contract's value where a story is about it and KLING_MIN_POLL in all others."),
-    _option("--deadline", type=_Seconds(), metavar="S",
+    _option("--deadline", type=_SECONDS, metavar="S",
             help="Seconds after which the client must give up; it finds them as {deadline} and KLING_DEADLINE. "
                  "Default: derived from --min-poll or from the client's own pace."),
     _option("--model", metavar="NAME", help="The model that the client is asked for, as {model} and KLING_MODEL. Default: the document's."),
@@ -83,6 +72,7 @@ def _options(command: Any) -> Any:
 
 @click.command(context_settings={"ignore_unknown_options": False})
 @_options
+@ALLOW_HTTP
 @caps
 @common
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")

@@ -64,7 +64,7 @@ def _wanted(given: dict[str, Any], name: str, contract: Contract) -> real.RealWa
     money = money_of(given)
     if money.max_usd is None:
         raise SetupError("--real needs --max-usd: the most dollars that the client may spend")
-    base = origin_of(given["upstream"] or services_of(contract)[0])
+    base = origin_of(given["upstream"] or services_of(contract)[0], allow_http=given["allow_http"])
     key = given["api_key"] or os.environ.get("KLING_API_KEY") or os.environ.get("EVOLINK_API_KEY") or ""
     if not key:
         raise SetupError("--real needs --api-key, or KLING_API_KEY or EVOLINK_API_KEY in the environment")
@@ -73,7 +73,7 @@ def _wanted(given: dict[str, Any], name: str, contract: Contract) -> real.RealWa
         raise SetupError("--real needs --image: the URL of a first frame that the service can fetch")
     return real.RealWanted(
         name=name, upstream=base, key=key, image=given["image"] or _FAKE_IMAGE, money=money,
-        min_poll=given["min_poll"] or contract.min_poll, deadline=given["deadline"] or contract.give_up,
+        allow_http=given["allow_http"], min_poll=given["min_poll"] or contract.min_poll, deadline=given["deadline"] or contract.give_up,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from kling_common.authority import NoAuthority
 from kling_contract.cli.money import caps, money_of
-from kling_contract.cli.options import chosen, common, variable
+from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, variable
 from kling_contract.driving.sender import Sender
 from kling_contract.history.events import Recorder
 from kling_contract.history.har import write_har
@@ -50,7 +50,7 @@ from kling_contract.rules.verdicts import Choice, SetupError
 @click.option(
     "--timeout",
     envvar=variable("timeout"),
-    type=click.FloatRange(min=0.1),
+    type=Number(min=0.1),
     default=60.0,
     show_default=True,
     metavar="S",
@@ -63,6 +63,7 @@ from kling_contract.rules.verdicts import Choice, SetupError
     metavar="FILE",
     help="Certificates to trust of the service instead of the system's.",
 )
+@ALLOW_HTTP
 @caps
 @common
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
@@ -83,7 +84,7 @@ def command(words: tuple[str, ...], out: Path, report: Path | None, **given: Any
     try:
         proxy = opened(
             given["upstream"], contract, money_of(given), recorder, port=given["port"], seconds=given["timeout"],
-            sender=Sender(verify=str(given["ca_file"] or "")),
+            sender=Sender(verify=str(given["ca_file"] or "")), allow_http=given["allow_http"],
         )  # fmt: skip
     except NoAuthority as error:
         raise SetupError(str(error)) from error

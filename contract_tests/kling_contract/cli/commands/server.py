@@ -11,14 +11,15 @@ import click
 from rich.console import Console
 
 from kling_contract.cli.extras import require_kit
-from kling_contract.cli.money import agreed, agreement, caps, money_of, repeated
-from kling_contract.cli.options import chosen, common, variable
+from kling_contract.cli.money import agreed, agreement, caps, check_poll, key_of, money_of, repeated
+from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, variable
 from kling_contract.driving.drivers import real
 from kling_contract.driving.drivers.run_context import QUICK, Options
 from kling_contract.driving.drivers.running import Wanted, for_servers, make_history, plan_of
 from kling_contract.driving.planning import print_plan
-from kling_contract.driving.target import Asked, on_this_machine, origin_of
+from kling_contract.driving.target import Asked, origin_of
 from kling_contract.judging import finish, judge_history
+from kling_contract.reading.contract import shipped
 from kling_contract.reports import evidence
 from kling_contract.rules.verdicts import REAL
 
@@ -49,11 +50,11 @@ _OPTIONS = (
     _option("--image", default="", metavar="URL", help="A first frame that the target can fetch."),
     _option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
             help="Certificates to trust instead of the system's."),
-    _option("--allow-http", is_flag=True, help="Send the key over plain http to other machines too."),
-    _option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, metavar="S",
+    ALLOW_HTTP,
+    _option("--timeout", type=Number(min=0.1), default=30.0, show_default=True, metavar="S",
             help="Seconds for a whole exchange."),
-    _option("--poll", type=click.FloatRange(min=0.01), metavar="S", help="Seconds between polls in real time."),
-    _option("--patience", type=click.FloatRange(min=0), metavar="S", help="Seconds that a task is waited for in real time."),
+    _option("--poll", type=Number(min=0.01), metavar="S", help="Seconds between polls in real time."),
+    _option("--patience", type=Number(min=0), metavar="S", help="Seconds that a task is waited for in real time."),
     _option("--replay", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
             help="Play a saved story (story.json of a report) and nothing else."),
     _option("--callback-base", default="", metavar="URL", help="A public https URL that leads to --callback-listen."),
@@ -86,7 +87,7 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
     without --mode refusals or paid and --max-usd. `docs/real-service.md` has the whole way.
     """
     require_kit("judging a server")
-    given["api_key"] = given["api_key"] or _key(url)
+    given["api_key"] = given["api_key"] or key_of(url)
     choice = for_servers(chosen(**given))
     console = Console()
     # In CI nothing is left to chance: the same commit draws the same calls.
@@ -98,7 +99,7 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
         return 0
     if given["evidence"]:
         evidence.check_name(given["evidence"])
-        evidence.check_target(origin_of(url), wanted.contract)
+        evidence.check_target(wanted.asked.base, wanted.contract)
     made = make_history(agreed(wanted, console), choice)
     for line in made.remarks:
         console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
@@ -110,20 +111,10 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
     return finish(run, report, console)
 
 
-def _key(url: str) -> str:
-    """Return the key of the environment; on the loopback, where any will do, one of ours.
-
-    Raises:
-        click.UsageError: there is none, and the target is on another machine.
-    """
-    found = os.environ.get("KLING_API_KEY") or os.environ.get("EVOLINK_API_KEY")
-    if not found and not on_this_machine(origin_of(url, allow_http=True)):
-        raise click.UsageError("--api-key is missing: name the account, or set KLING_API_KEY")
-    return found or "sk-test"
-
-
 def _wanted(url: str, seed: int, given: dict[str, Any]) -> Wanted:
     mode = given["mode"]
+    if mode in REAL:
+        check_poll(given["poll"], origin_of(url, allow_http=given["allow_http"]), shipped())
     live = mode in REAL
     slow = live or given["real_time"]
     options = Options(

@@ -25,7 +25,7 @@ from kling_contract.history.masking import header
 from kling_contract.reading.addresses import is_loopback
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.rules.rulebook import rules
-from kling_contract.rules.verdicts import Choice, SetupError, book_of
+from kling_contract.rules.verdicts import SPENDING, Choice, SetupError, book_of
 
 _TRY = 15.0
 
@@ -151,7 +151,7 @@ def _check_agreed(wanted: Wanted) -> None:
         SetupError: it is one.
     """
     mode = wanted.asked.mode
-    if mode in ("refusals", "paid") and wanted.money.max_usd is None:
+    if mode in SPENDING and wanted.money.max_usd is None:
         raise SetupError(f"--mode {mode} needs --max-usd: the most dollars that the run may cost")
     if mode != "paid" or wanted.agreed == plan_of(wanted, "paid").hash:
         return
