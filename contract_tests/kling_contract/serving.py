@@ -5,8 +5,10 @@ its method. A connection carries one exchange. What is recorded, and what is sen
 """
 
 import contextlib
+import hashlib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from http.client import responses
@@ -55,15 +57,18 @@ class Incoming(BaseHTTPRequestHandler):
 
     def respond(self, status: int, headers: Headers = (), body: bytes = b"", *, part: int = 0) -> bool:
         """Send a response; return False where the other side has gone. part: send only so many bytes of the body."""
+        framing = [] if status in _BODILESS else [f"Content-Length: {len(body)}"]
+        content = b"" if self.command == "HEAD" else body[: part or None]
+        return self.write(self.head(status, headers, framing) + content)
+
+    def head(self, status: int, headers: Headers, framing: Sequence[str]) -> bytes:
+        """Return the head of a response: its own *framing* in place of what *headers* hold, and a Date where they have none."""
         lines = [f"HTTP/1.1 {status} {responses.get(status, 'Other')}"]
         lines += [f"{name}: {value}" for name, value in headers if name.lower() not in FRAMING]
-        if status not in _BODILESS:
-            lines.append(f"Content-Length: {len(body)}")
+        lines += framing
         if not any(name.lower() == "date" for name, _ in headers):
             lines.append(f"Date: {self.date_time_string()}")
-        head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1", "replace")
-        content = b"" if self.command == "HEAD" else body[: part or None]
-        return self.write(head + content)
+        return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1", "replace")
 
     def write(self, data: bytes) -> bool:
         """Send bytes as they are; return False where the other side has gone."""
@@ -72,6 +77,12 @@ class Incoming(BaseHTTPRequestHandler):
         except OSError:
             return False
         return True
+
+    def reset(self) -> None:
+        """Break the connection without an answer, as a server that dies does."""
+        with contextlib.suppress(OSError):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
     def _serve(self) -> None:
         self.close_connection = True
@@ -90,6 +101,53 @@ class Incoming(BaseHTTPRequestHandler):
             kept += self.rfile.read(min(size, most))
             self.rfile.readline(10)
         return bytes(kept)
+
+
+class Relay:
+    """A response on its way to the other side as it arrives from a host: `head`, its blocks, then `end`. Counted and hashed.
+
+    It goes on when the other side has gone: what the host gave is known whole.
+    """
+
+    def __init__(self, request: Incoming, kept: Callable[[Headers], Headers]) -> None:
+        """*kept*: the headers that travel from one end to the other."""
+        self._request, self._kept = request, kept
+        self._sum = hashlib.sha256()
+        self._chunked = False
+        self.begun = False
+        self.size = 0
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the body as far as it came."""
+        return self._sum.hexdigest()
+
+    def head(self, status: int, headers: Headers) -> None:
+        """Send status and headers; a body without a length goes in chunks."""
+        self.begun = True
+        length = next((value for name, value in headers if name.lower() == "content-length"), "")
+        self._chunked = not length.isdigit() and status not in _BODILESS and self._request.command != "HEAD"
+        framing = (
+            [f"Content-Length: {length}"]
+            if length.isdigit()
+            else ["Transfer-Encoding: chunked"]
+            if self._chunked
+            else []
+        )
+        self._request.write(self._request.head(status, self._kept(headers), framing))
+
+    def block(self, data: bytes) -> None:
+        """Send some more of the body."""
+        self.size += len(data)
+        self._sum.update(data)
+        self._request.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self, *, whole: bool) -> None:
+        """End it; one that is not whole, or never began, breaks off for the other side too."""
+        if not (whole and self.begun):
+            self._request.reset()
+        elif self._chunked:
+            self._request.write(b"0\r\n\r\n")
 
 
 class Listener:

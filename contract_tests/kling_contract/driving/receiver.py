@@ -7,7 +7,6 @@ attempts of one path is a script: one `Act` an attempt, the last one for all tha
 import select
 import socket
 import ssl
-import struct
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -183,7 +182,7 @@ def _headers(act: Act) -> list[tuple[str, str]]:
 
 def _respond(request: Incoming, act: Act) -> Literal["answered", "cut", "gone"]:
     if act.end == "cut":
-        _reset(request.connection)
+        request.reset()
         return "cut"
     if act.end == "1xx":
         request.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
@@ -208,12 +207,6 @@ def _hung_up(connection: socket.socket) -> bool:
         return connection.recv(1, socket.MSG_PEEK) == b""
     except OSError:
         return True
-
-
-def _reset(connection: socket.socket) -> None:
-    """Break the connection without an answer, as a receiver that dies does."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
 
 
 def write_authority(receiver: Receiver, path: Path | None = None) -> Path:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
 ANSWER_CAP = 8 * 1024 * 1024
@@ -51,6 +52,16 @@ class About:
     planned: bool = True
 
 
+class Taker(Protocol):
+    """Takes an answer as it arrives, in place of its being kept. Neither call may raise."""
+
+    def head(self, status: int, headers: Headers) -> None:
+        """Status and headers have come."""
+
+    def block(self, data: bytes) -> None:
+        """Some more of the body has come."""
+
+
 class Sender:
     """Sends requests. verify: a file of certificates to trust instead of the system's; empty for the system's."""
 
@@ -68,10 +79,16 @@ class Sender:
         about: About = About(),  # noqa: ARG002 - for a sender past the guard
     ) -> RawResponse:
         """One request and what became of it; never raises for anything that the network or the server does."""
+        return self.stream(method, url, headers, body, limits, None)
+
+    def stream(
+        self, method: str, url: str, headers: Headers, body: bytes | None, limits: Limits, taker: Taker | None
+    ) -> RawResponse:
+        """The same, with a body that goes to *taker* as it arrives and is not kept."""
         try:
             connection = self._connection(url, limits.seconds)
             with _deadline(connection, limits.seconds) as late:
-                return _exchange(connection, (method, _target(url), headers, body), limits, late)
+                return _exchange(connection, (method, _target(url), headers, body), limits, (late, taker))
         except (OSError, http.client.HTTPException, ValueError) as error:
             return _lost(error)
 
@@ -117,8 +134,9 @@ def _exchange(
     connection: http.client.HTTPConnection,
     request: tuple[str, str, Headers, bytes | None],
     limits: Limits,
-    late: threading.Event,
+    watch: tuple[threading.Event, Taker | None],
 ) -> RawResponse:
+    late, taker = watch
     try:
         method, target, headers, body = request
         connection.putrequest(method, target, skip_accept_encoding=True, skip_host=_names(headers, "host"))
@@ -128,7 +146,7 @@ def _exchange(
             connection.putheader("Content-Length", str(len(body)))
         connection.endheaders()
         sending = _send_body(connection, body)
-        reply = _answer(connection, limits, sending)
+        reply = _answer(connection, limits, sending, taker)
         # Cut by our own deadline, an answer may look like one that just ended.
         return _too_late(limits) if late.is_set() else reply
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -153,7 +171,9 @@ def _send_body(connection: http.client.HTTPConnection, body: bytes | None) -> OS
     return None
 
 
-def _answer(connection: http.client.HTTPConnection, limits: Limits, sending: OSError | None) -> RawResponse:
+def _answer(
+    connection: http.client.HTTPConnection, limits: Limits, sending: OSError | None, taker: Taker | None
+) -> RawResponse:
     try:
         response = connection.getresponse()
     except (OSError, http.client.HTTPException):
@@ -161,9 +181,14 @@ def _answer(connection: http.client.HTTPConnection, limits: Limits, sending: OSE
             raise sending from None
         raise
     kept, size = bytearray(), 0
+    if taker is not None:
+        taker.head(response.status, response.getheaders())
     while block := response.read1(_BLOCK):
         size += len(block)
-        kept += block[: limits.answer - len(kept)]
+        if taker is not None:
+            taker.block(block)
+        else:
+            kept += block[: limits.answer - len(kept)]
         if size > limits.answer:
             cut = RawResponse(response.status, tuple(response.getheaders()), bytes(kept), "too large")
             return RawResponse(

@@ -1,15 +1,14 @@
 """The recording proxy: the service's address for clients that can be given one, a CONNECT proxy for those that cannot.
 
-Calls to the service go through the guard and into the history; downloads of links that the service gave are recorded as well; what
-a client wants from other hosts is passed on unseen. Nothing is changed on its way but the framing, and compression is not asked for.
+Calls to the service go through the guard and into the history, and so does a create that a redirect led to another host; downloads
+of links that the service gave are recorded as well; what else a client wants from other hosts is passed on unseen. Nothing is changed
+on its way but the framing, and compression is not asked for. Downloads reach the client as they arrive.
 """
 
-import hashlib
 import socket
-import struct
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import orjson
 
 from kling_common.authority import Authority
 from kling_common.bodies import json_or_none
-from kling_contract.driving.guard import Stopped
+from kling_contract.driving.guard import SAFE, Stopped
 from kling_contract.driving.guarded import GuardedSender, balance_of, tasks_in
 from kling_contract.driving.sender import About, Limits, RawResponse, Sender
 from kling_contract.history.events import Balance, Download, Exchange, Note, Recorder, wall
@@ -28,7 +27,7 @@ from kling_contract.history.masking import header
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.view import links_of
 from kling_contract.recording.tunnels import Tunnels, carry
-from kling_contract.serving import Incoming, Listener
+from kling_contract.serving import Incoming, Listener, Relay
 
 _HOP = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding",
@@ -36,6 +35,7 @@ _HOP = frozenset({
 })  # fmt: skip
 _DOWNLOAD_CAP = 512 * 1024 * 1024
 _BODY_CAP = 128 * 1024 * 1024
+_CREATE = "createVideo"
 _WITHHELD = 402
 """The service's own word for a create that the money does not cover."""
 
@@ -108,20 +108,21 @@ class RecordingProxy:
         elif "://" in request.path:
             self._absolute(request, request.path)
         else:
-            self._exchange(request, request.path)
+            self._exchange(request, self.upstream.base + request.path)
 
     def _connect(self, request: Incoming) -> None:
         """A tunnel: opened and read where it leads to the service or to a link of its, else passed on."""
         host, _, port = request.path.rpartition(":")
         name = host.strip("[]").lower()
         ours = name in self.upstream.hosts
-        if not ours and not (name in self._link_hosts() and self._tunnels.signs_for(name)):
+        read = self._tunnels.neighbour(name) or (name in self._link_hosts() and self._tunnels.signs_for(name))
+        if not ours and not read:
             self._pass_on(request, name, int(port) if port.isdigit() else 443)
             return
 
         def inner(secured: Incoming) -> None:
             if ours:
-                self._exchange(secured, secured.path)
+                self._exchange(secured, self.upstream.base + secured.path)
             else:
                 self._absolute(secured, f"https://{request.path.removesuffix(':443')}{secured.path}")
 
@@ -132,37 +133,46 @@ class RecordingProxy:
         parts = urlsplit(url)
         resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if f"{parts.scheme}://{parts.netloc}" == self.url or (parts.hostname or "") in self.upstream.hosts - _LOCAL:
-            self._exchange(request, resource)
+            self._exchange(request, self.upstream.base + resource)
         elif url in self._links and request.command in ("GET", "HEAD"):
             self._download(request, url)
-        elif url.startswith(self.upstream.base + "/") and self.contract.routes(parts.path):
-            self._exchange(request, url.removeprefix(self.upstream.base))
+        elif self._is_call(request, url):
+            self._exchange(request, url)
         else:
             self._count(parts.netloc)
-            reply = self._plain.send(
-                request.command,
-                url,
-                _kept(request.pairs),
-                request.body(_BODY_CAP) or None,
-                Limits(self._seconds, _DOWNLOAD_CAP),
-            )
-            _give(request, reply)
+            self._relay(request, url, Limits(self._seconds, _DOWNLOAD_CAP))
 
-    def _exchange(self, request: Incoming, resource: str) -> None:
+    def _is_call(self, request: Incoming, url: str) -> bool:
+        """Whether it is a call of the service under its own address, or a create, such as one that was led to another host."""
+        path = urlsplit(url).path
+        if url.startswith(self.upstream.base + "/") and self.contract.routes(path):
+            return True
+        return request.command not in SAFE and path.endswith(self.contract.named(_CREATE).template)
+
+    def _relay(self, request: Incoming, url: str, limits: Limits) -> tuple[RawResponse, Relay]:
+        """Pass a request on, and its response as it arrives."""
+        body = request.body(_BODY_CAP) or None
+        headers = [*_kept(request.pairs), ("Accept-Encoding", "identity")]
+        relay = Relay(request, _kept)
+        reply = self._plain.stream(request.command, url, headers, body, limits, relay)
+        relay.end(whole=not reply.lost)
+        return reply, relay
+
+    def _exchange(self, request: Incoming, url: str) -> None:
         """One call of the service."""
         recorder, body = self.recorder, request.body(_BODY_CAP)
         at, mono = wall().at, recorder.mono()
-        creating = self._may_create(request, resource)
-        with self._creating if creating else _NO_LOCK:
+        creating = self._may_create(request, url)
+        with self._creating if creating else nullcontext():
             if creating:
                 self._balance(request)
-            reply, withheld = self._ask(request, resource, body)
+            reply, withheld = self._ask(request, url, body)
             if creating and not withheld:
                 self._balance(request)
         answer = None if reply.status is None else recorder.answer(reply.status, reply.headers, reply.body)
         event = recorder.add(
             Exchange(
-                method=request.command, url=self.upstream.base + resource, request=recorder.message(request.pairs, body),
+                method=request.command, url=url, request=recorder.message(request.pairs, body),
                 answer=answer, lost=reply.lost, at=at, mono=mono, case=self._case,
             )
         )  # fmt: skip
@@ -172,21 +182,21 @@ class RecordingProxy:
         self._learn(reply)
         _give(request, reply)
 
-    def _may_create(self, request: Incoming, resource: str) -> bool:
-        operation = self.contract.operation(request.command, urlsplit(resource).path)
-        return operation is not None and operation.id == "createVideo" and not self._sender.guard.free
+    def _may_create(self, request: Incoming, url: str) -> bool:
+        if request.command in SAFE or self._sender.guard.free:
+            return False
+        operation = self.contract.operation(request.command, urlsplit(url).path)
+        return operation is None or operation.id == _CREATE
 
-    def _ask(self, request: Incoming, resource: str, body: bytes) -> tuple[RawResponse, str]:
+    def _ask(self, request: Incoming, url: str, body: bytes) -> tuple[RawResponse, str]:
         """What the service answers; or what the guard says in its place, and why."""
         headers = [*_kept(request.pairs), ("Accept-Encoding", "identity")]
         about = About(
-            f"{request.command} {urlsplit(resource).path}, the client's create number {self._sender.guard.spent.sent + 1}"
+            f"{request.command} {urlsplit(url).path}, the client's create number {self._sender.guard.spent.sent + 1}"
         )
         sent = body if body or request.command in ("POST", "PUT", "PATCH") else None
         try:
-            reply = self._sender.send(
-                request.command, self.upstream.base + resource, headers, sent, Limits(self._seconds, _BODY_CAP), about
-            )
+            reply = self._sender.send(request.command, url, headers, sent, Limits(self._seconds, _BODY_CAP), about)
         except Stopped as no:
             return self._refusal(str(no)), str(no)
         return reply, ""
@@ -227,18 +237,15 @@ class RecordingProxy:
     def _download(self, request: Incoming, url: str) -> None:
         recorder = self.recorder
         at, mono = wall().at, recorder.mono()
-        headers = [*_kept(request.pairs), ("Accept-Encoding", "identity")]
-        reply = self._plain.send(request.command, url, headers, None, Limits(self._seconds * 4, _DOWNLOAD_CAP))
-        whole = not reply.lost
+        reply, relay = self._relay(request, url, Limits(self._seconds * 4, _DOWNLOAD_CAP))
         recorder.add(
             Download(
                 url=url, asked_range=header(request.pairs, "range") or "", status=reply.status,
-                headers=recorder.mask.headers(reply.headers), size=len(reply.body),
-                sha256=hashlib.sha256(reply.body).hexdigest() if whole else "", lost=reply.lost, at=at, mono=mono,
+                headers=recorder.mask.headers(reply.headers), size=relay.size,
+                sha256="" if reply.lost else relay.sha256, lost=reply.lost, at=at, mono=mono,
                 who=recorder.mask.who(request.pairs), case=self._case,
             )
         )  # fmt: skip
-        _give(request, reply)
 
     def _count(self, host: str) -> None:
         with self._lock:
@@ -264,17 +271,6 @@ class RecordingProxy:
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class _NoLock:
-    def __enter__(self) -> None:
-        """Wait for no one."""
-
-    def __exit__(self, *error: object) -> None:
-        """Nothing to let go of."""
-
-
-_NO_LOCK = _NoLock()
-
-
 def _kept(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Headers that travel from one end to the other."""
     return [(name, value) for name, value in headers if name.lower() not in _HOP]
@@ -283,17 +279,10 @@ def _kept(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 def _give(request: Incoming, reply: RawResponse) -> None:
     """Give the client what came; a reply that was lost is lost for it too."""
     if reply.status is None:
-        _reset(request.connection)
+        request.reset()
         return
     part = max(len(reply.body) // 2, 1) if reply.lost else 0
     request.respond(reply.status, _kept(reply.headers), reply.body, part=part)
-
-
-def _reset(connection: socket.socket) -> None:
-    """Break the connection without an answer."""
-    with suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
 
 
 def hosts_of(contract: Contract, upstream: str) -> frozenset[str]:

@@ -41,6 +41,10 @@ class Tunnels:
             host == name or host.endswith(f".{name}") for name in (*self._names, "localhost", "test")
         ) or is_loopback(host)
 
+    def neighbour(self, host: str) -> bool:
+        """Return whether *host* is in a domain of the service's, so that a create could be led there."""
+        return any("." in name and host.endswith(f".{name}") for name in self._names if not is_loopback(name))
+
     def open(self, request: Incoming, host: str, handle: Callable[[Incoming], None]) -> None:
         """Shake hands with the client in the name of *host*, and give *handle* the request that it then makes."""
         request.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
