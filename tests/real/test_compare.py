@@ -133,6 +133,33 @@ def test_histories_are_compared_as_servers_are(tmp_path: Path) -> None:
     assert [(row["id"], row["class"]) for row in found(tmp_path)] == [("price:credits", "changed since")]
 
 
+def test_a_stand_in_of_this_machine_is_guarded_where_a_mode_that_bills_is_named() -> None:
+    """It has no control protocol, so the user's word counts: its own books stay within the cap; the fake is driven as a fake."""
+    with fake() as url, Service(Behaviour(accepts="everything", work=0.1)) as service:
+        result = compared(url, service.url, "--mode", "refusals", "--max-usd", "1.3")
+    assert result.exception is None, result.output
+    assert 0 < service.ledger.usd <= 1.3
+    assert "was not sent" in result.output
+
+
+def test_one_cap_holds_for_both_sides_and_one_hash_for_their_plan() -> None:
+    """Two services, one paid task each: the second is not sent where the money is for one."""
+    with Service(Behaviour(work=0.1)) as one, Service(Behaviour(work=0.1)) as other:
+        sides = (one.url, other.url, "--mode", "paid")
+        plan = compared(*sides, "--plan")
+        agreed = ("--plan-hash", plan.output.rpartition("plan hash: ")[2].split()[0])
+        refused = compared(*sides, "--max-usd", "5")
+        assert isinstance(refused.exception, SetupError), refused.output
+        assert [row for row in (*one.ledger.seen, *other.ledger.seen) if row["method"] == "POST"] == []
+        short = compared(*sides, "--max-usd", "1", *agreed)
+        assert (len(one.ledger.rows), len(other.ledger.rows)) == (1, 0), short.output
+        both = compared(*sides, "--max-usd", "2", *agreed)
+    assert f"plan for {one.url} and {other.url}, mode paid" in plan.output
+    assert "at worst $1.27" in plan.output
+    assert (len(one.ledger.rows), len(other.ledger.rows)) == (2, 1)
+    assert both.return_value == 0, both.output
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -39,11 +39,35 @@ with open(out, "wb") as file:
     file.write(call(task["results"][0], key=""))
 """
 
+ADAPTER = (
+    CLIENT.partition("asked = ")[0].replace("base, key, out = sys.argv[1:4]", "")
+    + """
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["op"] == "hello":
+        print(json.dumps({"op": "hello", "protocol": 1, "client": {"name": "small"}, "can": ["poll", "download"],
+                          "min_poll_s": 0.4}), flush=True)
+    elif message["op"] == "run":
+        base, key = message["base_url"], message["api_key"]
+        asked = {"model": "kling-v3-turbo-image-to-video", **message["request"]}
+        task = json.loads(call(base + "/v1/videos/generations", asked, key))
+        while task["status"] not in ("completed", "failed"):
+            time.sleep(0.5)
+            task = json.loads(call(base + "/v1/tasks/" + task["id"], key=key))
+        with open(message["save_to"], "wb") as file:
+            file.write(call(task["results"][0], key=""))
+        print(json.dumps({"op": "done", "case": message["case"], "outcome": "completed", "task_id": task["id"],
+                          "files": [{"path": message["save_to"]}], "effects": 1}), flush=True)
+    else:
+        break
+"""
+).replace("body=None, key=key", "body=None, key='never'")
+
 
 @pytest.fixture
 def service() -> Iterator[Service]:
     """An honest service."""
-    with Service(Behaviour(work=1.2)) as running:
+    with Service(Behaviour(reads=3)) as running:
         yield running
 
 
@@ -79,6 +103,45 @@ def test_one_story_one_create_and_its_plan_first(service: Service, tmp_path: Pat
     assert {"CQ-01", "CQ-02", "CQ-08", "CM-01", "CP-01", "CP-07", "CD-01", "CD-02", "CD-03"} <= passed
     assert KEY not in result.output
     assert KEY not in (tmp_path / "report" / "history.jsonl").read_text()
+
+
+def test_an_adapter_of_json_lines_is_led_through_the_proxy_as_well(service: Service, tmp_path: Path) -> None:
+    """One create; its download is recorded too, and the pace that it declares is the one that it is held to."""
+    file = tmp_path / "adapter.py"
+    file.write_text(ADAPTER)
+    words = [
+        "--real",
+        "--upstream",
+        service.url,
+        "--api-key",
+        KEY,
+        "--max-usd",
+        "1",
+        "--deadline",
+        "20",
+        "--adapter",
+        "jsonl",
+    ]
+    report = tmp_path / "report"
+    result = CliRunner().invoke(
+        command, [*words, "--report", str(report), "--", sys.executable, str(file)], standalone_mode=False
+    )
+    assert (result.exception, result.return_value) == (None, 0), result.output
+    assert len(service.ledger.rows) == 1
+    rules = json.loads((report / "report.json").read_text())["rules"]
+    assert {"CQ-01", "CP-01", "CD-01", "CD-02", "CD-03"} <= {rule["id"] for rule in rules if rule["verdict"] == "pass"}
+    assert '"min_poll":0.4' in (report / "history.jsonl").read_text()
+
+
+def test_an_adapter_that_says_nothing_is_one_line(service: Service, tmp_path: Path) -> None:
+    """Nothing is sent."""
+    words = ["--real", "--upstream", service.url, "--api-key", KEY, "--max-usd", "1", "--adapter", "jsonl"]
+    result = CliRunner().invoke(
+        command, [*words, "--", sys.executable, "-c", "raise SystemExit('no licence')"], standalone_mode=False
+    )
+    assert isinstance(result.exception, SetupError), result.output
+    assert "the adapter did not say hello: no licence" in str(result.exception)
+    assert service.ledger.seen == []
 
 
 def test_below_its_price_nothing_is_sent(service: Service, tmp_path: Path) -> None:

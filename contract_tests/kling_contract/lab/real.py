@@ -2,8 +2,8 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from kling_contract.history.events import Download, Note, Recorder
 from kling_contract.history.labels import Topic
 from kling_contract.lab import stories as catalogue
 from kling_contract.lab.environment import bare
-from kling_contract.lab.results import Adapter, RunRequest, RunResult
+from kling_contract.lab.results import RunRequest, RunResult
+from kling_contract.lab.run import MakeAdapter
 from kling_contract.lab.stories import Story
 from kling_contract.reading.contract import Contract
 from kling_contract.recording.proxy import RecordingProxy
@@ -29,13 +30,16 @@ _GRACE = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealWanted:
-    """A client's run against a service that bills. min_poll and deadline: seconds that the client is given."""
+    """A client's run against a service that bills. min_poll and deadline: seconds that the client is given.
+
+    Without a min_poll it is what the adapter declares, else the contract's.
+    """
 
     name: str
     upstream: str
     key: str
     image: str
-    min_poll: float
+    min_poll: float | None
     deadline: float
     money: Money = field(default_factory=Money)
     allow_http: bool = False
@@ -61,8 +65,10 @@ def plan_lines(wanted: RealWanted, contract: Contract) -> list[str]:
     ]
 
 
-def run(wanted: RealWanted, adapter: Adapter, contract: Contract, recorder: Recorder) -> list[str]:
+def run(wanted: RealWanted, make: MakeAdapter, contract: Contract, recorder: Recorder) -> list[str]:
     """Put the client through the story; everything is in *recorder* afterwards. Return what the user has to know.
+
+    make: an adapter in a folder and an environment that lead a client to the proxy, for one that is a process of its own.
 
     Raises:
         SetupError: the client cannot be started, or something may be charged and there is no cap.
@@ -72,9 +78,11 @@ def run(wanted: RealWanted, adapter: Adapter, contract: Contract, recorder: Reco
     with _proxy(wanted, contract, recorder) as proxy, tempfile.TemporaryDirectory(prefix="kling-real-") as name:
         folder = Path(name) / "client"
         folder.mkdir()
-        order = _order(wanted, contract, proxy, folder, story)
-        recorder.add(Note(topic=Topic.CASE, case=STORY, who=wanted.key, data=_facts(story, order, proxy).data()))
-        result = adapter.run(order)
+        with closing(make(folder, {**bare(folder), **proxy.variables})) as adapter:
+            pace = wanted.min_poll or adapter.min_poll or contract.min_poll
+            order = _order(replace(wanted, min_poll=pace), contract, proxy, folder, story)
+            recorder.add(Note(topic=Topic.CASE, case=STORY, who=wanted.key, data=_facts(story, order, proxy).data()))
+            result = adapter.run(order)
         _close(result, recorder, wanted.key)
         return proxy.remarks()
 
@@ -90,15 +98,15 @@ def _proxy(wanted: RealWanted, contract: Contract, recorder: Recorder) -> Iterat
 
 
 def _order(wanted: RealWanted, contract: Contract, proxy: RecordingProxy, folder: Path, story: Story) -> RunRequest:
-    out = folder / "video.mp4"
+    out, pace = folder / "video.mp4", wanted.min_poll or contract.min_poll
     asked = request_of(wanted, contract)
     found = {
         "KLING_API_KEY": wanted.key, "EVOLINK_API_KEY": wanted.key, "KLING_OUT": str(out), "KLING_CASE": STORY,
-        "KLING_IMAGE": wanted.image, "KLING_DEADLINE": f"{wanted.deadline:g}", "KLING_MIN_POLL": f"{wanted.min_poll:g}",
+        "KLING_IMAGE": wanted.image, "KLING_DEADLINE": f"{wanted.deadline:g}", "KLING_MIN_POLL": f"{pace:g}",
         "KLING_QUALITY": str(asked["quality"]), "KLING_DURATION": str(asked["duration"]),
     }  # fmt: skip
     return RunRequest(
-        case=STORY, job=1, base_url=proxy.url, api_key=wanted.key, request=asked, folder=folder, out=out, min_poll=wanted.min_poll,
+        case=STORY, job=1, base_url=proxy.url, api_key=wanted.key, request=asked, folder=folder, out=out, min_poll=pace,
         deadline=wanted.deadline, grace=_GRACE, needs=story.needs, environment={**bare(folder), **found, **proxy.variables},
     )  # fmt: skip
 

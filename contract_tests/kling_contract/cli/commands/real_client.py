@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from kling_contract.judging import finish, judge_history
 from kling_contract.lab import real
 from kling_contract.lab.adapters.command import CommandAdapter
 from kling_contract.lab.adapters.jsonl import JsonlAdapter
-from kling_contract.lab.environment import bare
 from kling_contract.lab.results import Adapter
+from kling_contract.lab.run import MakeAdapter
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.verdicts import Choice, SetupError
 
@@ -43,13 +44,10 @@ def judge(
     for line in real.plan_lines(wanted, contract):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     recorder = Recorder(keys=[wanted.key])
-    adapter = _adapter(words, given, contract)
     try:
-        remarks = real.run(wanted, adapter, contract, recorder)
+        remarks = real.run(wanted, _making(words, given, contract), contract, recorder)
     except NoAuthority as error:
         raise SetupError(str(error)) from error
-    finally:
-        adapter.close()
     for line in remarks:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     options = ["--real", "--max-usd", str(given["max_usd"]), "--upstream", wanted.upstream, "--image", wanted.image]
@@ -73,11 +71,16 @@ def _wanted(given: dict[str, Any], name: str, contract: Contract) -> real.RealWa
         raise SetupError("--real needs --image: the URL of a first frame that the service can fetch")
     return real.RealWanted(
         name=name, upstream=base, key=key, image=given["image"] or _FAKE_IMAGE, money=money,
-        allow_http=given["allow_http"], min_poll=given["min_poll"] or contract.min_poll, deadline=given["deadline"] or contract.give_up,
+        allow_http=given["allow_http"], min_poll=given["min_poll"], deadline=given["deadline"] or contract.give_up,
     )  # fmt: skip
 
 
-def _adapter(words: tuple[str, ...], given: dict[str, Any], contract: Contract) -> Adapter:
-    if given["adapter"] == "command":
-        return CommandAdapter(words, contract)
-    return JsonlAdapter(words, Path.cwd(), bare(Path.cwd()), kit=version("klingkit"))
+def _making(words: tuple[str, ...], given: dict[str, Any], contract: Contract) -> MakeAdapter:
+    """How the adapter is made."""
+
+    def make(folder: Path, environment: Mapping[str, str]) -> Adapter:
+        if given["adapter"] == "command":
+            return CommandAdapter(words, contract)
+        return JsonlAdapter(words, folder, environment, kit=version("klingkit"))
+
+    return make
