@@ -11,9 +11,13 @@ from click.testing import CliRunner, Result
 from standins.service import KEY, Behaviour, Service
 
 from kling_contract.cli.commands.client import command
+from kling_contract.reading.contract import shipped
+from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import SetupError
 
 pytestmark = pytest.mark.e2e
+READS = int(rules(shipped())["CP-01"].params["waits"]) + 2
+"""Enough waits for CP-01 to judge them however uneven they are."""
 CLIENT = """
 import json, os, sys, time, urllib.request
 
@@ -67,7 +71,7 @@ for line in sys.stdin:
 @pytest.fixture
 def service() -> Iterator[Service]:
     """An honest service."""
-    with Service(Behaviour(reads=3)) as running:
+    with Service(Behaviour(reads=READS)) as running:
         yield running
 
 
