@@ -110,7 +110,7 @@ def test_a_large_picture_with_broken_data() -> None:
 
 def test_a_large_progressive_jpeg_is_not_decoded(monkeypatch: pytest.MonkeyPatch, decoded: list[Any]) -> None:
     """Its coefficients would all be held; a baseline one is decoded at an eighth of its size."""
-    monkeypatch.setattr(costs, "MOST_PIXELS", 100_000)
+    monkeypatch.setattr(costs, "_MOST_PROGRESSIVE", 100_000)
 
     assert inspect(jpeg(), RULES).width == 640
     assert refusal(jpeg()[:-300]).code == "image_processing_error"
@@ -173,3 +173,57 @@ def test_each_bound_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     inspect(data, RULES)
 
     assert seen
+
+
+ANY = ImageRules(("jpeg", "png", "webp", "bmp"), 52_428_800, 300, None, None)
+
+
+def painted(form: str, width: int = 640, height: int = 480) -> bytes:
+    """A picture of another format."""
+    buffer = io.BytesIO()
+    pictures.paint(width, height, 1).save(buffer, form)
+    return buffer.getvalue()
+
+
+def huge_webp() -> bytes:
+    """34 bytes that stand for 131 megapixels, of which a decoder makes two gigabytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (1200, 900)).save(buffer, "WEBP", lossless=True, method=0)
+    data = bytearray(buffer.getvalue())
+    at = data.index(b"VP8L") + 9
+    sides = int.from_bytes(data[at : at + 4], "little") & ~((1 << 28) - 1) | (16_383 - 1) | (8_000 - 1) << 14
+    data[at : at + 4] = sides.to_bytes(4, "little")
+    return bytes(data)
+
+
+def test_a_huge_webp_is_judged_by_its_header(decoded: list[Any]) -> None:
+    """Its sides are in its first bytes."""
+    found = inspect(huge_webp(), ANY)
+
+    assert (found.width, found.height) == (16_383, 8_000)
+    assert not decoded
+    assert refusal_of(huge_webp()[:-4]).code == "image_processing_error"
+
+
+def refusal_of(data: bytes) -> BadImage:
+    """Why *data* is refused where all formats are taken."""
+    with pytest.raises(BadImage) as caught:
+        inspect(data, ANY)
+    return caught.value
+
+
+@pytest.mark.parametrize(("form", "bound"), [("WEBP", "_MOST_WEBP"), ("BMP", "MOST_PIXELS")])
+def test_other_formats_have_bounds_too(
+    form: str, bound: str, monkeypatch: pytest.MonkeyPatch, decoded: list[Any]
+) -> None:
+    """Decoded up to it, and beyond it only gone by their own length."""
+    data = painted(form)
+    assert inspect(data, ANY).width == 640
+    assert len(decoded) == 1
+
+    monkeypatch.setattr(costs, bound, 100_000)
+    assert inspect(data, ANY).width == 640
+    assert refusal_of(data[:-300]).code == "image_processing_error"
+    assert len(decoded) == 1

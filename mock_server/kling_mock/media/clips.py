@@ -10,12 +10,13 @@ import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from kling_mock.media import pictures
+from kling_mock.media import costs, pictures
 from kling_mock.media.cache import ByteCache
-from kling_mock.media.signatures import recognised
+from kling_mock.media.signatures import Signature, recognised
 from kling_openapi.media import Facts
 
 if TYPE_CHECKING:
@@ -36,6 +37,19 @@ _AUDIO = re.compile(r"/(\d{1,4}(?:\.\d{1,3})?)s\.wav", re.IGNORECASE | re.ASCII)
 _OPTIONS = ("as", "bytes", "fps", "status", "truncated")
 _NAMES = {"QuickTime": "mov", "MPEG": "mp3"}
 _SAMPLES = 8000
+_READERS = {
+    "MP4": "mov",
+    "QuickTime": "mov",
+    "WebM": "matroska",
+    "AVI": "avi",
+    "WAV": "wav",
+    "MP3": "mp3",
+    "OGG": "ogg",
+    "FLAC": "flac",
+}
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
+_NOTHING_ELSE = {"protocol_whitelist": "none", "max_pixels": str(costs.MOST_PIXELS)}
+_PACKETS_OF_A_FRAME = 250
 
 
 class BadClip(Exception):
@@ -111,14 +125,24 @@ def probe(data: bytes, kind: str) -> Facts:
     name = _NAMES.get(known.name, known.name.lower()) if known else None
     if known is not None and not known.media_type.startswith(f"{kind}/"):
         return Facts(format=name, bytes=len(data))
+    reader = _reader(known, data)
+    if reader is None:
+        raise BadClip(f"the {kind} cannot be read: it is of no known format")
     try:
-        with av.open(io.BytesIO(data), "r") as container:
+        with av.open(io.BytesIO(data), "r", format=reader, options=_NOTHING_ELSE) as container:
             return _facts(container, name, len(data), kind)
     except BadClip:
         raise
     except Exception as error:  # FFmpeg's readers raise anything
         said = str(error).partition(":")[0] if isinstance(error, av.error.FFmpegError) else type(error).__name__
         raise BadClip(f"the {kind} cannot be read: {' '.join(said.split())}") from error
+
+
+def _reader(known: Signature | None, data: bytes) -> str | None:
+    """Return FFmpeg's reader for a file that is all in one piece; others, of play lists and sessions, would open addresses."""
+    if known is not None:
+        return _READERS.get(known.name)
+    return _READERS["MP4"] if data[4:8] in _BOXES else None
 
 
 def _facts(container: "InputContainer", name: str | None, size: int, kind: str) -> Facts:
@@ -146,7 +170,12 @@ def _length(container: "InputContainer", stream: Any) -> float:
 def _seen(container: "InputContainer", stream: Any) -> tuple[int, int]:
     """Return width and height as a viewer sees them: a phone's upright video is stored lying down."""
     container.seek(0)
-    frame = next(container.decode(stream))
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"max_pixels": _NOTHING_ELSE["max_pixels"]}
+    packets = islice(container.demux(stream), _PACKETS_OF_A_FRAME)
+    frame: Any = next((frame for packet in packets for frame in packet.decode()), None)
+    if frame is None:
+        raise BadClip("the video cannot be read: it shows no picture")
     turned = abs(getattr(frame, "rotation", 0) or 0) % 180 == 90
     return (frame.height, frame.width) if turned else (frame.width, frame.height)
 

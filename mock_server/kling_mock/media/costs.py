@@ -11,6 +11,9 @@ from collections.abc import Iterator
 MOST_PIXELS = 2**25
 """Pixels of a picture that is decoded whole: 128 MiB at four bytes each."""
 
+_MOST_PROGRESSIVE = 2**24  # six bytes a pixel
+_MOST_WEBP = 2**23  # sixteen: three canvases for its animations, and the picture
+
 _MOST_CHUNKS = 20_000  # 50 MB in pieces of 8 KB, as common encoders write them, are 6,400
 _SCANS_AT_ANY_SIZE = 16  # a progressive JPEG has about ten
 _MOST_SCANS = 100
@@ -18,7 +21,7 @@ _MOST_SCANNED_PIXELS = 2**28
 _MOST_INFLATED = 2**29
 _PIECE = 2**16
 _CHANNELS = {2: 3, 4: 2, 6: 4}
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG, _JPEG, _WEBP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF"
 _PROGRESSIVE = (b"\xff\xc2", b"\xff\xc6", b"\xff\xca", b"\xff\xce")
 
 decoding = threading.BoundedSemaphore(2)
@@ -31,13 +34,15 @@ class Costly(Exception):
 
 def is_decoded(data: bytes, pixels: int) -> bool:
     """Return whether a picture of so many *pixels* is decoded to be sure of it; one that is not has passed `check` alone."""
-    if data.startswith(_PNG):
+    if data.startswith(_WEBP):
+        return pixels <= _MOST_WEBP
+    if not data.startswith(_JPEG):
         return pixels <= MOST_PIXELS
-    return pixels <= MOST_PIXELS or not _is_progressive(data)  # the others are decoded at an eighth of their size
+    return pixels <= _MOST_PROGRESSIVE or not _is_progressive(data)  # the others are decoded at an eighth of their size
 
 
 def check(data: bytes, pixels: int) -> None:
-    """Go through the structure of a PNG or a JPEG.
+    """Go through the structure of a picture.
 
     Raises:
         Costly: it has more scans or chunks than a picture needs.
@@ -45,8 +50,17 @@ def check(data: bytes, pixels: int) -> None:
     """
     if data.startswith(_PNG):
         _check_png(data, whole=pixels <= MOST_PIXELS)
-    elif data.startswith(b"\xff\xd8"):
+    elif data.startswith(_JPEG):
         _check_jpeg(data, pixels)
+    elif not is_decoded(data, pixels) and len(data) < _announced(data):
+        raise ValueError("image file is truncated")
+
+
+def _announced(data: bytes) -> int:
+    """Return the bytes that a WebP or BMP says it has."""
+    if data.startswith(_WEBP):
+        return int.from_bytes(data[4:8], "little") + 8
+    return int.from_bytes(data[2:6], "little") if data.startswith(b"BM") else 0
 
 
 def _check_jpeg(data: bytes, pixels: int) -> None:

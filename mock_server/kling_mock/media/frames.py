@@ -15,9 +15,10 @@ from kling_mock.core.tasks import Frame
 from kling_mock.ids import digest
 from kling_mock.media.cache import ByteCache
 from kling_mock.media.clips import BadClip, Clip, Made, make, parse_clip, probe
-from kling_mock.media.costs import MOST_PIXELS
+from kling_mock.media.costs import MOST_PIXELS, is_decoded
 from kling_mock.media.fetching import Fetching
 from kling_mock.media.images import BadImage, Drawing, Drawn, draw, inspect, is_picture, parse_drawing
+from kling_mock.media.probing import probe_apart
 from kling_mock.store.interface import StoredFile
 from kling_openapi.media import Facts, Limits, complaint
 
@@ -133,7 +134,9 @@ class Frames:
             data = stored.content.read() if stored else self._fetch(url, limits.max_bytes or _LARGEST, near)[0]
         except FetchFailed as error:
             raise BadImage(_FAULTS[limits.kind], f"{error.reason}{_WAY_OUT}") from error
-        seen = self._inspected_picture(data, limits) if limits.kind == "image" else _inspected(data, limits)
+        seen = (
+            self._inspected_picture(data, limits) if limits.kind == "image" else _inspected(data, limits, probe_apart)
+        )
         if stored is not None:
             if len(self._uploads) >= _KEPT_VERDICTS:
                 self._uploads.clear()
@@ -167,9 +170,11 @@ class Frames:
         drawing = self._drawing(url)
         if drawing is not None:
             return draw(drawing).data
-        if frame.width * frame.height > MOST_PIXELS:
-            return None  # too large to be decoded for a video, which gets a painted frame of its shape
-        return self._kept.peek(frame.digest) if frame.digest else None
+        kept = self._kept.peek(frame.digest) if frame.digest else None
+        pixels = frame.width * frame.height
+        if kept is None or pixels > MOST_PIXELS or not is_decoded(kept, pixels):
+            return None  # gone, or too large to be decoded for a video, which gets a painted frame of its shape
+        return kept
 
     def download(self, url: str, max_bytes: int, near: bool) -> bytes:
         """What stands behind *url*, had the same way as a first frame: drawn, uploaded here, or fetched.
@@ -244,14 +249,14 @@ def rules_of(limits: Limits) -> ImageRules:
     )
 
 
-def _inspected(data: bytes, limits: Limits) -> Seen:
-    """Return what a video or a sound is.
+def _inspected(data: bytes, limits: Limits, read: Callable[[bytes, str], Facts] = probe) -> Seen:
+    """Return what a video or a sound is; *read* finds that.
 
     Raises:
         BadImage: it cannot be read, or is beyond its limits.
     """
     try:
-        facts = probe(data, limits.kind)
+        facts = read(data, limits.kind)
     except BadClip as error:
         raise BadImage(_FAULTS[limits.kind], str(error)) from error
     wrong = complaint(limits, facts)
