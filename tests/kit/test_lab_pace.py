@@ -162,7 +162,7 @@ class Lab:
         self.kept: list[str] = []
         self.contract, self.asks = shipped(), {"model": "m"}
         self.lock = threading.Lock()
-        self.aborted = False
+        self.aborted = self.impersonate = False
         self.slow, self.glimpsed = threading.Event(), threading.Event()
 
     def until(self, found: Any, seconds: float) -> bool:
@@ -293,7 +293,10 @@ def test_a_client_that_never_calls_is_not_tried_further() -> None:
     """
     lab = Lab(0.2, dies=True)
 
-    with pytest.raises(SetupError, match=r"never called the lab \(exit code 1\); it said: I am broken"):
+    with pytest.raises(
+        SetupError,
+        match=r"never called the lab \(exit code 1\); it said: I am broken; give it {base_url}.* --impersonate",
+    ):
         gone_through(lab, NAMES)
 
     assert len(lab.runs) <= 2

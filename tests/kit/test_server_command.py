@@ -4,16 +4,23 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import standin_checks
 from click.testing import CliRunner, Result
+from rich.console import Console
 from standin import StandIn
 
 from kling_contract.cli.commands.server import command
-from kling_contract.rules.verdicts import SetupError
+from kling_contract.cli.progress import shown_progress
+from kling_contract.driving.drivers.run_context import Options
+from kling_contract.driving.drivers.running import Wanted, make_history
+from kling_contract.driving.parts import Parts, Progress
+from kling_contract.driving.target import Asked
+from kling_contract.rules.verdicts import Choice, SetupError
 
 KEY = "sk-super-secret-0815"
 
@@ -59,12 +66,51 @@ def test_a_broken_rule_is_named_and_its_command_reproduces_it(server: StandIn, m
     assert result.return_value == 1, result.output
     first = next(line for line in result.output.splitlines() if line.startswith("FAIL"))
     assert "SV-09" in first
-    again = shlex.split(re.search(r"again +kling-contract server (.*SV-09.*)", result.output)[1])
-    assert KEY not in again
+    line = re.search(r"again +kling-contract server (.*SV-09.*)", result.output)[1]
+    assert KEY not in line
+    assert '--api-key "$KLING_API_KEY"' in line
+    again = shlex.split(line.replace("$KLING_API_KEY", KEY))
 
     repeated = run(*again, api_key=KEY)
     assert repeated.return_value == 1, repeated.output
     assert len(re.findall("^FAIL", repeated.output, re.MULTILINE)) == 1
+
+
+def test_again_repeats_what_was_given_and_names_variables_for_secrets(server: StandIn, tmp_path: Path) -> None:
+    """Every option that a rerun needs, quoted for a shell and once each; no key, and no option that was not given."""
+    known = tmp_path / "known failures.yaml"
+    known.write_text("SV-08: they said they would fix it\n")
+    result = quick(server, "--second-key", "sk-second-4711", "--known-failing", str(known), "--timeout", "20", "--strict",
+                   "--max-usd", "1", "--only", "SV-08", "--report", str(tmp_path / "out"))  # fmt: skip
+
+    (row,) = json.loads((tmp_path / "out" / "report.json").read_text())["rules"]
+    words = shlex.split(row["rerun"])
+    assert result.return_value == 1, result.output
+    assert "sk-second-4711" not in row["rerun"]
+    assert "$KLING_CONTRACT_SECOND_KEY" in words
+    assert words[words.index("--known-failing") + 1] == str(known)
+    assert words[words.index("--timeout") + 1] == "20.0"
+    assert [words.count(name) for name in ("--max-usd", "--strict", "--callback-listen", "--mode")] == [1, 1, 0, 0]
+
+
+def test_a_bar_shows_how_far_a_run_is_on_a_terminal_alone(server: StandIn) -> None:
+    """Parts are planned and counted off; where no terminal is, nothing of it is printed."""
+    heard: list[Progress] = []
+    asked = Asked(url=server.url, key=KEY)
+    options = Options(
+        seed=1, quick=True, poll=0.02, parts=Parts(heard.append), scripts=frozenset({"refusals", "reading"})
+    )
+    make_history(Wanted(asked, options), Choice())
+
+    assert {one.name for one in heard} == {"scripts", "refusals", "reading"}
+    assert (heard[-1].done, heard[-1].planned) == (2, 2)
+    shown, silent = (Console(file=StringIO(), force_terminal=terminal) for terminal in (True, False))
+    for console in (shown, silent):
+        with shown_progress(console) as parts:
+            parts.plan("scripts", 3)
+            parts.over("refusals")
+    assert "1/3" in shown.file.getvalue()
+    assert silent.file.getvalue().strip() == ""
 
 
 def test_every_flag_has_a_variable(server: StandIn) -> None:

@@ -191,6 +191,38 @@ def test_junit_has_a_testcase_a_rule() -> None:
     assert counted == len(suites.findall("testsuite/testcase/failure")) > 0
 
 
+def test_junit_says_when_and_how_long() -> None:
+    """
+    A suite has the start of the run; times are those of the calls that were looked at, each second once.
+    """
+    suites = ElementTree.fromstring(junit(judged(broken())))
+
+    assert {suite.get("timestamp") for suite in suites} == {"2025-09-06T14:42:23"}
+    times = {case.get("name", "")[:5]: float(case.get("time", 0)) for case in suites.findall("testsuite/testcase")}
+    assert times["SV-08"] == pytest.approx(0.01, abs=0.002)  # one call of a hundredth
+    assert times["SL-22"] == 0.0  # nothing was looked at
+    whole = float(suites.get("time", 0))
+    assert 0 < max(float(suite.get("time", 0)) for suite in suites) <= whole < sum(times.values())
+
+
+def test_junit_says_one_failure_once() -> None:
+    """
+    The same breach found again and again is one paragraph with a count.
+    """
+    tape = Tape()
+    for _ in range(3):
+        tape.create({"duration": 2})
+    suites = ElementTree.fromstring(junit(judged(tape)))
+
+    (text,) = [
+        case.findtext("failure") or ""
+        for case in suites.findall("testsuite/testcase")
+        if "SV-08" in case.get("name", "")
+    ]
+    assert text.count("expected:") == text.count("seen:") == 1
+    assert "found 3 times" in text
+
+
 def test_no_key_in_any_artefact() -> None:
     """
     No report holds a key, whichever way it was sent.

@@ -35,6 +35,7 @@ from kling_client.errors import (
     NotFound,
     TaskFailed,
 )
+from kling_client.examples import add_examples
 from kling_client.fields import assigned
 from kling_client.generation import Event, Generation
 from kling_client.listener import listening
@@ -244,6 +245,7 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run the command and give its exit code."""
+    add_examples(cli)
     report = Report(secrets=secrets_of(None))
     error: KlingError | None = None
     try:

@@ -10,10 +10,13 @@ import traceback
 
 import click
 
+from kling_contract.cli.examples import GROUP, screen_end
+
 COMMANDS = {
     "server": "Judge a server.",
     "client": "Judge a client in the lab.",
     "check": "Judge recorded histories (JSON Lines, HAR, journal).",
+    "matrix": "Show several reports side by side.",
     "record": "Record what a client and the real service say to each other.",
     "compare": "Show the drift between two histories or two servers.",
     "rules": "Show the rulebook.",
@@ -35,6 +38,7 @@ class _Lazy(click.Group):
             return None
         command = importlib.import_module(f"kling_contract.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
+        command.epilog = screen_end(cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -42,15 +46,13 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=GROUP
+)
 @click.version_option(package_name="klingkit", prog_name="kling-contract")
 @click.option("--debug", is_flag=True, envvar=_DEBUG, help="Show the traceback of an unexpected error.")
 def cli(debug: bool) -> None:
-    """Judge any server, client or recording against the contract.
-
-    Exit codes: 0 good; 1 a rule is broken that was not known to be, or a known one no longer is; 2 usage or set-up;
-    3 stopped by a cap of money or time.
-    """
+    """Judge any server, client or recording against the contract."""
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ class Fake:
     """
 
     def __init__(self, contract: Contract, folder: Path, *, impersonate: bool = False) -> None:
-        self._contract, self._folder, self._impersonate = contract, folder, impersonate
+        self._contract, self._folder, self.impersonate = contract, folder, impersonate
         self.origin = ""
         self.link_origin = ""
         self.variables: dict[str, str] = {}
@@ -74,7 +74,7 @@ class Fake:
         """Start it; return its complaint when it does not come up."""
         options = ["--contract", str(self._contract.source or self._small()), "--videos", "tiny"]
         options += ["--journal", str(_ENTRIES), "--images", "offline"]
-        if self._impersonate:
+        if self.impersonate:
             command = [*_KLING_MOCK, "exec", *options, "--impersonate", "--", sys.executable, "-c", _WAITER]
         else:
             port = free_port()
@@ -87,7 +87,7 @@ class Fake:
         self.variables = _news(ready.get("environment", {}))
         self.origin = ready["url"]
         public = self._contract.document["x-assumptions"]["link_origin"]["schema"]["default"]
-        self.link_origin = public if self._impersonate else f"http://localhost:{port}"
+        self.link_origin = public if self.impersonate else f"http://localhost:{port}"
         return ""
 
     def reached(self, link: str) -> str:

@@ -84,7 +84,7 @@ def _all(
     ended = scheduler.repeat()
     called = any(over.called for over in ended) or lab.fake.watch.strays
     if ended and not called and not all(over.story.base in NOT_THE_FAKE for over in ended):
-        raise SetupError(never_called(ended[0]))
+        raise SetupError(never_called(ended[0], impersonate=impersonate))
     confirm(lab, adapter, ended)
     return ended, unable
 

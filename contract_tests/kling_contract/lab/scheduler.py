@@ -7,6 +7,7 @@ from statistics import median
 from types import TracebackType
 from typing import Any, Self
 
+from kling_contract.history.events import Exchange
 from kling_contract.lab.lab import Ended, Lab
 from kling_contract.lab.pace import GRACE, PATIENCE, Pace
 from kling_contract.lab.results import Adapter
@@ -27,6 +28,11 @@ _SAID = 400
 """Characters of a client's last words that are passed on."""
 _SLOWER = 1.3
 """How much slower a client is than was guessed, when its cases are worth repeating with more time."""
+
+WAYS = "give it {base_url} in its command, or have it read KLING_BASE_URL; where the service's address is built into it, add --impersonate"
+WAYS_IMPERSONATED = (
+    "with --impersonate the lab is found under the service's own host names: see which address the client calls"
+)
 
 Report = Callable[[Ended], None]
 
@@ -155,7 +161,7 @@ class Scheduler:
             SetupError: it made no call at all.
         """
         if not self._lab.fake.watch.strays:
-            raise SetupError(never_called(over))
+            raise SetupError(never_called(over, impersonate=self._lab.fake.impersonate))
         self.keyless = "the client's calls do not carry the key that it was given (CQ-01)"
 
     def _check(self) -> str:
@@ -198,8 +204,8 @@ def _is_scout(story: Story, pace: Pace) -> bool:
     return hurries and story.scenario == "poll-paced" and sum(story.params.values()) > 1
 
 
-def never_called(over: Ended) -> str:
-    """What to say of a client that made no call."""
+def never_called(over: Ended, *, impersonate: bool = False) -> str:
+    """What to say of a client that made no call, and how to lead it to the lab."""
     results = over.results[0]
     if results.ended == "flood":
         return "the client never called the lab: it flooded its output and was stopped"
@@ -212,5 +218,14 @@ def never_called(over: Ended) -> str:
     )
     if results.ended == "deadline":
         how = "stopped at its deadline"
+    visited = dict.fromkeys(_origin(event.url) for event in over.events if isinstance(event, Exchange))
+    went = f", but {' and '.join(visited)}" if visited else ""
     said = (results.stderr.strip() or results.stdout.strip())[-_SAID:]
-    return f"the client never called the lab ({how}){f'; it said: {said}' if said else ''}"
+    way_out = WAYS_IMPERSONATED if impersonate else WAYS
+    return f"the client never called the lab{went} ({how}){f'; it said: {said}' if said else ''}; {way_out}"
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of *url*."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"

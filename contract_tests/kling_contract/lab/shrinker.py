@@ -16,6 +16,7 @@ from kling_contract.history.labels import Topic
 from kling_contract.lab.adapters.inprocess import Played
 from kling_contract.lab.behaviour import Behaviour
 from kling_contract.lab.drawn import Breach, Drawn, behaviours, book_for, breaches, first
+from kling_contract.lab.scheduler import WAYS
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.cases import ending
 from kling_contract.rules.rulebook import Rule
@@ -79,7 +80,7 @@ def check_that_it_calls(histories: Sequence[Sequence[AnyEvent]]) -> None:
     every = [event for history in histories for event in history]
     if not any(isinstance(event, Exchange) for event in every):
         result = next(event for event in every if isinstance(event, Note) and event.topic == Topic.TOLD)
-        raise SetupError(f"the client never called the lab: {ending(result)}")
+        raise SetupError(f"the client never called the lab: {ending(result)}; {WAYS}")
 
 
 @dataclass(frozen=True, slots=True)

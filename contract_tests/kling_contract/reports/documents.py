@@ -4,6 +4,8 @@ import re
 from typing import Any
 from xml.etree import ElementTree
 
+from kling_contract.reports.times import Clock
+from kling_contract.rules.judging import Finding
 from kling_contract.rules.rulebook import Level
 from kling_contract.rules.verdicts import Result, Run, Verdict
 
@@ -51,24 +53,30 @@ _SKIPS = (Result.NOT_RUN, Result.KNOWN)
 
 
 def junit(run: Run) -> bytes:
-    """JUnit XML with a testcase for each rule; what could not be tested is an error, what was not run is skipped."""
-    probes = run.probes
-    suites = ElementTree.Element("testsuites", name="kling-contract")
+    """JUnit XML with a testcase for each rule; what could not be tested is an error, what was not run is skipped.
+
+    A time is that of the calls that were looked at, each second counted once; a suite's is that of all its rules.
+    """
+    probes, clock = run.probes, Clock(run)
+    suites = ElementTree.Element("testsuites", name="kling-contract", time=clock.spent(None))
     for group in dict.fromkeys(verdict.rule.group for verdict in run.verdicts):
         members = [verdict for verdict in run.verdicts if verdict.rule.group == group]
         suite = ElementTree.SubElement(suites, "testsuite", name=group, tests=str(len(members)))
         for name, results in (("failures", _FAILURES), ("errors", _ERRORS), ("skipped", _SKIPS)):
             suite.set(name, str(sum(verdict.result in results for verdict in members)))
+        suite.set("time", clock.spent({seq for verdict in members for seq in verdict.events}))
+        suite.set("timestamp", clock.began)
         for verdict in members:
-            suite.append(_testcase(verdict, probes[verdict.rule.id]))
+            suite.append(_testcase(verdict, probes[verdict.rule.id], clock))
     ElementTree.indent(suites)
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites) + b"\n"
 
 
-def _testcase(verdict: Verdict, probes: int) -> ElementTree.Element:
+def _testcase(verdict: Verdict, probes: int, clock: Clock) -> ElementTree.Element:
     rule = verdict.rule
     name = xml_text(f"{rule.id} {rule.sentence}")
-    case = ElementTree.Element("testcase", classname=f"kling-contract.{rule.group}", name=name, time="0")
+    time = clock.spent(set(verdict.events))
+    case = ElementTree.Element("testcase", classname=f"kling-contract.{rule.group}", name=name, time=time)
     properties = ElementTree.SubElement(case, "properties")
     told = (("level", rule.level), ("grade", rule.grade), ("verdict", verdict.result), ("probes", probes))
     for key, value in told:
@@ -87,10 +95,15 @@ def _testcase(verdict: Verdict, probes: int) -> ElementTree.Element:
 
 
 def _lines(verdict: Verdict) -> list[str]:
+    """What is said of a breach: each kind of it once, with the events of the first and how often it was found."""
     lines = [verdict.reason] if verdict.reason else []
+    kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in verdict.findings:
-        events = ", ".join(map(str, finding.events))
-        lines += [f"expected: {finding.expected}", f"seen: {finding.seen}", f"events: {events}", ""]
+        kinds.setdefault((finding.expected, finding.seen), []).append(finding)
+    for (expected, seen), found in kinds.items():
+        events = ", ".join(map(str, found[0].events))
+        often = f" (found {len(found)} times)" if len(found) > 1 else ""
+        lines += [f"expected: {expected}", f"seen: {seen}{often}", f"events: {events}", ""]
     return [*lines, f"again: {verdict.rerun}"]
 
 

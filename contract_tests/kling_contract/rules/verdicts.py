@@ -89,6 +89,8 @@ class Run:
     strict: bool = False
     stopped: str = ""
     features: tuple[str, ...] = ()
+    said_exit: int | None = None
+    """The exit code, where the run is read from a report that names it."""
 
     @property
     def totals(self) -> dict[str, int]:
@@ -117,6 +119,8 @@ class Run:
     @property
     def exit(self) -> int:
         """0 good; 1 newly broken or stale; 2 nothing judged, or the kit broke; 3 stopped by a cap."""
+        if self.said_exit is not None:
+            return self.said_exit
         bad = {Result.FAIL, Result.STALE}
         if self.strict:
             bad |= {Result.WARN, Result.UNTESTABLE}

@@ -2,6 +2,8 @@
 
 import click
 
+from kling_common.help import epilog
+
 EXAMPLES: dict[str, tuple[str, str]] = {
     "serve": (
         "kling-mock serve --clock x60 --images offline",
@@ -34,12 +36,13 @@ _CODES = {
     "wait": "0 it is so; 1 it was not so in time, or never can be; 2 usage, or no fake responds.",
 }
 _USUAL = "0 good; 2 usage, or no fake responds."
+_GROUP = ("kling-mock serve", "kling-mock exec -- pytest -x")
 
 
 def add_examples(group: click.Group) -> None:
-    """Give each command of *group* its examples and exit codes."""
+    """Give *group* and each of its commands their examples and exit codes."""
+    group.epilog = epilog(_GROUP, _USUAL)
     for name, command in group.commands.items():
         if name not in EXAMPLES:
             continue  # hidden: not for people
-        shown = "\n".join(f"  {example}" for example in EXAMPLES[name])
-        command.epilog = f"\b\nExamples:\n{shown}\n\nExit codes: {_CODES.get(name, _USUAL)}"
+        command.epilog = epilog(EXAMPLES[name], _CODES.get(name, _USUAL))

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from kling_contract.cli.money import caps
 from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, variable
-from kling_contract.history.events import Note, Recorder
+from kling_contract.history.events import Note, Recorder, wall
 from kling_contract.history.labels import Topic
 from kling_contract.judging import finish, judge_history
 from kling_contract.lab import stories as catalogue
@@ -159,7 +159,11 @@ def _put_through(
     make, pace = _adapter(words, given, contract)
     about = {"min_poll": pace.min_poll, "deadline": pace.deadline, "features": [given["adapter"]]}
     name = given["name"] or _name(words)
-    recorder.add(Note(topic=Topic.RUN, data={"target": name, "mode": CLIENT, "contract": contract.version, **about}))
+    recorder.add(
+        Note(
+            topic=Topic.RUN, at=wall().at, data={"target": name, "mode": CLIENT, "contract": contract.version, **about}
+        )
+    )
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("stories", total=len(chosen_stories))
 

@@ -4,6 +4,7 @@ import os
 import secrets
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from kling_contract.cli.extras import require_kit
 from kling_contract.cli.money import agreed, agreement, caps, check_poll, key_of, money_of, repeated
 from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, variable
+from kling_contract.cli.progress import shown_progress
 from kling_contract.driving.drivers import real
 from kling_contract.driving.drivers.run_context import QUICK, Options
 from kling_contract.driving.drivers.running import Wanted, for_servers, make_history, plan_of
@@ -100,7 +102,9 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
     if given["evidence"]:
         evidence.check_name(given["evidence"])
         evidence.check_target(wanted.asked.base, wanted.contract)
-    made = make_history(agreed(wanted, console), choice)
+    wanted = agreed(wanted, console)
+    with shown_progress(console) as parts:
+        made = make_history(replace(wanted, options=replace(wanted.options, parts=parts)), choice)
     for line in made.remarks:
         console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
     run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.any_key))
@@ -140,27 +144,31 @@ def _wanted(url: str, seed: int, given: dict[str, Any]) -> Wanted:
     )  # fmt: skip
 
 
+_REPEATED = (
+    "mode", "features", "image", "ca_file", "timeout", "poll", "patience", "callback_base", "callback_listen", "callback_ca",
+    "replay", "known_failing",
+)  # fmt: skip
+"""Options that a rerun needs as they were given, besides the caps of money."""
+_SECRETS = {"api_key": "KLING_API_KEY", "second_key": "KLING_CONTRACT_SECOND_KEY", "denied_key": "KLING_CONTRACT_DENIED_KEY",
+            "control_token": "KLING_CONTRACT_CONTROL_TOKEN"}  # fmt: skip
+"""Variables that a rerun reads keys from."""
+
+
 def _again(url: str, seed: int, given: dict[str, Any], any_key: bool) -> Callable[[str], str]:
-    """The command that repeats one rule. A key is never printed: where any will do, one of ours stands for it."""
-    words = ["kling-contract", "server", url, *(["--api-key", "sk-contract-rerun"] if any_key else [])]
-    for name in (
-        "mode",
-        "max_usd",
-        "usd_per_second",
-        "max_creates",
-        "max_seconds",
-        "max_wall",
-        "plan_hash",
-        "features",
-        "image",
-        "ca_file",
-        "callback_base",
-        "replay",
-    ):
-        if given[name] not in (None, "", "auto"):
-            words += ["--" + name.replace("_", "-"), str(given[name])]
-    words += [f"--{name.replace('_', '-')}" for name in ("quick", "real_time") if given[name]]
-    words += repeated(given)
-    words += ["--seed", str(seed)]
-    start = shlex.join(words)
+    """The command that repeats one rule, to paste into a shell. A key is never printed: it names the variable that holds it."""
+    defaults = {parameter.name: parameter.default for parameter in command.params}
+    words = ["kling-contract", "server", shlex.quote(url)]
+    for name, holder in _SECRETS.items():
+        if name == "api_key" and any_key:
+            words += ["--api-key", "sk-contract-rerun"]
+        elif given[name]:
+            words += [f"--{name.replace('_', '-')}", f'"${holder}"']
+    for name in _REPEATED:
+        value = given[name]
+        text = f"{value[0]}:{value[1]}" if isinstance(value, tuple) else "" if value is None else str(value)
+        if text and text != str(defaults[name]):
+            words += [f"--{name.replace('_', '-')}", shlex.quote(text)]
+    words += [f"--{name.replace('_', '-')}" for name in ("quick", "real_time", "allow_http", "strict") if given[name]]
+    words += [*map(shlex.quote, repeated(given)), "--seed", str(seed)]
+    start = " ".join(words)
     return lambda rule: f"{start} --only {rule}"

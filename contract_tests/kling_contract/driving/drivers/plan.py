@@ -60,6 +60,7 @@ def run(context: RunContext, only: frozenset[str] = frozenset()) -> None:
     named = context.options.scripts
     scripts = [case for case in chosen(every_script(context), only) if not named or case.name in named]
     ready = [case for case in scripts if _can(context, case)]
+    context.options.parts.plan("scripts", len(ready))
     with measured(context.recorder, DEFAULT_NOISE):
         if context.target.accounts:
             _side_by_side(context, ready)
@@ -114,6 +115,8 @@ def _run(context: RunContext, case: Script) -> None:
         reason = f"{type(error).__name__}: {error} ({place.filename.rpartition('/')[2]}:{place.lineno})"
         context.recorder.note(Topic.KIT_ERROR, rule="", reason=f"{case.name}: {reason}")
         _untestable(context, case, reason)
+    finally:
+        context.options.parts.over(case.name)
 
 
 def _untestable(context: RunContext, case: Script, reason: str) -> None:

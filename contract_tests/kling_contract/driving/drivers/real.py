@@ -32,6 +32,8 @@ def run(
         Stopped: a reply was lost, the balance moved without a cause, the service asks for a pause, or is gone.
     """
     session = session or context.session(plan.mode, shared=True)
+    parts = context.options.parts
+    parts.plan(plan.mode, len(plan.steps))
     session.credits()
     session.list_tasks()
     if plan.of(Kind.TASK) and not context.options.callback_base:
@@ -39,12 +41,14 @@ def run(
     for step in plan.of(Kind.READ, Kind.KEYLESS):
         if step.optional in ("", *context.target.optional):
             step.send(session)
+        parts.over(step.name)
     session.credits()
     withheld = ""
     try:
         withheld = _refusals(context, session, plan.of(Kind.REFUSAL), tell, wait)
         for step in plan.of(Kind.TASK):
             _task(context, session, step, wait)
+            parts.over(step.name)
     finally:
         if not context.line.guard.silent and not context.line.pulse.gone:
             session.list_tasks()
@@ -69,6 +73,7 @@ def _refusals(
     missed: dict[str, str] = {}
     tried: set[str] = set()
     for step in steps:
+        context.options.parts.over(step.name)
         try:
             seen = step.send(session)
         except Withheld as no:

@@ -4,12 +4,13 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 from kling_contract.driving.control import ControlFailed
+from kling_contract.driving.parts import Parts
 from kling_contract.driving.receiver import HOST, YES, Act, Hook, Receiver, Route
 from kling_contract.driving.session import Line, Seen, Session
 from kling_contract.history.labels import ImageFacts, Probe, Topic
@@ -60,7 +61,7 @@ class Options:
     """How a run is driven.
 
     image: a first frame that the target takes; drawn: whether it resolves the drawing host. story_out: where a failing
-    drawn story is saved; replay: a saved one, played instead of everything else.
+    drawn story is saved; replay: a saved one, played instead of everything else. parts: counts what is over, for a bar.
     """
 
     seed: int | None = None
@@ -76,6 +77,7 @@ class Options:
     callback_ca: Path | None = None
     story_out: Path | None = None
     replay: Path | None = None
+    parts: Parts = field(default_factory=Parts, compare=False)
 
 
 class RunContext:

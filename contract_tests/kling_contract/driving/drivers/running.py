@@ -220,8 +220,11 @@ def _explore(context: RunContext, choice: Choice, made: Made) -> None:
     """The drivers that draw their calls; fakes only."""
     from kling_contract.driving.drivers import machine, schema
 
+    context.options.parts.plan("drawn requests")  # one more than is known yet: the histories after them
     made.remarks += schema.run(context)
+    context.options.parts.plan("drawn histories", 0)
     made.remarks += machine.run(context, choice)
+    context.options.parts.over("drawn histories")
 
 
 def _pictured(wanted: Wanted, target: Target, sender: Sender) -> Options:

@@ -41,7 +41,9 @@ def run(context: RunContext) -> list[str]:
         warnings.simplefilter("ignore")  # of Schemathesis, about parts of the contract that it does not use
         for label, operation, modes in _operations(context):
             for mode in modes:
+                context.options.parts.plan(f"drawn requests: {label}")
                 driver.draw(label, operation, mode)
+                context.options.parts.over(f"drawn requests: {label}")
     return [f"schema: {driver.sent} requests drawn"]
 
 
