@@ -10,6 +10,7 @@ from mkdocs.structure.files import File, Files
 
 import kling_openapi
 from kling_contract.reading.contract import shipped
+from kling_contract.rules import pages
 from kling_contract.rules.legend import GRADES, LEVELS, WHERE
 from kling_contract.rules.rulebook import Rule, rules
 
@@ -51,11 +52,12 @@ def _mutants(page: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def rule_page(rule: Rule, mutants: list[tuple[str, str]]) -> str:
-    """A rule: what it asks, who asks it, what breaks it, how to see it."""
+    """A rule: what it asks, why, where that stands, a bad and a good exchange, what breaks it, how to see it."""
     subject = "client" if rule.for_clients else "server"
     command = "kling-contract client" if rule.for_clients else "kling-contract server URL"
     broken = "\n".join(f"- {name}: the {subject} {does}" for name, does in mutants) or "- no mutant is listed"
-    source = ", ".join(rule.source) or "practice: no document states it"
+    source = "; ".join(pages.sources(rule))
+    shown = pages.example(rule.id)
     where = "; ".join(WHERE[one] for one in rule.where)
     only = f"{command} --only {rule.id}" + (" -- COMMAND" if rule.for_clients else "")
     return f"""# {rule.id}
@@ -66,8 +68,29 @@ def rule_page(rule: Rule, mutants: list[tuple[str, str]]) -> str:
 |---|---|
 | level | {rule.level}: {LEVELS[rule.level]} |
 | grade | {rule.grade}: {GRADES[rule.grade]} |
-| source | {source} |
+| source | {source}: [where each statement comes from](../provenance.md) |
 | judged on | {where} |
+
+## Why
+
+{pages.why(rule.id)}
+
+## A bad exchange
+
+```text
+{shown.bad}
+```
+
+Expected: `{shown.expected}`. Seen: `{shown.seen}`.
+
+## A good exchange
+
+```text
+{shown.good}
+```
+
+Both are from the histories that the rule's judge is tested with. `>` is what was sent, `<` what came back; times are those of the account's
+clock.
 
 ## What breaks it
 
@@ -81,7 +104,9 @@ A correct {subject} does none of these; `kling-contract selftest` proves that ea
 {only}
 ```
 
-The report draws the exchange that broke the rule, or one that kept it. All rules: [the rulebook](index.md).
+The report draws the exchange that broke the rule, or one that kept it; `kling-contract rules {rule.id}` prints this page.
+
+All rules: [the rulebook](index.md).
 """
 
 

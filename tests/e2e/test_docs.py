@@ -40,7 +40,8 @@ def test_every_rule_has_a_page(site: Path) -> None:
     for rule in rules(shipped()).values():
         page = re.sub(r"<[^>]+>", "", (site / "rules" / rule.id / "index.html").read_text(encoding="utf-8"))
         assert f"--only {rule.id}" in page
-        assert "What breaks it" in page
+        for title in ("Why", "A bad exchange", "A good exchange", "What breaks it"):
+            assert title in page, rule.id
         assert "no mutant is listed" not in page, rule.id
 
 

@@ -360,7 +360,7 @@ def test_check_writes_the_report(tmp_path: Path) -> None:
     path, folder = tmp_path / "run.jsonl", tmp_path / "report"
     write_jsonl(path, broken().events)
     done = run_cli("check", str(path), "--report", str(folder))
-    names = {"report.json", "junit.xml", "report.html", "summary.md", "badge.json", "history.jsonl"}
+    names = {"report.json", "junit.xml", "report.html", "rules.html", "summary.md", "badge.json", "history.jsonl"}
 
     assert done.returncode == 1, done.stderr
     assert {found.name for found in folder.iterdir()} == names

@@ -49,7 +49,7 @@ def folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | 
 _COMMON = (
     click.option("--report", type=click.Path(path_type=Path, file_okay=False, writable=True), callback=folder,
                  envvar=variable("report"), metavar="DIR",
-                 help="Write report.json, junit.xml, report.html, summary.md, badge.json and history.jsonl there."),
+                 help="Write report.json, junit.xml, report.html, rules.html, summary.md, badge.json and history.jsonl there."),
     click.option("--only", callback=ids, multiple=True, envvar=variable("only"), metavar="ID,...",
                  help="Judge these rules alone."),
     click.option("--skip", callback=ids, multiple=True, envvar=variable("skip"), metavar="ID,...",

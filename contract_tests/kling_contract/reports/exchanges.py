@@ -4,14 +4,17 @@ from collections.abc import Iterable, Iterator
 
 import orjson
 
-from kling_contract.history.events import AnyEvent, Body, Callback, Download, Exchange, Message
+from kling_contract.history.events import AnyEvent, Body, Callback, Download, Exchange, Message, Note, Span
+from kling_contract.history.labels import Topic
 from kling_contract.history.masking import TOKEN
 from kling_contract.reports.words import sent
 
 MOST = 4
 """Events that are shown."""
-_LONGEST = 320
+_LONGEST = 600
 """Characters of a body; its middle is left out."""
+_WORDS = ("leaks", "files", "places", "said", "children")
+"""What the lab noted of a client's end, where there is any of it."""
 
 
 def as_text(events: Iterable[AnyEvent]) -> str:
@@ -35,14 +38,23 @@ def _lines(event: AnyEvent) -> Iterator[str]:
             yield f"> {'callback ' if isinstance(event, Callback) else ''}{event.method} {_cut(event.url)}"
             yield from _message(event.request, "> ")
             lost = event.lost if isinstance(event, Exchange) else event.ended
-            yield f"< {event.answer.status}" if event.answer else f"< no response: {lost}"
+            yield (f"< {event.answer.status}" if event.answer else f"< no response: {lost}") + _took(event)
             if event.answer:
                 yield from _message(event.answer, "< ")
         case Download():
             yield f"> GET {_cut(event.url)}{f'  Range: {event.asked_range}' if event.asked_range else ''}"
+            if event.who:
+                yield f"> Authorization: Bearer {event.who}"
             yield f"< {event.status or event.lost}"
             yield from (f"< {name}: {value}" for name, value in event.headers)
-            yield f"< {event.size} bytes{_video(event)}"
+            yield f"< {event.size} bytes{f', sha256 {event.sha256[:8]}…' if event.sha256 else ''}{_video(event)}"
+        case Note(topic=Topic.TOLD):
+            yield f"  {sent(event)}"
+            yield from (
+                f"  {name.replace('_', ' ')}: {_cut(_plain(event.data[name]))}"
+                for name in _WORDS
+                if event.data.get(name)
+            )
         case _:
             yield f"  {sent(event)}"
 
@@ -63,6 +75,16 @@ def _body(body: Body) -> str:
         return " ".join((body.text or "").split())
 
 
+def _took(event: Span) -> str:
+    """How long a response took, where that is a second or more of the account's clock or the machine's."""
+    seconds = round(max(event.ended_at - event.at, event.ended_mono - event.mono), 2)
+    return f"  (after {seconds:g} s)" if seconds >= 1 else ""
+
+
+def _plain(value: object) -> str:
+    return orjson.dumps(value, default=str).decode()
+
+
 def _video(event: Download) -> str:
     if event.video is None:
         return ""
@@ -75,5 +97,3 @@ def _cut(text: str) -> str:
     line = text.replace("\n", "\\n").replace("\r", "\\r")
     half = _LONGEST // 2
     return line if len(line) <= _LONGEST else f"{line[:half]} … {line[-half:]}"
-
-

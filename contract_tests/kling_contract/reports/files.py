@@ -7,7 +7,7 @@ import orjson
 
 from kling_contract.history.events import to_json
 from kling_contract.reports.documents import badge, junit, report
-from kling_contract.reports.page import page
+from kling_contract.reports.page import page, rule_pages
 from kling_contract.reports.summary import markdown
 from kling_contract.rules.verdicts import Run, SetupError
 
@@ -24,6 +24,7 @@ def write(run: Run, folder: Path) -> None:
         "report.json": orjson.dumps(report(run), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
         "junit.xml": junit(run),
         "report.html": page([run]).encode(),
+        "rules.html": rule_pages([run]).encode(),
         "summary.md": markdown(run).encode(),
         "badge.json": orjson.dumps(badge(run), option=orjson.OPT_APPEND_NEWLINE),
     }
@@ -36,7 +37,7 @@ def write_page(runs: Sequence[Run], folder: Path) -> None:
     Raises:
         SetupError: it cannot be written.
     """
-    _place(folder, {"report.html": page(runs).encode()})
+    _place(folder, {"report.html": page(runs).encode(), "rules.html": rule_pages(runs).encode()})
 
 
 def _place(folder: Path, files: dict[str, bytes]) -> None:

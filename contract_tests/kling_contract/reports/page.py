@@ -17,7 +17,7 @@ from kling_contract.history.masking import TOKEN
 from kling_contract.reading.contract import shipped
 from kling_contract.reports.drawing import timeline, tone
 from kling_contract.reports.summary import headline
-from kling_contract.rules import legend
+from kling_contract.rules import legend, pages
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.verdicts import ORDER, Result, Run, Verdict
 
@@ -87,7 +87,15 @@ def page(runs: Sequence[Run], *, title: str = "Contract report") -> str:
         headline=headline,
         legend=legend,
         would_run=legend.would_run,
+        why=pages.why,
     )
+
+
+def rule_pages(runs: Sequence[Run]) -> str:
+    """The page that each rule of *runs* links to: why it matters, a bad exchange, a good one, and its source."""
+    book = {verdict.rule.id: verdict.rule for run in runs for verdict in run.verdicts}
+    template = _environment().get_template("rules.html.j2")
+    return template.render(rules=sorted(book.values(), key=lambda rule: rule.order), pages=pages, legend=legend)
 
 
 def _sections(runs: Sequence[Run]) -> list[Section]:

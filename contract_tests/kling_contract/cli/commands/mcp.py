@@ -11,6 +11,7 @@ import click
 
 from kling_contract.reading.contract import shipped
 from kling_contract.rules.legend import GRADES, LEVELS, WHERE, would_run
+from kling_contract.rules.pages import example, sources, why
 from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import SetupError
 
@@ -43,7 +44,7 @@ def judge_client(command: list[str], min_poll: float | None = None, only: str = 
 
 
 def explain_rule(rule_id: str) -> dict[str, Any]:
-    """Say what a rule asks, how much it weighs, where it comes from, and what would run it."""
+    """Say what a rule asks, why, how much it weighs, where it comes from, a bad and a good exchange, and what would run it."""
     from mcp.server.mcpserver.exceptions import ToolError
 
     rule = rules(shipped()).get(rule_id.upper())
@@ -54,7 +55,10 @@ def explain_rule(rule_id: str) -> dict[str, Any]:
         "sentence": rule.sentence,
         "level": f"{rule.level}: {LEVELS[rule.level]}",
         "grade": f"{rule.grade}: {GRADES[rule.grade]}",
-        "source": list(rule.source),
+        "source": sources(rule),
+        "why": why(rule.id),
+        "bad_exchange": example(rule.id).bad,
+        "good_exchange": example(rule.id).good,
         "judged_on": [WHERE[one] for one in rule.where],
         "run_by": would_run(rule.where),
     }

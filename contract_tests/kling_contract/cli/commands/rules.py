@@ -10,6 +10,7 @@ from rich.table import Table
 from kling_contract.history.events import wall
 from kling_contract.reading.contract import shipped
 from kling_contract.rules.legend import GRADES, WHERE
+from kling_contract.rules.pages import example, sources, why
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.rulebook import rules as rulebook
 from kling_contract.rules.verdicts import SetupError
@@ -56,13 +57,28 @@ def _list(found: list[Rule], console: Console) -> None:
 
 
 def _show(rule: Rule, console: Console) -> None:
-    console.print(f"[bold]{rule.id}[/bold]  {rule.group}\n{rule.sentence}\n", highlight=False)
+    console.print(f"[bold]{rule.id}[/bold]  {rule.group}", highlight=False)
+    console.print(f"{rule.sentence}\n", highlight=False, markup=False)
     table = Table.grid(padding=(0, 2))
     table.add_row("level", rule.level)
     table.add_row("grade", f"{rule.grade}: {GRADES[rule.grade]}")
     table.add_row("where", "; ".join(f"{name}: {WHERE[name]}" for name in rule.where))
     for name, value in rule.params.items():
         table.add_row(name, str(value))
+    table.add_row("source", "; ".join(sources(rule)))
     if rule.grade in ("S", "C"):
         table.add_row("evidence", _evidence(rule))
+    table.add_row("why", why(rule.id))
     console.print(table, highlight=False)
+    shown = example(rule.id)
+    for title, text in (("A bad exchange", shown.bad), ("A good exchange", shown.good)):
+        console.print(f"\n[bold]{title}[/bold]")
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        if text is shown.bad:
+            console.print(
+                f"expected {shown.expected}, seen {shown.seen}",
+                style="dim",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
