@@ -5,13 +5,18 @@ and a zone in dates (Charles), HTTP/2 pseudo headers, preflights, sanitised head
 (Firefox), no times (Playwright), a body that was parsed already (Insomnia), no timings at all, several jobs out of order.
 """
 
+import base64
+import gzip
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from kling_contract.cli.commands.check import command
-from kling_contract.history.events import AnyEvent, Download, Exchange
+from kling_contract.history.events import AnyEvent, Download, Exchange, HistoryError
 from kling_contract.judging import judge_history
 from kling_contract.reading.contract import shipped
 from kling_contract.reading.recordings import read
@@ -123,3 +128,76 @@ def test_no_key_is_left_in_a_report(name: str, tmp_path: Path) -> None:
     assert result.exception is None, result.output
     texts = [result.output, *(path.read_text() for path in tmp_path.iterdir())]
     assert not any(KEY in text for text in texts)
+
+
+def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Run:
+    """The verdicts of a recording whose every entry was changed."""
+    document = json.loads((FOLDER / "mitmproxy.har").read_text())
+    for entry in document["log"]["entries"]:
+        change(entry)
+    file = tmp_path / "changed.har"
+    file.write_text(json.dumps(document))
+    return judge_history(read(file), Choice(), lambda rule: rule)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "REDACTED",
+        "[REDACTED]",
+        "<redacted>",
+        "***",
+        "[Filtered]",
+        "(hidden)",
+        "xxxx",
+        "value_removed",
+        "",
+        "{{secret}}",
+    ],
+)
+def test_a_mark_in_the_place_of_a_whole_credential_is_no_credential(mark: str, tmp_path: Path) -> None:
+    """The client may have sent the right one: no rule about keys is judged, and nothing else changes."""
+
+    def blot(entry: dict[str, Any]) -> None:
+        for pair in entry["request"]["headers"]:
+            if pair["name"].lower() == "authorization":
+                pair["value"] = mark
+
+    run = changed(tmp_path, blot)
+    assert broken(run) == {}
+    assert {str(one.result) for one in run.verdicts if one.rule.id == "CQ-01"} == {"not-run"}
+
+
+def test_a_key_without_its_scheme_is_still_one(tmp_path: Path) -> None:
+    """What looks like a credential is what the client sent."""
+
+    def bare(entry: dict[str, Any]) -> None:
+        for pair in entry["request"]["headers"]:
+            pair["value"] = pair["value"].removeprefix("Bearer ")
+
+    assert "CQ-01" in broken(changed(tmp_path, bare))
+
+
+def test_bodies_as_they_were_packed_and_urls_with_their_port_are_read(tmp_path: Path) -> None:
+    """The same job as ever."""
+
+    def packed(entry: dict[str, Any]) -> None:
+        entry["request"]["url"] = entry["request"]["url"].replace("https://", "HTTPS://").replace(".ai/", ".AI:443/")
+        content = entry["response"]["content"]
+        if content.get("encoding") != "base64" and "text" in content:
+            content |= {
+                "text": base64.b64encode(gzip.compress(content["text"].encode())).decode(),
+                "encoding": "base64",
+            }
+
+    run = changed(tmp_path, packed)
+    assert broken(run) == {}
+    assert {"SL-01", "SL-10", "CD-02"} <= {one.rule.id for one in run.verdicts if str(one.result) == "pass"}
+
+
+def test_a_har_without_entries_is_one_line(tmp_path: Path) -> None:
+    """What is wrong, and what to do."""
+    file = tmp_path / "empty.har"
+    file.write_text('{"log": {"version": "1.2"}}')
+    with pytest.raises(HistoryError, match=r"without log\.entries; export it again"):
+        read(file)

@@ -5,6 +5,8 @@ What a recording does not hold is marked as unseen, and no judge says anything a
 """
 
 import hashlib
+import re
+import zlib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,11 +17,18 @@ from kling_common.bodies import LAST_MOMENT, body_bytes, json_or_none
 from kling_contract.history import har
 from kling_contract.history.events import AnyEvent, ClockMove, HistoryError, Moment, Recorder, events_in
 from kling_contract.reading.foreign import Loose, events_of
-from kling_contract.reading.opening import MOST_EVENTS, Attached, check_count, opened, too_many
+from kling_contract.reading.opening import LARGEST_BESIDE, MOST_EVENTS, Attached, check_count, opened, too_many
 
 _BODILESS = ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE")
 _EMPTY = (204, 304)
 _LARGEST_NUMBER = 2**53
+_PORTS = {"http": 80, "https": 443}
+_MARK = re.compile(
+    r"[\[<({*]*\s*(\*+|[x•·.…_-]{3,}|(value[ _-])?"
+    r"(redacted|removed|hidden|filtered|masked|saniti[sz]ed|stripped|secret|omitted)([ _-]\w+)*)?\s*[\]>)}*]*",
+    re.IGNORECASE,
+)
+"""What tools write where a credential stood."""
 
 
 def read(path: Path) -> list[AnyEvent]:
@@ -62,6 +71,8 @@ def _why_lost(entry: Mapping[str, Any], response: Mapping[str, Any]) -> str:
 
 
 def _from_log(log: Mapping[str, Any], recorder: Recorder, attached: Attached) -> list[AnyEvent]:
+    if not isinstance(log.get("entries"), list):
+        raise HistoryError("a HAR without log.entries; export it again with its requests")
     check_count(len(log["entries"]) + len(log.get("_events") or log.get("_clock") or ()))
     if har.is_own(log):
         return har.own_events(log)
@@ -77,12 +88,12 @@ def _of_har(entry: Mapping[str, Any], attached: Attached) -> Loose:
         at=at if at is not None else har.moment_of(entry["startedDateTime"]),
         seconds=_seconds(entry.get("time")) / 1000,
         method=str(request["method"]),
-        url=str(request["url"]),
-        sent=_pairs(request.get("headers")),
+        url=_usual(str(request["url"])),
+        sent=[pair for pair in _pairs(request.get("headers")) if not _is_blotted(*pair)],
         body=_kept(har.bytes_of(request.get("postData"), attached), str(request["method"]).upper() in _BODILESS),
         status=status,
         headers=_pairs(response.get("headers")),
-        content=_kept(har.bytes_of(content, attached), status in _EMPTY),
+        content=_kept(_decoded(har.bytes_of(content, attached)), status in _EMPTY),
         size=_whole(content.get("size")),
         kind=str(entry.get("_kind") or ""),
         account=str(entry.get("_account") or ""),
@@ -90,6 +101,36 @@ def _of_har(entry: Mapping[str, Any], attached: Attached) -> Loose:
         ended=_number(entry.get("_ended")),
         resent=str(entry.get("_task_id") or "") if entry.get("_resent") else "",
     )
+
+
+def _usual(url: str) -> str:
+    """Return *url* as clients and servers write it: scheme and host in small letters, without the scheme's own port."""
+    try:
+        parts = urlsplit(url)
+        usual = parts.port is None or parts.port == _PORTS.get(parts.scheme)
+    except ValueError:
+        return url
+    if not parts.hostname or "@" in parts.netloc:
+        return url
+    host = parts.netloc.lower().removesuffix(f":{parts.port}") if usual else parts.netloc.lower()
+    return parts._replace(netloc=host).geturl()
+
+
+def _is_blotted(name: str, value: str) -> bool:
+    """Whether a tool wrote a mark in the place of the whole credential, scheme and all."""
+    return name.lower() in ("authorization", "proxy-authorization") and _MARK.fullmatch(value.strip()) is not None
+
+
+def _decoded(body: bytes | None) -> bytes | None:
+    """Return a body that a tool kept as it was packed on the wire unpacked; one that cannot be stays as it is."""
+    if body is None or not body.startswith(b"\x1f\x8b"):
+        return body
+    try:
+        unpacker = zlib.decompressobj(wbits=31)
+        found = unpacker.decompress(body, LARGEST_BESIDE)
+    except zlib.error:
+        return body
+    return body if unpacker.unconsumed_tail else found
 
 
 def _kept(body: bytes | None, is_empty: bool) -> bytes | None:
