@@ -165,6 +165,7 @@ def test_an_https_url_in_a_plain_request_is_carried_on(ask: Callable[..., bytes]
     ("said", "status"),
     [
         (b"CONNECT\r\n\r\n", b"400"),
+        (b"CONNECT api.evolink.ai:" + b"4" * 5000 + b" HTTP/1.1\r\n\r\n", b"403"),
         (b"GET / HTTP/1.1\r\n\r\n", b"403"),
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"400"),
         (b"CONNECT x:443 HTTP/1.1\r\n" + b"a: b\r\n" * 10_000 + b"\r\n", b"431"),

@@ -7,7 +7,8 @@ import pytest
 
 from kling_mock.config import BadSetting
 from kling_mock.web import access
-from kling_mock.web.access import FORWARDED, Access
+from kling_mock.web.access import Access
+from kling_mock.web.http import Request
 
 Headers = dict[str, str]
 
@@ -84,7 +85,15 @@ def test_foreign_callers_are_refused(rig: Any, headers: Headers) -> None:
     assert status(rig, {**headers, "X-Mock-Token": "right"}) == 403
 
 
-@pytest.mark.parametrize("name", FORWARDED)
+MARKS = (
+    *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-By", "X-Forwarded"),
+    *("Forwarded", "Via", "X-Real-Ip", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url", "X-Remote-User", "X-Host"),
+    *("Cf-Ray", "Cf-Connecting-Ip", "Cdn-Loop", "Fastly-Client-Ip", "Fly-Client-Ip", "X-Envoy-External-Address"),
+    *("X-Azure-Clientip", "X-Arr-Ssl", "X-Amzn-Trace-Id", "Tailscale-User-Login", "True-Client-Ip", "X_Forwarded_For"),
+)
+
+
+@pytest.mark.parametrize("name", MARKS)
 def test_a_forwarding_header_needs_the_token(rig: Any, name: str) -> None:
     """The way in through a tunnel or a reverse proxy looks like the loopback."""
     for value in ("203.0.113.7", "127.0.0.1", ""):
@@ -177,3 +186,28 @@ def test_no_forwarding_header_is_left_out(rig: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(access, "FORWARDED", ())
 
     assert status(rig, {"X-Forwarded-For": FAR}) == 200
+
+
+class Pairs(list[tuple[str, str]]):
+    """Headers as they came, several of one name among them."""
+
+    def get(self, key: str) -> str | None:
+        """The first of this name."""
+        return next((value for name, value in self if name == key), None)
+
+    def items(self) -> "Pairs":
+        """All of them."""
+        return self
+
+
+@pytest.mark.parametrize("second", ["evil.example", "localhost"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_hosts_are_refused(rig: Any, second: str, turned: bool) -> None:
+    """Whichever comes first: a proxy in between may have gone by the other one."""
+    hosts = [("host", "localhost"), ("host", second)]
+    headers = Pairs(reversed(hosts) if turned else hosts)
+    asked = Request("GET", "/__mock/tasks", "", headers, b"")
+
+    assert rig.fake.control.access.refusal(asked) is not None
+    assert not rig.fake.control.access.local(asked)
+    assert rig.fake.control.access.refusal(Request("GET", "/", "", Pairs(hosts[:1]), b"")) is None

@@ -43,7 +43,13 @@ class Site(BaseHTTPRequestHandler):
             self.send_header("content-length", "0")
             self.end_headers()
             return
-        body = {"/photo.png": picture(), "/half": b"\x89PNG\r\n\x1a\nsecret"}.get(self.path, b"secret of the developer")
+        bodies = {
+            "/photo.png": picture(),
+            "/half": b"\x89PNG\r\n\x1a\nsecret",
+            "/ppm": b"P3\n3 2\n255\n1 2 3\nsecret of the developer",
+            "/xbm": b"#define secret_width 8\n#define secret_height 1\nstatic char secret_bits[] = {0x01};",
+        }
+        body = bodies.get(self.path, b"secret of the developer")
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -117,7 +123,7 @@ def test_an_origin_that_was_opened(make: Callable[..., Any], site: Any, caller: 
     assert upload(rig, f"http://127.0.0.1:{site.server_port + 1}/photo.png", **more).status_code == 400
 
 
-@pytest.mark.parametrize("path", ["/", "/half", "/to=/secret"])
+@pytest.mark.parametrize("path", ["/", "/half", "/to=/secret", "/ppm", "/xbm"])
 def test_what_is_no_picture_is_not_kept(rig: Any, site: Any, path: str) -> None:
     """It is fetched, and neither stored nor shown."""
     response = upload(rig, f"http://127.0.0.1:{site.server_port}{path}")

@@ -91,9 +91,15 @@ def inspect(data: bytes, rules: ImageRules) -> FirstFrame:
 
 
 def is_picture(data: bytes) -> bool:
-    """Return whether *data* is a picture of pixels, by its header."""
+    """Return whether *data* is a picture of pixels, by its header.
+
+    Only in formats that are known here: some that Pillow reads have no mark of their own, so that text may pass for them.
+    """
+    known = recognised(data)
+    if known is None or not known.media_type.startswith("image/"):
+        return False
     try:
-        pictures.open_picture(data)
+        pictures.open_picture(data, (known.name.lower(),))
     except Exception:  # Pillow's readers raise anything
         return False
     return True

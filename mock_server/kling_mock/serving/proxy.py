@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
 _HTTPS = 443
+_LONGEST_PORT = len("65535")
 _HEAD_BYTES = 16 * 1024
 _HEAD_SECONDS = 10.0
 _LINGER_SECONDS = 1.0
@@ -157,7 +158,8 @@ def spelled(host: str) -> str:
 def _authority(target: str) -> Place | None:
     """Host and port of a CONNECT's target."""
     host, separator, port = target.rpartition(":")
-    if not separator or not host or not (port.isascii() and port.isdigit()) or "@" in host or "/" in host:
+    is_port = port.isascii() and port.isdigit() and len(port) <= _LONGEST_PORT
+    if not separator or not host or not is_port or "@" in host or "/" in host:
         return None
     return spelled(host), int(port)
 

@@ -13,24 +13,29 @@ from kling_mock.config import Settings
 from kling_mock.web.http import Headers, Request
 
 FORWARDED = (
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "cf-ray",
-    "fastly-client-ip",
-    "fly-client-ip",
-    "x-original-forwarded-for",
-    "x-envoy-external-address",
+    *(
+        "forwarded",
+        "via",
+        "x-forwarded",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "true-client-ip",
+        "cdn-loop",
+    ),
+    *(
+        "x-original-",
+        "x-rewrite-url",
+        "x-proxyuser-ip",
+        "x-remote-",
+        "x-host",
+        "x-azure-",
+        "x-appengine-",
+        "x-amzn-trace-id",
+    ),
+    *("cf-", "fastly-", "fly-", "x-envoy-", "x-ngrok-", "ngrok-", "tailscale-", "x-vercel-", "x-nf-", "x-arr-"),
 )
-"""Headers that proxies and tunnels add: the caller may be on another machine, whatever the connection looks like."""
+"""How headers begin that proxies and tunnels add: the caller may be on another machine, whatever the connection looks like."""
 
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _OWN_SITE = frozenset({"same-origin", "none"})
@@ -78,7 +83,7 @@ class Access:
 
     def _near(self, request: Request) -> bool:
         """Return whether the caller is on this machine: a loopback address or a unix socket, and nothing in between."""
-        return _is_loopback(request.client) and not any(request.headers.get(name) is not None for name in FORWARDED)
+        return _is_loopback(request.client) and not _forwarded(request.headers)
 
     def _has_token(self, headers: Headers) -> bool:
         given = headers.get("x-mock-token") or ""
@@ -86,6 +91,8 @@ class Access:
 
     def _own_host(self, headers: Headers) -> bool:
         """Return whether the Host header names the fake, whatever the port: tunnels and containers map ports."""
+        if _several(headers):
+            return False
         host = _host_of(headers.get("host") or "")
         if host is None:
             return False
@@ -109,6 +116,16 @@ class Access:
         scheme, separator, _ = origin.partition("://")
         asked = _authority(f"{scheme}://{headers.get('host') or ''}") if separator else None
         return asked is not None and _authority(origin) in (asked, self._public)
+
+
+def _forwarded(headers: Headers) -> bool:
+    """Return whether something between the caller and the fake has left its mark."""
+    return any(name.lower().replace("_", "-").startswith(FORWARDED) for name, _ in headers.items())
+
+
+def _several(headers: Headers) -> bool:
+    """Return whether there is more than one Host: two readers could take two places for the one that was meant."""
+    return sum(name.lower() == "host" for name, _ in headers.items()) > 1
 
 
 def _navigation(request: Request) -> bool:
