@@ -1,14 +1,20 @@
 """The page's made-up model: one file, and the fake, the kit and a client work with it."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 import kling_openapi
 from kling_contract.cli.main import cli
+from kling_contract.mutants.proxy import Proxy
+from kling_contract.mutants.serving import fake
+from kling_contract.mutants.switches import shows
 from kling_mock.app import create_app
 
 pytestmark = pytest.mark.e2e
@@ -59,6 +65,34 @@ def test_the_fake_serves_it(folder: Path) -> None:
     assert "acme-dream" in {it["id"] for it in client.get("/v1/models", headers=key).json["data"]}
     client.post("/__mock/clock/advance", json={"seconds": 100}, headers=key)
     assert client.get(f"/v1/tasks/{made['id']}", headers=key).json["status"] == "completed"  # type: ignore[index]
+
+
+def test_one_file_goes_through_the_fake_the_server_kit_and_a_client(folder: Path, tmp_path: Path) -> None:
+    """A server of it is held to the file by the kit, another price is named, and a client gets its video from it."""
+    file = folder / "acme-dream.yaml"
+    asked = ["--contract", str(file), "--model", "acme-dream", "--quick", "--seed", "1"]
+    (folder / "client.py").write_text(CLIENT.replace("LENGTH", "3"), encoding="utf-8")
+    out = tmp_path / "dream.mp4"
+    with fake(["--contract", str(file), "--clock", "x60"]) as url:
+        judged = CliRunner().invoke(cli, ["server", url, *asked], standalone_mode=False)
+        with Proxy(url, [shows(dearer)]) as broken:
+            named = CliRunner().invoke(cli, ["server", broken.url, *asked, "--only", "SM-04"], standalone_mode=False)
+        given = {"KLING_BASE_URL": url, "KLING_API_KEY": "sk-a", "KLING_MIN_POLL": "0.1", "KLING_OUT": str(out)}
+        ran = subprocess.run(
+            [sys.executable, folder / "client.py"], env={**os.environ, **given}, timeout=60, check=False
+        )
+
+    assert judged.return_value == 0, judged.output
+    assert "acme-dream takes no image_start" in judged.output
+    assert named.return_value == 1, named.output
+    assert "credits reserved by the file of acme-dream" in named.output
+    assert (ran.returncode, out.read_bytes()[4:8]) == (0, b"ftyp")
+
+
+def dearer(task: dict[str, Any], _: object) -> None:
+    """One credit more than the file says."""
+    usage = task["usage"]
+    task["usage"] = {**usage, "credits_reserved": usage["credits_reserved"] + 1}
 
 
 @pytest.mark.parametrize(("length", "code", "words"), [(3, 0, "1 pass"), (10, 1, "length: 10 is greater")])

@@ -56,6 +56,11 @@ def imaged(status: int, **facts: Any) -> Pick:
     return pick
 
 
+def given(kind: str) -> Pick:
+    """Creates one of whose media has that format."""
+    return lambda e: isinstance(e, Exchange) and e.probe is not None and any(it.format == kind for it in e.probe.media)
+
+
 def read(task_status: str, nth: int = 0) -> Pick:
     """The query that shows *task_status* for the *nth* time in the good history."""
     reads = [event for event in GOOD if exchange("GET", "/v1/tasks/task-", 200)(event)]
@@ -210,6 +215,7 @@ def mutated(pick: Pick, change: Change, *, every: bool = False) -> list[Any]:
 
 
 SWAPPED = VideoFacts(duration=5, width=720, height=1280)
+SMALL = VideoFacts(duration=5, width=640, height=360)
 SHORT = VideoFacts(duration=3, width=1280, height=720)
 ANY_CREATE, PROCESSING, COMPLETED, FAILED = create(), read("processing"), read("completed", 5), read("failed", 1)
 TOO_SLOW = [event for event in GOOD if attempt("/too-slow")(event)]
@@ -292,6 +298,14 @@ BAD: dict[str, tuple[Any, ...]] = {
     "SV-28": (create(400, duration=2), error(param="model")),
     "SV-29": (lambda e: isinstance(e, Exchange) and e.request.body.text == "null", accepted),
     "SV-30": (fetched(0), becomes(video=SWAPPED)),
+    "SM-01": (create(400, sound="ON"), accepted),
+    "SM-02": (create(sound="on"), status(400)),
+    "SM-03": (given("gif"), status(500)),
+    "SM-04": (create(sound="on"), inner("usage", credits_reserved=1)),
+    "SM-05": (create(sound="on"), inner("task_info", video_duration=9)),
+    "SM-06": (fetched(-1), becomes(video=SWAPPED)),
+    "SM-07": (fetched(-1), becomes(video=SMALL)),
+    "SM-08": (read("completed", -1), body(result_data=[{"video_url": "https://files.example.com/1.mp4"}])),
     "SL-01": (ANY_CREATE, body(status="processing")),
     "SL-02": (create(novel=1), body(id="task-unified-1757169743-00000042")),
     "SL-03": (read("pending"), status(404)),
@@ -379,7 +393,7 @@ BAD: dict[str, tuple[Any, ...]] = {
 MASK = Mask(b"salt", (KEY, OTHER))
 WHO, WHO_ELSE = MASK.token(KEY), MASK.token(OTHER)
 FAILING = orjson.loads(RETRIES[0].request.body.content)["id"]
-LAST_DOWNLOAD = max(event.seq for event in GOOD if isinstance(event, Download))
+LAST_DOWNLOAD = sorted(event.seq for event in GOOD if isinstance(event, Download))[-2]
 
 
 def _probe(event: Exchange, **members: Any) -> Exchange:

@@ -6,7 +6,7 @@ from typing import Any
 from tape import BODY, CONTRACT, CREATE, GOOD_IMAGE, KEY, OTHER, START, STRANGE, Tape, error
 
 from kling_contract.history.events import Balance
-from kling_contract.history.labels import Expect, Receiver, Topic, When
+from kling_contract.history.labels import Expect, MediumFacts, Receiver, Topic, When
 
 
 def good() -> list[Any]:
@@ -19,6 +19,7 @@ def good() -> list[Any]:
     _links(tape)
     _auth(tape)
     _billing(tape)
+    _models(tape)
     return tape.events
 
 
@@ -74,6 +75,26 @@ def _images(tape: Tape) -> None:
         tape.refuse(BODY, param="image_start", key=OTHER, image=facts)
     task = tape.create(key=OTHER, image=replace(GOOD_IMAGE, fault="unreachable"))
     tape.read(tape.fail(task, "image_processing_error", OTHER), key=OTHER)
+
+
+FRAME = MediumFacts(param="image_start", format="jpeg", size=100_000, width=1280, height=720)
+OTHER_BODY = {"model": "kling-v3-image-to-video", "image_start": "https://image.test/1280x720.jpg", "sound": "on"}
+ELEMENT_BODY = CONTRACT.others["kling-custom-element"].examples[0]
+
+
+def _models(tape: Tape) -> None:
+    """A model of the family with a picture, and one that makes an element."""
+    tape.refuse({**OTHER_BODY, "sound": "ON"}, param="sound", key=OTHER)
+    gif = replace(FRAME, format="gif")
+    tape.refuse(OTHER_BODY, param="image_start", key=OTHER, field="image_start", media=(gif,))
+    video = tape.create_of(OTHER_BODY, field="image_start", media=(FRAME,))
+    element = tape.create_of(ELEMENT_BODY)
+    tape.advance(60)
+    tape.read(tape.complete(video), key=OTHER)
+    tape.download(video)
+    tape.complete(element)
+    del element["results"]
+    tape.read(element | {"result_data": [{"element_id": "e-1"}]}, key=OTHER)
 
 
 def _lifecycle(tape: Tape) -> None:

@@ -95,13 +95,21 @@ class Tape:
     def create(self, changes: dict[str, Any] | None = None, *, key: str = KEY, **more: Any) -> dict[str, Any]:
         """An accepted create; answers the task as the server knows it."""
         body = {**BODY, **(changes or {})}
-        self.number += 1
         seconds = body.get("duration", CONTRACT.duration_default)
         amount = PRICE[body.get("quality", CONTRACT.quality_default)] * seconds
+        return self._accept(body, seconds, amount, key, **more)
+
+    def create_of(self, body: dict[str, Any], **label: Any) -> dict[str, Any]:
+        """An accepted create of another model on the other account, priced by its file."""
+        quote = CONTRACT.others[body["model"]].quote(body)
+        return self._accept(body, quote.seconds, quote.reserved, OTHER, **label)
+
+    def _accept(self, body: dict[str, Any], seconds: float, amount: float, key: str, **more: Any) -> dict[str, Any]:
+        self.number += 1
         task = {
             "created": int(self.now),
             "id": f"task-unified-{int(self.now)}-{self.number:08d}",
-            "model": CONTRACT.model,
+            "model": body["model"],
             "object": "video.generation.task",
             "progress": 0,
             "status": "pending",

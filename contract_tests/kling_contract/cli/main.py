@@ -99,7 +99,8 @@ def _say(message: str) -> int:
 
 def _in_a_line(error: Exception) -> str:
     from kling_contract.rules.verdicts import SetupError
+    from kling_openapi import ContractError
 
-    if isinstance(error, SetupError):
+    if isinstance(error, SetupError | ContractError):
         return str(error)
     return f"the kit failed: {type(error).__name__}: {error}"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kling_contract.driving.bodies import right_body
 from kling_contract.driving.drivers import real
 from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.drivers.running import Wanted, guard_of, plan_of
 from kling_contract.driving.drivers.steps import OPTIONAL_READS, Kind, Plan, steps_of
-from kling_contract.driving.drivers.steps import cheapest as cheapest_body
 from kling_contract.driving.guard import Stopped
 from kling_contract.driving.guarded import GuardedSender
 from kling_contract.driving.sender import Limits, Sender
@@ -37,7 +37,7 @@ def plan_for(wanted: Sequence[Wanted], mode: str) -> Plan:
         base = " and ".join(plan.base for plan in plans)
         return replace(plans[0], base=base, steps=tuple(step for plan in plans for step in plan.steps))
     contract = first.contract
-    right = cheapest_body(contract, first.options.image)
+    right = right_body(contract, first.options.image)
     every = [*steps_of("refusals", contract, right, first.price, assumptions=True)]
     every += [step for step in steps_of("paid", contract, right, first.price) if step.kind is Kind.TASK]
     return Plan("fake", first.asked.base, contract.version, tuple(every), first.price)

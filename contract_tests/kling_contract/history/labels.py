@@ -94,13 +94,32 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediumFacts:
+    """What one picture, video or sound of a create really is. param: the member that names it, `image_urls[0]`.
+
+    size in bytes, width and height in pixels, fps in frames a second; zero and empty where it is not known or its kind has none.
+    fault: empty, `truncated` or `unreachable`.
+    """
+
+    param: str
+    format: str = ""
+    size: int = 0
+    width: int = 0
+    height: int = 0
+    seconds: float = 0
+    fps: float = 0
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """Why the kit sent an exchange.
 
     rules: the ids it was sent for. field and value: what was bent, for the report. group: exchanges that belong
     together (a burst, a pair). expected: how many of the group should be accepted (SB-09). scenario: the story that
     the driver queued for this create. endless: the task rightly does not end; read_paced: each read moves it on.
-    receiver: how callbacks of this create are treated.
+    receiver: how callbacks of this create are treated. image: the first frame of the document's own model; media: what is known
+    of the pictures, videos and sounds of a model that is held to its file.
     """
 
     rules: tuple[str, ...] = ()
@@ -114,3 +133,4 @@ class Probe:
     read_paced: bool = False
     receiver: Receiver | None = None
     image: ImageFacts | None = None
+    media: tuple[MediumFacts, ...] = ()

@@ -44,6 +44,8 @@ class Mutant:
     switches: tuple[Switch, ...]
     masked_by: str = ""
     scripts: tuple[str, ...] = ()
+    model: str = ""
+    """The model that the run asks for, for a rule about models; empty for the document's own."""
 
     @property
     def alone(self) -> bool:
@@ -57,10 +59,16 @@ class Mutant:
 
 
 def broken(
-    rule: str, name: str, story: str, *switches: Switch, masked_by: str = "", scripts: Sequence[str] = ()
+    rule: str,
+    name: str,
+    story: str,
+    *switches: Switch,
+    masked_by: str = "",
+    scripts: Sequence[str] = (),
+    model: str = "",
 ) -> Mutant:
     """A mutant, as the tables write it."""
-    return Mutant(name, rule, story, switches, masked_by, tuple(scripts))
+    return Mutant(name, rule, story, switches, masked_by, tuple(scripts), model)
 
 
 def by_name(mutants: Sequence[Mutant]) -> Mapping[str, Mutant]:

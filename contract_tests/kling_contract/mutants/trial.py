@@ -17,6 +17,7 @@ from kling_contract.judging import judge_history
 from kling_contract.mutants.mutant import Mutant
 from kling_contract.mutants.serving import served
 from kling_contract.reading.contract import shipped
+from kling_contract.reading.families import chosen
 from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import BROKEN, Choice, Result, Run, SetupError
 
@@ -50,10 +51,10 @@ class Trial:
         return self.named[0][0] if self.named else ""
 
 
-def every_usual_case() -> list[Script]:
-    """The scripts of a fake, but for the costly ones."""
+def every_usual_case(model: str = "") -> list[Script]:
+    """The scripts of a fake, but for the costly ones, where a run asks for *model*."""
     target = Target("http://127.0.0.1", "sk-none", "fake")
-    line = Line(target, shipped(), Recorder(), Sender(), Guard())
+    line = Line(target, chosen(model=model or None), Recorder(), Sender(), Guard())
     with RunContext(line, Options(quick=True)) as context:
         return [case for case in every_script(context) if case.name not in COSTLY]
 
@@ -62,23 +63,24 @@ def cases_of(mutant: Mutant, *, full: bool = False) -> frozenset[str]:
     """The scripts that a mutant is tried with: its own, else those of its rule and the everyday ones, or all (*full*)."""
     if mutant.scripts:
         return frozenset(mutant.scripts)
-    usual = every_usual_case()
+    usual = every_usual_case(mutant.model)
     serving = [case.name for case in usual if mutant.rule in case.rules]
     if full:
         return frozenset(case.name for case in usual)
     return frozenset(serving) | EVERYDAY if serving else WIDE
 
 
-def drive(url: str, scripts: frozenset[str], seed: int) -> Run:
-    """Judge the server at *url* by the scripts named (empty: all of them)."""
-    wanted = Wanted(Asked(url=url, key=f"sk-selftest-{seed}"), Options(seed=seed, quick=True, scripts=scripts))
-    made = make_history(wanted, Choice())
-    return judge_history(made.recorder.events, Choice(), lambda rule: rule)
+def drive(url: str, scripts: frozenset[str], seed: int, model: str = "") -> Run:
+    """Judge the server at *url* by the scripts named (empty: all of them), by creates of *model* where it is named."""
+    contract = chosen(model=model or None)
+    options = Options(seed=seed, quick=True, scripts=scripts)
+    made = make_history(Wanted(Asked(url=url, key=f"sk-selftest-{seed}"), options, contract=contract), Choice())
+    return judge_history(made.recorder.events, Choice(), lambda rule: rule, contract)
 
 
-def try_correct(url: str, seed: int) -> Trial:
+def try_correct(url: str, seed: int, model: str = "") -> Trial:
     """A correct server, driven with every case: nothing may be named."""
-    return _timed("", lambda: _peaceful(drive(url, frozenset(), seed)))
+    return _timed("", lambda: _peaceful(drive(url, frozenset(), seed, model)))
 
 
 def try_mutant(mutant: Mutant, correct: str, seed: int, *, full: bool = False) -> Trial:
@@ -90,7 +92,7 @@ def try_mutant(mutant: Mutant, correct: str, seed: int, *, full: bool = False) -
 
     def trial() -> tuple[Run, str]:
         with served(mutant, correct) as url:
-            run = drive(url, cases_of(mutant, full=full), seed)
+            run = drive(url, cases_of(mutant, full=full), seed, mutant.model)
         return run, _lacking(mutant, run)
 
     return _timed(mutant.name, trial)

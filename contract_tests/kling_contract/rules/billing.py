@@ -73,7 +73,8 @@ def _failed_by(task: TaskRecord, window: Window) -> bool:
     return not any(sighting.event.mono >= window.after.ended for sighting in alive)
 
 
-def _used(task: TaskRecord) -> float | None:
+def credits_used(task: TaskRecord) -> float | None:
+    """Credits that the task says it cost; None where it does not say."""
     usage = task.final.body.get("usage") if task.final else None
     used = usage.get("credits_used") if isinstance(usage, dict) else None
     return float(used) if isinstance(used, int | float) and not isinstance(used, bool) else None
@@ -91,18 +92,26 @@ def _cost(view: View, status: str) -> Iterator[tuple[TaskRecord, float, Window |
 def completed_costs_reservation(view: View, _: Rule) -> Iterator[Check]:
     """Looks at completed tasks: what they say was used, and what the account lost."""
     for task, amount, window in _cost(view, "completed"):
-        used = _used(task)
+        if task.create is not None and _settled_on_actual(view, task.create):
+            continue  # SM-04
+        used = credits_used(task)
         if used is not None:
             yield check(abs(used - amount) <= CENT, f"credits_used {amount:g}", f"{used:g}", task.create, task.final)
         if window is not None:
             yield _spent(window, amount, task.create, task.end)
 
 
+def _settled_on_actual(view: View, create: Call) -> bool:
+    """Whether the price of its model follows what the task turned out to be."""
+    model = view.contract.other(create.sent)
+    return model is not None and model.price.actual
+
+
 @judge("SB-04")
 def failed_costs_nothing(view: View, _: Rule) -> Iterator[Check]:
     """Looks at failed tasks: what they say was used, and what the account lost."""
     for task, _amount, window in _cost(view, "failed"):
-        used = _used(task)
+        used = credits_used(task)
         if used is not None:
             yield check(used == 0, "credits_used 0", f"{used:g}", task.final)
         if window is not None:
@@ -244,7 +253,7 @@ def replay_is_free(view: View, _: Rule) -> Iterator[Check]:
 
 
 @judge("SB-15")
-def other_body_is_refused(view: View, _: Rule) -> Iterator[Check]:
+def other_body_is_refcredits_used(view: View, _: Rule) -> Iterator[Check]:
     """Looks at creates with a key that was used with another body."""
     for earlier, call in _repeated(view):
         if not _same_body(earlier, call):

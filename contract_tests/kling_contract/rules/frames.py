@@ -17,13 +17,13 @@ def _pictured(view: View, aspect: Callable[[ImageFacts, ImageLimits], bool | Non
         good = aspect(image, view.contract.image) if image else None
         if image is None or good is None or call.flaws or not judged(call) or view.contract.other(call.sent):
             continue
-        outcome, shown = _outcome(view, call)
+        outcome, shown = what_became(view, call)
         what = f"{image.fault or image.format} of {image.width}x{image.height}, {image.size} bytes"
         if outcome is not None:
             yield check(outcome is good, f"{what} is {'taken' if good else 'refused'}", shown, call)
 
 
-def _outcome(view: View, call: Call) -> tuple[bool | None, str]:
+def what_became(view: View, call: Call) -> tuple[bool | None, str]:
     """Whether the image was taken: a 400 and a failed task say no, a completed task yes; None while it is not known."""
     if not call.accepted:
         return (False if 400 <= call.status < 500 else None), f"{call.status} {call.error.get('message', '')}"
@@ -113,6 +113,6 @@ def image_broken(view: View, _: Rule) -> Iterator[Check]:
     """Looks at truncated images and at bytes that are no image."""
     for call in view.creates:
         if call.probe.image and call.probe.image.fault in ("truncated", "not-an-image") and judged(call):
-            outcome, shown = _outcome(view, call)
+            outcome, shown = what_became(view, call)
             if outcome is not None or call.status >= 500:
                 yield check(outcome is False, f"{call.probe.image.fault}: refused", shown, call)

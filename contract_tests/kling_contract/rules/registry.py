@@ -19,6 +19,7 @@ from kling_contract.rules import (
     frames,
     lifecycle,
     links,
+    models,
     refusals,
     validation,
     wire,
@@ -27,7 +28,7 @@ from kling_contract.rules.judging import JUDGES, Finding, Judge, Judgement
 from kling_contract.rules.repetition import confirmed, pairs_in
 from kling_contract.rules.rulebook import Rule
 
-MODULES = (wire, validation, frames, refusals, lifecycle, callbacks, links, auth, billing)
+MODULES = (wire, validation, frames, refusals, models, lifecycle, callbacks, links, auth, billing)
 CLIENT_MODULES = (client_request, client_money, client_polling, client_pacing, client_result, client_webhook)
 
 judges: Mapping[str, Judge] = MappingProxyType(JUDGES)

@@ -189,7 +189,11 @@ def error_param(view: View, _: Rule) -> Iterator[Check]:
         param = call.error.get("param")
         if param is None and isinstance(call.error.get("code"), int):
             continue
-        named = isinstance(param, str) and fields[0] in (param, param.rpartition(".")[2])
+        named = isinstance(param, str) and fields[0] in (
+            param,
+            param.rpartition(".")[2],
+            *param.replace("[", ".").split(".")[:1],
+        )
         yield check(named, f"param {quoted(fields[0])}", f"param {quoted(param)}", call)
 
 
@@ -263,14 +267,15 @@ def _is_wait(given: str | None) -> bool:
 @judge("SW-20")
 def unknown_fields(view: View, _: Rule) -> Iterator[Check]:
     """Looks at creates that are right but for members that the contract does not name; needs two."""
-    first: Call | None = None
+    firsts: dict[str, Call] = {}
     for call in view.creates:
-        unknown = isinstance(call.sent, dict) and set(call.sent) - view.contract.request_fields
-        if not unknown or call.flaws or call.probe.image or call.faulty or not (call.accepted or call.status == 400):
+        unknown = isinstance(call.sent, dict) and set(call.sent) - view.contract.fields_of(call.sent)
+        known = call.probe.image or call.probe.media
+        if not unknown or call.flaws or known or call.faulty or not (call.accepted or call.status == 400):
             continue
-        if first is not None:
+        first = firsts.setdefault(str(call.asked("model")), call)
+        if first is not call:
             yield check(call.accepted == first.accepted, f"{first.status} as before", call.status, first, call)
-        first = first or call
 
 
 @judge("SW-21")

@@ -22,6 +22,7 @@ from kling_contract.driving.planning import print_plan
 from kling_contract.driving.target import Asked, origin_of
 from kling_contract.judging import finish, judge_history
 from kling_contract.reading.contract import shipped
+from kling_contract.reading.families import chosen as chosen_contract
 from kling_contract.reports import evidence
 from kling_contract.rules.verdicts import REAL
 
@@ -49,7 +50,12 @@ _OPTIONS = (
     _option("--real-time", is_flag=True, help="Without a clock to steer: wait for what needs real time."),
     _option("--features", default="auto", metavar="auto|none|LIST", help="Parts of the control protocol to use."),
     _option("--control-token", default="", metavar="TOKEN", help="What a fake asks of control calls from other machines."),
-    _option("--image", default="", metavar="URL", help="A first frame that the target can fetch."),
+    _option("--model", metavar="NAME", help="Judge by creates of this model, held to its file. Default: the document's own."),
+    _option("--contract", type=click.Path(path_type=Path, exists=True), metavar="PATH",
+            help="Your own contract, a model file, or a folder of model files."),
+    _option("--image", default="", metavar="URL", help="A picture, for a first frame too, that the target can fetch."),
+    _option("--video", default="", metavar="URL", help="A video that the target can fetch, for models that take one."),
+    _option("--audio", default="", metavar="URL", help="A sound, likewise."),
     _option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
             help="Certificates to trust instead of the system's."),
     ALLOW_HTTP,
@@ -107,7 +113,7 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
         made = make_history(replace(wanted, options=replace(wanted.options, parts=parts)), choice)
     for line in made.remarks:
         console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
-    run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.any_key))
+    run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.any_key), wanted.contract)
     if given["evidence"]:
         kept = evidence.Kept(given["evidence"], plan_of(wanted, run.mode).document())
         folder = evidence.write(run, kept, given["evidence_folder"], wanted.contract)
@@ -132,6 +138,8 @@ def _wanted(url: str, seed: int, given: dict[str, Any]) -> Wanted:
         callback_ca=given["callback_ca"],
         story_out=given["report"] / "story.json" if given["report"] else None,
         replay=given["replay"],
+        video=given["video"],
+        audio=given["audio"],
         **({"image": given["image"]} if given["image"] else {}),
     )
     asked = Asked(
@@ -140,13 +148,14 @@ def _wanted(url: str, seed: int, given: dict[str, Any]) -> Wanted:
     )  # fmt: skip
     return Wanted(
         asked, options, money_of(given), ca_file=given["ca_file"], timeout=given["timeout"],
+        contract=chosen_contract(given["contract"], given["model"]),
         assumptions=given["include_assumptions"], agreed=given["plan_hash"].strip(),
     )  # fmt: skip
 
 
 _REPEATED = (
-    "mode", "features", "image", "ca_file", "timeout", "poll", "patience", "callback_base", "callback_listen", "callback_ca",
-    "replay", "known_failing",
+    "mode", "model", "contract", "features", "image", "video", "audio", "ca_file", "timeout", "poll", "patience",
+    "callback_base", "callback_listen", "callback_ca", "replay", "known_failing",
 )  # fmt: skip
 """Options that a rerun needs as they were given, besides the caps of money."""
 _SECRETS = {"api_key": "KLING_API_KEY", "second_key": "KLING_CONTRACT_SECOND_KEY", "denied_key": "KLING_CONTRACT_DENIED_KEY",

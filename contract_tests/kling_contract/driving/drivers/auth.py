@@ -96,7 +96,7 @@ def access(context: RunContext, session: Session) -> None:
     assert session.control is not None
     session.control.account(models=[])
     session.create(context.body(), probe=probe)
-    session.control.account(models=[context.contract.model])
+    session.control.account(models=[context.contract.asks])
 
 
 SCRIPTS = (

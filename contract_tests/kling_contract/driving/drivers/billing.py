@@ -76,7 +76,7 @@ def poor(context: RunContext, session: Session) -> None:
     first = context.made(session)
     price = _price(first)
     context.until_end(session, first.task_id)
-    session.control.account(credits=price - 1)
+    session.control.account(credits=price - 1 if price > 1 else price / 2)
     session.credits()
     session.list_tasks()
     session.create(context.body(), probe=Probe(rules=("SB-06",), expect=Expect.NO_BALANCE))
@@ -127,7 +127,7 @@ def replayed(context: RunContext, session: Session) -> None:
 
 
 SCRIPTS = (
-    Script("prices", ("SB-01",), prices),
+    Script("prices", ("SB-01",), prices, document=True),
     Script("billing", ("SB-02", "SB-03", "SB-07", "SB-11"), completed, alone=True),
     Script("billing-failed", ("SB-04",), failed, needs=("scenarios", "clock"), alone=True),
     Script("billing-cancelled", ("SB-04", "SL-22"), cancelled, needs=("cancel", "clock"), alone=True),

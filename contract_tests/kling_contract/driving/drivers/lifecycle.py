@@ -101,12 +101,12 @@ def readers(context: RunContext, session: Session) -> None:
             session.clock.advance(20)
 
 
-LONGEST = Script("longest", ("SV-10", "SL-21", "SK-10"), longest)
+LONGEST = Script("longest", ("SV-10", "SL-21", "SK-10"), longest, document=True)
 """Left out of a quick run."""
 SCRIPTS = (
     Script("lifecycle", ("SL-01", "SL-03", "SL-17", "SL-18", "SL-20"), lifecycle),
-    Script("required-only", ("SV-05", "SV-12", "SV-15", "SK-10"), required_only),
-    Script("tiers", ("SV-15", "SV-30", "SL-21", "SK-10"), tiers),
+    Script("required-only", ("SV-05", "SV-12", "SV-15", "SK-10"), required_only, document=True),
+    Script("tiers", ("SV-15", "SV-30", "SL-21", "SK-10"), tiers, document=True),
     Script("failures", ("SL-11", "SL-12", "SL-13"), failures, needs=("scenarios", "clock")),
     Script("cancelled", ("SL-22",), cancelled, needs=("cancel", "clock")),
     Script("twins", ("SL-02", "SB-08"), twins, alone=True),

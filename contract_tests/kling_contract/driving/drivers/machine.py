@@ -14,13 +14,13 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from kling_contract.driving.drivers.drawn import bounds, no_traces
+from kling_contract.driving.drivers.models import members
 from kling_contract.driving.drivers.probes import near_misses
 from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.drivers.trace import Player, Step, load, near_step, save, told
 from kling_contract.driving.guard import Stopped
 from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Recorder
 from kling_contract.history.labels import Topic
-from kling_contract.reading.contract import Contract
 from kling_contract.rules.judging import Finding
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import Level, Rule
@@ -69,7 +69,7 @@ class Run:
         self.steered = "clock" in context.features
         self.cancels = self.steered and "cancel" in context.features
         self.receives = self.steered and "relays" in context.features and context.target.accounts
-        self.members = _members(context.contract)
+        self.members = _members(context)
 
     def room_of_its_own(self, recorder: Recorder) -> RunContext:
         """The run's context with another history."""
@@ -77,8 +77,11 @@ class Run:
         return RunContext(line, replace(self.context.options, callback_base="", callback_ca=None))
 
 
-def _members(contract: Contract) -> st.SearchStrategy[dict[str, Any]]:
+def _members(context: RunContext) -> st.SearchStrategy[dict[str, Any]]:
     """Members of a right create."""
+    contract = context.contract
+    if contract.asks_another:
+        return st.sampled_from(members(context))
     return st.fixed_dictionaries(
         {"quality": st.sampled_from([*contract.qualities, None])},
         optional={

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from kling_contract.driving.control import ControlFailed
-from kling_contract.driving.drivers import auth, billing, callbacks, lifecycle, links, refusals, validation
+from kling_contract.driving.drivers import auth, billing, callbacks, lifecycle, links, models, refusals, validation
 from kling_contract.driving.drivers.features import lacking, without
 from kling_contract.driving.drivers.run_context import RunContext, Script, ScriptBroken
 from kling_contract.driving.guard import Stopped
 from kling_contract.history.labels import Topic
 from kling_contract.history.noise import measured
 from kling_contract.reading.view import DEFAULT_NOISE
+from kling_contract.rules.rulebook import rules
 
 _SIDE_BY_SIDE = 8
 
@@ -31,6 +32,10 @@ def every_script(context: RunContext) -> list[Script]:
         found.insert(0, validation.IMAGES)
     if not context.options.quick:
         found.insert(0, lifecycle.LONGEST)
+    if context.contract.asked is not None:
+        found += [*models.SCRIPTS, *([models.MEDIA] if context.options.drawn else [])]
+    if context.contract.asks_another:
+        found = [case for case in found if not case.document]
     if context.options.callback_base and context.options.real_time and "relays" not in context.features:
         found.append(callbacks.LIVE)
     access = auth.ACCESS
@@ -55,6 +60,7 @@ def run(context: RunContext, only: frozenset[str] = frozenset()) -> None:
     """
     # A name that leads elsewhere at delivery time takes a name server that the target asks.
     context.recorder.note(Topic.NOT_RUN, rule="SC-16", reason="needs a name server of the kit's own")
+    _not_asked(context)
     missing = lacking(context)
     without(context, missing)
     named = context.options.scripts
@@ -66,6 +72,22 @@ def run(context: RunContext, only: frozenset[str] = frozenset()) -> None:
             _side_by_side(context, ready)
         else:
             _on_one_account(context, ready)
+
+
+def _not_asked(context: RunContext) -> None:
+    """Note why rules about members of the document's own model are not run where the run asks for another one."""
+    contract = context.contract
+    if contract.asked is None or not contract.asks_another:
+        return
+    if not contract.asked.slots.limits:
+        why = f"{contract.asks} takes no picture, video or sound"
+        context.recorder.note(Topic.NOT_RUN, rule="SM-03", reason=why)
+    for rule in rules(contract).values():
+        named = [rule.params[name] for name in ("field", "length", "tier") if name in rule.params]
+        lacks = [name for name in named if name not in contract.asked.taken]
+        if named:
+            why = f"takes no {lacks[0]}" if lacks else "is held to its own file: SM-01 to SM-08"
+            context.recorder.note(Topic.NOT_RUN, rule=rule.id, reason=f"about {contract.model}; {contract.asks} {why}")
 
 
 def _on_one_account(context: RunContext, scripts: list[Script]) -> None:
@@ -95,6 +117,10 @@ def _can(context: RunContext, case: Script) -> bool:
     lacks = [name for name in case.needs if name not in context.features]
     if case.own and not context.target.accounts:
         lacks.append("accounts")
+    if "relays" in case.needs and not context.takes_callbacks:
+        for rule in case.rules:
+            context.recorder.note(Topic.NOT_RUN, rule=rule, reason=f"{context.contract.asks} takes no callback_url")
+        return False
     if lacks:
         reason = f"needs a fake with the control protocol ({', '.join(lacks)})"
         for rule in case.rules:

@@ -13,7 +13,8 @@ import orjson
 
 from kling_contract.reading.addresses import Network
 from kling_contract.reading.contract import Contract
-from kling_openapi import family
+from kling_openapi.model import Model
+from kling_openapi.near_misses import near_misses as wrong_bodies
 
 Base = Mapping[str, Any]
 _WRONG_TYPES: tuple[Any, ...] = (None, 5, True, [], {})
@@ -25,6 +26,7 @@ class Near:
     """One create that must be refused. raw: bytes that are no JSON object; else `body` is sent.
 
     risky: never sent to a service that bills, because its worst charge has no bound or it pokes at private networks.
+    lenient: a lenient reader may still take it for a right value.
     """
 
     rules: tuple[str, ...]
@@ -33,18 +35,43 @@ class Near:
     body: Any = None
     raw: bytes | None = None
     risky: bool = False
+    lenient: bool = False
 
 
 def near_misses(contract: Contract, base: Base) -> list[Near]:
-    """Every near miss of a create; *base* is a right one."""
-    found = [*_fields(contract, base), *_callbacks(contract, base), *_no_objects(base)]
+    """Every near miss of a create of the model that is asked for; *base* is a right one."""
+    found = [*_names(contract, base), *_callbacks(contract, base), *_no_objects(base)]
+    if not contract.asks_another:
+        found = [*_fields(contract, base), *found]
+    if contract.asked is not None:
+        found += _of_file(contract.asked, base)
     return [near for near in found if near.raw is not None or contract.create_flaws(near.body)]
 
 
-def _fields(contract: Contract, base: Base) -> Iterator[Near]:
+_SURE = frozenset({"minimum", "maximum", "maxLength", "minItems", "maxItems", "required", "not", "x-sums", "x-totals"})
+"""Keywords of which nobody reads another value into a body; the others are spellings and types."""
+
+
+def _of_file(model: Model, base: Base) -> Iterator[Near]:
+    """The near misses of every example of the model's file and of *base*, each once."""
+    seen = set()
+    for right in (dict(base), *model.examples):
+        for miss in wrong_bodies(model, right):
+            place = (miss.steps, repr(miss.value), miss.keyword)
+            if miss.steps[0] in ("model", "callback_url") or place in seen:
+                continue
+            seen.add(place)
+            body = {name: it for name, it in miss.body.items() if name != "callback_url"}
+            yield Near(("SM-01",), miss.param, miss.value, body, lenient=miss.keyword not in _SURE)
+
+
+def _names(contract: Contract, base: Base) -> Iterator[Near]:
     yield _without(base, "model", "SV-01")
+    yield from _each(base, "model", "SV-02", _neighbour_models(contract))
+
+
+def _fields(contract: Contract, base: Base) -> Iterator[Near]:
     yield _without(base, "image_start", "SV-03")
-    yield from _each(base, "model", "SV-02", _neighbour_models(contract.model))
     yield from _each(base, "image_start", "SV-04", _no_urls(str(base["image_start"])))
     above = contract.prompt_max + 1
     yield from _each(base, "prompt", "SV-06", ("a" * above, "\u6c34" * above, "\U0001f600" * above))
@@ -76,9 +103,10 @@ def _banned(contract: Contract, name: str) -> bool:
     return bool(contract.document["components"]["schemas"]["CreateVideo"]["properties"][name].get("not") == {})
 
 
-def _neighbour_models(model: str) -> Iterator[Any]:
+def _neighbour_models(contract: Contract) -> Iterator[Any]:
+    model = contract.asks
     # Names that look like models of the family and are none: a sibling that there is would be served by rights.
-    there = family().models
+    there = {contract.model, *contract.others}
     likely = (model.replace("image", "text", 1), model.replace("-turbo", "", 1), f"{model}-fast", f"text-{model}")
     yield from [name for name in likely if name not in there and name != model][:2]
     yield from (model.upper(), f"{model}-2", f" {model}", "", None, 5, [model])

@@ -61,7 +61,7 @@ def methods(context: RunContext, session: Session) -> None:
 
 def large(context: RunContext, session: Session) -> None:
     """A body over the limit."""
-    body = context.body(prompt="x" * context.contract.max_body)
+    body = {**context.body(), "prompt": "x" * context.contract.max_body}
     session.create(body, probe=Probe(rules=("SW-18",), expect=Expect.REFUSED))
 
 

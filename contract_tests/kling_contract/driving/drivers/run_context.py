@@ -5,15 +5,18 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
+from kling_contract.driving.bodies import right_body, with_members
 from kling_contract.driving.control import ControlFailed
 from kling_contract.driving.parts import Parts
 from kling_contract.driving.receiver import HOST, YES, Act, Hook, Receiver, Route
 from kling_contract.driving.session import Line, Seen, Session
 from kling_contract.history.labels import ImageFacts, Probe, Topic
+from kling_contract.reading.contract import Contract
 
 STEP = 5.0
 """Account seconds between two looks at a task while a manual clock is moved."""
@@ -45,6 +48,7 @@ class Script:
     rules: those that it serves, besides those that look at everything. needs: parts of the control protocol. run: what it does.
     alone: it watches the account's credits, so nothing else may happen on that account.
     own: it leaves behind what must never be sent, so it needs an account of its own.
+    document: it is about members of the document's own model, so it is left out where a run asks for another one.
     """
 
     name: str
@@ -54,14 +58,16 @@ class Script:
     alone: bool = False
     creates: bool = True
     own: bool = False
+    document: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a run is driven.
 
-    image: a first frame that the target takes; drawn: whether it resolves the drawing host. story_out: where a failing
-    drawn story is saved; replay: a saved one, played instead of everything else. parts: counts what is over, for a bar.
+    image: a first frame that the target takes; video and audio: what it takes of those, where it cannot make them itself.
+    drawn: whether it makes what the drawing hosts are asked for. story_out: where a failing drawn story is saved; replay: a
+    saved one, played instead of everything else. parts: counts what is over, for a bar.
     """
 
     seed: int | None = None
@@ -71,6 +77,8 @@ class Options:
     patience: float = QUICK
     poll: float = 0.2
     image: str = "https://image.test/1280x720.jpg"
+    video: str = ""
+    audio: str = ""
     drawn: bool = True
     callback_base: str = ""
     callback_listen: tuple[str, int] = ("127.0.0.1", 0)
@@ -78,6 +86,16 @@ class Options:
     story_out: Path | None = None
     replay: Path | None = None
     parts: Parts = field(default_factory=Parts, compare=False)
+
+
+def _urls(options: Options) -> dict[str, str]:
+    image = "" if options.image == Options().image else options.image
+    return {"image": image, "video": options.video, "audio": options.audio}
+
+
+def body_of(contract: Contract, options: Options) -> dict[str, Any]:
+    """Return the cheapest right create of a run."""
+    return right_body(contract, options.image, _urls(options))
 
 
 class RunContext:
@@ -125,23 +143,28 @@ class RunContext:
             return
         if "credits" in self.features:
             session.credits()
-            session.control.account(credits=_PLENTY, models=[self.contract.model], rate_limit=None)
+            session.control.account(credits=_PLENTY, models=[self.contract.asks], rate_limit=None)
             session.credits()
         if "clock" in self.features:
             session.clock.stop()
 
     # Creates
 
+    @property
+    def media(self) -> dict[str, str]:
+        """The user's own URLs by kind; empty ones where the examples of a model's file will do."""
+        return _urls(self.options)
+
+    @cached_property
+    def _right(self) -> dict[str, Any]:
+        return body_of(self.contract, self.options)
+
     def body(self, **members: Any) -> dict[str, Any]:
-        """The cheapest right create, with *members* set; a member of None is left out."""
-        base = {
-            "model": self.contract.model,
-            "image_start": self.options.image,
-            "duration": self.contract.duration_min,
-            "quality": self.contract.quality_default,
-            **members,
-        }
-        return {name: value for name, value in base.items() if value is not None}
+        """The cheapest right create, with *members* set; a member of None is left out.
+
+        A member that another model than the document's own does not take is left as it is.
+        """
+        return with_members(self.contract, self._right, members)
 
     def made(self, session: Session, *, probe: Probe | None = None, **members: Any) -> Seen:
         """A task.
@@ -228,7 +251,13 @@ class RunContext:
     @property
     def receives(self) -> bool:
         """Whether callbacks can reach the kit."""
-        return "relays" in self.features or bool(self.options.callback_base)
+        return self.takes_callbacks and ("relays" in self.features or bool(self.options.callback_base))
+
+    @property
+    def takes_callbacks(self) -> bool:
+        """Whether the model that the run asks for has a callback_url."""
+        asked = self.contract.asked
+        return asked is None or "callback_url" in asked.taken
 
     @property
     def receiver(self) -> Receiver:

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
 from kling_contract.driving.drivers import plan, real
-from kling_contract.driving.drivers.run_context import Options, RunContext
-from kling_contract.driving.drivers.steps import Plan, cheapest, steps_of
+from kling_contract.driving.drivers.run_context import Options, RunContext, body_of
+from kling_contract.driving.drivers.steps import Plan, steps_of
 from kling_contract.driving.guard import Caps, Charge, Guard, Stopped
 from kling_contract.driving.guarded import GuardedSender, date_of
 from kling_contract.driving.pricing import Price, seconds_of
@@ -195,7 +196,7 @@ def _guarded(sender: Sender, guard: Guard, wanted: Wanted, target: Target) -> Gu
 def plan_of(wanted: Wanted, mode: str) -> Plan:
     """What a run of *mode* against a service that bills will send; nothing is sent for it."""
     contract = wanted.contract
-    right = cheapest(contract, wanted.options.image)
+    right = body_of(contract, wanted.options)
     steps = steps_of(mode, contract, right, wanted.price, assumptions=wanted.assumptions)
     return Plan(mode, wanted.asked.base, contract.version, tuple(steps), wanted.price)
 
@@ -238,10 +239,14 @@ def _pictured(wanted: Wanted, target: Target, sender: Sender) -> Options:
         if target.mode == "paid" and _remote(wanted) and options.image == Options().image:
             raise SetupError("--mode paid needs --image: the URL of a first frame that the service can fetch")
         return replace(options, drawn=False)
-    drawn = _takes(target, sender, wanted.contract, Options().image)
-    if not drawn and (options.image == Options().image or not _takes(target, sender, wanted.contract, options.image)):
+    plain = replace(options, image=Options().image, video="", audio="")
+    drawn = _takes(target, sender, wanted.contract, plain)
+    if not drawn and (options == plain or not _takes(target, sender, wanted.contract, options)):
         raise SetupError(
             f"{target.base} refuses a create with the first frame {options.image}: name another with --image"
+            if not wanted.contract.asks_another
+            else f"{target.base} refuses a right create of {wanted.contract.asks} for what it names: say what it can fetch "
+            "with --image, --video and --audio"
         )
     return replace(options, drawn=drawn)
 
@@ -252,13 +257,28 @@ def _remote(wanted: Wanted) -> bool:
     return choose_mode(base, None, control=False, services=services_of(wanted.contract)) != "fake"
 
 
-def _takes(target: Target, sender: Sender, contract: Contract, image: str) -> bool:
-    """Whether the fake does not refuse a right create for its *image*."""
-    body = {"model": contract.model, "image_start": image, "duration": contract.duration_min}
+def _takes(target: Target, sender: Sender, contract: Contract, options: Options) -> bool:
+    """Whether the fake does not refuse a right create for the pictures, videos or sounds in it.
+
+    Raises:
+        SetupError: the fake does not serve the model that the run asks for.
+    """
+    body = body_of(contract, options)
     headers = [("Authorization", f"Bearer {target.key}"), ("Content-Type", "application/json")]
     url = target.base + contract.named("createVideo").template
     reply = sender.send("POST", url, headers, orjson.dumps(body), Limits(_TRY))
-    return reply.status != 400 or b"image_start" not in reply.body
+    names = _media_names(contract, body)
+    unknown = reply.status in (403, 404) or (reply.status == 400 and b'"model"' in reply.body)
+    if contract.asks_another and unknown:
+        raise SetupError(f"{target.base} does not serve {contract.asks} ({reply.status}): name another with --model")
+    return reply.status != 400 or not any(name.encode() in reply.body for name in names)
+
+
+def _media_names(contract: Contract, body: dict[str, Any]) -> list[str]:
+    """Return the members of *body* that name a picture, a video or a sound."""
+    if contract.asked is not None and contract.asks_another:
+        return [str(medium.steps[0]) for medium in contract.asked.media(body)]
+    return [name for name in body if "x-image" in contract.member(name)]
 
 
 SKEW = 120.0

@@ -21,6 +21,7 @@ from kling_contract.driving.receiver import HOST
 from kling_contract.driving.session import Session
 from kling_contract.history.labels import Expect, Probe
 from kling_contract.reading.contract import Contract
+from kling_openapi.spots import changed
 
 EXAMPLES = 25
 """Draws of each operation, right and wrong each."""
@@ -52,7 +53,7 @@ def _operations(context: RunContext) -> Iterator[tuple[str, Any, list[Any]]]:
     from schemathesis import GenerationMode
     from schemathesis import openapi as loader
 
-    document = copy.deepcopy(dict(context.contract.document))
+    document = copy.deepcopy(dict(context.contract.document_of(context.contract.asks)))
     names = {"createVideo", "getTask", *context.target.optional}
     wanted = {context.contract.named(name).template for name in names}
     document["paths"] = {path: item for path, item in document["paths"].items() if path in wanted}
@@ -128,10 +129,8 @@ def tamed(drawn: Any, context: RunContext) -> Any:
     """
     if not isinstance(drawn, dict):
         return drawn
-    body = dict(drawn)
-    wrong = _wrong_fields(body, context.contract)
-    if "image_start" in body and "image_start" not in wrong:
-        body["image_start"] = context.options.image
+    wrong = _wrong_fields(drawn, context.contract)
+    body = _reachable(dict(drawn), wrong, context)
     if "callback_url" in body and "callback_url" not in wrong:
         if context.target.accounts:  # whose clock stands still, so that nothing is ever sent there
             body["callback_url"] = f"https://{HOST}/drawn"
@@ -142,6 +141,22 @@ def tamed(drawn: Any, context: RunContext) -> Any:
         body["duration"] = int(duration)
     if isinstance(body.get("prompt"), str):
         body["prompt"] = body["prompt"].replace("[[", "[")
+    return body
+
+
+def _reachable(body: dict[str, Any], wrong: set[str], context: RunContext) -> dict[str, Any]:
+    """Return *body* with every right URL of a picture, video or sound one that can be fetched."""
+    asked = context.contract.asked
+    if asked is not None and context.contract.asks_another:
+        urls = {it.limits.kind: it.url for example in asked.examples for it in reversed(asked.media(example))}
+        given = {kind: url for kind, url in context.media.items() if url}
+        for medium in asked.media(body):
+            if medium.steps[0] not in wrong:
+                body = changed(body, medium.steps, {**urls, **given}[medium.limits.kind])
+        return body
+    for name in body:
+        if name not in wrong and "x-image" in context.contract.member(name):
+            body[name] = context.options.image
     return body
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-import kling_openapi
 from kling_contract.driving.drivers.probes import Near, near_misses
 from kling_contract.driving.drivers.refusals import MALFORMED
 from kling_contract.driving.drivers.sureness import grade_of
@@ -124,16 +123,6 @@ class Plan:
         return [step for step in self.steps if step.kind in kinds]
 
 
-def cheapest(contract: Contract, image: str) -> dict[str, Any]:
-    """The cheapest right create."""
-    return {
-        "model": contract.model,
-        "image_start": image,
-        "duration": contract.duration_min,
-        "quality": contract.quality_default,
-    }
-
-
 def reads(contract: Contract) -> Iterator[Step]:
     """Calls that cost nothing whatever the service makes of them: the only ones that carry the account's key without a cap."""
     query = contract.named("getTask").template
@@ -181,7 +170,7 @@ def refusals(contract: Contract, right: Mapping[str, Any], price: Price, *, assu
     assumptions: also those whose refusal no source documents.
     """
     create = contract.named("createVideo").template
-    misses = [near for near in near_misses(contract, right) if not near.risky and not _another_model(near)]
+    misses = [near for near in near_misses(contract, right) if not near.risky and not _another_model(near, contract)]
     steps = [_refusal(create, near, price, contract) for near in misses]
     steps = [step for step in steps if assumptions or step.grade in SURE]
     if assumptions:
@@ -193,9 +182,9 @@ def refusals(contract: Contract, right: Mapping[str, Any], price: Price, *, assu
     ]
 
 
-def _another_model(near: Near) -> bool:
+def _another_model(near: Near, contract: Contract) -> bool:
     """Whether it names another model of the family: for that one it may be right, and a service that has it may take it."""
-    return near.field == "model" and isinstance(near.value, str) and near.value in kling_openapi.family().models
+    return near.field == "model" and isinstance(near.value, str) and near.value in (contract.model, *contract.others)
 
 
 def _strange_keys(contract: Contract, right: Mapping[str, Any], price: Price) -> list[Step]:
@@ -225,8 +214,9 @@ def _refusal(path: str, near: Near, price: Price, contract: Contract) -> Step:
 
 def task(contract: Contract, right: Mapping[str, Any], price: Price) -> Step:
     """The one create that a paid run sends: the shortest, in the default quality."""
-    rules = ("SV-05", "SV-10", "SV-15", "SL-01", "SB-01")
-    what = f"the cheapest task: {right['duration']} s, {right['quality']}"
+    rules = ("SM-02", "SM-04", "SL-01") if contract.asks_another else ("SV-05", "SV-10", "SV-15", "SL-01", "SB-01")
+    shown = [f"{right[name]}{unit}" for name, unit in (("duration", " s"), ("quality", "")) if name in right]
+    what = f"the cheapest task: {', '.join(shown) or right['model']}"
     return Step(
         "POST", contract.named("createVideo").template, rules, what, Kind.TASK, dict(right), expect=Expect.ACCEPTED,
         expected_usd=price.expected(right, contract), worst_usd=price.worst(right, contract),

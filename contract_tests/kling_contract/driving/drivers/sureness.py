@@ -21,6 +21,8 @@ def grade_of(near: Near, contract: Contract) -> str:
     documented = rule if rule in ("D", "S") else "A"
     if near.raw is not None:
         return "A" if near.value in _LENIENT_BODIES else documented
+    if near.lenient:
+        return "A"
     if near.field not in (near.body or {}):
         return documented
     return "A" if _may_be_taken(near.field, near.value, contract) else documented
@@ -30,7 +32,7 @@ def _may_be_taken(field: str, value: Any, contract: Contract) -> bool:
     if value is None or value == "" or (isinstance(value, list | dict) and value):
         return True
     if field == "model":
-        return isinstance(value, str) and not value.startswith(f"{contract.model}-")
+        return isinstance(value, str) and not value.startswith(f"{contract.asks}-")
     if field == "image_start":
         return isinstance(value, str) and any(mark in value for mark in (".", ":", "/"))
     if field == "prompt":

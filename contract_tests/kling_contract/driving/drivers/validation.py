@@ -94,9 +94,9 @@ def images(context: RunContext, session: Session) -> None:
 
 
 SCRIPTS = (
-    Script("accepted", ("SV-05", "SV-06", "SV-10", "SV-15", "SV-31"), accepted),
+    Script("accepted", ("SV-05", "SV-06", "SV-10", "SV-15", "SV-31"), accepted, document=True),
     Script("unknown-fields", ("SW-20",), unknown),
     Script("addresses", ("SV-19", "SV-20", "SV-32"), addresses, needs=("relays", "clock"), own=True),
 )
-IMAGES = Script("images", ("SV-21", "SV-22", "SV-23", "SV-24", "SV-25", "SV-26"), images)
+IMAGES = Script("images", ("SV-21", "SV-22", "SV-23", "SV-24", "SV-25", "SV-26"), images, document=True)
 """Needs a target that resolves the drawing host."""
