@@ -23,7 +23,7 @@ USER 10001
 ENTRYPOINT ["kling-contract"]
 
 FROM base AS mock
-RUN pip install --no-cache-dir --no-compile -c /wheels/constraints.txt /wheels/*.whl && rm -r /wheels
+RUN pip install --no-cache-dir --no-compile -c /wheels/constraints.txt "$(ls /wheels/*.whl)[postgres]" && rm -r /wheels
 USER 10001
 ENV KLING_MOCK_HOST=0.0.0.0 KLING_MOCK_PORT=4010
 EXPOSE 4010 443

@@ -1,8 +1,6 @@
 """A store that goes away: documented errors meanwhile, nothing half-written, and it comes back by itself."""
 
-import gc
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,6 @@ from kling_mock.app import create_app
 from kling_mock.config import BadSetting
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.tables import meta
-
-
-@pytest.fixture(autouse=True)
-def broken_connections() -> Iterator[None]:
-    """Of the connections that a crash broke, psycopg leaves one to the garbage collector; it is collected here."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.mark.e2e

@@ -2,22 +2,27 @@
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import yaml
 
 from kling_common.launch import Launched, NotReady
-from kling_contract.driving.control import Control
-from kling_contract.driving.sender import Sender
+from kling_contract.driving.control import Control, ControlFailed
+from kling_contract.driving.sender import Limits, Sender
 from kling_contract.lab.watch import Watch
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.verdicts import SetupError
 from kling_contract.serving import free_port
 
+IMAGE = "https://image.test/300x300.png"
+"""A first frame that the fake draws itself."""
 _PATIENCE = 30.0
 _ENTRIES = 200_000
 _TRIES = 3
@@ -32,26 +37,44 @@ sys.stdin.read()
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A fake that runs already, at *url*; token: what it asks of control calls from other machines."""
+
+    url: str
+    token: str = ""
+
+
 class Fake:
     """`with Fake(contract, folder) as fake`: a fake of the service that ends with the block.
 
     impersonate: HTTPS under the service's own host names; `variables` then lead a client with those built in to it.
-    origin is where clients find it; its result links are on another host, as the service's are. watch follows its journal.
+    running: one that is there already is used in its place, and outlives the block; nothing that it saw before is looked at.
+    origin is where clients find it; its result links are on another host, as the service's are. watch follows its journal
+    from entry `since` on.
 
     Raises:
-        SetupError: it does not start; the message is what it said.
+        SetupError: it does not start, or cannot be used; the message says why.
     """
 
-    def __init__(self, contract: Contract, folder: Path, *, impersonate: bool = False) -> None:
+    def __init__(
+        self, contract: Contract, folder: Path, *, impersonate: bool = False, running: Running | None = None
+    ) -> None:
         self._contract, self._folder, self.impersonate = contract, folder, impersonate
+        self._running = running
         self.origin = ""
         self.link_origin = ""
+        self.since = 0
         self.variables: dict[str, str] = {}
         self.control: Control
         self.watch: Watch
-        self._process: Launched
+        self._process: Launched | None = None
 
     def __enter__(self) -> Self:
+        if self._running is not None:
+            self._find(self._running)
+            self.watch = Watch(self.control, self.since).__enter__()
+            return self
         complaint = ""
         for _ in range(_TRIES):  # somebody else may take the port between
             complaint = self._start()
@@ -68,7 +91,45 @@ class Fake:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.watch.__exit__(kind, error, trace)
-        self._process.__exit__(kind, error, trace)
+        if self._process is not None:
+            self._process.__exit__(kind, error, trace)
+
+    def _find(self, running: Running) -> None:
+        """Get to know a fake that runs already, with a task of an account of its own."""
+        self.origin = running.url
+        self.control = Control(running.url, Sender(), token=running.token)
+        key = f"sk-lab-{secrets.token_hex(12)}"
+        own = self.control.of(key)
+        try:
+            if (mode := own.call("GET", "/clock")["mode"]) != "real":
+                raise SetupError(f"--fake {running.url}: its clock is {mode}; the lab needs one with --clock real")
+            own.story("instant")
+            self.link_origin = self._links_of(key)
+            own.reset()
+            while (page := self.control.call("GET", f"/journal?since={self.since}&limit=1000"))["entries"]:
+                self.since = page["next"]
+        except ControlFailed as error:
+            raise SetupError(f"--fake {running.url}: it cannot be controlled: {error}") from error
+
+    def _links_of(self, key: str) -> str:
+        """Return scheme, host and port of the result links of a task that the lab makes.
+
+        Raises:
+            SetupError: there is none.
+        """
+        headers = [("Authorization", f"Bearer {key}"), ("Content-Type", "application/json")]
+        create, query = self._contract.named("createVideo"), self._contract.named("getTask")
+        body = json.dumps({"model": self._contract.model, "image_start": IMAGE}).encode()
+        made = Sender().send("POST", self.origin + create.template, headers, body, Limits())
+        if made.status != 200:
+            raise SetupError(f"--fake {self.origin}: it does not make the lab's task: {made.status or made.detail}")
+        url = self.origin + query.template.replace("{task_id}", str(json.loads(made.body)["id"]))
+        shown = Sender().send("GET", url, headers[:1], None, Limits())
+        links = json.loads(shown.body).get("results") if shown.status == 200 else None
+        if not links:
+            raise SetupError(f"--fake {self.origin}: its scenario `instant` gives no link; is it another version?")
+        parts = urlsplit(str(links[0]))
+        return f"{parts.scheme}://{parts.netloc}"
 
     def _start(self) -> str:
         """Start it; return its complaint when it does not come up."""

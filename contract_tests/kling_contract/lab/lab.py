@@ -19,7 +19,7 @@ from kling_contract.history.events import AnyEvent, Callback, Exchange, Note, Re
 from kling_contract.history.labels import Topic
 from kling_contract.lab.door import OPEN_AGAIN, Door
 from kling_contract.lab.environment import environment
-from kling_contract.lab.fake import Fake
+from kling_contract.lab.fake import IMAGE, Fake
 from kling_contract.lab.forging import Forger, listens, wait_for
 from kling_contract.lab.journal import Reader, carries
 from kling_contract.lab.other_hosts import FORGED_VIDEO, PLAIN_HTTP, OtherHost
@@ -31,8 +31,6 @@ from kling_contract.reading.contract import Contract
 from kling_contract.rules.case_facts import CaseFacts
 from kling_contract.serving import free_port
 
-IMAGE = "https://image.test/300x300.png"
-"""A first frame that the fake draws itself."""
 _LAST_BYTE = 8 << 20
 UNKNOWN_ACCOUNT = "nobody's"
 """The case of calls that carried no case's key."""
@@ -155,7 +153,7 @@ class Lab:
 
     def strays(self) -> list[AnyEvent]:
         """Write down the calls that no case's key was sent with, and return them; once, at the end."""
-        entries = self.fake.control.call("GET", "/journal")["entries"]
+        entries = self.fake.control.call("GET", f"/journal?since={self.fake.since}")["entries"]
         strange = [
             entry for entry in entries if entry.get("kind") == "exchange" and entry["account"] not in self._accounts
         ]

@@ -9,7 +9,7 @@ from kling_contract.history.labels import Topic
 from kling_contract.history.noise import measured
 from kling_contract.lab.confirming import confirm
 from kling_contract.lab.environment import lasting
-from kling_contract.lab.fake import Fake
+from kling_contract.lab.fake import Fake, Running
 from kling_contract.lab.lab import Ended, Lab
 from kling_contract.lab.pace import Pace, pace_for
 from kling_contract.lab.results import Adapter
@@ -37,18 +37,19 @@ def run(
     pace: Pace,
     *,
     impersonate: bool = False,
+    running: Running | None = None,
     report: Report = lambda _: None,
 ) -> tuple[list[Ended], Pace]:
     """Put one client through *stories*, writing everything into *recorder*; return the cases, and the pace that was found.
 
-    report: called with each case that is over.
+    running: a fake to use that is there already. report: called with each case that is over.
 
     Raises:
         SetupError: the fake or the client cannot be started, or the client never called the lab.
     """
     with tempfile.TemporaryDirectory(prefix="kling-lab-") as name:
         folder = Path(name)
-        with Fake(contract, folder, impersonate=impersonate) as fake:
+        with Fake(contract, folder, impersonate=impersonate, running=running) as fake:
             adapter = make(folder, lasting(folder, fake.variables))
             if adapter.min_poll is not None and not pace.given:
                 pace = pace_for(contract, adapter.min_poll, pace.deadline)

@@ -62,12 +62,15 @@ class Seen:
 
 
 class Watch:
-    """`with Watch(control) as watch`: follows the journal of a fake until the block ends, or the fake is gone."""
+    """`with Watch(control) as watch`: follows the journal of a fake until the block ends, or the fake is gone.
 
-    def __init__(self, control: Control) -> None:
+    since: the first entry that is looked at.
+    """
+
+    def __init__(self, control: Control, since: int = 0) -> None:
         self._control = control
         self._accounts: dict[str, Seen] = {}
-        self._since = 0
+        self._since = since
         self.strays: list[Entry] = []
         """Calls that carry no followed account's key."""
         self._news = threading.Condition()

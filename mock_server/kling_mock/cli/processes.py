@@ -14,6 +14,7 @@ import click
 from kling_mock.cli.options import CONTEXT, option
 
 _EVERY = 0.5
+_LAST_PORT = 65535
 
 
 @click.command(context_settings=CONTEXT)
@@ -21,8 +22,9 @@ _EVERY = 0.5
 @option(
     "--callback-ca", type=click.Path(path_type=Path), metavar="FILE", help="Certificates to trust besides the system's."
 )
+@option("--metrics", metavar="HOST:PORT", help="Serve this courier's counts for Prometheus there; by default nowhere.")
 @click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends.")
-def courier(store: str, callback_ca: Path | None, stop_with_stdin: bool) -> None:
+def courier(store: str, callback_ca: Path | None, metrics: str | None, stop_with_stdin: bool) -> None:
     """Send the callbacks of a fake that shares its store: any number of couriers, on any machine.
 
     Contract, scenarios and settings are those that `serve` wrote into the store when it started.
@@ -36,14 +38,35 @@ def courier(store: str, callback_ca: Path | None, stop_with_stdin: bool) -> None
         if settings is None:
             return
         fake = build(settings)
-        fake.courier.start()
     except StoreDown as error:
         raise _unusable(error) from error
-    click.echo(f"kling-mock courier for {_shown(store)}")
+    shown = _serve_metrics(fake.metrics.registry(), metrics) if metrics else ""
+    fake.courier.start()
+    click.echo(f"kling-mock courier for {_shown(store)}{shown}")
     sys.stdout.flush()
     stopped.wait()
     fake.courier.stop()
     fake.world.store.close()
+
+
+def _serve_metrics(registry: Any, place: str) -> str:
+    """Serve the counts of this process until it ends; return where, as its first line shows it.
+
+    Raises:
+        BadSetting: *place* cannot be listened on.
+    """
+    from prometheus_client import start_http_server
+
+    from kling_mock.config import BadSetting
+
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise BadSetting(f"--metrics {place}: not HOST:PORT, such as 127.0.0.1:9100")
+    try:
+        server, _ = start_http_server(int(port), host.strip("[]"), registry)
+    except OSError as error:
+        raise BadSetting(f"--metrics {place}: {error.strerror}") from error
+    return f", metrics at http://{host}:{server.server_port}/metrics"
 
 
 def _until_stopped(stop_with_stdin: bool) -> threading.Event:
@@ -106,7 +129,8 @@ def _shown(store: str) -> str:
 @click.command(hidden=True)
 @click.option("--quiet", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
-def worker(quiet: bool, as_json: bool) -> None:
+@click.option("--metrics", type=click.Path(path_type=Path), help="Folder in which all workers count.")
+def worker(quiet: bool, as_json: bool, metrics: Path | None) -> None:
     """Serve with the settings on the first line of standard input, until that ends: one process of `serve --workers N`."""
     from contextlib import ExitStack
 
@@ -124,6 +148,8 @@ def worker(quiet: bool, as_json: bool) -> None:
         line += read
     settings = Settings.model_validate_json(line)
     app = create_app(settings)
+    if metrics is not None:
+        app.extensions["kling-mock"].metrics.share(metrics)
 
     def ready(_: int | None) -> None:
         click.echo(READY)

@@ -126,6 +126,9 @@ class Courier:
                 self._world.measures.store_error()
                 _log.warning("%s; the courier tries again in %g s", error, _PAUSE)
                 clocks.pause(_PAUSE)
+            except Exception:
+                _log.exception("the courier failed, and goes on in %g s", _PAUSE)
+                clocks.pause(_PAUSE)
 
     # Steps
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -23,6 +24,7 @@ class Supervisor:
         self._settings, self._options = settings, options
         self._running: set[asyncio.subprocess.Process] = set()
         self._stopping = asyncio.Event()
+        self._metrics = ""
 
     async def run(self, ready: Callable[[], None], *, stop_with_stdin: bool = False) -> None:
         """Serve until a signal comes; *ready* is called when every worker takes connections.
@@ -30,6 +32,10 @@ class Supervisor:
         Raises:
             BadSetting: a worker did not start; it has said why on standard error.
         """
+        with tempfile.TemporaryDirectory(prefix="kling-mock-metrics-", ignore_cleanup_errors=True) as self._metrics:
+            await self._run(ready, stop_with_stdin)
+
+    async def _run(self, ready: Callable[[], None], stop_with_stdin: bool) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stopping.set)
@@ -57,7 +63,7 @@ class Supervisor:
             self._stopping.set()
 
     async def _start(self) -> asyncio.subprocess.Process:
-        command = (sys.executable, "-m", "kling_mock", "worker", *self._options)
+        command = (sys.executable, "-m", "kling_mock", "worker", "--metrics", self._metrics, *self._options)
         pipe = asyncio.subprocess.PIPE
         worker = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True)
         self._running.add(worker)

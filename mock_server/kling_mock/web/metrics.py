@@ -1,8 +1,10 @@
-"""`GET /metrics`: the counts of this process and the state of its store, in the text format of Prometheus."""
+"""`GET /metrics`: what this process, or all workers of a `serve`, counted, and the state of the store, in the text format of Prometheus."""
 
+import os
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kling_mock.service.measures import Spread
 from kling_mock.service.world import World
@@ -10,28 +12,56 @@ from kling_mock.store.interface import StoreDown
 from kling_mock.web.access import Access
 from kling_mock.web.http import ApiResponse, Request
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from kling_mock.service.shared_measures import SharedMeasures
+
 
 class Metrics:
     """Reads the counts when it is asked, under the rules of the control protocol."""
 
     def __init__(self, world: World, access: Access) -> None:
         self._world, self._access = world, access
+        self._shared: SharedMeasures | None = None
+
+    def share(self, folder: Path) -> None:
+        """Count in *folder* from now on, together with other processes that do; before anything was counted."""
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        from kling_mock.service.shared_measures import SharedMeasures
+
+        self._shared = self._world.measures = SharedMeasures(folder)
 
     def get(self, request: Request) -> ApiResponse:
-        """Return the metrics of this process."""
+        """Return the metrics."""
         refusal = self._access.refusal(request)
         if refusal is not None:
             return ApiResponse(403, f"{refusal}\n".encode(), [("content-type", "text/plain; charset=utf-8")])
-        from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+        return ApiResponse(200, generate_latest(self.registry()), [("content-type", CONTENT_TYPE_LATEST)])
+
+    def registry(self) -> "CollectorRegistry":
+        """Return what prometheus_client shows."""
+        from prometheus_client import CollectorRegistry
 
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
-        return ApiResponse(200, generate_latest(registry), [("content-type", CONTENT_TYPE_LATEST)])
+        if self._shared is not None:
+            self._shared.register(registry)
+        return registry
 
     def collect(self) -> Iterator[Any]:
         """Yield the families of metrics; prometheus_client calls this."""
-        from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+        from prometheus_client.metrics_core import GaugeMetricFamily
+
+        if self._shared is None:
+            yield from self._counted()
+        yield GaugeMetricFamily("kling_mock_store_up", "1 where the store responds.", value=self._up())
+
+    def _counted(self) -> Iterator[Any]:
+        """Yield what this process counted."""
+        from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 
         measures = self._world.measures
         tasks = CounterMetricFamily("kling_mock_tasks", "Tasks that came to a status.", labels=["status"])
@@ -53,8 +83,7 @@ class Metrics:
             requests.add_metric([operation, str(code)], _buckets(spread), spread.total)
         errors = CounterMetricFamily("kling_mock_store_errors", "Operations that the store could not do.")
         errors.add_metric([], measures.store_errors)
-        up = GaugeMetricFamily("kling_mock_store_up", "1 where the store responds.", value=self._up())
-        yield from (tasks, attempts, lag, requests, errors, up)
+        yield from (tasks, attempts, lag, requests, errors)
 
     def _up(self) -> int:
         try:

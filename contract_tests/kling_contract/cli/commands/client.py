@@ -19,6 +19,7 @@ from kling_contract.judging import finish, judge_history
 from kling_contract.lab import stories as catalogue
 from kling_contract.lab.adapters.command import CommandAdapter
 from kling_contract.lab.adapters.jsonl import JsonlAdapter
+from kling_contract.lab.fake import Running
 from kling_contract.lab.lab import Ended
 from kling_contract.lab.pace import Pace, pace_for
 from kling_contract.lab.results import Adapter
@@ -56,6 +57,9 @@ _OPTIONS = (
     _option("--name", default="", metavar="NAME", help="Name of the client in reports."),
     click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
                  help="For clients with the service's addresses built in: HTTPS under the service's own host names."),
+    _option("--fake", default="", metavar="URL",
+            help="Use a `kling-mock` that runs already, with --clock real, that no one else uses meanwhile and that reaches this machine."),
+    _option("--control-token", default="", metavar="TOKEN", help="With --fake: what it asks of control calls from other machines."),
     click.option("--in-process", metavar="MODULE:CALLABLE",
                  help="Instead of a command: a Python function, played generated traces in this process. FILE.py:CALLABLE works too."),
     click.option("--drawn", type=click.IntRange(1), metavar="N",
@@ -135,6 +139,13 @@ def _check_usage(words: tuple[str, ...], given: dict[str, Any]) -> None:
         "--impersonate": given["impersonate"],
         "--adapter jsonl": given["adapter"] == "jsonl",
     }
+    own |= {"--fake": given["fake"]}
+    if given["fake"] and given["impersonate"]:
+        raise click.UsageError(
+            "--fake names an address, and --impersonate leads a client with built-in ones to the lab's own fake"
+        )
+    if given["control_token"] and not given["fake"]:
+        raise click.UsageError("--control-token goes with --fake")
     unfit = next((option for option, value in own.items() if value), "")
     if unfit and _is_drawn(given):
         raise click.UsageError(f"{unfit} goes with the lab's own stories, not with --in-process, --drawn or --replay")
@@ -170,7 +181,15 @@ def _put_through(
         def report(over: Ended) -> None:
             progress.update(bar, advance=1, description=over.story.name)
 
-        return run(chosen_stories, contract, recorder, make, pace, impersonate=given["impersonate"], report=report)[1]
+        return run(
+            chosen_stories, contract, recorder, make, pace,
+            impersonate=given["impersonate"], running=_running(given), report=report,
+        )[1]  # fmt: skip
+
+
+def _running(given: Mapping[str, Any]) -> Running | None:
+    """The fake that the user names; None for one that the lab starts."""
+    return Running(given["fake"].rstrip("/"), given["control_token"]) if given["fake"] else None
 
 
 def _name(words: tuple[str, ...]) -> str:
@@ -231,7 +250,7 @@ def _adapter(words: tuple[str, ...], given: dict[str, Any], contract: Contract) 
 
 def _again(words: tuple[str, ...], given: dict[str, Any]) -> Callable[[str, str], str]:
     """A giver of rerun commands, by rule and story: of the story that broke the rule, else of all that can, in the time they had."""
-    shown = ("adapter", "model", "contract", "min_poll", "deadline", "impersonate")
+    shown = ("adapter", "model", "contract", "min_poll", "deadline", "impersonate", "fake")
     options: list[str] = []
     for name in shown:
         value = given[name]

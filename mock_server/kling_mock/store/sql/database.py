@@ -1,12 +1,15 @@
 """The connection to a database: opening it, its schema, its two dialects, and what goes wrong with it."""
 
 import logging
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, select, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -19,7 +22,9 @@ _SCHEMA_LOCK = 0x6B6C696E
 _POOL, _OVERFLOW, _POOL_WAIT = 16, 48, 10.0
 _BUSY = 30.0
 _CONNECT = 5
-_SKEW = 60.0
+_SKEW, _COMPARE = 60.0, 30.0
+_LOGIN = re.compile(r"//[^@]*@")
+_STORES = "say memory, sqlite:///FILE or postgresql://USER@HOST/NAME"
 
 _log = logging.getLogger(__name__)
 
@@ -30,24 +35,38 @@ def parsed(url: str) -> URL:
     Raises:
         StoreUnusable: it names no database that the fake can use.
     """
+    shown = _LOGIN.sub("//...@", url)
     try:
-        found = make_url(url)
-    except ArgumentError as error:
-        raise StoreUnusable(
-            f"--store {url}: not a store; say memory, sqlite:///FILE or postgresql://USER@HOST/NAME"
-        ) from error
+        found = make_url(url.strip())
+    except (ArgumentError, ValueError) as error:
+        raise StoreUnusable(f"--store {shown!r}: not a store; {_STORES}") from error
     kind = found.get_backend_name()
     if kind == "sqlite":
-        if found.database in (None, "", ":memory:"):
-            raise StoreUnusable("--store: SQLite needs a file, such as sqlite:///kling.db; --store memory needs none")
-        return found.set(drivername="sqlite+pysqlite")
+        return _sqlite(found, shown)
     if kind in ("postgresql", "postgres"):
         try:
             import psycopg  # noqa: F401 - only whether it is there
         except ImportError as error:
             raise StoreUnusable("--store: PostgreSQL needs psycopg; run `pip install 'klingkit[postgres]'`") from error
         return found.set(drivername="postgresql+psycopg")
-    raise StoreUnusable(f"--store {kind}:...: not a store; say memory, sqlite:///FILE or postgresql://USER@HOST/NAME")
+    raise StoreUnusable(f"--store {kind}:...: not a store; {_STORES}")
+
+
+def _sqlite(found: URL, shown: str) -> URL:
+    """Return the URL of an SQLite file.
+
+    Raises:
+        StoreUnusable: it names none, or has parts that such a URL does not have.
+    """
+    if found.host:
+        raise StoreUnusable(
+            f"--store {shown!r}: a file has three slashes: sqlite:///{found.host}; four where its path begins at /"
+        )
+    if found.database in (None, "", ":memory:"):
+        raise StoreUnusable("--store: SQLite needs a file, such as sqlite:///kling.db; --store memory needs none")
+    if found.query or "\0" in str(found.database):
+        raise StoreUnusable(f"--store {shown!r}: an SQLite URL is a file and nothing else, such as sqlite:///kling.db")
+    return found.set(drivername="sqlite+pysqlite")
 
 
 class Database:
@@ -68,7 +87,7 @@ class Database:
         self.engine = self._engine()
         self.relaxed = self.engine if self.sqlite else self._engine("-c synchronous_commit=off")
         self._begin = "BEGIN IMMEDIATE" if self.sqlite else "BEGIN"
-        self.ahead = 0.0
+        self.ahead, self._compared = 0.0, clocks.monotonic()
         try:
             self._open()
         except StoreDown as error:
@@ -113,12 +132,14 @@ class Database:
         self._compare_clocks()
 
     def _compare_clocks(self) -> None:
+        """Find out how far the database's clock is ahead of this machine's."""
+        self._compared = clocks.monotonic()
         if self.sqlite:
             return
-        with self.reading() as connection:
+        with self._translated(), self.engine.connect() as connection:
             theirs = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
-        self.ahead = theirs - clocks.wall()
-        if abs(self.ahead) > _SKEW:
+        before, self.ahead = self.ahead, theirs - clocks.wall()
+        if abs(self.ahead) > _SKEW and abs(self.ahead - before) > _SKEW:
             _log.warning(
                 "this machine's clock is %.0f s %s the database's; going by the database's",
                 abs(self.ahead),
@@ -136,6 +157,10 @@ class Database:
         Raises:
             StoreDown: the database cannot be reached.
         """
+        if (
+            not self.sqlite and clocks.monotonic() >= self._compared + _COMPARE
+        ):  # a machine's clock may be set meanwhile
+            self._compare_clocks()
         with self._translated(), self.engine.connect() as connection:
             yield connection
 
@@ -174,6 +199,11 @@ class Database:
             raise
         except (DBAPIError, PoolTimeout) as error:
             raise StoreDown(f"the store {self.shown} is not available", _reason(error)) from error
+
+    def insert_new(self, table: Table) -> Any:
+        """Return an insert into *table* that does nothing where another process was first."""
+        made = sqlite_dialect.insert(table) if self.sqlite else postgresql.insert(table)
+        return made.on_conflict_do_nothing()
 
     def check(self) -> None:
         """Do nothing where the database responds.

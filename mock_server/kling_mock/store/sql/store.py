@@ -1,6 +1,7 @@
 """The SQL store: see `Store`. One `Database`, and operations that are one statement or one transaction each."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, cast
@@ -33,7 +34,13 @@ from kling_mock.store.sql.time import SERVER_CLOCK, Time
 from kling_mock.store.sql.transaction import SqlTransaction
 
 _DEFAULTS, _RELAYS, _SETTINGS = "defaults", "relays", "settings"
+_OF_A_PROCESS = frozenset(
+    {"host", "port", "public_url", "allowed_host", "trust_proxy", "tls", "proxy_port", "ca_out"}
+    | {"clock", "start", "fetch_local", "callback_ca"}
+)
+"""Settings in which processes on one store may differ, or that facts win over."""
 
+_log = logging.getLogger(__name__)
 
 _JOINED = accounts.join(clocks, accounts.c.clock_id == clocks.c.id)
 ACCOUNT = select(accounts, clocks.c.mode, clocks.c.base, clocks.c.began, clocks.c.rate).select_from(_JOINED)
@@ -73,8 +80,22 @@ class SqlStore(Time):
             self._begin_clock(connection, started_as)
             _set_meta(connection, _RELAYS, json.dumps(self._first_relays), only_new=not relays)
             _set_meta(connection, _DEFAULTS, "{}", only_new=True)
-            _set_meta(connection, _SETTINGS, settings)
+            self._leave(connection, settings)
         _ = self.clock  # known from now on, also while the database is away
+
+    def _leave(self, connection: Connection, settings: str) -> None:
+        """Leave *settings* for couriers; say so where the last ones were others, whose fake may still be running."""
+        before = json.loads(_meta(connection, _SETTINGS, "{}"))
+        now = json.loads(settings)
+        other = sorted(name for name in {*before, *now} - _OF_A_PROCESS if before.get(name) != now.get(name))
+        if before and other:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+            _log.warning(
+                "%s was served with another %s before; facts stay, couriers that start now go by these options",
+                self.database.shown,
+                options,
+            )
+        _set_meta(connection, _SETTINGS, settings)
 
     def check(self) -> None:
         """Ask the database for an answer."""
@@ -311,12 +332,13 @@ class SqlStore(Time):
         return SqlBlob(self.database, made, len(data))
 
     def secret(self, name: str, draw: Callable[[], bytes]) -> bytes:
-        """Return the secret of this name, one for all processes."""
-        with self.database.writing() as connection:
-            found = connection.execute(select(secrets.c.value).where(secrets.c.name == name)).scalar_one_or_none()
+        """Return the secret of this name, one for all processes: that of the first to commit."""
+        mine = select(secrets.c.value).where(secrets.c.name == name)
+        with self.database.reading() as connection:
+            found = connection.execute(mine).scalar_one_or_none()
             if found is None:
-                found = draw()
-                connection.execute(insert(secrets).values(name=name, value=found))
+                connection.execute(self.database.insert_new(secrets).values(name=name, value=draw()))
+                found = connection.execute(mine).scalar_one()
         return bytes(found)
 
     def close(self) -> None:
@@ -335,8 +357,9 @@ def _ends(task: Task) -> bool:
     return bool(polls) and task.ended_at is None and task.cancelled_at is None and task.reads > sum(polls or ())
 
 
-def _meta(connection: Connection, name: str) -> str:
-    return str(connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one())
+def _meta(connection: Connection, name: str, default: str = "") -> str:
+    found = connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()
+    return default if found is None else str(found)
 
 
 def _set_meta(connection: Connection, name: str, value: str, *, only_new: bool = False) -> None:
