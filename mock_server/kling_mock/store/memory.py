@@ -324,7 +324,7 @@ class MemoryStore:
     def _forget_untouched(self) -> None:
         """Let go of the older half of the accounts that hold nothing; the store's lock is held.
 
-        One that is in somebody's hands is taken back as soon as something is written to it, or its key is seen.
+        One that is in use is taken back as soon as something is written to it, or its key is seen.
         """
         untouched = [one for one in self._accounts.values() if self._is_untouched(one)]
         for one in untouched[: max(0, len(untouched) - self._most_untouched // 2)]:
