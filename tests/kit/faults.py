@@ -8,9 +8,9 @@ import histories
 import orjson
 from tape import BASE, CONTRACT, CREATE, KEY, OTHER
 
+from kling_common.masking import Mask
 from kling_contract.history.events import Balance, Callback, Download, Exchange, VideoFacts
 from kling_contract.history.labels import Expect, Probe, Receiver, Topic
-from kling_contract.history.masking import Mask
 
 GOOD = histories.good()
 DROP: Any = object()

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tape import CONTRACT
 
+from kling_common.masking import Mask
 from kling_contract.history.events import Callback, Exchange, body_of
-from kling_contract.history.masking import Mask
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import rules
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tape import BODY, CONTRACT, CREATE, KEY, OTHER
 
+from kling_common.masking import Mask
 from kling_contract.history import har
 from kling_contract.history.events import (
     BODY_CAP,
@@ -32,7 +33,6 @@ from kling_contract.history.events import (
     write_jsonl,
 )
 from kling_contract.history.labels import Expect, ImageFacts, Probe, Receiver, When
-from kling_contract.history.masking import Mask
 from kling_contract.reading import recordings
 from kling_contract.reading.view import View
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kling_contract.history.masking import Headers, header
+from kling_common.masking import Headers, header
 
 FREE = frozenset({
     "id", "task_id", "created", "created_at", "message", "msg", "estimated_time", "remaining_credits", "used_credits", "total",

@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kling_common.bodies import json_or_none
+from kling_common.masking import Mask, header
 from kling_contract.driving.guard import SAFE, Charge, Guard, Stopped, Withheld
 from kling_contract.driving.sender import About, Headers, Limits, RawResponse, Sender
 from kling_contract.history.events import wall
-from kling_contract.history.masking import Mask, header
 from kling_contract.reading.contract import Contract
 
 

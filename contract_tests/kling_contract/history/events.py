@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
+from kling_common.masking import Headers, Mask
 from kling_contract.history.labels import Probe, Topic, When
-from kling_contract.history.masking import Headers, Mask
 
 BODY_CAP = 65536
 """Bytes kept of a body; size and sha256 always tell of the whole."""

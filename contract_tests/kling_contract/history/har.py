@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import orjson
 
 from kling_common.bodies import iso
+from kling_common.masking import header
 from kling_contract.history.events import (
     AnyEvent,
     Callback,
@@ -24,7 +25,6 @@ from kling_contract.history.events import (
     from_json,
     to_json,
 )
-from kling_contract.history.masking import header
 
 Json = dict[str, Any]
 

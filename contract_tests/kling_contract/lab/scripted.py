@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kling_contract.history.masking import header
+from kling_common.masking import header
 from kling_contract.lab.behaviour import Behaviour, Event, Place
 from kling_contract.reading.contract import Contract
 

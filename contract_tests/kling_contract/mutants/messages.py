@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from kling_contract.history.masking import header
+from kling_common.masking import header
 from kling_contract.reading.contract import shipped
 from kling_contract.reading.view import is_task
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kling_common.bodies import json_or_none
+from kling_common.masking import header
 from kling_contract.history.events import AnyEvent, Body, Callback, ClockMove, Download, Exchange, Message, Recorder
 from kling_contract.history.events import Response as Answered
 from kling_contract.history.labels import Topic
-from kling_contract.history.masking import header
 from kling_contract.reading.addresses import parts_of
 from kling_contract.reading.contract import Contract, shipped
 

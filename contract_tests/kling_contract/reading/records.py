@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import orjson
 
+from kling_common.masking import header
 from kling_contract.history.events import Body, Callback, Download, Exchange, Note
 from kling_contract.history.labels import Expect, Probe, Topic
-from kling_contract.history.masking import header
 from kling_contract.reading.documented import Flaw, Operation
 
 MISSING: Any = object()

@@ -6,9 +6,9 @@ Everything is derived, nothing is judged, and all orders are those of the histor
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from kling_common.masking import header
 from kling_contract.history.events import AnyEvent, Callback, ClockMove, Download, Exchange, Note
 from kling_contract.history.labels import Receiver, Topic
-from kling_contract.history.masking import header
 from kling_contract.reading.addresses import is_loopback, parts_of, split
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.documented import Flaw

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 import orjson
 
+from kling_common.masking import TOKEN
 from kling_contract.history.events import AnyEvent, Body, Callback, Download, Exchange, Message, Note, Span
 from kling_contract.history.labels import Topic
-from kling_contract.history.masking import TOKEN
 from kling_contract.reports.words import sent
 
 MOST = 4

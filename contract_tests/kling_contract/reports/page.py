@@ -12,8 +12,8 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from kling_common.masking import TOKEN
 from kling_contract.history.events import AnyEvent, Body, Callback, ClockMove, Download, Exchange, to_json
-from kling_contract.history.masking import TOKEN
 from kling_contract.reading.contract import shipped
 from kling_contract.reports.drawing import timeline, tone
 from kling_contract.reports.summary import headline

@@ -2,9 +2,9 @@
 
 import orjson
 
+from kling_common.masking import TOKEN
 from kling_contract.history.events import AnyEvent, Balance, Body, Callback, ClockMove, Download, Exchange
 from kling_contract.history.labels import Topic
-from kling_contract.history.masking import TOKEN
 from kling_contract.reading.addresses import parts_of
 from kling_contract.reading.contract import shipped
 from kling_contract.rules.cases import ending

@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
+from kling_common.masking import TOKEN
 from kling_contract.history.labels import Expect
-from kling_contract.history.masking import TOKEN
 from kling_contract.reading.view import MISSING, Call, View, is_task
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule

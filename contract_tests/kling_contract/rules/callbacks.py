@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from kling_common.masking import TOKEN, header
 from kling_contract.history.labels import Receiver, Topic, When
-from kling_contract.history.masking import TOKEN, header
 from kling_contract.reading.addresses import parts_of
 from kling_contract.reading.ledger import readings
 from kling_contract.reading.view import MISSING, Attempt, Call, TaskRecord, View, is_task

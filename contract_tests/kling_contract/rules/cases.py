@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
+from kling_common.masking import TOKEN
 from kling_contract.history.events import Download, Note
 from kling_contract.history.labels import Topic
-from kling_contract.history.masking import TOKEN
 from kling_contract.reading.view import Attempt, Call, View, is_task
 from kling_contract.rules.case_facts import CaseFacts, Flow, facts_of
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
 
-from kling_contract.history.masking import header
+from kling_common.masking import header
 from kling_contract.reading.addresses import split
 from kling_contract.reading.view import MISSING, View
 from kling_contract.rules.cases import about, cases, completes, ending, got, has_key, outcome, strays

@@ -6,8 +6,8 @@ work until the lifetime after the former and must be dead after the latter.
 
 from collections.abc import Iterator
 
+from kling_common.masking import header
 from kling_contract.history.events import Download
-from kling_contract.history.masking import header
 from kling_contract.reading.addresses import is_loopback, split
 from kling_contract.reading.view import TaskRecord, View
 from kling_contract.rules.judging import Check, check, judge, quoted

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from kling_common.masking import header
 from kling_contract.driving.drivers import plan, real
 from kling_contract.driving.drivers.run_context import Options, RunContext, body_of
 from kling_contract.driving.drivers.steps import Plan, steps_of
@@ -22,7 +23,6 @@ from kling_contract.driving.session import Line
 from kling_contract.driving.target import Asked, Target, choose_mode, discover, services_of
 from kling_contract.history.events import AnyEvent, Exchange, Recorder
 from kling_contract.history.labels import Topic
-from kling_contract.history.masking import header
 from kling_contract.reading.addresses import is_loopback
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.rules.rulebook import rules

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kling_common.masking import Mask
 from kling_contract.history.events import wall
-from kling_contract.history.masking import Mask
 from kling_contract.lab import process
 from kling_contract.lab.results import CANNOT, RunRequest, RunResult, described, found_in, last, small_texts
 from kling_contract.lab.start_limiter import STARTS
