@@ -49,7 +49,7 @@ def near_misses(contract: Contract, base: Base) -> list[Near]:
 
 
 _SURE = frozenset({"minimum", "maximum", "maxLength", "minItems", "maxItems", "required", "not", "x-sums", "x-totals"})
-"""Keywords of which nobody reads another value into a body; the others are spellings and types."""
+"""Keywords after which no server reads another value into a body; the others are spellings and types."""
 
 
 def _of_file(model: Model, base: Base) -> Iterator[Near]:
