@@ -66,7 +66,12 @@ class Settings(BaseModel):
     @field_validator("relays")
     @classmethod
     def _origins(cls, relays: dict[str, str]) -> dict[str, str]:
-        return {origin(source): origin(target) for source, target in relays.items()}
+        try:
+            return {origin(source): origin(target) for source, target in relays.items()}
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; write it like --relay https://hooks.example.com=http://127.0.0.1:9000"
+            ) from error
 
     @field_validator("fetch_local")
     @classmethod

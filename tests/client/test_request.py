@@ -9,6 +9,7 @@ from PIL import Image
 import kling_openapi
 from kling_client import Client, ConfigError, RequestInvalid, ServerError
 from kling_client.contract import Contract
+from kling_client.http import check_base_url
 
 CREDENTIALS = ("sk-test-very-secret", "https://api.test")
 
@@ -118,7 +119,6 @@ def test_another_contract_makes_another_client(make_client, service, kit):
         "http://api.test",
         "http://10.0.0.1",
         "ftp://api.test",
-        "api.test",
         "https://",
         "https://user:pw@api.test",
         "https://api.test/?key=1",
@@ -294,3 +294,26 @@ def test_a_bad_wish_is_found_before_the_upload(client, service, tmp_path):
         client.create(tmp_path / "a.png", duration=99)
 
     assert service.calls == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("127.0.0.1:4010/v1", "http://127.0.0.1:4010"),
+        ("localhost", "http://localhost"),
+        ("LOCALHOST:4010/", "http://localhost:4010"),
+        ("[::1]:4010", "http://[::1]:4010"),
+        ("api.example.com", "https://api.example.com"),
+        ("api.example.com:8443/prefix/v1/", "https://api.example.com:8443/prefix"),
+    ],
+)
+def test_a_base_url_is_taken_as_it_is_typed(typed: str, meant: str) -> None:
+    """Without a scheme: http on the loopback, where no key leaves the machine, https for other hosts."""
+    assert check_base_url(typed, allow_http=False) == meant
+
+
+@pytest.mark.parametrize("typed", ["nonsense", "", "/", "//example.com", "mailto:a", ":4010", "ftp://localhost"])
+def test_what_is_no_base_url_says_how_to_write_one(typed: str) -> None:
+    """One line with the form; a bare word is more often a mistake than a host."""
+    with pytest.raises(ConfigError, match=r"base URL|host"):
+        check_base_url(typed, allow_http=False)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,10 @@ RESPONSES = [
     (("call", "GET", "/v1/task/task-unified-1"), 404, "Invalid URL", "did you mean 'GET /v1/tasks/{task_id}'?"),
     (("call", "POST", "/videos/generations"), 404, "Invalid URL", "did you mean 'POST /v1/videos/generations'?"),
     (("call", "PUT", "/v1/videos/generations"), 405, "not allowed", "allowed: POST"),
+    (("call", "GET", "/__mock/task"), 400, "no such control call", "did you mean 'GET /__mock/tasks'?"),
+    (("call", "POST", "/__mock/advance"), 400, "no such control call", "did you mean 'POST /__mock/clock/advance'?"),
+    (("call", "GET", "/__mock/delivery"), 400, "no such control call", "did you mean 'GET /__mock/deliveries'?"),
+    (("call", "GET", "/__mock/tasks/task-unified-1"), 404, "there is no task", "`kling-mock tasks` lists them"),
 ]
 
 
@@ -71,8 +76,62 @@ COMMANDS = [
     (["serve"], {"KLING_MOCK_PORT": "abc"}, "'abc' is not a valid", "from the variable KLING_MOCK_PORT"),
     (["serve", "--port", "0"], {"KLING_MOCK_CLOCK": "fast"}, "fast", "from the variable KLING_MOCK_CLOCK"),
     (["advance", "soon", "--url", "127.0.0.1:9"], {}, "'soon' is not a duration", "5s, 250ms, 2m or 24h"),
+    (["exec"], {}, "name the command", "kling-mock exec -- pytest -x"),
+    (
+        ["serve", "--relay", "hooks.example.com=9000"],
+        {},
+        "is not an origin",
+        "--relay https://hooks.example.com=http://127.0.0.1:9000",
+    ),
     (["tasks", "--url", "127.0.0.1:9/v1"], {}, "no fake responds at http://127.0.0.1:9", "kling-mock serve"),
 ]
+
+
+KIT = [
+    (
+        ["server", "127.0.0.1:9"],
+        {},
+        "http://127.0.0.1:9: the connection was refused",
+        "`kling-mock serve` starts a fake",
+    ),
+    (
+        ["server", "example.com"],
+        {"KLING_API_KEY": "", "EVOLINK_API_KEY": ""},
+        "--api-key is missing",
+        "set KLING_API_KEY",
+    ),
+    (["server", "htp://127.0.0.1"], {}, "is no URL of a server", "http://127.0.0.1:4010"),
+    (["server", "127.0.0.1:9", "--mode", "paid"], {}, "needs --max-usd", "the most dollars"),
+    (["serve"], {}, "No such command 'serve'", "Did you mean 'server'?"),
+    (["frobnicate"], {}, "No such command", "`kling-contract --help` lists them"),
+    (["check", "pyproject.toml"], {}, "pyproject.toml:1", "JSON Lines of the kit, a HAR file, or the fake's journal"),
+    (
+        ["check", "x.har"],
+        {"KLING_CONTRACT_SEED": "abc"},
+        "'abc' is not a valid integer",
+        "from the variable KLING_CONTRACT_SEED",
+    ),
+    (["rules", "SV-99"], {}, "no such rule: SV-99", "`kling-contract rules` lists them"),
+    (["client"], {}, "name the client's command", "after --"),
+    (["client", "--story", "happ", "--", "true"], {}, "no such story: happ", "--stories` lists them"),
+    (["matrix", "nowhere", "--out", "{tmp}"], {}, "No such file", "`--report DIR` of a run writes it"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "variables", "wrong", "way_out"), KIT)
+def test_the_kit_says_what_to_do(
+    arguments: list[str], variables: dict[str, str], wrong: str, way_out: str, tmp_path: Path
+) -> None:
+    """One line with both halves, exit code 2, and no traceback."""
+    command = [sys.executable, "-c", "from kling_contract.cli.main import main; main()"]
+    typed = [word.replace("{tmp}", str(tmp_path)) for word in arguments]
+    done = subprocess.run(
+        [*command, *typed], capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **variables}
+    )
+    assert done.returncode == 2
+    assert wrong in done.stderr
+    assert way_out in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("arguments", "variables", "wrong", "way_out"), COMMANDS)

@@ -150,6 +150,8 @@ class Api:
 def check_base_url(url: str, *, allow_http: bool) -> str:
     """Return *url* in its normal form: one address has one spelling, so that state files can be compared.
 
+    Without a scheme it is http on the loopback and https for other hosts.
+
     Scheme and host are in lower case, a default port, closing slashes and a closing `/v1` are left out: the contract's
     paths begin with it, and many base URLs end in it.
 
@@ -158,10 +160,10 @@ def check_base_url(url: str, *, allow_http: bool) -> str:
             more than scheme, host, port and path.
     """
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(_with_scheme(url))
         host, number = parts.hostname, parts.port
     except ValueError:
-        raise ConfigError("the base URL is not a URL") from None
+        raise ConfigError("the base URL is not a URL; write it like https://HOST[:PORT]") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigError("the base URL must be https://HOST[:PORT][/PREFIX]")
     if "@" in parts.netloc or parts.query or parts.fragment:
@@ -171,6 +173,19 @@ def check_base_url(url: str, *, allow_http: bool) -> str:
     port = "" if number in (None, _DEFAULT_PORTS[parts.scheme]) else f":{number}"
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return f"{parts.scheme}://{_plain_host(host)}{port}{path}"
+
+
+def _with_scheme(url: str) -> str:
+    """Return *url* with a scheme: HOST[:PORT] is http on the loopback, https for other hosts; a bare word is no host.
+
+    Raises:
+        ValueError: it is no URL.
+    """
+    first = url.partition("/")[0]
+    if "://" in url or not ({".", ":"} & set(first) or first.lower() == "localhost"):
+        return url
+    host = urlsplit(f"https://{url}").hostname or ""
+    return f"{'http' if is_loopback(host) else 'https'}://{url}"
 
 
 def _plain_host(host: str) -> str:

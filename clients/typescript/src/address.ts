@@ -48,6 +48,12 @@ export const isEscaped = (text: string): boolean => !/%(?![0-9a-f]{2})/i.test(te
 /** Whether *url* stays on this machine. */
 export const isLoopback = (url: URL): boolean => isLocalName(bare(url)) || within(bare(url), LOOPBACK);
 
+/** *text* with a scheme: HOST[:PORT] is http on the loopback, https for other hosts; a bare word is no host. */
+function withScheme(text: string): string {
+  if (text.includes("://") || !/^(localhost|[^/]*[.:])/i.test(text) || !URL.canParse(`https://${text}`)) return text;
+  return `${isLoopback(new URL(`https://${text}`)) ? "http" : "https"}://${text}`;
+}
+
 /**
  * The API's base address, without a closing slash; a path in it is kept as a prefix.
  *
@@ -55,7 +61,8 @@ export const isLoopback = (url: URL): boolean => isLocalName(bare(url)) || withi
  *     *allowHttp* was not given: the key would travel in the clear.
  */
 export function baseAddress(text: string, allowHttp = false): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const whole = withScheme(text);
+  const url = URL.canParse(whole) ? new URL(whole) : undefined;
   if (!url || !/^https?:$/.test(url.protocol)) throw new ConfigError("the base URL is not an http(s) address");
   if (url.username || url.password || url.search || url.hash) {
     throw new ConfigError("the base URL must be scheme, host and path only");

@@ -118,8 +118,14 @@ test("a plain http base address is for this machine only, unless the user says s
   assert.equal(baseAddress("http://localhost:4010/prefix/"), "http://localhost:4010/prefix");
   assert.equal(baseAddress("http://[::1]:1"), "http://[::1]:1");
   assert.equal(baseAddress("http://example.com", true), "http://example.com");
+  assert.equal(baseAddress("127.0.0.1:4010/v1"), "http://127.0.0.1:4010");
+  assert.equal(baseAddress("localhost"), "http://localhost");
+  assert.equal(baseAddress("[::1]:4010"), "http://[::1]:4010");
+  assert.equal(baseAddress("api.example.com"), "https://api.example.com");
   for (const text of [
     "http://example.com",
+    "mailto:a",
+    "//example.com",
     "http://127.0.0.1.example.com",
     "ftp://localhost",
     "nonsense",

@@ -1,5 +1,6 @@
 """`kling-contract`: the kit on the command line. Subcommands are imported when they are called."""
 
+import difflib
 import importlib
 import importlib.util
 import itertools
@@ -41,6 +42,16 @@ class _Lazy(click.Group):
         command.epilog = screen_end(cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand; a name that nearly is one is answered with the right one."""
+        near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+        if args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
+            meant = f" Did you mean '{near[0]}'?" if near else " `kling-contract --help` lists them."
+            ctx.fail(f"No such command '{args[0]}'.{meant}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
@@ -67,7 +78,7 @@ def main() -> None:
         click.echo(error.format_message())
         code = 2
     except click.ClickException as error:
-        code = _say(error.format_message())
+        code = _say(error.format_message() + _variable_of(error))
     except (click.Abort, KeyboardInterrupt):
         code = _say("stopped by hand")
     except BrokenPipeError:
@@ -79,6 +90,15 @@ def main() -> None:
             traceback.print_exc()
         code = _say(_in_a_line(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _variable_of(error: click.ClickException) -> str:
+    """Return the variable that a bad value came from; empty for one that was typed."""
+    option = error.param if isinstance(error, click.BadParameter) else None
+    if not isinstance(option, click.Option) or not isinstance(option.envvar, str) or not os.environ.get(option.envvar):
+        return ""
+    typed = any(word == name or word.startswith(f"{name}=") for word in sys.argv for name in option.opts)
+    return "" if typed else f" (from the variable {option.envvar})"
 
 
 def _debugging() -> bool:

@@ -159,13 +159,16 @@ def _declared(asked: str, info: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in info["features"]) if info else ()
 
 
+_WAY_OUT = "; is a server running there? `kling-mock serve` starts a fake"
+
+
 def _must_answer(sender: Sender, base: str) -> None:
     """Raise SetupError with one line where nothing at all can be had from *base*."""
     reply = sender.send(
         "GET", base + shipped().task_path(made_up_id()), [("Accept", "application/json")], None, Limits(_PATIENCE)
     )
     if reply.status is None:
-        raise SetupError(f"{base}: {reply.detail}")
+        raise SetupError(f"{base}: {reply.detail}{_WAY_OUT if on_this_machine(base) else ''}")
 
 
 def made_up_id() -> str:

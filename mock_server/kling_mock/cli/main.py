@@ -118,12 +118,14 @@ def read_settings(given: dict[str, Any]) -> Any:
 @cli.command("exec", cls=Sections, context_settings={**CONTEXT, "ignore_unknown_options": False})
 @serve_options
 @click.option("--api-key", default="sk-test", show_default=True, help="The key the command finds in KLING_API_KEY.")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run_command(ctx: click.Context, /, api_key: str, command: tuple[str, ...], **given: Any) -> None:
     """Serve on a free port, run COMMAND with KLING_BASE_URL and the other variables set, stop, and return its exit code."""
     from kling_mock.serving.process import Running
 
+    if not command:
+        raise click.UsageError("name the command after --, such as: kling-mock exec -- pytest -x")
     secrets = {f"KLING_MOCK_{name.upper()}": str(given[name]) for name in _SECRETS if given[name] is not None}
     with Running(_spelled(ctx), errors=sys.stderr, secrets=secrets) as fake:
         variables = fake.variables(api_key)

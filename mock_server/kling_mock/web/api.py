@@ -259,6 +259,18 @@ def no_route(request: Request, known: Iterable[tuple[str, str]] = ()) -> RouteNo
     return RouteNotFound(f"Invalid URL ({request.method} {request.path}){hint}")
 
 
+def no_control_call(request: Request, known: Iterable[tuple[str, str]]) -> str:
+    """Return what to say of a control call that does not exist: the nearest of *known*, methods and paths."""
+    own_last = sorted(known, key=lambda it: it[0] == request.method)
+    found = {path.removeprefix("/__mock/"): f"{method} {path}" for method, path in own_last}
+    asked = request.path.removeprefix("/__mock").strip("/")
+    meant = (
+        found.get(asked) or nearest(asked, found) or nearest(asked, [path for path in found if asked and asked in path])
+    )
+    hint = f"; did you mean {found.get(meant or '', meant)!r}?" if meant else ""
+    return f"no such control call: {request.method} {request.path}{hint}"
+
+
 def _tail(path: str) -> str:
     """Return what tells one path from another: what follows the version."""
     return path.rpartition("/v1/")[2].lstrip("/")

@@ -252,7 +252,9 @@ class Control:
                 self.courier.resend(one, delivery)
                 delivery = self.world.store.delivery(one, delivery_id) or delivery
                 return delivery_json(delivery, self.world.contract.delivery)
-        raise ControlError("unknown_task", f"there is no delivery {delivery_id!r}", "delivery_id")
+        raise ControlError(
+            "unknown_task", f"there is no delivery {delivery_id!r}; `kling-mock deliveries` lists them", "delivery_id"
+        )
 
     def wait(self, account: Account | None, task_id: str, until: str = "terminal", timeout: float = 10.0) -> Any:
         """`GET /__mock/wait`"""
@@ -278,7 +280,9 @@ class Control:
         owner = account or self.world.store.owner(task_id)
         task = self.world.store.task(owner, task_id) if owner else None
         if owner is None or task is None:
-            raise ControlError("unknown_task", f"there is no task {task_id!r}", "task_id")
+            raise ControlError(
+                "unknown_task", f"there is no task {task_id!r}; `kling-mock tasks` lists them", "task_id"
+            )
         return owner, task
 
 

@@ -15,7 +15,7 @@ from werkzeug.exceptions import (
 
 from kling_mock.core.errors import ServiceUnavailable
 from kling_mock.store.interface import StoreDown
-from kling_mock.web.api import fits, no_method, no_route
+from kling_mock.web.api import fits, no_control_call, no_method, no_route
 from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.faults import Faults
 from kling_mock.web.http import REPLY, REQUEST, ApiResponse, Request
@@ -156,7 +156,7 @@ def _no_such(fake: Fake, error: HTTPException) -> Response:
     if asked.path == "/__mock" or asked.path.startswith("/__mock/"):
         return _response(
             fake.control.protocol.refusal(
-                ControlError("bad_control_request", f"no such control call: {asked.method} {asked.path}")
+                ControlError("bad_control_request", no_control_call(asked, _control_calls(fake)))
             )
         )
     allowed = _allowed(fake, asked.path, error) if isinstance(error, MethodNotAllowed) else []
@@ -168,6 +168,11 @@ def _allowed(fake: Fake, path: str, error: MethodNotAllowed) -> list[str]:
     """Return the methods of the path that is closest to *path*: those of a template are not those of a literal one."""
     own = [it.method for it in fake.world.contract.operations.values() if it.path == path]
     return own or [method for method in error.valid_methods or () if method != "HEAD"]
+
+
+def _control_calls(fake: Fake) -> list[tuple[str, str]]:
+    """Return method and path of every control call."""
+    return [(method.upper(), path) for path, methods in fake.control.protocol.paths.items() for method in methods]
 
 
 def _known(fake: Fake) -> list[tuple[str, str]]:

@@ -45,7 +45,7 @@ def _judge(path: Path, choice: Choice) -> Run:
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     except HistoryError as error:
-        raise SetupError(str(error)) from error
+        raise SetupError(f"{error}; a recording is JSON Lines of the kit, a HAR file, or the fake's journal") from error
     run = judge_history(events, choice, again("check", [str(path)]))
     return run if run.target else replace(run, target=path.name)
 
