@@ -310,15 +310,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="number of the first request: a long run in several parts")
     asked = parser.parse_args()
     fuzz = Fuzz()
-    for number in range(asked.count):
+    for number in range(asked.first, asked.first + asked.count):
         fuzz.throw(asked.seed, number)
         if number % 1000 == 999:
             fuzz.show()
     fuzz.show()
     fuzz.close()
-    print(f"seed {asked.seed}: {sum(fuzz.statuses.values())} requests, {dict(sorted(fuzz.statuses.items()))}")
+    print(
+        f"seed {asked.seed} from {asked.first}: {sum(fuzz.statuses.values())} requests, {dict(sorted(fuzz.statuses.items()))}"
+    )
     print(f"{len(fuzz.failures)} failures", *fuzz.failures[:20], sep="\n")
     return 1 if fuzz.failures else 0
 

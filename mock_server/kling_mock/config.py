@@ -20,6 +20,7 @@ from kling_mock.core.observed import Observed
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
 _MOST_WORKERS = 64
+_FARTHEST_START = 1e15
 _CLOCK = re.compile(r"real|manual|x\d+(\.\d+)?")
 
 
@@ -119,9 +120,17 @@ class Settings(BaseModel):
             pass
         try:
             moment = datetime.fromisoformat(start)
-        except ValueError as error:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError) as error:
             raise ValueError("say Unix seconds, or a moment such as 2025-09-06T14:42:23Z") from error
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+    @field_validator("start")
+    @classmethod
+    def _in_time(cls, start: float | None) -> float | None:
+        """Keep what seconds can still be added to: floats of more lose them, and neither infinity nor NaN is a moment."""
+        if start is not None and not abs(start) <= _FARTHEST_START:
+            raise ValueError(f"say Unix seconds from -{_FARTHEST_START:.0e} to {_FARTHEST_START:.0e}")
+        return start
 
     @model_validator(mode="before")
     @classmethod

@@ -55,6 +55,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (("--clock", "x-1"), "--clock"),
         (("--clock", "x99999999999"), "--clock"),
         (("--clock", "60"), "--clock"),
+        *((("--start", moment), "--start") for moment in ("nan", "inf", "-inf", "1e308", "-1e16", "9" * 400)),
+        (("--start", "tomorrow"), "2025-09-06T14:42:23Z"),
         (("--seed", "x"), "not a valid integer"),
         (("--scenario", "nonsense"), "no scenario 'nonsense'"),
         (("--scenario", "failed code=nonsense"), "nonsense"),
