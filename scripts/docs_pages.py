@@ -64,12 +64,10 @@ def rule_page(rule: Rule, mutants: list[tuple[str, str]]) -> str:
 
 {rule.sentence}
 
-| | |
-|---|---|
-| level | {rule.level}: {LEVELS[rule.level]} |
-| grade | {rule.grade}: {GRADES[rule.grade]} |
-| source | {source}: [where each statement comes from](../provenance.md) |
-| judged on | {where} |
+- level: {rule.level}, which {LEVELS[rule.level]}
+- grade: {rule.grade}, {GRADES[rule.grade]}
+- source: {source} ([where each statement comes from](../provenance.md))
+- judged on: {where}
 
 ## Why
 

@@ -39,8 +39,9 @@ def test_it_is_readable_at_400_pixels(report: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 400, "height": 800})
-        page.goto(report.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        for name in ("rules.html", "report.html"):
+            page.goto(report.with_name(name).as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 400
         widths = page.evaluate(
             "[...document.querySelectorAll('.rule > summary > :nth-child(3)')]"
             ".map(one => one.clientWidth || one.getBoundingClientRect().width)"

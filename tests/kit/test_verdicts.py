@@ -221,6 +221,8 @@ def test_junit_says_one_failure_once() -> None:
     ]
     assert text.count("expected:") == text.count("seen:") == 1
     assert "found 3 times" in text
+    html = page([judged(tape)])
+    assert html.count("found 3 times") >= 1
 
 
 def test_no_key_in_any_artefact() -> None:

@@ -70,6 +70,8 @@ def test_a_task_tells_its_story(rig: Rig) -> None:
 
     page = text(shown(rig, f"/__mock/page/tasks/{task}"))
 
+    assert "kling-v3-turbo-image-to-video" in page
+    assert "720 px on its short side, 5 s" in page
     story = page[page.index("Story") :]
     lines = [
         "created pending",
@@ -289,6 +291,9 @@ def test_a_browser_at_an_unknown_path_finds_five_ways_on(rig: Rig, path: str) ->
     assert page.status_code == 404
     assert page.mimetype == "text/html"
     assert page.text.count("<li><a href=") == 5
+    assert f'<h1>404: nothing at <span class="url">{path}</span></h1>' in page.text
+    assert "<title>404 · kling-mock</title>" in page.text
+    assert page.text.count("Invalid URL") == 1
     for link in re.findall(r'<li><a href="([^"]+)"', page.text):
         assert shown(rig, link).status_code == 200, link
     program = rig.app.test_client().get(path)

@@ -5,7 +5,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 from kling_contract.reports.times import Clock
-from kling_contract.rules.judging import Finding
 from kling_contract.rules.rulebook import Level
 from kling_contract.rules.verdicts import Result, Run, Verdict
 
@@ -97,13 +96,10 @@ def _testcase(verdict: Verdict, probes: int, clock: Clock) -> ElementTree.Elemen
 def _lines(verdict: Verdict) -> list[str]:
     """What is said of a breach: each kind of it once, with the events of the first and how often it was found."""
     lines = [verdict.reason] if verdict.reason else []
-    kinds: dict[tuple[str, str], list[Finding]] = {}
-    for finding in verdict.findings:
-        kinds.setdefault((finding.expected, finding.seen), []).append(finding)
-    for (expected, seen), found in kinds.items():
-        events = ", ".join(map(str, found[0].events))
-        often = f" (found {len(found)} times)" if len(found) > 1 else ""
-        lines += [f"expected: {expected}", f"seen: {seen}{often}", f"events: {events}", ""]
+    for finding, times in verdict.kinds:
+        events = ", ".join(map(str, finding.events))
+        often = f" (found {times} times)" if times > 1 else ""
+        lines += [f"expected: {finding.expected}", f"seen: {finding.seen}{often}", f"events: {events}", ""]
     return [*lines, f"again: {verdict.rerun}"]
 
 

@@ -63,6 +63,14 @@ class Verdict:
     rerun: str = ""
 
     @property
+    def kinds(self) -> list[tuple[Finding, int]]:
+        """The first of each kind of breach, and how often it was found."""
+        found: dict[tuple[str, str], list[Finding]] = {}
+        for finding in self.findings:
+            found.setdefault((finding.expected, finding.seen), []).append(finding)
+        return [(same[0], len(same)) for same in found.values()]
+
+    @property
     def expected(self) -> str:
         """What the first breach should have been; empty where there is none."""
         return self.findings[0].expected if self.findings else ""

@@ -278,7 +278,7 @@ def _said(more: dict[str, Any]) -> dict[str, Any]:
 
 def lost(fake: Fake, status: int, path: str, said: str) -> Response:
     """A page for a browser that asked for what is not there, with the ways on."""
-    return Page(fake).page("lost.html", status=status, path=path, said=said)
+    return Page(fake).page("lost.html", status=status, code=status, path=path, said=said)
 
 
 def is_browser(asked: Request) -> bool:
