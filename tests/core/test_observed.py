@@ -113,3 +113,27 @@ def test_a_bad_item_stops_the_start(text: str, tmp_path: Any) -> None:
         ServiceSettings(Contract(), str(file))
     with pytest.raises(ValidationError):
         Observed(nonsense=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        ("string", 21.6, "21.6"),
+        ("string", 3, "3"),
+        ("string", True, True),
+        ("string", None, None),
+        ("string", "3", "3"),
+        ("number", "21.6", 21.6),
+        ("number", "3", 3),
+        ("number", "true", "true"),
+        ("number", "NaN", "NaN"),
+        ("number", "three", "three"),
+        ("number", 3, 3),
+        ("number", [3], [3]),
+    ],
+)
+def test_a_member_keeps_its_value_in_another_type(kind: Any, before: Any, after: Any) -> None:
+    """A number as a text or the other way round; what is neither stays as it is, and a member that is not there stays away."""
+    item = Observed(retype={"usage.credits": kind, "usage.none": kind})
+    changed = loaded(seen(200, {"usage": {"credits": before}}, item).body)
+    assert (changed, type(changed["usage"]["credits"])) == ({"usage": {"credits": after}}, type(after))

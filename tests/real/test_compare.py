@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from standins.planted import PLANTS, Planted
+from standins.planted import ODD, PLANTS, Odd, Planted
 from standins.service import KEY, Behaviour, Service
 
 from kling_common.launch import Launched
@@ -29,6 +29,19 @@ IDS = {
     "another billing rule": "value:/usage/billing_rule:per_second-per_call",
     "progress 99 at the end": "value:/progress:100-99",
     "another code for an unknown id": "value:/error/code:task_not_found-no_such_task",
+}
+
+ODD_IDS = {
+    "created as a text": "type:/created:integer-string",
+    "credits as a text": "type:/usage/credits_reserved:number-string",
+    "no estimate": "type:/task_info/estimated_time:integer-null",
+    "no billing rule": "member:/usage/billing_rule:absent",
+    "another object": "value:/object:video.generation.task-task",
+    "warnings": "member:/warnings:present",
+    "403 for a wrong key": "status:a wrong key:401-403",
+    "errors without a message": "member:/error/message:absent",
+    "404 for a wrong method": "status:SW-16:405-404",
+    "rows without a type": "member:/data/0/type:absent",
 }
 
 
@@ -73,14 +86,17 @@ def test_a_stand_in_that_keeps_to_the_page_has_no_difference(tmp_path: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == {"compare.json", "compare.md", "compare.html"}
 
 
-def test_ten_planted_differences_are_those_ten_and_the_profile_makes_the_fake_equal(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("planted", "ids"), [(Planted, IDS), (Odd, ODD_IDS)])
+def test_ten_planted_differences_are_those_ten_and_the_profile_makes_the_fake_equal(
+    planted: type[Service], ids: dict[str, str], tmp_path: Path
+) -> None:
     """Each once, however many responses show it; a fake started with the profile compares equal."""
     profile = tmp_path / "seen.yaml"
-    with Planted() as service:
+    with planted() as service:
         with fake() as url:
             result = compared(url, service.url, "--report", str(tmp_path), "--profile", str(profile))
         assert (result.exception, result.return_value) == (None, 1), result.output
-        assert sorted(one["id"] for one in found(tmp_path)) == sorted(IDS.values()), result.output
+        assert sorted(one["id"] for one in found(tmp_path)) == sorted(ids.values()), result.output
         assert "differences: 10" in result.output
         assert "no profile can say" not in result.output
         with fake("--profile", str(profile)) as url:
@@ -183,5 +199,5 @@ def test_bad_input_is_one_line(words: list[str], said: str, monkeypatch: pytest.
 
 def test_every_plant_has_an_id() -> None:
     """The ten are ten."""
-    assert set(IDS) == set(PLANTS)
-    assert len(IDS) == 10
+    assert (set(IDS), set(ODD_IDS)) == (set(PLANTS), set(ODD))
+    assert (len(IDS), len(ODD_IDS)) == (10, 10)

@@ -271,12 +271,15 @@ def _explained(found: list[Difference], side: Side, findings: tuple[Finding, ...
     """The place of the difference that breaks *rule*: shown by the same events, and named in the finding."""
     seqs = {seq for finding in findings for seq in finding.events}
     text = " ".join([rule.sentence, *(f"{finding.expected} {finding.seen}" for finding in findings)]).lower()
+    undocumented = "documented error" in text
     for number, difference in enumerate(found):
         shown = {seq for name in difference.steps if name in side.steps for seq in side.steps[name].response.events}
         everywhere = difference.kind in ("member", "type", "value", "header", "price", "error")
         if difference.kind == "status" and shown & seqs:
             return number
         if everywhere and any(word in text for word in _words(difference)) and (shown & seqs or _task_wide(difference)):
+            return number
+        if undocumented and difference.where.startswith("/error") and shown & seqs:
             return number
         if difference.kind == "outcome" and rule.id in ("SL-17", "SL-10", "SK-02"):
             return number

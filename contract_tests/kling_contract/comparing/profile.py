@@ -1,5 +1,6 @@
 """From differences to a profile: settings of the fake where there is one for it, else what was observed, response by response."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any
 import yaml
 
 from kling_contract.comparing.differences import ABSENT, Comparison, Difference, Side
-from kling_contract.comparing.shapes import REQUEST_IDS
+from kling_contract.comparing.shapes import REQUEST_IDS, Leaf
 from kling_contract.comparing.steps import Step
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.view import MISSING
 from kling_contract.rules.verdicts import SetupError
 
 Json = dict[str, Any]
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)([.][0-9]+)?")
 _HEAD = """# What a comparison found at {name}, for `kling-mock serve --profile THIS-FILE`.
 # Settings stand first; `observed` changes single responses of the fake.
 """
@@ -124,8 +126,23 @@ def _patch(made: Profile, difference: Difference, a: Side, b: Side) -> bool:
         patches = [_of_member(difference, one, other) for one, other in steps]
     else:
         return False
-    made.observed += _together(patch for patch in patches if patch)
+    states = {state for name in a.steps if name in b.steps and (state := _state(a.steps[name]))}
+    made.observed += _in_every_state(_together(patch for patch in patches if patch), states)
     return all(patches)
+
+
+def _in_every_state(patches: Iterable[Json], states: set[str]) -> Iterator[Json]:
+    """The patches, those that hold in all of *states* in which tasks were compared for those in between as well."""
+    for patch in patches:
+        everywhere = len(states) > 1 and states <= set(patch.get("task", ()))
+        yield {name: value for name, value in patch.items() if name != "task"} if everywhere else patch
+
+
+def _state(step: Step) -> str:
+    """The state of the task that a response shows; empty where it shows none."""
+    body = step.response.body
+    state = body.get("status") if isinstance(body, Mapping) and step.response.status < 300 else None
+    return state if isinstance(state, str) else ""
 
 
 def _right(side: Side) -> Json:
@@ -139,9 +156,8 @@ def _right(side: Side) -> Json:
 def _when(step: Step, *, request: bool) -> Json:
     """What tells the fake's response that a step showed from others."""
     found: Json = {"on": [step.operation], "status": step.response.status}
-    task = step.response.body.get("status") if isinstance(step.response.body, Mapping) else None
-    if isinstance(task, str) and step.response.status < 300:
-        found["task"] = [task]
+    if _state(step):
+        found["task"] = [_state(step)]
     if request and step.operation == "createVideo":
         found |= _request(step)
     return found
@@ -157,7 +173,9 @@ def _request(step: Step) -> Json:
 
 def _of_status(a: Step, b: Step, right: Json) -> Json:
     """The whole response of *b* in the place of the fake's; where *b* accepts what the fake refuses, the fake does too."""
-    patch = _when(a, request=True)
+    patch = _when(
+        a, request=a.response.status != 401
+    )  # a wrong key is one whatever the body, which may not even be read
     if b.response.status == 0:
         return {}
     if 200 <= b.response.status < 300:
@@ -192,11 +210,23 @@ def _of_member(difference: Difference, a: Step, b: Step) -> Json:
     patch = _when(a, request=request)
     for pointer in pointers:
         leaf = b.response.leaves.get(pointer)
+        kind = _turned(a.response.leaves.get(pointer), leaf) if difference.kind == "type" else ""
         if leaf is None:
             patch.setdefault("drop", []).append(_dotted(pointer))
+        elif kind:
+            patch.setdefault("retype", {})[_dotted(pointer)] = kind
         else:
             patch.setdefault("set", {})[_dotted(pointer)] = leaf.raw
     return patch
+
+
+def _turned(a: Leaf | None, b: Leaf | None) -> str:
+    """The type that a number or a text of the fake's has on the other side, where that spells the same kind of value; else nothing."""
+    numbers = ("integer", "number")
+    if a is None or b is None or {a.type, b.type} - {"string", *numbers}:
+        return ""
+    text = b.raw if b.type == "string" else a.raw
+    return ("string" if b.type == "string" else "number") if _NUMBER.fullmatch(str(text)) else ""
 
 
 def _dotted(pointer: str) -> str:

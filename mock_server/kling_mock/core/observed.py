@@ -5,7 +5,7 @@ Each item names the fake's own responses that it is about (`on`, `status`, `task
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +17,8 @@ class Observed(BaseModel):
     on: operationIds, or method and path; none for every response. status: of the fake's own response. task: the states of the task in it.
     body: the members of the request, image_start aside where it is a text. missing: members that it lacks. text: the whole body of a
     request that is no JSON object. take: the create goes on with this body in place of its own. respond and replace: the status and the
-    body given instead. set and drop: members by dotted names, `*` for each item of a list. headers: set, or taken away where null.
+    body given instead. set and drop: members by dotted names, `*` for each item of a list. retype: members that keep their value in another
+    type, a number as a text or the other way round. headers: set, or taken away where null.
     delay: seconds in which the body is sent.
     """
 
@@ -33,6 +34,7 @@ class Observed(BaseModel):
     respond: int | None = Field(None, ge=200, le=599)
     replace: Any = None
     set: dict[str, Any] = {}
+    retype: dict[str, Literal["string", "number"]] = {}
     drop: tuple[str, ...] = ()
     headers: dict[str, str | None] = {}
     delay: float | None = Field(None, ge=0, le=3600)
@@ -68,6 +70,10 @@ class Observed(BaseModel):
             whole = name.endswith(".*")
             for holder, last in _places(body, name.removesuffix(".*").split(".")):
                 holder[last] = [value for _ in holder.get(last) or ()] if whole else value
+        for name, kind in self.retype.items():
+            for holder, last in _places(body, name.split(".")):
+                if last in holder:
+                    holder[last] = _retyped(holder[last], kind)
         for name in self.drop:
             for holder, last in _places(body, name.split(".")):
                 holder.pop(last, None)
@@ -105,6 +111,15 @@ def _places(node: Any, path: Sequence[str]) -> list[tuple[dict[str, Any], str]]:
                 found.append(one[part])
         nodes = found
     return [(one, last) for one in nodes if isinstance(one, dict)]
+
+
+def _retyped(value: Any, kind: str) -> Any:
+    """Return a number as a text, or a text as the number that it spells; anything else as it is."""
+    if kind == "string":
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return orjson.dumps(value).decode() if is_number else value
+    number = loaded(value.encode()) if isinstance(value, str) else value
+    return number if isinstance(number, int | float) and not isinstance(number, bool) else value
 
 
 def _same(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ def as_observed(items: Sequence[Observed], operation: str, request: Request, res
     """Change *response* as a profile observed it."""
     shown = loaded(response.body)
     for item in [item for item in items if item.asked(operation, request.body) and item.shown(response.status, shown)]:
-        if item.replace is not None or item.set or item.drop:
+        if item.replace is not None or item.set or item.retype or item.drop:
             shown = item.changed(shown)
             response.body = orjson.dumps(shown)
         response.status = item.respond or response.status

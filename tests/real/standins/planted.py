@@ -49,3 +49,48 @@ class Planted(Service):
         if "no param" in self.plants and error["code"] == "invalid_request":
             error.pop("param", None)
         return status, body, headers
+
+
+def _of_task(body: dict[str, Any]) -> dict[str, Any]:
+    """What each plant of `Odd` makes of a task, as pointers and values; `...` takes a member away."""
+    return {
+        "created as a text": {"created": str(body["created"])},
+        "credits as a text": {"usage.credits_reserved": str(body["usage"]["credits_reserved"])},
+        "no estimate": {"task_info.estimated_time": None},
+        "no billing rule": {"usage.billing_rule": ...},
+        "another object": {"object": "task"},
+        "warnings": {"warnings": []},
+    }
+
+
+ODD = (
+    "created as a text", "credits as a text", "no estimate", "no billing rule", "another object", "warnings", "403 for a wrong key",
+    "errors without a message", "404 for a wrong method", "rows without a type",
+)  # fmt: skip
+
+
+class Odd(Service):
+    """Differs from the public page in ten other ways."""
+
+    def __init__(self) -> None:
+        super().__init__(Behaviour(work=0.5))
+
+    def bend(self, status: int, body: Any, headers: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
+        """Answer otherwise than the page says."""
+        if "task_info" in body:
+            for changes in _of_task(body).values():
+                for name, value in changes.items():
+                    holder, _, last = name.rpartition(".")
+                    _put(body[holder] if holder else body, last, value)
+        for row in body.get("data") or () if "total" in body else ():
+            row.pop("type")
+        if status == 404:
+            body["error"].pop("message")
+        return {401: 403, 405: 404}.get(status, status), body, headers
+
+
+def _put(holder: dict[str, Any], name: str, value: Any) -> None:
+    if value is ...:
+        holder.pop(name, None)
+    else:
+        holder[name] = value
