@@ -197,6 +197,29 @@ class Listener:
         return f"{'https' if self.tls else 'http'}://{self._server.server_address[0]!s}:{self.port}"
 
 
+class Listening:
+    """Base of what has a listener that serves from the start of a `with` block to its end."""
+
+    _listener: Listener
+
+    def __enter__(self) -> Self:
+        self._listener.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._listener.close()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._listener.port
+
+    @property
+    def origin(self) -> str:
+        """Where it really listens."""
+        return self._listener.origin
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False

@@ -184,7 +184,7 @@ def test_one_cap_holds_for_both_sides_and_one_hash_for_their_plan() -> None:
         (["https://api.example.com", "https://api.example.com", "--mode", "fake"], "may bill"),
         (["https://api.example.com", "https://api.example.com", "--mode", "refusals"], "--max-usd"),
         (["https://api.example.com", "https://api.example.com", "--mode", "paid", "--max-usd", "2"], "--plan-hash"),
-        (["a.jsonl", "a.jsonl", "--allow", "no-such.yaml"], "--allow"),
+        (["a.jsonl", "a.jsonl", "--allow", "no-such.yaml"], "no-such.yaml: No such file"),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

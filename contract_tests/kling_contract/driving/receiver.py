@@ -12,12 +12,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from kling_contract.history.events import Callback, Moment, Recorder, wall
-from kling_contract.serving import Incoming, Listener, certificate
+from kling_contract.serving import Incoming, Listener, Listening, certificate
 
 _MOST = 1024 * 1024
 _IDLE = 0.02
@@ -78,7 +77,7 @@ class Route:
             return self.changed.wait_for(lambda: self.recorded >= attempts, seconds)
 
 
-class Receiver:
+class Receiver(Listening):
     """`with Receiver(recorder) as receiver`: listens until the block ends.
 
     listen: address and port (0: a free one). names: for HTTPS, the host names of the certificate; empty for plain HTTP.
@@ -100,29 +99,10 @@ class Receiver:
         context, self.authority_pem = certificate(names) if names else (None, b"")
         self._listener = Listener(self._serve, address=listen, tls=context, idle=_IDLE)
 
-    def __enter__(self) -> Self:
-        self._listener.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listener.close()
-
     @property
     def knocks(self) -> int:
         """How many connections were made to it, whether a request came on them or not."""
         return self._listener.connections
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._listener.port
-
-    @property
-    def origin(self) -> str:
-        """Where it really listens."""
-        return self._listener.origin
 
     def add(self, route: Route) -> Route:
         """Answer for a path; anything else is answered 404 and recorded as well."""

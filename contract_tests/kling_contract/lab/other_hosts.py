@@ -4,11 +4,9 @@ Everything that arrives is kept as an exchange of the case, so that a key that w
 """
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from kling_contract.history.events import Exchange, Recorder
-from kling_contract.serving import Incoming, Listener, certificate
+from kling_contract.serving import Incoming, Listener, Listening, certificate
 
 _MOST = 1 << 20
 _IDLE = 0.4
@@ -22,7 +20,7 @@ _VIDEO = b"\0\0\0\x18ftypisom\0\0\x02\0isomiso2\0\0\0\x08mdat"
 Keep = Callable[[Exchange], None]
 
 
-class OtherHost:
+class OtherHost(Listening):
     """`with OtherHost(recorder, keep, case) as host`: listens until the block ends.
 
     keep: called with each exchange. tls: HTTPS, with a certificate of an unknown authority.
@@ -33,24 +31,10 @@ class OtherHost:
         context = certificate(("127.0.0.1", "localhost"))[0] if tls else None
         self._listener = Listener(self._serve, tls=context, timeout=_TIMEOUT, idle=_IDLE)
 
-    def __enter__(self) -> Self:
-        self._listener.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listener.close()
-
     @property
     def touched(self) -> int:
         """How many connections were made, also those on which nothing was asked."""
         return self._listener.connections
-
-    @property
-    def origin(self) -> str:
-        """Its origin."""
-        return self._listener.origin
 
     def _serve(self, request: Incoming) -> None:
         body = request.body(_MOST)

@@ -5,8 +5,7 @@ that callbacks pass its switches too. Without a switch it changes nothing that a
 """
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
@@ -14,13 +13,13 @@ from kling_contract.driving.sender import Limits, Sender
 from kling_contract.mutants.messages import CallbackPost, Memory, ReceiverResponse, Request, Response, tasks_in
 from kling_contract.mutants.mutant import Switch
 from kling_contract.mutants.relays import Relay, post
-from kling_contract.serving import FRAMING, Incoming, Listener
+from kling_contract.serving import FRAMING, Incoming, Listener, Listening
 
 _LIMITS = Limits(120.0, 512 * 1024 * 1024)
 _TIMEOUT = 120.0
 
 
-class Proxy:
+class Proxy(Listening):
     """`with Proxy(upstream, switches) as proxy: proxy.url`: a broken server in front of the correct one at *upstream*."""
 
     def __init__(self, upstream: str, switches: Sequence[Switch] = ()) -> None:
@@ -31,21 +30,15 @@ class Proxy:
         self._relays: dict[str, Relay] = {}
         self._listener = Listener(self._serve, timeout=_TIMEOUT)
 
-    def __enter__(self) -> Self:
-        self._listener.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listener.close()
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
         for relay in self._relays.values():
             relay.close()
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return self._listener.origin
+        return self.origin
 
     def _serve(self, request: Incoming) -> None:
         answer = self.answer(Request(request.command, request.path, request.pairs, request.body()))

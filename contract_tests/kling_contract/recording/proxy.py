@@ -27,7 +27,7 @@ from kling_contract.history.labels import Topic
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.view import links_of
 from kling_contract.recording.tunnels import Tunnels, carry
-from kling_contract.serving import Incoming, Listener, Relay
+from kling_contract.serving import Incoming, Listener, Listening, Relay
 
 _HOP = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding",
@@ -48,7 +48,7 @@ class Upstream:
     hosts: frozenset[str]
 
 
-class RecordingProxy:
+class RecordingProxy(Listening):
     """`with RecordingProxy(...) as proxy`: `proxy.url` is the service's address, and an HTTP proxy as well.
 
     sender: past the guard, for the service; plain: for downloads. seconds: for a whole exchange. case: of the events.
@@ -68,17 +68,10 @@ class RecordingProxy:
         self.passed: dict[str, int] = {}
         """Hosts that the client was led to unseen, and how often."""
 
-    def __enter__(self) -> "RecordingProxy":
-        self._listener.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._listener.close()
-
     @property
     def url(self) -> str:
         """Its address."""
-        return self._listener.origin
+        return self.origin
 
     @property
     def variables(self) -> dict[str, str]:

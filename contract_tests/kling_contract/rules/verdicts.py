@@ -167,7 +167,12 @@ class Choice:
 
 
 def read_known(path: Path) -> dict[str, str]:
-    """The known-failing file: a YAML mapping of rule id to the reason why it may fail.
+    """The known-failing file: a YAML mapping of rule id to the reason why it may fail; raises as `read_reasons` does."""
+    return read_reasons(path, "write one line a rule, `SV-08: why it may fail`")
+
+
+def read_reasons(path: Path, form: str) -> dict[str, str]:
+    """A YAML mapping of names to the reasons why they may be; *form* says how to write one.
 
     Raises:
         SetupError: it cannot be read, is no such mapping, or an entry has no reason.
@@ -179,11 +184,11 @@ def read_known(path: Path) -> dict[str, str]:
     except (BadYaml, UnicodeDecodeError) as error:
         raise SetupError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
-        raise SetupError(f"{path}: write one line a rule, `SV-08: why it may fail`")
-    for rule_id, reason in document.items():
-        if not isinstance(rule_id, str) or not isinstance(reason, str) or not reason.strip():
-            raise SetupError(f"{path}: {rule_id} needs a reason")
-    return {rule_id: reason.strip() for rule_id, reason in document.items()}
+        raise SetupError(f"{path}: {form}")
+    for name, reason in document.items():
+        if not isinstance(name, str) or not isinstance(reason, str) or not reason.strip():
+            raise SetupError(f"{path}: {name} needs a reason")
+    return {name: reason.strip() for name, reason in document.items()}
 
 
 def run_facts(events: Iterable[AnyEvent]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from rich.console import Console
 from kling_contract.cli.money import agreement, caps, check_poll, confirmed, key_of, money_of
 from kling_contract.cli.options import ALLOW_HTTP, Number, folder, variable
 from kling_contract.comparing import driving, reports
-from kling_contract.comparing.allowances import read_allowances
 from kling_contract.comparing.differences import Side, compare, side_of
 from kling_contract.comparing.profile import profile_of, write_profile
 from kling_contract.driving.control import Control
@@ -25,7 +24,9 @@ from kling_contract.driving.target import Asked, choose_mode, on_this_machine, o
 from kling_contract.history.events import HistoryError
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.reading.recordings import read
-from kling_contract.rules.verdicts import REAL, SPENDING, SetupError
+from kling_contract.rules.verdicts import REAL, SPENDING, SetupError, read_reasons
+
+_FORM = "write one line a difference, `member:/task_info/can_cancel:absent: why it may be`"
 
 
 def _option(name: str, **more: Any) -> Callable[[Any], Any]:
@@ -104,7 +105,7 @@ def command(a: str, b: str, **given: Any) -> int:
     fixed values, rule verdicts and classes of time are compared. The last line is the number of differences that are not allowed.
     """
     contract, console = shipped(), Console()
-    allowed = read_allowances(given["allow"]) if given["allow"] else {}
+    allowed = read_reasons(given["allow"], _FORM) if given["allow"] else {}
     mode = _mode((a, b), contract, given)
     keys = (given["api_key"], given["api_key_b"] or given["api_key"])
     sides = [_place(place, key, mode, given) for place, key in zip((a, b), keys, strict=True)]
