@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,17 +88,17 @@ def timed(server: Watched, method: str, url: str, body: Mapping[str, Any], secon
         LoadError: wrk is missing, or gave no result.
     """
     watched = (cores.server or set()) | (cores.client or set()) or all_cores()
-    before = busy(watched), server.cpu(), client_cpu()
+    before, began = (busy(watched), server.cpu(), client_cpu()), perf_counter()
     result = wrk(method, url, body, seconds, cores)
     spent = busy(watched) - before[0]
     served, loading = server.cpu() - before[1], client_cpu() - before[2]
-    elapsed = result["seconds"]
+    elapsed, whole = result["seconds"], perf_counter() - began
     return Sample(
         per_second=result["requests"] / elapsed,
         p50_ms=result["p50_ms"],
         p99_ms=result["p99_ms"],
         failed=result["failed"],
-        disturbed=max(0.0, spent - served - loading) / elapsed,
+        disturbed=max(0.0, spent - served - loading) / whole,
         server_cores=served / elapsed,
     )
 

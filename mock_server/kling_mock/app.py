@@ -55,7 +55,7 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
     # It does not learn: there may be any number of keys, and they are known by their shape or from the settings.
     store.journal.mask = Mask(salt, chosen.keys or (), own=_pseudonym, learns=False)
     files = Files(contract, store)
-    frames = Frames(contract, chosen, service_settings, fetcher, files)
+    frames = Frames(contract, chosen, service_settings, fetcher, files, store)
     inside = partial(callbacks.leads_inside, timeout=_RESOLVES_AT_ONCE)
     world = World(contract, chosen, service_settings, catalogue, frames, store, inside)
     courier = Courier(world, sender or callbacks, sends=not chosen.no_courier)

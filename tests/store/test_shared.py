@@ -1,5 +1,6 @@
 """Several processes on one store: money, keys, ids, clocks and callbacks hold as in one, and outlive each of them."""
 
+from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from kling_mock import clock as clocks
+from kling_mock.store.sql import blobs
 
 HOOK = "https://8.8.8.8/hook"
 COST = 36
@@ -139,14 +141,31 @@ def test_uploads_are_shared(url: str, process: Callable[..., Any]) -> None:
     assert pair[0].app.test_client().get(found).status_code == 404
 
 
-def _pixels() -> str:
+def test_first_frames_are_shared(url: str, process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that never saw a first frame makes the same video as the one that judged it; the oldest go when there are too many."""
+    pair = [process(url), process(url)]
+    monkeypatch.setattr(blobs, "PICTURES", 2000)
+    urls = []
+    for shade in range(4):
+        _, uploaded = pair[0].call("POST", "/api/v1/files/upload/base64", {"base64_data": _pixels(shade)})
+        urls.append(uploaded["data"]["file_url"])
+        assert pair[0].create(image_start=urls[-1])[0] == 200
+    store = pair[0].fake.world.store
+    frames = [task.frame for task in store.tasks(store.seen("sk-test"))]
+    found = [pair[1].fake.world.frames.content(*one) for one in zip(urls, frames, strict=True)]
+
+    assert found[-1] == b64decode(_pixels(3))
+    assert found[0] is None
+
+
+def _pixels(shade: int = 0) -> str:
     import io
     from base64 import b64encode
 
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.new("RGB", (400, 400)).save(buffer, "PNG")
+    Image.new("RGB", (400, 400), (shade, 0, 0)).save(buffer, "PNG")
     return b64encode(buffer.getvalue()).decode()
 
 

@@ -49,6 +49,18 @@ class Files(Protocol):
         ...
 
 
+class Pictures(Protocol):
+    """Where the processes on one store find the first frames that another of them has judged."""
+
+    def keep_picture(self, digest: str, data: bytes) -> None:
+        """Keep one."""
+        ...
+
+    def picture(self, digest: str) -> bytes | None:
+        """Return one that is still there."""
+        ...
+
+
 class Fetcher(Protocol):
     """The part of the transport that gets a file."""
 
@@ -84,13 +96,19 @@ class Frames:
     """Judges the media of a create, and gives the bytes of a first frame again when the video is made."""
 
     def __init__(
-        self, contract: Contract, settings: Settings, service_settings: ServiceSettings, fetcher: Fetcher, files: Files
+        self,
+        contract: Contract,
+        settings: Settings,
+        service_settings: ServiceSettings,
+        fetcher: Fetcher,
+        files: Files,
+        pictures: Pictures,
     ) -> None:
         self._offline = settings.images == "offline"
         self._fetching = Fetching(settings, contract.address.internal)
         self._service_settings = service_settings
         self._fetcher = fetcher
-        self._files = files
+        self._files, self._pictures = files, pictures
         self._kept: ByteCache[str, bytes] = ByteCache(_KEPT_BYTES, len)
         self._drawn = lru_cache(_KEPT_VERDICTS)(self._judge_drawing)
         self._made = lru_cache(_KEPT_VERDICTS)(self._judge_clip)
@@ -146,6 +164,8 @@ class Frames:
     def _inspected_picture(self, data: bytes, limits: Limits) -> Seen:
         found = inspect(data, rules_of(limits))
         name = digest(data)
+        if name not in self._kept:
+            self._pictures.keep_picture(name, data)
         self._kept.get(name, lambda: data)
         return Seen(Frame(found.width, found.height, name))
 
@@ -170,7 +190,7 @@ class Frames:
         drawing = self._drawing(url)
         if drawing is not None:
             return draw(drawing).data
-        kept = self._kept.peek(frame.digest) if frame.digest else None
+        kept = (self._kept.peek(frame.digest) or self._pictures.picture(frame.digest)) if frame.digest else None
         pixels = frame.width * frame.height
         if kept is None or pixels > MOST_PIXELS or not is_decoded(kept, pixels):
             return None  # gone, or too large to be decoded for a video, which gets a painted frame of its shape

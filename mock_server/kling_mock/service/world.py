@@ -73,6 +73,14 @@ class World:
         Raises:
             Unauthorized: no Bearer key in it, or one that is not known.
         """
+        return self.store.seen(self.key_in(authorization))
+
+    def key_in(self, authorization: str | None) -> str:
+        """Return the key in an Authorization header, without a look into the store.
+
+        Raises:
+            Unauthorized: no Bearer key in it, or one that is not known.
+        """
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme != "Bearer" and scheme.lower() != "bearer":
@@ -84,7 +92,7 @@ class World:
                 else "those of --keys, and this is none of them"
             )
             raise Unauthorized(f"no valid API key; this fake accepts {known}")
-        return self.store.seen(key)
+        return key
 
     def upload_token(self, account: Account) -> tuple[str, int]:
         """Return a token that stands for the account's key on the file host, and when it dies."""

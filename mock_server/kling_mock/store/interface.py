@@ -298,6 +298,14 @@ class Store(Protocol):
         """
         ...
 
+    def keep_picture(self, digest: str, data: bytes) -> None:
+        """Keep a first frame for the other processes on this store, the newest up to a limit; nothing where there are none."""
+        ...
+
+    def picture(self, digest: str) -> bytes | None:
+        """Return a first frame that a process on this store has kept and that is still there."""
+        ...
+
     def secret(self, name: str, draw: Callable[[], bytes]) -> bytes:
         """Return the secret of this name, drawn when it is first asked for and the same from then on."""
         ...

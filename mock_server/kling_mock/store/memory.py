@@ -295,6 +295,12 @@ class MemoryStore:
         """Return a kept copy of *source*, on disk."""
         return self._disk.keep(source)
 
+    def keep_picture(self, digest: str, data: bytes) -> None:
+        """Do nothing: there is no other process."""
+
+    def picture(self, digest: str) -> bytes | None:
+        """Return nothing."""
+
     def secret(self, name: str, draw: Callable[[], bytes]) -> bytes:
         """Return the secret of this name."""
         with self._lock:

@@ -4,11 +4,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, delete, func, select
 
 from kling_mock.store.interface import StoredFile
 from kling_mock.store.sql.database import Database
-from kling_mock.store.sql.tables import blobs
+from kling_mock.store.sql.tables import blobs, pictures
+
+PICTURES = 256 * 1024 * 1024
+"""Bytes of first frames that are kept; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +43,22 @@ def file_values(stored: StoredFile) -> dict[str, Any]:
 def file_of(database: Database, row: RowMapping) -> StoredFile:
     """Return the uploaded file in a row."""
     return StoredFile(content=SqlBlob(database, row["blob_id"], row["size"]), **json.loads(row["facts"]))
+
+
+def keep_picture(database: Database, digest: str, data: bytes) -> None:
+    """Keep a first frame, and no more of the oldest than there is room for."""
+    with database.writing() as connection:
+        connection.execute(
+            database.insert_new(pictures).values(digest=digest, size=len(data), kept_at=database.now(), data=data)
+        )
+        younger = func.sum(pictures.c.size).over(order_by=(pictures.c.kept_at.desc(), pictures.c.digest))
+        weighed = select(pictures.c.digest, younger.label("together")).subquery()
+        over = select(weighed.c.digest).where(weighed.c.together > PICTURES)
+        connection.execute(delete(pictures).where(pictures.c.digest.in_(over)))
+
+
+def picture(database: Database, digest: str) -> bytes | None:
+    """Return a first frame that is kept."""
+    with database.reading() as connection:
+        found = connection.execute(select(pictures.c.data).where(pictures.c.digest == digest)).scalar_one_or_none()
+    return None if found is None else bytes(found)

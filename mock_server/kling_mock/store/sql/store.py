@@ -14,7 +14,7 @@ from kling_mock.core.deliveries import Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.ids import fingerprint
 from kling_mock.store.interface import Account, Blob, Names, NoRoom, Queued
-from kling_mock.store.sql.blobs import SqlBlob
+from kling_mock.store.sql.blobs import SqlBlob, keep_picture, picture
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.journal import SqlJournal
 from kling_mock.store.sql.rows import SqlAccount, SqlClock, account_of, delivery_of, names_json, task_of
@@ -330,6 +330,14 @@ class SqlStore(Time):
             values = {"size": len(data), "kept_at": self.database.now(), "data": data}
             made = connection.execute(insert(blobs).values(values).returning(blobs.c.id)).scalar_one()
         return SqlBlob(self.database, made, len(data))
+
+    def keep_picture(self, digest: str, data: bytes) -> None:
+        """Keep a first frame for the other processes."""
+        keep_picture(self.database, digest, data)
+
+    def picture(self, digest: str) -> bytes | None:
+        """Return a first frame that any process has kept."""
+        return picture(self.database, digest)
 
     def secret(self, name: str, draw: Callable[[], bytes]) -> bytes:
         """Return the secret of this name, one for all processes: that of the first to commit."""

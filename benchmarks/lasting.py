@@ -1,0 +1,182 @@
+"""What shows over time: deliveries, their lag, recovery after a kill, the cost as tasks grow, the cold start, and memory."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from http.client import HTTPException
+from statistics import median, quantiles
+from time import perf_counter
+from typing import Any
+
+from deployments import MOCK, Databases, courier, fake, one_task, received, receiver
+from load import CREATE, HEADERS, LoadError, call, connect, create_tasks
+from processes import Server, free_port, pause
+from speeds import FREE, Extent, middle, timed
+
+KEYS = 16
+"""Accounts among which tasks are spread; each is one row of a shared store."""
+_PATIENCE = 300.0
+
+
+def deliveries(databases: Databases, kind: str, couriers: int, count: int, body: Mapping[str, Any]) -> dict[str, float]:
+    """Return deliveries a second: *count* callbacks are owed before the first courier starts."""
+    store = databases.new(kind)
+    with ExitStack() as held:
+        hook = held.enter_context(receiver())
+        serving = held.enter_context(fake(store, "--no-courier", "--scenario", "instant"))
+        spread(serving.base, {**body, "callback_url": hook}, ["instant"] * count)
+        for _ in range(couriers):
+            held.enter_context(courier(store))
+        return {"per_second": drained(hook, count), "floor": bare_sending(hook, count)}
+
+
+def drained(hook: str, count: int) -> float:
+    """Return how many a second arrived, from the first to the last of *count*.
+
+    Raises:
+        LoadError: they do not arrive.
+    """
+    end = perf_counter() + _PATIENCE
+    while not (first := received(hook)):
+        pause(0.005)
+    began = perf_counter()
+    while (seen := received(hook)) < count:
+        if perf_counter() > end:
+            raise LoadError(f"{seen} of {count} callbacks arrived in {_PATIENCE:.0f} s")
+        pause(0.01)
+    return (count - first) / max(perf_counter() - began, 0.01)
+
+
+def bare_sending(hook: str, count: int) -> float:
+    """Return how many callbacks a second the fake's own sender makes with nothing to look up or record."""
+    from kling_common.transport import Transport, resolve_system
+
+    sender = Transport(resolve=resolve_system, monotonic=perf_counter, allow=lambda _: True, user_agent="floor")
+    content = b"x" * 600
+    began = perf_counter()
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(lambda _: sender.post(hook, content, {"content-type": "application/json"}, 10.0), range(count)))
+    return count / (perf_counter() - began)
+
+
+def spread(base: str, body: Mapping[str, Any], scenarios: list[str]) -> None:
+    """Create a task with each scenario, spread over accounts."""
+
+    def some(nth: int) -> None:
+        with closing(connect(base)) as connection:
+            for scenario in scenarios[nth::KEYS]:
+                headers = {**HEADERS, "Authorization": f"Bearer sk-lag-{nth}", "X-Mock-Scenario": scenario}
+                connection.request("POST", CREATE, json.dumps(body).encode(), headers)
+                response = connection.getresponse()
+                content = response.read()
+                if response.status != 200:
+                    raise LoadError(f"{response.status} {content[:200]!r}")
+
+    with ThreadPoolExecutor(KEYS) as pool:
+        list(pool.map(some, range(KEYS)))
+
+
+def lag(databases: Databases, kind: str, seconds: int, rate: int, body: Mapping[str, Any]) -> dict[str, float]:
+    """Return how late callbacks are sent, in seconds, when *rate* fall due in each of *seconds*."""
+    count, store = seconds * rate, databases.new(kind)
+    # Created while the clock stands still; it runs once all are there, and the first is due two seconds later.
+    plans = [f"completed queued=1 runs={1 + nth / rate:.3f}" for nth in range(count)]
+    with ExitStack() as held:
+        hook = held.enter_context(receiver())
+        options = ("--clock", "manual", *(("--no-courier",) if kind != "memory" else ()))
+        serving = held.enter_context(fake(store, *options))
+        spread(serving.base, {**body, "callback_url": hook}, plans)
+        if kind != "memory":
+            held.enter_context(courier(store))
+        with closing(connect(serving.base)) as connection:
+            connection.request("PUT", "/__mock/clock", b'{"mode": "real"}', {"Content-Type": "application/json"})
+            connection.getresponse().read()
+            drained(hook, count)
+            connection.request("GET", "/__mock/deliveries")
+            shown = json.loads(connection.getresponse().read())["deliveries"]
+    late = [one["attempts"][0]["sent"] - one["attempts"][0]["due"] for one in shown if one["attempts"]]
+    cuts = quantiles(late, n=100)
+    return {"p50": cuts[49], "p99": cuts[98], "count": len(late)}
+
+
+def recovery(databases: Databases, kind: str, times: int, body: Mapping[str, Any]) -> list[float]:
+    """Return the seconds from `kill -9` to the first create of a new process on the same store, each time."""
+    store, found = databases.new(kind), []
+    with fake(store) as serving:
+        create_tasks(serving.base, body, 200)
+        port = int(serving.base.rpartition(":")[2])
+        os.killpg(serving.watched.pid, signal.SIGKILL)
+        for _ in range(times):
+            began = perf_counter()
+            command = [*MOCK, "serve", "--port", str(port), "--store", store, "--quiet"]
+            with Server(command) as server:
+                while not _creates(serving.base, body):
+                    pause(0.01)
+                found.append(perf_counter() - began)
+                os.killpg(server.watched.pid, signal.SIGKILL)
+    return found
+
+
+def _creates(base: str, body: Mapping[str, Any]) -> bool:
+    try:
+        with closing(connect(base, 5.0)) as connection:
+            call(connection, "POST", CREATE, body)
+    except (OSError, HTTPException, LoadError):
+        return False
+    return True
+
+
+def growth(
+    databases: Databases, kind: str, sizes: list[int], body: Mapping[str, Any], extent: Extent
+) -> list[dict[str, float]]:
+    """Return creates and queries a second with so many tasks in one account, and the server's memory."""
+    store, rows, there = databases.new(kind), [], 1
+    with fake(store, databases=databases.watched(kind)) as serving:
+        path, _, _ = one_task(serving.base, body)
+        for size in sizes:
+            if size > there:
+                _grow(store, serving.base, body, there, size)
+                there = size
+            row: dict[str, float] = {"tasks": size, "rss": serving.server.watched.rss()}
+            for method, target in (("POST", CREATE), ("GET", path)):
+                samples = [
+                    timed(serving.watched, method, serving.base + target, body, extent.seconds, FREE)
+                    for _ in range(extent.rounds)
+                ]
+                row |= {method: middle(samples), f"{method} others": median(sample.disturbed for sample in samples)}
+            rows.append(row)
+    return rows
+
+
+def _grow(store: str, base: str, body: Mapping[str, Any], there: int, size: int) -> None:
+    """Fill an account: by creates in memory, else by copies of its first task."""
+    if store == "memory":
+        create_tasks(base, body, size - there)
+        return
+    from sqlalchemy import text
+
+    from kling_mock.store.sql.database import Database
+
+    database = Database(store)
+    columns = "account_id, 500000000 + n, id || '-' || n, created_at, NULL, 0, settled, facts"
+    first = "(SELECT * FROM kling_tasks ORDER BY number LIMIT 1) AS task"
+    numbers = f"WITH RECURSIVE numbers(n) AS (SELECT {there} UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {size})"
+    into = "INSERT INTO kling_tasks (account_id, number, id, created_at, due, reads, settled, facts)"
+    statement = f"{into} {numbers} SELECT {columns} FROM {first}, numbers"
+    with database.writing() as connection:
+        connection.execute(text(statement))
+    database.close()
+
+
+def cold_starts(times: int) -> list[float]:
+    """Return the seconds from spawn to the first 200 of `GET /__mock/ready`."""
+    found = []
+    for _ in range(times):
+        port = free_port()
+        with Server([sys.executable, "-m", "kling_mock", "serve", "--port", str(port), "--quiet"]) as server:
+            found.append(server.ready(port, "/__mock/ready", {}))
+    return found

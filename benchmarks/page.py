@@ -1,0 +1,229 @@
+"""docs/benchmarks.md from the samples."""
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any
+
+from report import CLEAN, MB
+
+GOAL = 0.6
+_DAY = 86_400
+_BILLION = 10**9
+_CALLS = {"POST": "create", "GET": "query"}
+
+_HEAD = """# Benchmarks
+
+Measured by one command, which wrote this page: `{command}` on {date}. {machine}
+
+{versions}
+
+A **floor** is a bare WSGI callable on the same server that runs the statements of the same call through the same pool, recorded from the
+fake and repeated, with nothing validated, decided or rendered; for the memory store a callable that parses the same JSON and returns as
+many bytes. Fake and floor take turns within one run, so a ratio means more than a number. Load: wrk, 1 thread, 16 connections. Medians,
+with the range in brackets. While a sample runs, the share of the processors that went to others is measured: above {clean:.0%} of a core
+the sample does not count, and where no sample counts the table says "too noisy" in place of a number.
+
+Durability: SQLite with write-ahead logging and `synchronous=NORMAL`; PostgreSQL as installed, `fsync=on` and `synchronous_commit=on`, the
+journal's entries with `synchronous_commit=off`.
+"""
+
+
+def page(found: dict[str, Any], crashes: list[dict[str, Any]]) -> str:
+    """Return the whole page."""
+    about = found["machine"]
+    versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
+    quick = (
+        " A quick run: one short sample of each, to see that all works, and no figure to quote."
+        if found["quick"]
+        else ""
+    )
+    head = _HEAD.format(
+        command=found["command"],
+        date=found["date"],
+        machine=f"{about['cpu']}, {about['cores']} cores.{quick}",
+        versions=versions,
+        clean=CLEAN,
+    )
+    parts = [head]
+    for name, section in _SECTIONS.items():
+        if name in found:
+            title, write = section
+            trouble = found[name].get("trouble") if isinstance(found[name], dict) else None
+            parts.append(
+                "\n".join([f"## {title}", "", *([f"Not measured: {trouble}"] if trouble else write(found[name])), ""])
+            )
+    return "\n".join([*parts, *_crashes(crashes), "", *_billion(found)]).rstrip() + "\n"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    return [
+        "| " + " | ".join(columns) + " |",
+        "|---" * len(columns) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+def spread(values: Sequence[float], form: str = "{:,.0f}") -> str:
+    """Return the median and the range."""
+    return f"{form.format(median(values))} [{form.format(min(values))}..{form.format(max(values))}]"
+
+
+def _rate(samples: list[dict[str, Any]]) -> str:
+    good = [one["per_second"] for one in samples if one["disturbed"] <= CLEAN and not one["failed"]]
+    if good:
+        return spread(good)
+    if any(one["failed"] for one in samples):
+        return f"{sum(one['failed'] for one in samples)} requests failed"
+    return (
+        f"too noisy: others took {min(one['disturbed'] for one in samples):.0%} of a core"
+        if samples
+        else "not measured"
+    )
+
+
+def _speeds(pairs: list[dict[str, Any]]) -> list[str]:
+    columns = ("store", "workers", "call", "fake /s", "floor /s", "of the floor", "p50 / p99 ms")
+    rows = []
+    for pair in pairs:
+        late = [median(one[name] for one in pair["fake"]) for name in ("p50_ms", "p99_ms")] if pair["fake"] else [0, 0]
+        share = "" if pair["share"] is None else f"{pair['share']:.0%}{'' if pair['share'] >= GOAL else ' (goal 60 %)'}"
+        measured = [_rate(pair["fake"]), _rate(pair["floor"])] if not pair["trouble"] else [pair["trouble"], ""]
+        rows.append(
+            [
+                pair["store"],
+                str(pair["workers"]),
+                _CALLS[pair["method"]],
+                *measured,
+                share,
+                f"{late[0]:.1f} / {late[1]:.1f}",
+            ]
+        )
+    return table(columns, rows)
+
+
+def _deliveries(found: dict[str, dict[str, float]]) -> list[str]:
+    rows = [
+        [*name.split(), f"{one['per_second']:,.0f}", f"{one['floor']:,.0f}", f"{one['per_second'] / one['floor']:.0%}"]
+        for name, one in found.items()
+    ]
+    text = "The floor is the fake's own sender with nothing to look up or record."
+    return [*table(("store", "couriers", "callbacks /s", "floor /s", "of the floor"), rows), "", text]
+
+
+def _lag(found: dict[str, dict[str, float]]) -> list[str]:
+    rows = [
+        [kind, f"{one['p50'] * 1000:,.0f}", f"{one['p99'] * 1000:,.0f}", f"{one['count']:,.0f}"]
+        for kind, one in found.items()
+    ]
+    return [
+        "From due to sent, in milliseconds, when 1,000 fall due in each second, spread over 16 accounts, with one courier.",
+        "",
+        *table(("store", "p50", "p99", "callbacks"), rows),
+    ]
+
+
+def _recovery(found: dict[str, list[float]]) -> list[str]:
+    rows = [[kind, spread(one, "{:.2f}"), str(len(one))] for kind, one in found.items()]
+    return [
+        "Seconds from `kill -9` to the first create that a new process accepts, its start included.",
+        "",
+        *table(("store", "seconds", "kills"), rows),
+    ]
+
+
+def _growth(found: dict[str, list[dict[str, float]]]) -> list[str]:
+    rows = []
+    for kind, sizes in found.items():
+        for one in sizes:
+            noisy = max(one["POST others"], one["GET others"]) > CLEAN
+            rates = [f"{one[method]:,.0f}" + (" (noisy)" if noisy else "") for method in ("POST", "GET")]
+            rows.append([kind, f"{one['tasks']:,}", *rates, f"{one['rss'] / MB:,.0f}"])
+    return table(("store", "tasks in the account", "creates /s", "queries /s", "resident MB before"), rows)
+
+
+def _cold_starts(found: list[float]) -> list[str]:
+    return [
+        f"Seconds from spawn to the first 200 of `GET /__mock/ready`, memory store: {spread(found, '{:.2f}')}, {len(found)} starts."
+    ]
+
+
+_SECTIONS: dict[str, tuple[str, Any]] = {
+    "speeds": ("Creates and queries a second", _speeds),
+    "deliveries": ("Deliveries a second", _deliveries),
+    "lag": ("Delivery lag", _lag),
+    "recovery": ("Recovery", _recovery),
+    "growth": ("Cost as tasks grow", _growth),
+    "cold_starts": ("Cold start", _cold_starts),
+}
+
+
+def _crashes(runs: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        [
+            run["store"], str(run["seed"]), str(run["web"]), str(run["courier"]), f"{run['accepted']:,}", f"{run['callbacks']:,}",
+            str(run["unknown"]), run["found"], run["date"],
+        ]
+        for run in runs
+    ]  # fmt: skip
+    columns = (
+        "store",
+        "seed",
+        "web kills",
+        "courier kills",
+        "accepted",
+        "callbacks",
+        "attempts of unknown outcome",
+        "found",
+        "date",
+    )
+    return [
+        "## Crashes",
+        "",
+        *_CRASHES,
+        "",
+        *table(columns, rows),
+    ]
+
+
+_CRASHES = """`kill -9` of the web process and of the courier at random moments while two clients create tasks; afterwards every accepted
+task is read, every callback counted at the receiver, every attempt held against the policy, every balance added up. A receiver refuses
+the callbacks of every fifth task. One run: `python tests/store/crashes.py --store STORE --kills 200 --seed SEED`; CI runs ten kills
+each.""".splitlines()
+
+
+def _billion(found: dict[str, Any]) -> list[str]:
+    """What 10^9 tasks a day need, from the figures of this run."""
+    wanted = _BILLION / _DAY
+    lines = [
+        "## A thousand million tasks a day, on paper",
+        "",
+        f"{_BILLION:,} tasks a day are {wanted:,.0f} creates a second on average, about three times that at the peak of a day,",
+        f"with as many callbacks, and some ten queries a task: {10 * wanted:,.0f} a second.",
+        "",
+    ]
+    for pair in found.get("speeds", ()):
+        good = [one["per_second"] for one in pair["fake"]]
+        if pair["store"] == "postgresql" and pair["workers"] == 2 and good:
+            rate, call = median(good), _CALLS[pair["method"]]
+            need = 3 * wanted * (1 if pair["method"] == "POST" else 10) / rate
+            lines.append(
+                f"- One machine like this one, with its database, does {rate:,.0f} {call} calls a second: {need:,.0f} for the peak."
+            )
+    return [*lines, *_BILLION_TEXT]
+
+
+_BILLION_TEXT = """\
+- **The shard key is the account.** Money, numbers, clock, rate limit and agenda of an account are one row and what hangs on it; no
+  transaction spans two accounts. So databases split by account need nothing of each other: the load balancer picks one by a hash of the
+  key, as `hash $http_authorization consistent` in nginx does. Calls without a key (result links, control calls about all) name no
+  account: links need the shard in their path, and `POST /__mock/clock/advance` for all goes to each shard.
+- **Disk.** A task with its delivery and two journal entries takes about 5 kB: 5 TB a day. The journal is a ring and stays as it is; the
+  retention of 30 days would keep 150 TB, so `task_retention_seconds` of a load test is an hour: 200 GB over all shards.
+- **What breaks first.** One account: its row takes one transaction at a time, so a single key cannot pass what one commit to disk
+  allows, whatever the number of machines. Then the journal of one database, whose entries are numbered one after the other (`--journal`
+  bounds its size, not its rate). Then connections: each web process holds up to 64 and PostgreSQL wants hundreds at most, so beyond
+  some ten processes a shard needs a pooler such as pgbouncer in session mode, since `FOR UPDATE SKIP LOCKED` and advisory locks are
+  within transactions. Last the rendering of videos, which is a processor's work and only cached: `--videos tiny` for load tests.
+- **What does not break.** Tasks in an account: cost stays as they grow, see above. Accounts: each is a row. Couriers: what is due is
+  handed out by the database, skipping what another has taken.""".splitlines()
