@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
+from kling_common.columns import columns
 from kling_contract.driving.drivers.plan import every_script
 from kling_contract.driving.drivers.probes import near_misses
 from kling_contract.driving.drivers.run_context import RunContext
@@ -17,6 +18,7 @@ from kling_contract.history.events import Recorder
 from kling_contract.reading.contract import shipped
 
 _BILLED = ("readonly", "refusals", "paid")
+_HEAD = ["expected", "worst", "call", "rules and what is sent"]
 
 
 def print_plan(wanted: Wanted, console: Console) -> None:
@@ -40,23 +42,24 @@ def print_plan(wanted: Wanted, console: Console) -> None:
 def print_real(plan: Plan, cap: float | None, console: Console) -> None:
     """Print one plan for a service that bills."""
     _say(console, f"plan for {plan.base}, mode {plan.mode}; nothing is sent now")
-    _line(console, "expected", "worst", "call", "rules and what is sent")
-    _row(
-        console,
-        Step(
-            "GET",
-            shipped().named("getCredits").template,
-            ("SB-02", "SB-05", "SB-07"),
-            "before, after, and after each create that carries the key",
-        ),
-    )
-    for step in plan.steps:
-        _row(console, step)
-        if step.kind is Kind.TASK:
-            _row(
-                console,
-                Step("GET", shipped().task_path("{id}"), ("SL-*",), "until it ends; then each link three times"),
+    credits_ = shipped().named("getCredits").template
+    rows = [
+        _row(
+            Step(
+                "GET",
+                credits_,
+                ("SB-02", "SB-05", "SB-07"),
+                "before, after, and after each create that carries the key",
             )
+        )
+    ]
+    for step in plan.steps:
+        rows.append(_row(step))
+        if step.kind is Kind.TASK:
+            rows.append(
+                _row(Step("GET", shipped().task_path("{id}"), ("SL-*",), "until it ends; then each link three times"))
+            )
+    _show(console, [_HEAD, *rows])
     _say(console, _total(plan))
     _say(console, f"plan hash: {plan.hash}")
     if cap is not None:
@@ -84,13 +87,13 @@ def _total(plan: Plan) -> str:
     return f"{calls}expected: ${expected:.2f}; at worst ${worst:.2f}{why}"
 
 
-def _row(console: Console, step: Step) -> None:
+def _row(step: Step) -> list[str]:
     served = f"{','.join(step.rules) or '-'}{f' ({step.grade})' if step.grade else ''}  {step.what}"
-    _line(console, f"${step.expected_usd:.2f}", f"${step.worst_usd:.2f}", f"{step.method} {step.path}", served)
+    return [f"${step.expected_usd:.2f}", f"${step.worst_usd:.2f}", f"{step.method} {step.path}", served]
 
 
-def _line(console: Console, expected: str, worst: str, call: str, rest: str) -> None:
-    _say(console, f"{expected:>8}  {worst:>6}  {call:<32}  {rest}")
+def _show(console: Console, rows: list[list[str]]) -> None:
+    _say(console, columns(rows, right=(0, 1)))
 
 
 def _say(console: Console, text: str) -> None:
@@ -103,19 +106,19 @@ def _print_fake(wanted: Wanted, console: Console) -> None:
     recorder = Recorder(keys=[wanted.asked.key])
     line = Line(target, wanted.contract, recorder, Sender(), Guard())
     with RunContext(line, wanted.options) as context:
-        for script in every_script(context):
-            needs = f" (needs {', '.join(script.needs)})" if script.needs else ""
-            _line(console, "$0.00", "$0.00", f"case {script.name}", ",".join(script.rules) + needs)
+        scripts = [
+            ["$0.00", "$0.00", f"case {one.name}", ",".join(one.rules) + _needed(one.needs)]
+            for one in every_script(context)
+        ]
         create = context.contract.named("createVideo").template
         misses = near_misses(context.contract, context.body())
-        _table(
-            (Step("POST", create, near.rules, f"{near.field or 'body'}: {str(near.value)[:60]!r}") for near in misses),
-            console,
-        )
+        calls = [
+            Step("POST", create, near.rules, f"{near.field or 'body'}: {str(near.value)[:60]!r}") for near in misses
+        ]
+        _show(console, [_HEAD, *scripts, *map(_row, calls)])
     _say(console, "expected: $0.00; at worst $0.00: a fake bills nothing")
 
 
-def _table(steps: Iterable[Step], console: Console) -> None:
-    _line(console, "expected", "worst", "call", "rules and what is sent")
-    for step in steps:
-        _row(console, step)
+def _needed(features: Iterable[str]) -> str:
+    names = ", ".join(features)
+    return f" (needs {names})" if names else ""

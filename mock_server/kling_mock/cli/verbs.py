@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from kling_common.columns import columns
+
 _REASONABLE = 900.0
 
 
@@ -136,22 +138,7 @@ def _verb(group: click.Group, name: str) -> Callable[[Verb], Verb]:
 
 
 def _table(title: str, rows: list[list[str]]) -> str:
-    """Return *rows* as aligned columns, never folded or cut, so that they can be searched; control characters are taken out."""
-    if not rows:
-        return f"no {title}"
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for _ in rows[0]:
-        table.add_column(no_wrap=True)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(width=sum(max(map(len, column)) * 2 + 2 for column in zip(*rows, strict=True)), color_system=None)
-    with console.capture() as shown:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in shown.get().splitlines())
+    return columns(rows) or f"no {title}"
 
 
 def _time(at: float | None) -> str:

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from kling_common.columns import columns
 from kling_contract.cli.money import caps
 from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, variable
 from kling_contract.history.events import Note, Recorder, wall
@@ -199,13 +200,8 @@ def _name(words: tuple[str, ...]) -> str:
 
 
 def _list(every: dict[str, Story], console: Console) -> int:
-    width = max(map(len, every))
-    for story in every.values():
-        console.print(
-            f"{story.name:<{width}}  {story.summary}  [dim]{', '.join(story.rules)}[/dim]",
-            highlight=False,
-            soft_wrap=True,
-        )
+    rows = [[story.name, story.summary, ", ".join(story.rules)] for story in every.values()]
+    console.print(columns(rows), highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
