@@ -1,5 +1,6 @@
 """The docs site: every link leads somewhere, every rule has a page, and the code in it runs."""
 
+import json
 import os
 import re
 import shutil
@@ -85,6 +86,82 @@ def test_the_five_minute_start_works_as_it_is_written() -> None:
     assert done.returncode == 0, done.stderr
     assert "completed  100 %" in done.stdout
     assert "video until" in done.stdout
+
+
+WAYS = {
+    "pytest": ("1 passed", {}),
+    "asyncio": (
+        "1 passed",
+        {"import httpx\n": "import httpx2 as httpx\n"},
+    ),  # the same interface, which is installed here
+}
+LOOP = """
+import asyncio, inspect, pytest
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "asyncio: as pytest-asyncio has it")
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        names = inspect.signature(pyfuncitem.obj).parameters
+        asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+        return True
+"""
+
+
+@pytest.mark.parametrize("title", WAYS)
+def test_the_tests_of_the_page_by_the_clock_run(title: str, tmp_path: Path) -> None:
+    """What its blocks write into a file is a test that passes; scripts/stopwatch runs whole blocks, with a network."""
+    text = (
+        (ROOT / "docs" / "five-minutes.md")
+        .read_text(encoding="utf-8")
+        .partition(f"\n## {title}\n")[2]
+        .partition("\n## ")[0]
+    )
+    said, changes = WAYS[title]
+    (code,) = re.findall(r"cat > test_video.py <<'EOF'\n(.*?)^EOF$", text, re.MULTILINE | re.DOTALL)
+    for old, new in changes.items():
+        assert old in code
+        code = code.replace(old, new)
+    (tmp_path / "test_video.py").write_text(code)
+    (tmp_path / "conftest.py").write_text(LOOP)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        "test_video.py",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
+    assert said in done.stdout, done.stdout + done.stderr
+
+
+def test_every_way_of_that_page_is_a_script() -> None:
+    """Seven blocks that bash takes, each under a title of its own, none of which names a registry's package of ours."""
+    found = subprocess.run(
+        [sys.executable, "-c", "import stopwatch, json; print(json.dumps(stopwatch.ways()))"],
+        cwd=ROOT / "scripts", capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    ways = json.loads(found.stdout)
+    assert len(ways) == 7
+    for title, commands in ways.items():
+        assert subprocess.run(["bash", "-n"], input=commands, text=True, timeout=60, check=False).returncode == 0, title
+        assert not re.search(r"(pip|npm|npx|uvx|pipx) install [^\n]*\bklingkit(?!/)", commands), title
+
+
+def test_readme_has_the_ten_lines_for_agents() -> None:
+    """The same ten as the page for agents."""
+    lists = [
+        re.findall(r"^(\d+\. .+)$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)[-10:]
+        for name in ("README.md", "docs/agents.md")
+    ]
+    assert lists[0] == lists[1]
+    assert len(lists[0]) == 10
 
 
 def test_the_in_process_example_runs() -> None:
