@@ -13,7 +13,7 @@ from typing import Any
 import click
 import yaml
 
-from kling_openapi import HERE, rule_sources, service
+from kling_openapi import HERE, generated, rule_sources, service
 from kling_openapi.evidence import BadEvidence, Evidence, pointer, read_all
 
 GRADES = {
@@ -322,18 +322,9 @@ def main(folder: Path, check: bool, rulebook: Path | None, evidence: Path | None
         raise click.ClickException(str(error)) from error
     rules = rule_sources.rows_of(rulebook)
     complaints += rule_sources.complaints(rules, document)
-    for name, text in {
-        "provenance.md": provenance_page(contract, document, seen, _undocumented(rulebook)) + _rules(rules, document),
-        "settings.md": settings_page(contract),
-    }.items():
-        page = folder / name
-        if not check:
-            page.write_text(text, encoding="utf-8")
-        elif not page.is_file() or page.read_text(encoding="utf-8") != text:
-            complaints.append(f"{page}: stale; run scripts/provenance")
-    for complaint in complaints:
-        click.echo(complaint, err=True)
-    raise SystemExit(1 if complaints else 0)
+    text = provenance_page(contract, document, seen, _undocumented(rulebook)) + _rules(rules, document)
+    pages = {folder / "provenance.md": text.encode(), folder / "settings.md": settings_page(contract).encode()}
+    generated.write(pages, "scripts/provenance", check=check, complaints=complaints)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import orjson
 
-from kling_openapi import checking
+from kling_openapi import checking, generated
 from kling_openapi.family import HERE, MODELS, PARSED, PARTS, digest, read_family
 from kling_openapi.files import ContractError, parse, read_text
 from kling_openapi.models_page import page
@@ -35,13 +35,7 @@ def main(folder: Path, check: bool) -> None:
     except ContractError as error:
         click.echo(str(error), err=True)
         raise SystemExit(1) from error
-    stale = [file for file, content in found.items() if not file.is_file() or file.read_bytes() != content]
-    for file in stale:
-        if check:
-            click.echo(f"{file}: stale; run scripts/models", err=True)
-        else:
-            file.write_bytes(found[file])
-    raise SystemExit(1 if check and stale else 0)
+    generated.write(found, "scripts/models", check=check)
 
 
 if __name__ == "__main__":

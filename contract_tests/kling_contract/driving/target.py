@@ -174,7 +174,7 @@ def _must_answer(sender: Sender, base: str) -> None:
 def made_up_id() -> str:
     """A well-formed id of a task that does not exist."""
     shape = shipped().id
-    return shipped().unused_id("".join(secrets.choice(shape["suffix_alphabet"]) for _ in range(shape["suffix_length"])))
+    return shipped().unused_id("".join(secrets.choice(shape.suffix_alphabet) for _ in range(shape.suffix_length)))
 
 
 def _optional(sender: Sender, base: str, key: str, contract: Contract) -> frozenset[str]:

@@ -14,7 +14,15 @@ import jsonschema_rs
 
 import kling_openapi
 from kling_contract.reading.addresses import Network, is_internal, split
-from kling_contract.reading.documented import DocumentedError, Flaw, ImageLimits, Operation, flaws_of, problems_of
+from kling_contract.reading.documented import (
+    DocumentedError,
+    Flaw,
+    IdShape,
+    ImageLimits,
+    Operation,
+    flaws_of,
+    problems_of,
+)
 from kling_openapi.media import ratio
 from kling_openapi.model import Model
 from kling_openapi.schemas import resolved
@@ -81,7 +89,8 @@ class Contract:
         self.created_members: tuple[str, ...] = (*common["required"], *schemas["CreatedTask"]["required"])
         self.task_documented: tuple[str, ...] = (*common["properties"], "results", "result_data", "error")
         self.id_pattern = re.compile(common["properties"]["id"]["pattern"])
-        self.id: dict[str, Any] = common["properties"]["id"]["x-id"]
+        shape = common["properties"]["id"]["x-id"]
+        self.id = IdShape(shape["prefix"], shape["suffix_length"], shape["suffix_alphabet"])
         self.task_id_pattern = re.compile(self.document["components"]["parameters"]["TaskId"]["schema"]["pattern"])
         self.output_types: tuple[str, ...] = tuple(schemas["OutputType"]["enum"])
         self.statuses: tuple[str, ...] = tuple(schemas["Status"]["enum"])
@@ -113,13 +122,13 @@ class Contract:
 
     def unused_id(self, suffix: str) -> str:
         """Return a well-formed id with the characters of *suffix* that an id may have at its end, created in 2023."""
-        letters = [letter for letter in suffix if letter in self.id["suffix_alphabet"]]
-        return f"{self.id['prefix']}1700000000-{''.join(letters)[: self.id['suffix_length']]}"
+        letters = [letter for letter in suffix if letter in self.id.suffix_alphabet]
+        return f"{self.id.prefix}1700000000-{''.join(letters)[: self.id.suffix_length]}"
 
     @cached_property
     def id_in_text(self) -> re.Pattern[str]:
         """Finds task ids in a text, odd ones too; the group is what follows the moment of creation."""
-        return re.compile(re.escape(self.id["prefix"]) + r"[A-Za-z0-9]+-([A-Za-z0-9]+)")
+        return re.compile(re.escape(self.id.prefix) + r"[A-Za-z0-9]+-([A-Za-z0-9]+)")
 
     def _find(self, name: str) -> Any:
         found = next(_search(self.document["paths"], name), None)

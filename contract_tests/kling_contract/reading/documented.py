@@ -28,6 +28,15 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
+class IdShape:
+    """How a task id is put together: prefix, moment of creation, then so many characters of the alphabet."""
+
+    prefix: str
+    suffix_length: int
+    suffix_alphabet: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One documented call. `statuses` maps each documented status to the JSON schema of its body."""
 

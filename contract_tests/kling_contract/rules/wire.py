@@ -306,7 +306,7 @@ def id_tells_created(view: View, _: Rule) -> Iterator[Check]:
     for task, sighting in view.sightings:
         created = sighting.body.get("created")
         if view.contract.id_pattern.search(task.id) and isinstance(created, int) and not isinstance(created, bool):
-            number = task.id.removeprefix(view.contract.id["prefix"]).partition("-")[0]
+            number = task.id.removeprefix(view.contract.id.prefix).partition("-")[0]
             yield check(number == str(created), f"created {number}, as the id {task.id} says", created, sighting)
 
 

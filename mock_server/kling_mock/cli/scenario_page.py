@@ -10,6 +10,7 @@ from kling_mock.contract import Contract
 from kling_mock.core.notation import written
 from kling_mock.core.scenarios import Scenario
 from kling_mock.service.catalogue import SHIPPED, Catalogue
+from kling_openapi import generated
 
 _TITLES = {
     "lifecycle": "The course of a task",
@@ -88,15 +89,8 @@ def _row(scenario: Scenario) -> str:
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when the page is stale.")
 def main(folder: Path, check: bool) -> None:
     """Write scenarios.md into FOLDER."""
-    path, text = folder / "scenarios.md", page()
     complaints = [f"{name}: give it a title in kling_mock/cli/scenario_page.py" for name in unlisted()]
-    if not check:
-        path.write_text(text, encoding="utf-8")
-    elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-        complaints.append(f"{path}: stale; run scripts/scenarios")
-    for complaint in complaints:
-        click.echo(complaint, err=True)
-    raise SystemExit(1 if complaints else 0)
+    generated.write({folder / "scenarios.md": page().encode()}, "scripts/scenarios", check=check, complaints=complaints)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from kling_contract.mutants.switches import (
 )  # fmt: skip
 from kling_contract.reading.contract import shipped
 
-_PREFIX: str = shipped().id["prefix"]
+_PREFIX = shipped().id.prefix
 _ID = re.compile(_PREFIX.encode() + rb"([0-9]+)-([a-z0-9]{8})")
 _SHOUTED = re.compile(_PREFIX + r"([0-9]+)-([A-Z0-9]{8})")
 
