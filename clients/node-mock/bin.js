@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 // `npx kling-mock ...`: the Python command of the same name, wherever it is found.
 import { spawn } from "node:child_process";
-import { command } from "./finding.js";
+import { command, LOOKING } from "./finding.js";
 
+if (process.env[LOOKING]) process.exit(1);
 try {
   const [program, ...rest] = command();
   const child = spawn(program, [...rest, ...process.argv.slice(2)], { stdio: "inherit" });

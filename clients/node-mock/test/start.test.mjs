@@ -1,8 +1,12 @@
 // Starting, stopping, and the words where there is nothing to start.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { LOOKING } from "../finding.js";
 import { KlingMock, seconds } from "../index.js";
 
 const bin = fileURLToPath(new URL("../bin.js", import.meta.url));
@@ -25,6 +29,18 @@ test("without a kling-mock the message says how to get one", () => {
   assert.equal(done.status, 2);
   assert.match(done.stderr, /there is no kling-mock to run/);
   assert.match(done.stderr, /KLINGKIT/);
+});
+
+test("the package's own command on PATH, where npm puts it, is not taken for the fake", () => {
+  const folder = mkdtempSync(join(tmpdir(), "own-bin-"));
+  symlinkSync(bin, join(folder, "kling-mock"));
+  const first = { ...process.env, PATH: `${folder}${delimiter}${process.env.PATH}` };
+  const done = spawnSync(process.execPath, [bin, "--version"], { env: first, encoding: "utf8", timeout: 60_000 });
+  assert.match(done.stdout, /^kling-mock/, done.stderr);
+  const alone = { ...process.env, PATH: `${folder}${delimiter}${dirname(process.execPath)}`, KLING_MOCK_COMMAND: "", KLINGKIT: "" };
+  const said = spawnSync(join(folder, "kling-mock"), ["--version"], { env: { ...alone, [LOOKING]: "1" }, encoding: "utf8", timeout: 60_000 });
+  assert.equal(said.status, 1, "it gives up at once where it is only looked for");
+  rmSync(folder, { recursive: true });
 });
 
 test("the bin passes on arguments and exit code", () => {
