@@ -57,6 +57,7 @@ _WORDS = (
     *("sid=", 'sid"'),
 )
 _HINTS = (*_WORDS, "sk-", "eyj", "aiza", "basic", "callback_url", "@")
+_PACKED_IN_BYTES = (b"c2st", b"NrL", b"zay")
 _HINTS_IN_BYTES = tuple(hint.encode() for hint in _HINTS)
 _NAME = r"[\w.\-\[\]]{0,40}?(?:key|token|secret|passw|passphrase|pwd|auth|cookie|session|sid|credential|jwt|bearer)[\w.\-\[\]]{0,40}"
 _SHAPES = re.compile(
@@ -67,14 +68,21 @@ _SHAPES = re.compile(
 _SPOKEN = re.compile(r"\b(bearer|basic)(\s+)(?=[^\s\"',;]*[0-9=])([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
 _USERINFO = re.compile(r"(://)([^/\s\"'<>@\\?#]+)(@)")
 _QUERY = re.compile(rf"((?:^|[?&;]|\\u0026){_NAME}=)([^&;#\s\"'<>\\]+)", re.IGNORECASE)
-_MEMBER = re.compile(rf'("{_NAME}"\s*:\s*")([^"\\]*(?:\\.[^"\\]*)*)(")', re.IGNORECASE)
+_MEMBER = re.compile(
+    rf'("{_NAME}"\s*:\s*")([^"\\]*(?:\\.[^"\\]*)*)("|\\?\Z)', re.IGNORECASE
+)  # cut short, it has no end
 _PART = re.compile(
     rf'(name="{_NAME}"[^\r\n]{{0,200}}\r?\n(?:[^\r\n]{{1,200}}\r?\n){{0,4}}\r?\n)([^\r\n]+)', re.IGNORECASE
 )
-_CALLBACK = re.compile(r'("callback_url"\s*:\s*")([^"\\]*(?:\\.[^"\\]*)*)(")')
+_CALLBACK = re.compile(r'("callback_url"\s*:\s*")([^"\\]*(?:\\.[^"\\]*)*)("|\\?\Z)')
 # A run of characters of which one is escaped: percent-encoded, or as JSON may escape any character.
 _PLAIN, _ESCAPE = r"[A-Za-z0-9._~+-]", r"%[0-9A-Fa-f]{2}|\\u00[0-9A-Fa-f]{2}"
 _ESCAPED = re.compile(rf"(?<!{_PLAIN}){_PLAIN}*(?:{_ESCAPE})(?:{_PLAIN}|{_ESCAPE})*")
+# A run of base64 in which `sk-` may stand, at one of its three places in a group of three bytes.
+_PACKED = ("c2st", "NrL", "zay")
+_BASE64 = re.compile(
+    r"(?<![A-Za-z0-9+/_-])(?=[A-Za-z0-9+/_-]{0,4000}(?:c2st|NrL|zay))[A-Za-z0-9+/_-]{12,8192}={0,2}(?![A-Za-z0-9+/_-])"
+)
 _JSON_ESCAPE = re.compile(r"\\u00([0-9A-Fa-f]{2})")
 # What somebody drew at random for the path or the query of a callback URL: long, of digits and letters.
 _RANDOM = re.compile(
@@ -159,13 +167,17 @@ class Mask:
         small = text.lower()
         if any(hint in small for hint in _HINTS):
             text = self._named(text, small)
+        if any(packed in text for packed in _PACKED):
+            text = _BASE64.sub(self._unpacked, text)
         return _ESCAPED.sub(self._unescaped, text) if "%" in text or "\\u00" in text else text
 
     def bytes(self, body: bytes) -> bytes:
         """Return *body* without secrets; the other bytes stay as they are."""
         if self._pattern is None and b"%" not in body and b"\\u00" not in body:
             small = body.lower()
-            if not any(hint in small for hint in _HINTS_IN_BYTES):
+            if not any(hint in small for hint in _HINTS_IN_BYTES) and not any(
+                packed in body for packed in _PACKED_IN_BYTES
+            ):
                 return body
         return self.text(body.decode("latin-1")).encode("latin-1")
 
@@ -248,6 +260,13 @@ class Mask:
     def _random(self, url: str) -> str:
         """Return *url* without the parts that look drawn at random."""
         return _RANDOM.sub(lambda found: self.token(found[0]), url)
+
+    def _unpacked(self, found: "re.Match[str]") -> str:
+        """Return a run of base64 as it is, or the pseudonym of the secret that it holds."""
+        run = found[0].rstrip("=").replace("-", "+").replace("_", "/")
+        plain = base64.b64decode(run + "=" * (-len(run) % 4) if len(run) % 4 != 1 else run[:-1]).decode("latin-1")
+        secret = _SHAPES.search(plain)
+        return found[0] if secret is None else self.token(secret[0])
 
     def _unescaped(self, found: "re.Match[str]") -> str:
         """Return an escaped run as it is, or masked and no longer escaped where a secret hid in it."""

@@ -235,3 +235,39 @@ def test_each_pattern_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(masking, name, masking.re.compile(r"(?!)"))
 
     assert before != [Mask(b"salt", [CANARY]).text(text) for text in texts] + [Mask(b"s").text(text) for text in texts]
+
+
+@pytest.mark.parametrize("ahead", ["", "u:", "ab:", "abc:", "x y ", "\n"])
+@pytest.mark.parametrize("url", [False, True])
+def test_a_key_in_base64_is_found_by_its_shape(ahead: str, url: bool) -> None:
+    """Nobody has said which key it is: what it is packed in is opened, wherever it stands in a group of three bytes."""
+    encode = base64.urlsafe_b64encode if url else base64.b64encode
+    packed = encode(f"{ahead}sk-live-cAnary7f3b9d1eZx81q~?".encode()).decode()
+    mask = Mask(b"salt")
+
+    for text in (packed, f'{{"note": "{packed}"}}', f"x {packed.rstrip('=')},"):
+        assert packed.rstrip("=") not in mask.text(text)
+        assert "key-" in mask.text(text)
+        assert packed.rstrip("=").encode() not in mask.bytes(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text", ["c2st", "c2stYWJj", "zay" * 20, "NrL" * 50, "x" * 5000 + "zay", "c2st" * 4000, "Zm9vc2st!"]
+)
+def test_other_base64_stays(text: str) -> None:
+    """Pictures and words in which the same letters stand."""
+    assert Mask(b"salt").text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"token": "s3cretvalue',
+        '{"a": 1, "password": "s3cret\\',
+        '{"callback_url": "https://a.example/?token=s3cretvalue',
+    ],
+)
+def test_a_value_that_breaks_off_is_masked(text: str) -> None:
+    """A body that was cut in the middle of a secret."""
+    assert "s3cret" not in Mask(b"salt").text(text)
+    assert b"s3cret" not in Mask(b"salt").bytes(text.encode())

@@ -4,6 +4,7 @@ The seam for tests is that of requests itself: `transport` is a `requests.adapte
 makes one out of a function, so that a story runs in this process without a socket.
 """
 
+import base64
 import io
 import os
 import ssl
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
@@ -77,8 +78,24 @@ class Bearer(AuthBase):
 
 
 def blot(text: str, key: str) -> str:
-    """*text* without *key*. A key of a few characters is a placeholder; blotting it would only garble words."""
-    return text.replace(key, "***") if len(key) >= _SHORTEST_SECRET else text
+    """*text* without *key*, percent-encoded and in base64 too. One of a few characters is a placeholder, which would garble words."""
+    if len(key) < _SHORTEST_SECRET:
+        return text
+    for spelling in sorted(_spellings(key), key=len, reverse=True):
+        text = text.replace(spelling, "***")
+    return text
+
+
+def _spellings(key: str) -> set[str]:
+    """How *key* may be written: in base64 it depends on what stands ahead of it, and its ends on what stands around it."""
+    found = {key, quote(key, safe="")}
+    for ahead in range(3):
+        data = b"\0" * ahead + key.encode()
+        core = base64.b64encode(data)[(0, 2, 3)[ahead] :].decode().rstrip("=")
+        core = core[: len(core) - (1 if len(data) % 3 else 0)]
+        if len(core) >= _SHORTEST_SECRET:
+            found |= {core, core.replace("+", "-").replace("/", "_")}
+    return found
 
 
 class NoCredentials(AuthBase):

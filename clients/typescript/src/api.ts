@@ -51,9 +51,24 @@ function silence(status: number): string {
 /** A shorter key is a placeholder; blotting it out would only garble words. */
 const SHORTEST_SECRET = 8;
 
-/** *text* without *key*. */
-export const blot = (text: string, key: string): string =>
-  key.length < SHORTEST_SECRET ? text : text.replaceAll(key, "***");
+/** *text* without *key*, percent-encoded and in base64 too. */
+export function blot(text: string, key: string): string {
+  if (key.length < SHORTEST_SECRET) return text;
+  const longestFirst = spellings(key).sort((one, other) => other.length - one.length);
+  return longestFirst.reduce((left, spelling) => left.replaceAll(spelling, "***"), text);
+}
+
+/** How *key* may be written: in base64 it depends on what stands ahead of it, and its ends on what stands around it. */
+function spellings(key: string): string[] {
+  const found = [key, encodeURIComponent(key)];
+  for (const [ahead, start] of [0, 2, 3].entries()) {
+    const data = Buffer.from("\0".repeat(ahead) + key);
+    const whole = data.toString("base64").slice(start).replace(/=+$/, "");
+    const core = data.length % 3 ? whole.slice(0, -1) : whole;
+    if (core.length >= SHORTEST_SECRET) found.push(core, core.replaceAll("+", "-").replaceAll("/", "_"));
+  }
+  return found;
+}
 
 const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f]+/g;
 

@@ -154,6 +154,7 @@ class RecordingProxy(Listening):
     def _exchange(self, request: Incoming, url: str) -> None:
         """One call of the service."""
         recorder, body = self.recorder, request.body(_BODY_CAP)
+        recorder.mask.learn_from(request.pairs)  # before the service may say it back
         at, mono = wall().at, recorder.mono()
         creating = self._may_create(request, url)
         with self._creating if creating else nullcontext():

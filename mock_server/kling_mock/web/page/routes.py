@@ -122,7 +122,8 @@ class Page:
         row = self.facts.row(account, task)
         owed = list(self.fake.world.store.deliveries(account, task.id))
         told = moments(task, row.now, row.link, owed, self.facts.of_task(task_id), self.fake.world.contract.delivery)
-        return self.page(template, row=row, task=task, moments=told, owed=owed, **more)
+        callback = self.fake.world.journal.mask.callback(task.callback_url or "")  # pages end up in screenshots
+        return self.page(template, row=row, task=task, callback=callback, moments=told, owed=owed, **more)
 
     def journal(self, template: str = "journal.html") -> Response:
         """The journal's newest entries that the filter takes."""
