@@ -1,5 +1,7 @@
 """Services that answer what nobody asked for: whatever comes back, the money stays within the cap and no create is sent twice."""
 
+from typing import Any
+
 import pytest
 from runs import run
 from standins.cutting import Cutting
@@ -67,4 +69,36 @@ def test_a_proxy_that_cuts_every_third_read() -> None:
             ran = run(service, "paid", 1.0)
         assert proxy.cut > 3
     assert len(service.ledger.rows) == 1
+    assert ran.ids("pass")
+
+
+class Odd(Service):
+    """Shows what is no balance, and charges for what it refuses."""
+
+    def __init__(self, shown: object) -> None:
+        super().__init__(Behaviour(refusals_cost=True, work=0.05))
+        self.shown_as = shown
+
+    def shown_balance(self) -> Any:
+        """The same at every reading."""
+        return self.shown_as
+
+
+@pytest.mark.parametrize("shown", [None, "9999", float("nan"), float("inf"), [], {}, True])
+def test_what_is_no_balance_clears_nothing(shown: object) -> None:
+    """A number as a text, null, NaN: no reading, so what was refused may have been charged."""
+    with Odd(shown) as service:
+        ran = run(service, "refusals", 1.3)
+
+    assert 0 < service.ledger.usd <= 1.3
+    assert "no reading of the balance shows" in ran.text
+
+
+@pytest.mark.parametrize("shown", [None, -5, 10**30, 1e300])
+def test_a_paid_run_goes_through_whatever_the_balance_shows(shown: object) -> None:
+    """One task within the cap; a balance that does not move is no reason to send another."""
+    with Odd(shown) as service:
+        ran = run(service, "paid", 1.0)
+
+    assert len(service.ledger.rows) == len(service.ledger.creates) == 1
     assert ran.ids("pass")

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 from runs import run
 from standins.service import Behaviour, Service
@@ -203,3 +204,30 @@ def test_what_may_cost_needs_a_cap(mode: str) -> None:
     with Service() as service, pytest.raises(SetupError, match="needs --max-usd"):
         run(service, mode)
     assert service.ledger.seen == []
+
+
+SOMEWHERE = "https://api.example.com"
+FRAME = ("--image", "https://example.com/a.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((SOMEWHERE, "--mode", "refusals", "--max-usd", "nan"), "nan is not a finite number"),
+        ((SOMEWHERE, "--mode", "refusals", "--max-usd", "inf"), "inf is not a finite number"),
+        ((SOMEWHERE, "--mode", "refusals", "--max-usd", "-1"), "-1.0 is not in the range"),
+        ((SOMEWHERE, "--mode", "refusals", "--max-usd", "2", "--usd-per-second", "0"), "0.0 is not in the range"),
+        ((SOMEWHERE, "--mode", "refusals", "--max-usd", "2", "--usd-per-second", "nan"), "nan is not a finite number"),
+        ((SOMEWHERE, "--mode", "paid", "--max-usd", "2", *FRAME, "--poll", "0.5"), "allows a read every"),
+        (("http://api.example.com", "--mode", "readonly"), "--allow-http"),
+    ],
+)
+def test_a_cap_that_caps_nothing_is_refused_before_anything_is_sent(words: tuple[str, ...], said: str) -> None:
+    """No number is above NaN, and a second that costs nothing lets any number of them through."""
+    from click.testing import CliRunner
+
+    from kling_contract.cli.commands.server import command
+
+    result = CliRunner().invoke(command, [*words, "--api-key", "sk-a"], standalone_mode=False)
+    assert isinstance(result.exception, SetupError | click.UsageError), result.output
+    assert said in str(result.exception)
