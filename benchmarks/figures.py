@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import sqlite3
 import subprocess
 import sys
@@ -16,9 +17,8 @@ from typing import Any
 import click
 from deployments import Databases
 from lasting import cold_starts, deliveries, growth, lag, recovery
-from load import LoadError, request_body
+from load import request_body
 from page import page
-from processes import ServerError
 from report import machine
 from speeds import Extent, measure
 
@@ -56,7 +56,8 @@ def versions() -> dict[str, str]:
     tools = {"postgresql": [str(folder / "postgres"), "--version"] if folder else [], "wrk": ["wrk", "--version"]}
     for name, command in tools.items():
         said = subprocess.run(command, capture_output=True, text=True, check=False) if command else None
-        found[name] = said.stdout.splitlines()[0] if said and said.stdout else "not installed"
+        number = re.search(r"\d+\.[\d.]*\d", said.stdout) if said else None
+        found[name] = number.group() if number else "not installed"
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
     )
@@ -93,8 +94,8 @@ def run(size: Size, only: frozenset[str]) -> dict[str, Any]:
             click.echo(f"{name} ...", err=True)
             try:
                 found[name] = measurement()
-            except (LoadError, ServerError, OSError) as error:
-                found[name] = {"trouble": str(error).strip().splitlines()[-1][:300]}
+            except Exception as error:  # the rest is measured all the same, and the page says so
+                found[name] = {"trouble": (str(error).strip() or type(error).__name__).splitlines()[-1][:300]}
                 click.echo(f"  {found[name]['trouble']}", err=True)
             click.echo(f"  {perf_counter() - began:.0f} s", err=True)
     return found

@@ -55,7 +55,14 @@ def bare_sending(hook: str, count: int) -> float:
     """Return how many callbacks a second the fake's own sender makes with nothing to look up or record."""
     from kling_common.transport import Transport, resolve_system
 
-    sender = Transport(resolve=resolve_system, monotonic=perf_counter, allow=lambda _: True, user_agent="floor")
+    sender = Transport(
+        resolve=resolve_system,
+        monotonic=perf_counter,
+        allow=lambda _: True,
+        ca_file=None,
+        max_response_bytes=1 << 16,
+        user_agent="floor",
+    )
     content = b"x" * 600
     began = perf_counter()
     with ThreadPoolExecutor(32) as pool:

@@ -44,7 +44,9 @@ def page(found: dict[str, Any], crashes: list[dict[str, Any]]) -> str:
         versions=versions,
         clean=CLEAN,
     )
-    parts = [head]
+    parts = [
+        head if any(name in found for name in _SECTIONS) else f"{head}\nStill to be measured on a quiet machine.\n"
+    ]
     for name, section in _SECTIONS.items():
         if name in found:
             title, write = section

@@ -141,6 +141,24 @@ def test_uploads_are_shared(url: str, process: Callable[..., Any]) -> None:
     assert pair[0].app.test_client().get(found).status_code == 404
 
 
+def test_an_account_keeps_so_many_tasks(any_url: str, process: Callable[..., Any]) -> None:
+    """The oldest that have ended go, with their callbacks and what the agenda had of them; one that still runs stays."""
+    fake = process(any_url, service_settings={"task_retention_count": 32})
+    _, running = fake.create("stuck")
+    for _ in range(8):
+        made = [fake.create("completed queued=1 runs=1", callback_url=HOOK)[1]["id"] for _ in range(8)]
+        fake.advance(100)
+    tasks = [task["id"] for task in fake.control("GET", "/tasks")["tasks"]]
+
+    assert tasks[0] == running["id"]
+    assert set(made) < set(tasks)
+    assert len(tasks) == 1 + 33
+    assert len(fake.control("GET", "/deliveries")["deliveries"]) == 33
+    assert fake.control("GET", "/accounts")["accounts"][0]["credits"] == 10**9 - 65 * COST
+    retired = fake.advance(40 * 86400)
+    assert [one["kind"] for one in retired].count("retention") == len(tasks)
+
+
 def test_first_frames_are_shared(url: str, process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A replica that never saw a first frame makes the same video as the one that judged it; the oldest go when there are too many."""
     pair = [process(url), process(url)]

@@ -237,6 +237,7 @@ class Creating:
         facts.credits = whole(facts.credits - cost)
         facts.add_task(task)
         self._timeline.schedule(facts, task)
+        facts.forget_beyond(self._service_settings.task_retention_count)
         if key is not None:
             self._idempotency.remember(facts, key, meaning, task)
         return Created(task, reference, behaviour, act, unseen=order.unseen)

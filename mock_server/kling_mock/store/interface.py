@@ -98,6 +98,10 @@ class Transaction(Protocol):
         """Drop a task and its deliveries."""
         ...
 
+    def forget_beyond(self, most: int) -> None:
+        """Drop the oldest tasks that have ended, with their deliveries, now and then, so that about *most* are kept."""
+        ...
+
     def schedule(self, at: float, what: Task | Delivery) -> None:
         """Put something on the agenda: a task's next change or a delivery's next attempt. It stands there once."""
         ...

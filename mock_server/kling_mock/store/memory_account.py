@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from math import inf
 from types import TracebackType
 from typing import Protocol
@@ -13,6 +14,7 @@ from kling_mock.clock import Clock
 from kling_mock.core.deliveries import Attempt, Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.store.interface import Due, Names, Queued, Remembered, StoredFile
+from kling_mock.store.records import SHARE
 
 
 class Shared(Protocol):
@@ -164,6 +166,18 @@ class MemoryAccount:
             self.deliveries.pop(delivery.id, None)
         self.touch()
 
+    def forget_beyond(self, most: int) -> None:
+        """Drop the oldest tasks that have ended, a good many at a time: each time the whole agenda is gone through."""
+        last = self.number - most
+        if last <= 0 or self.number % max(1, most // SHARE):
+            return
+        old = takewhile(lambda task: task.number <= last, self.tasks.values())
+        for task in [task for task in old if task.settled]:
+            self.forget(task)
+        kept = [(at, what) for at, what in self.agenda if _task_id(what) in self.tasks]
+        self.agenda[:] = kept
+        heapq.heapify(self.agenda)
+
     def schedule(self, at: float, what: Task | Delivery) -> None:
         """Put something on the agenda."""
         heapq.heappush(self.agenda, (at, what))
@@ -203,3 +217,7 @@ class MemoryAccount:
             self.models, self.rate_limit = None, None
             self.alarm = inf
             self.touch()
+
+
+def _task_id(what: Task | Delivery) -> str:
+    return what.id if isinstance(what, Task) else what.task_id

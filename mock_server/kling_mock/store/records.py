@@ -9,6 +9,8 @@ from kling_mock.clock import Clock
 
 Names = Mapping[str, Sequence[IPAddress]]
 """What host names resolve to, in place of the system's answer."""
+SHARE = 16
+"""Of the tasks that an account keeps, this part is dropped at a time, so that it costs little for each."""
 
 
 class NoRoom(Exception):

@@ -10,6 +10,7 @@ from kling_mock.clock import Clock
 from kling_mock.core.deliveries import UNKNOWN, Attempt, Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.store.interface import Due, Queued, Remembered, StoredFile
+from kling_mock.store.records import SHARE
 from kling_mock.store.sql.blobs import file_of, file_values
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.rows import (
@@ -149,6 +150,17 @@ class SqlTransaction:
                 self._deliveries[name] = None
         self._due.pop(task.id, None)
         self._touched = self._agenda_changed = True
+
+    def forget_beyond(self, most: int) -> None:
+        """Drop the oldest tasks that have ended, a good many at a time."""
+        last = self._number - most
+        if last <= 0 or self._number % max(1, most // SHARE):
+            return
+        ended = (tasks.c.account_id == self._id, tasks.c.number <= last, tasks.c.settled)
+        gone = deliveries.c.number.in_(select(tasks.c.number).where(*ended))
+        self._connection.execute(delete(deliveries).where(deliveries.c.account_id == self._id, gone))
+        self._connection.execute(delete(tasks).where(*ended))
+        self._agenda_changed = True
 
     # The agenda
 
