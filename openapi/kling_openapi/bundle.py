@@ -38,7 +38,7 @@ def bundle(family: Family, *, server: str | None = None, models: Iterable[str] |
     document["paths"] = paths
     if server is not None:
         document["servers"] = [{"url": server, "description": "A fake of the service."}]
-        return served(document, names)
+        return served(document, chosen)
     return document
 
 

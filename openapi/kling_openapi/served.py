@@ -5,27 +5,31 @@ so its own document says what is sure to be taken: uploads that begin as picture
 plain public name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from kling_openapi.model import Model
 
 _PNG, _JPEG, _GIF = "iVBORw0KGgoA", "/9j/", "R0lGOD(dh|lh)"
 _WEBP = "UklGR[g-v][A-Za-z0-9+/]{4}[BFJNRVZdhlptx159]XRUJQ"
 _BASE64 = f"^(data:image/[a-z]+;base64,)?({_PNG}|{_JPEG}|{_GIF}|{_WEBP})([A-Za-z0-9+/]{{4}})*$"
 _DRAWN = "^https://image\\.test/[1-9][0-9]{2}x[1-9][0-9]{2}\\.(png|jpg)$"
 _NAMED = "^https://([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\\.){1,4}[a-z]{2,12}(/[A-Za-z0-9._~/-]*)?$"
+_OWN_FOLDERS = ("uploads", "files")
+"""Where a fake serves what was uploaded, and its videos."""
 _GIF_BYTES = "^GIF8[79]a"
 
 
-def served(document: Mapping[str, Any], models: list[str]) -> dict[str, Any]:
+def served(document: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Any]:
     """Return *document* with what a fake is sure to take; nothing of *document* is changed."""
     schemas = dict(document["components"]["schemas"])
     for name, pattern in (("CallbackUrl", _NAMED),):
         if name in schemas:
             schemas[name] = {**_without(schemas[name], "format"), "pattern": pattern}
     if "HttpUrl" in schemas:
-        schemas["HttpUrl"] = _without(schemas["HttpUrl"], "format")
+        schemas["HttpUrl"] = _elsewhere(_without(schemas["HttpUrl"], "format"))
     if "EstimateRequest" in schemas:
-        schemas["EstimateRequest"] = _with(schemas["EstimateRequest"], "model_id", {"enum": models})
+        schemas["EstimateRequest"] = _estimate(schemas["EstimateRequest"], models)
     paths = dict(document["paths"])
     for name, field, change in (
         ("base64", "base64_data", {"pattern": _BASE64}),
@@ -36,6 +40,40 @@ def served(document: Mapping[str, Any], models: list[str]) -> dict[str, Any]:
         if path in paths:
             paths[path] = _tightened(paths[path], field, change)
     return {**document, "paths": paths, "components": {**document["components"], "schemas": schemas}}
+
+
+def _elsewhere(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a URL that cannot be one of the fake's own files: it knows those, and judges them."""
+    scheme, _, rest = schema["pattern"].partition("://")
+    return {**schema, "pattern": f"{scheme}://(?![^/]+/({'|'.join(_OWN_FOLDERS)})/){rest}"}
+
+
+def _estimate(schema: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Any]:
+    """Return the request of an estimate, for each model with the members that its price follows: any of those is right beside any other."""
+    branches = [
+        {
+            "type": "object",
+            "required": schema["required"],
+            "properties": {
+                **schema["properties"],
+                "model_id": {"const": model.name},
+                "parameters": {"type": "object", "properties": _priced(model), "additionalProperties": False},
+            },
+        }
+        for model in models
+    ]
+    return {"oneOf": branches, "description": "What a create would cost."}
+
+
+def _priced(model: Model) -> dict[str, Any]:
+    output = model.output
+    named = [it for factor in model.price.factors for it in factor.when]
+    named += [it for it in (output.seconds.get("from"), output.short_side.get("from")) if it is not None]
+    return {
+        name: model.schema["properties"][name]
+        for name in dict.fromkeys(named)
+        if name in model.taken and "[" not in name
+    }
 
 
 def _tightened(item: Mapping[str, Any], field: str, change: Mapping[str, Any]) -> dict[str, Any]:

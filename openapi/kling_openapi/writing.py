@@ -1,4 +1,4 @@
-"""Writes what is made from the model files: `openapi/parsed.json` and `docs/models.md`."""
+"""Writes what is made from the contract's files: `openapi/parsed.json` and `docs/models.md`."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import click
 import orjson
 
 from kling_openapi import checking, generated
-from kling_openapi.family import HERE, MODELS, PARSED, PARTS, digest, read_family
+from kling_openapi.family import DOCUMENTS, HERE, MODELS, PARSED, PARTS, digest, read_family
 from kling_openapi.files import ContractError, parse, read_text
 from kling_openapi.models_page import page
 
@@ -17,7 +17,7 @@ def parsed() -> bytes:
     Raises:
         ContractError: a file cannot be used.
     """
-    texts = {file: read_text(file) for file in (PARTS, *sorted(MODELS.glob("*.yaml")))}
+    texts = {file: read_text(file) for file in (*DOCUMENTS, PARTS, *sorted(MODELS.glob("*.yaml")))}
     return orjson.dumps({digest(text): parse(file, text) for file, text in texts.items()}) + b"\n"
 
 

@@ -61,6 +61,7 @@ class Offer:
         )
         self._tier = model.output.short_side.get("from")
         self._fields = self._relevant()
+        self._flat = not any("." in name for name in self._fields)
         self._slots = tuple(model.slots.limits.items())
         self._simple = not model.slots.special and all(len(path) == 1 for path, _ in self._slots)
         named = [*map(parts, model.output.ratio.get("from", ())), model.output.follows]
@@ -83,9 +84,13 @@ class Offer:
 
     def terms(self, body: dict[str, Any], seen: Seen) -> Terms:
         """Return what *body* comes to; *seen*: the first medium at each path, as far as it is known."""
-        values = tuple(self.model.value(body, name) if "." in name else body.get(name) for name in self._fields)
-        facts = tuple((path, it) for path, it in seen.items() if path in self._decisive)
-        return self._by_fields(values, facts)
+        if self._flat:
+            values = tuple(map(body.get, self._fields))
+        else:
+            values = tuple(self.model.value(body, name) if "." in name else body.get(name) for name in self._fields)
+        if self._decisive.issuperset(seen):
+            return self._by_fields(values, tuple(seen.items()))
+        return self._by_fields(values, tuple(item for item in seen.items() if item[0] in self._decisive))
 
     def _of_fields(self, values: tuple[Any, ...], facts: tuple[tuple[tuple[str, ...], Facts], ...]) -> Terms:
         body = self._body(values)
