@@ -20,6 +20,9 @@ CLIENTS = {
     "frame_fetch.mjs": ["node"],
     "motion_https.cjs": ["node"],
     "turbo.sh": ["bash"],
+    "no_environment.py": [sys.executable],
+    "edit_fetch.mjs": ["node"],
+    "wan.sh": ["sh"],
 }
 EACH = pytest.mark.parametrize("name", CLIENTS)
 
@@ -51,12 +54,12 @@ def test_it_runs_as_it_is(name: str, tmp_path: Path) -> None:
 @EACH
 def test_the_lab_judges_it(name: str, tmp_path: Path) -> None:
     """By the file of the model that it sends: its key, its create and its download are judged, and are fine."""
-    rules = "CQ-01,CQ-02,CQ-08,CQ-09,CD-01"
-    options = ["--impersonate", "--story", "happy", "--only", rules, "--min-poll", "1", "--deadline", "20"]
+    rules = "CQ-01,CQ-02,CQ-08,CQ-09,CP-01,CD-01"
+    options = ["--impersonate", "--story", "long", "--only", rules, "--min-poll", "1", "--deadline", "40"]
     words = [*CLIENTS[name], str(FOLDER / name), "{out}"]
     result = CliRunner().invoke(
         cli, ["client", *options, "--report", str(tmp_path), "--", *words], standalone_mode=False
     )
 
     assert result.return_value == 0, result.output
-    assert "5 pass" in result.output, result.output
+    assert "6 pass" in result.output, result.output

@@ -101,6 +101,21 @@ def _install(hosts: list[str], fake: str, proxy: str) -> None:
     sys.addaudithook(watch)
 
 
+def _trust(bundle: str) -> None:
+    """Have a library that brings its own list of authorities (certifi) trust the fake's as well, whatever it reads."""
+    import ssl
+
+    real: Any = ssl.SSLContext.load_verify_locations
+
+    def load_verify_locations(self: Any, *args: Any, **named: Any) -> None:
+        """`SSLContext.load_verify_locations`, and the fake's authority."""
+        real(self, *args, **named)
+        with contextlib.suppress(OSError):
+            real(self, bundle)
+
+    ssl.SSLContext.load_verify_locations = load_verify_locations  # type: ignore[method-assign]
+
+
 def _next() -> None:
     """Give way to the sitecustomize that this one stands in front of, if there is one."""
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib would slow every start down
@@ -115,4 +130,6 @@ def _next() -> None:
 
 if "KLING_MOCK_ROUTES" in os.environ:
     _install(**json.loads(os.environ["KLING_MOCK_ROUTES"]))
+    if os.environ.get("SSL_CERT_FILE"):
+        _trust(os.environ["SSL_CERT_FILE"])
 _next()
