@@ -55,7 +55,19 @@ def test_it_runs_as_it_is(name: str, tmp_path: Path) -> None:
 def test_the_lab_judges_it(name: str, tmp_path: Path) -> None:
     """By the file of the model that it sends: its key, its create and its download are judged, and are fine."""
     rules = "CQ-01,CQ-02,CQ-08,CQ-09,CP-01,CD-01"
-    options = ["--impersonate", "--story", "long", "--only", rules, "--min-poll", "1", "--deadline", "40"]
+    options = [
+        "--impersonate",
+        "--story",
+        "happy",
+        "--story",
+        "long",
+        "--only",
+        rules,
+        "--min-poll",
+        "1",
+        "--deadline",
+        "40",
+    ]
     words = [*CLIENTS[name], str(FOLDER / name), "{out}"]
     result = CliRunner().invoke(
         cli, ["client", *options, "--report", str(tmp_path), "--", *words], standalone_mode=False
@@ -63,3 +75,22 @@ def test_the_lab_judges_it(name: str, tmp_path: Path) -> None:
 
     assert result.return_value == 0, result.output
     assert "6 pass" in result.output, result.output
+
+
+@pytest.mark.parametrize("name", ["turbo.sh", "no_environment.py"])
+def test_drawn_stories_are_played_to_it(name: str, tmp_path: Path) -> None:
+    """With the service's address built in it is led to the scripted server too, and its video comes from there."""
+    words = [*CLIENTS[name], str(FOLDER / name), "{out}"]
+    options = ["--impersonate", "--drawn", "2", "--seed", "4", "--min-poll", "1", "--report", str(tmp_path)]
+    result = CliRunner().invoke(cli, ["client", *options, "--", *words], standalone_mode=False)
+
+    assert result.return_value == 0, result.output
+    assert "2 drawn stories (seed 4): nothing is wrong" in result.output
+
+
+def test_a_function_has_no_host_names(tmp_path: Path) -> None:
+    """In a process there is nothing to lead anywhere."""
+    options = ["--in-process", "kling_client:generate", "--impersonate", "--report", str(tmp_path)]
+    result = CliRunner().invoke(cli, ["client", *options], standalone_mode=False)
+
+    assert "--impersonate goes with" in str(result.exception)

@@ -84,5 +84,5 @@ def _preload() -> Path | None:
     """The folder of the fake's preloads, found without importing the fake; None where they are not installed."""
     spec = importlib.util.find_spec("kling_mock")
     places = list(spec.submodule_search_locations or ()) if spec else []
-    folder = Path(places[0]) / "preload" if places else None
+    folder = Path(places[0]) / "serving" / "preload" if places else None
     return folder if folder is not None and folder.is_dir() else None

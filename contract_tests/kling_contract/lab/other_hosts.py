@@ -29,14 +29,15 @@ class OtherHost(Listening):
     def __init__(self, recorder: Recorder, keep: Keep, case: str, *, tls: bool = False) -> None:
         self.recorder, self.keep, self.case = recorder, keep, case
         context = certificate(("127.0.0.1", "localhost"))[0] if tls else None
-        self._listener = Listener(self._serve, tls=context, timeout=_TIMEOUT, idle=_IDLE)
+        self._listener = Listener(self.serve, tls=context, timeout=_TIMEOUT, idle=_IDLE)
 
     @property
     def touched(self) -> int:
         """How many connections were made, also those on which nothing was asked."""
         return self._listener.connections
 
-    def _serve(self, request: Incoming) -> None:
+    def serve(self, request: Incoming) -> None:
+        """Keep what was asked, and forward nothing."""
         body = request.body(_MOST)
         mono, at = self.recorder.mono(), self.recorder.clock().at
         status, kind, content = _response(request)

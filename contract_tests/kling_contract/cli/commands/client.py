@@ -137,7 +137,7 @@ def _check_usage(words: tuple[str, ...], given: dict[str, Any]) -> None:
         raise click.UsageError("--replay plays one story, so none is drawn")
     own = {
         "--story": given["names"],
-        "--impersonate": given["impersonate"],
+        "--impersonate": given["impersonate"] and bool(given["in_process"]),
         "--adapter jsonl": given["adapter"] == "jsonl",
     }
     own |= {"--fake": given["fake"]}

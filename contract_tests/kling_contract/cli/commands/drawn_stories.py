@@ -63,9 +63,12 @@ def judge_in_real_time(
     stop = threading.Event()
 
     def play_it(one: behaviour.Behaviour) -> Played:
-        return real_time.play(adapter, one, contract, stop, min_poll=pause, deadline=limit)
+        return real_time.play(
+            adapter, one, contract, stop, min_poll=pause, deadline=limit, impersonate=given["impersonate"]
+        )
 
     options = ["--min-poll", f"{given['min_poll']:g}"] if given["min_poll"] else []
+    options += ["--impersonate"] if given["impersonate"] else []
     again = _Again(options, ["--", *words], choice, contract, console, given["report"])
     try:
         if given["replay"] is not None:

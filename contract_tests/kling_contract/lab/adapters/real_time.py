@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kling_contract.driving.sender import Limits, Sender
 from kling_contract.history.events import AnyEvent, Callback, Recorder
+from kling_contract.lab.adapters.impersonation import Impersonation
 from kling_contract.lab.adapters.inprocess import CASE, HOOK, IMAGE, KEY, Played, event_of, written
 from kling_contract.lab.behaviour import Behaviour
 from kling_contract.lab.environment import environment
@@ -34,13 +35,16 @@ class _Stage:
         self.over = threading.Event()
         self.called = threading.Event()
         self.first_call: float | None = None
-        self.listener = Listener(self._serve, timeout=_TIMEOUT, idle=_IDLE)
+        self.link_origin = ""
+        """Where links lead, where that is not this machine."""
+        self.listener = Listener(self.serve, timeout=_TIMEOUT, idle=_IDLE)
         self._wire, self._lock = Sender(), threading.Lock()
 
     @property
     def link(self) -> str:
         """Where the video is, on another host than the API."""
-        return self.listener.origin.replace("127.0.0.1", "localhost") + LINK.removeprefix("https://files.kling.test")
+        origin = self.link_origin or self.listener.origin.replace("127.0.0.1", "localhost")
+        return origin + LINK.removeprefix("https://files.kling.test")
 
     def courier(self) -> None:
         """Send what falls due, until the trace is over."""
@@ -64,7 +68,8 @@ class _Stage:
                     ended_mono=self.recorder.mono(), ended_at=self.recorder.clock().at,
                 ))  # fmt: skip
 
-    def _serve(self, request: Incoming) -> None:
+    def serve(self, request: Incoming) -> None:
+        """Give what the trace has for a request."""
         url = LINK if request.path.startswith("/video.mp4") else API + request.path
         served = self._served(request, url, request.body(_MOST))
         if served.lost == "timeout":
@@ -90,9 +95,12 @@ class _Stage:
 
 
 def play(
-    adapter: Adapter, behaviour: Behaviour, contract: Contract, stop: threading.Event, *, min_poll: float, deadline: float
+    adapter: Adapter, behaviour: Behaviour, contract: Contract, stop: threading.Event, *, min_poll: float, deadline: float,
+    impersonate: bool = False,
 ) -> Played:  # fmt: skip
     """Put the client of *adapter* through *behaviour*; it takes as long as the client takes, or until *stop* is set.
+
+    impersonate: under the service's own host names.
 
     Raises:
         SetupError: the client cannot be started.
@@ -107,14 +115,17 @@ def play(
         stack.callback(stage.over.set)
         other_host = stack.enter_context(OtherHost(recorder, stage.events.append, CASE))
         threading.Thread(target=stage.courier, daemon=True).start()
+        base_url, proxy, variables = stage.listener.origin, other_host.origin.partition("://")[2], {}
+        if impersonate:
+            led = stack.enter_context(Impersonation(contract, stage.serve, other_host.serve))
+            stage.link_origin, base_url, proxy, variables = led.link_origin, led.base_url, led.proxy, led.variables()
         plain = RunRequest(
-            case=CASE, job=1, base_url=stage.listener.origin, api_key=KEY, folder=folder,
+            case=CASE, job=1, base_url=base_url, api_key=KEY, folder=folder,
             request={"image_start": IMAGE, "prompt": PROMPT},
             out=folder / "video.mp4", min_poll=min_poll, deadline=deadline, grace=_GRACE, callback_url=HOOK, callback_port=port,
             first_call=lambda: stage.first_call, up=stage.called, stop=stop,
         )  # fmt: skip
-        proxy = other_host.origin.partition("://")[2]
-        wanted = replace(plain, environment=environment(plain, control_url="", proxy=proxy, variables={}))
+        wanted = replace(plain, environment=environment(plain, control_url="", proxy=proxy, variables=variables))
         result = adapter.run(wanted)
     history = written(recorder, behaviour, stage.server, wanted, result, list(stage.events))
     return Played(history, len(stage.server.tasks))
