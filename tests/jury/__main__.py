@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tests.jury.bench import quick
+from tests.jury.bench import quick, quick_servers
 from tests.jury.playing import NAMED, Member, Played, members, play
 
 SHARE = 0.95
@@ -53,11 +53,12 @@ def _options() -> argparse.Namespace:
 
 
 def _side_by_side(jury: list[Member], options: argparse.Namespace) -> dict[str, list[Played]]:
-    """Clients in few stories, at once on one fake; so often."""
-    clients = [replace(one, stories=one.timing) if options.timing else one for one in jury if one.kind == "client"]
-    runs: dict[str, list[Played]] = {one.name: [] for one in clients}
-    for number in range(options.times if clients else 0):
-        for played in quick(clients):
+    """Clients in few stories, at once on one fake, and servers in few scripts; so often."""
+    few = [replace(one, stories=one.timing) if options.timing else one for one in jury]
+    clients, servers = ([one for one in few if one.kind == kind] for kind in ("client", "server"))
+    runs: dict[str, list[Played]] = {one.name: [] for one in few}
+    for number in range(options.times if few else 0):
+        for played in [*(quick(clients) if clients else ()), *quick_servers(servers)]:
             runs[played.member.name].append(played)
         wrong = [f"{name}: {found[-1].wrong}" for name, found in runs.items() if found[-1].wrong]
         print(f"round {number + 1}: {'; '.join(wrong) or 'as it should be'}", file=sys.stderr, flush=True)

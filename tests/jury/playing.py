@@ -5,7 +5,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,10 @@ _PATIENCE = 600.0
 
 @dataclass(frozen=True)
 class Member:
-    """One client or server. right: it must break no MUST; names: what must be named for its defect. stories: those about it."""
+    """One client or server. right: it must break no MUST; names: what must be named for its defect.
+
+    stories: those about it; of a server, scripts of the run.
+    """
 
     name: str
     run: tuple[str, ...]
@@ -112,15 +116,24 @@ def _run(command: Sequence[str]) -> str:
     return f"exit code {done.returncode}: {(done.stderr or done.stdout)[-300:]}"
 
 
-def _serve(member: Member, report: Path) -> str:
-    """Start a server, whose first line is `{"url": ...}`, and judge it."""
+KEYS = ("sk-jury-one", "sk-jury-two")
+
+
+@contextmanager
+def serving(member: Member) -> Iterator[str]:
+    """A server of the jury, whose first line is `{"url": ...}`, until the block ends."""
     with subprocess.Popen(member.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            url = json.loads(process.stdout.readline())["url"]
-            keys = ["--api-key", "sk-jury-one", "--second-key", "sk-jury-two"]
-            return _run([*_KIT, "server", url, *keys, "--report", str(report)])
-        except (ValueError, KeyError) as error:
-            return f"{member.name} did not say where it listens: {error!r}"
+            yield json.loads(process.stdout.readline())["url"]
         finally:
             process.kill()
+
+
+def _serve(member: Member, report: Path) -> str:
+    """Judge a server of the jury; return what the kit said where it wrote no report."""
+    try:
+        with serving(member) as url:
+            return _run([*_KIT, "server", url, "--api-key", KEYS[0], "--second-key", KEYS[1], "--report", str(report)])
+    except (ValueError, KeyError) as error:
+        return f"{member.name} did not say where it listens: {error!r}"

@@ -232,6 +232,38 @@ def REPLAY(event: Any) -> bool:  # noqa: N802 - a pick, as the others
     return create()(event) and bool(header_of(event, "idempotency-replayed")) and "duration" not in asked(event)
 
 
+def IDEMPOTENT(event: Exchange) -> bool:  # noqa: N802 - a pick, as the others
+    """Whether it carries the key of the first idempotent create."""
+    return ("Idempotency-Key", "0123456789abcdef") in event.request.headers
+
+
+FIRST = next(body_of(event)["id"] for event in GOOD if create()(event))
+ONCE = next(body_of(event)["id"] for event in GOOD if create()(event) and IDEMPOTENT(event))
+
+
+def listed(query: str) -> Pick:
+    """Lists by a part of their query."""
+    return lambda e: exchange("GET", "/v1/tasks?")(e) and query in e.url
+
+
+def LISTED(event: Any) -> bool:  # noqa: N802 - a pick, as the others
+    """The whole list that has rows."""
+    return exchange("GET", "/v1/tasks")(event) and "?" not in event.url and bool(body_of(event).get("data"))
+
+
+WHOLE = next(event for event in GOOD if LISTED(event))
+
+
+def row(**members: Any) -> Change:
+    """Change members of the first row."""
+
+    def change(event: Exchange) -> Exchange:
+        first, *rest = body_of(event)["data"]
+        return with_body(event, {**body_of(event), "data": [{**first, **members}, *rest]})
+
+    return change
+
+
 AFTER_REPLAY = next(
     event.seq
     for event in GOOD
@@ -297,7 +329,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "SV-27": (nth_balance(1), credits_(-20)),
     "SV-28": (create(400, duration=2), error(param="model")),
     "SV-29": (lambda e: isinstance(e, Exchange) and e.request.body.text == "null", accepted),
-    "SV-30": (fetched(0), becomes(video=SWAPPED)),
+    "SV-30": (fetched(2), becomes(video=SWAPPED)),
     "SM-01": (create(400, sound="ON"), accepted),
     "SM-02": (create(sound="on"), status(400)),
     "SM-03": (given("gif"), status(500)),
@@ -307,7 +339,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "SM-07": (fetched(-1), becomes(video=SMALL)),
     "SM-08": (read("completed", -1), body(result_data=[{"video_url": "https://files.example.com/1.mp4"}])),
     "SL-01": (ANY_CREATE, body(status="processing")),
-    "SL-02": (create(novel=1), body(id="task-unified-1757169743-00000042")),
+    "SL-02": (create(novel=1), body(id=FIRST)),
     "SL-03": (read("pending"), status(404)),
     "SL-04": (read("processing", 1), body(status="pending")),
     "SL-05": (COMPLETED, body(status="processing")),
@@ -353,15 +385,15 @@ BAD: dict[str, tuple[Any, ...]] = {
     "SC-22": (attempt("/refused"), gone),
     "SC-23": (lambda e: isinstance(e, Exchange) and FAILING in e.url and e.mono > RETRIES[3].mono, status(404)),
     "SK-01": (COMPLETED, body(results=["files/a.mp4"])),
-    "SK-02": (fetched(0), becomes(headers=(("Content-Type", "application/octet-stream"),))),
-    "SK-03": (fetched(0), becomes(status=401)),
-    "SK-04": (fetched(3), becomes(status=403)),
-    "SK-05": (fetched(4), becomes(status=200, sha256="ab" * 32)),
-    "SK-06": (fetched(4), becomes(status=500)),
+    "SK-02": (fetched(2), becomes(headers=(("Content-Type", "application/octet-stream"),))),
+    "SK-03": (fetched(2), becomes(status=401)),
+    "SK-04": (fetched(6), becomes(status=403)),
+    "SK-05": (fetched(7), becomes(status=200, sha256="ab" * 32)),
+    "SK-06": (fetched(7), becomes(status=500)),
     "SK-07": (lambda e: exchange("GET", "/v1/tasks/")(e) and e.seq > LAST_DOWNLOAD, status(404)),
-    "SK-08": (fetched(2), becomes(status=200)),
-    "SK-09": (fetched(1), becomes(sha256="ef" * 32)),
-    "SK-10": (fetched(0), becomes(video=SHORT)),
+    "SK-08": (fetched(5), becomes(status=200)),
+    "SK-09": (fetched(3), becomes(sha256="ef" * 32)),
+    "SK-10": (fetched(2), becomes(video=SHORT)),
     "SA-01": (lambda e: exchange("GET", "/v1/tasks", 401)(e) and not e.who, status(200)),
     "SA-02": (expecting(Expect.UNAUTHORIZED), status(200)),
     "SA-03": (lambda e: isinstance(e, Exchange) and ("Authorization", f"Basic {WHO}") in e.request.headers, status(404)),
@@ -387,6 +419,21 @@ BAD: dict[str, tuple[Any, ...]] = {
     "SB-13": (REPLAY, header("idempotency-replayed", None)),
     "SB-14": (lambda e: isinstance(e, Exchange) and e.seq == AFTER_REPLAY, credits_(-1)),
     "SB-15": (lambda e: exchange("POST", CREATE, 409)(e), accepted),
+    "SB-17": (lambda e: create()(e) and e.who == WHO_ELSE and IDEMPOTENT(e), body(id=ONCE)),
+    "SB-18": (create(duration=15), inner("usage", credits_reserved=200)),
+    "SB-19": (PROCESSING, inner("usage", billing_rule="per_call")),
+    "SV-33": (lambda e: create(400)(e) and "@10.0.0.1" in str(asked(e).get("callback_url")), accepted),
+    "SV-34": (lambda e: isinstance(e, Exchange) and e.probe is not None and e.probe.value == "127.0.0.1", status(400)),
+    "SA-12": (lambda e: exchange("GET", "/v1/tasks/", 404)(e) and e.who == WHO_ELSE, error(message="it is secret", progress=40)),
+    "SK-11": (fetched(0), becomes(sha256="ef" * 32)),
+    "SK-12": (lambda e: isinstance(e, Download) and "?" not in e.url, becomes(status=200)),
+    "ST-01": (LISTED, lambda e: with_body(e, {**body_of(e), "data": body_of(e)["data"][::-1]})),
+    "ST-02": (listed("status=completed"), lambda e: with_body(e, body_of(WHOLE))),
+    "ST-03": (listed("page=2"), lambda e: with_body(e, {**body_of(e), "data": body_of(WHOLE)["data"][:1]})),
+    "ST-04": (LISTED, row(results=["https://x.example.com/a.mp4"])),
+    "ST-05": (LISTED, row(has_results=True)),
+    "ST-06": (exchange("POST", "/v1/tasks/batch", 200), lambda e: with_body(e, {"data": []}), True),
+    "ST-07": (exchange("POST", "/v1/tasks/batch", 400), status(200)),
     "SB-16": (lambda e: create(duration=6)(e) and header_of(e, "idempotency-replayed"), body(id="task-unified-1-aaaaaaaa")),
 }  # fmt: skip
 

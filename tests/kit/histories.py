@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from tape import BODY, CONTRACT, CREATE, GOOD_IMAGE, KEY, OTHER, START, STRANGE, Tape, error
+from tape import BODY, CONTRACT, CREATE, GOOD_IMAGE, KEY, OTHER, START, STRANGE, THIRD, Tape, error
 
 from kling_contract.history.events import Balance
 from kling_contract.history.labels import Expect, MediumFacts, Receiver, Topic, When
@@ -19,8 +19,37 @@ def good() -> list[Any]:
     _links(tape)
     _auth(tape)
     _billing(tape)
+    _lists(tape)
     _models(tape)
     return tape.events
+
+
+def _lists(tape: Tape) -> None:
+    key = THIRD
+    older = tape.create(key=key)
+    tape.read(tape.complete(older), key=key)
+    tape.advance(1)
+    newer = tape.create(key=key)
+    tape.read(newer, key=key)
+    rows = [_row(newer), _row(older)]
+    for query, found in (
+        ("", rows), ("?page=1&page_size=1", rows[:1]), ("?page=2&page_size=1", rows[1:]),
+        ("?status=completed", rows[1:]), ("?status=processing", rows[:1]), ("?type=image", []), ("?model=none", []),
+    ):  # fmt: skip
+        page = int(query[6]) if query.startswith("?page=") else 1
+        total = 2 if "page" in query or not query else len(found)
+        answer = {"data": found, "total": total, "page": page, "page_size": 20}
+        tape.call("GET", f"/v1/tasks{query}", answer=answer, key=key, group="lists")
+    asked = [older["id"], newer["id"], "task-unified-1757169743-unknown1"]
+    tape.call("POST", "/v1/tasks/batch", {"task_ids": asked}, answer={"data": [older, newer]}, key=key)
+    many = {"task_ids": [f"task-unified-1757169743-{number:08d}" for number in range(CONTRACT.batch_max + 1)]}
+    tape.call("POST", "/v1/tasks/batch", many, status=400, answer=error(400, "task_ids"), key=key)
+
+
+def _row(task: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: task[name] for name in ("id", "model", "type", "status", "progress")}
+    facts = {"has_results": "results" in task, "has_error": "error" in task}
+    return {**kept, "created_at": task["created"], **facts, "credits_used": task["usage"].get("credits_used", 0)}
 
 
 def _validation(tape: Tape) -> None:
@@ -36,7 +65,7 @@ def _validation(tape: Tape) -> None:
         "aspect_ratio": ["16:9"],
         "callback_url": [
             "http://hooks.example.com/", "https://10.0.0.1/", "https://2130706433/",
-            "https://h.example.com/" + "x" * CONTRACT.callback_url_max,
+            "https://h.example.com/" + "x" * CONTRACT.callback_url_max, "https://h.example.com@10.0.0.1/",
         ],
     }.items():  # fmt: skip
         for value in values:
@@ -58,6 +87,8 @@ def _validation(tape: Tape) -> None:
         {"duration": 7.0}, {"novel": 1}, {"novel": 1}, {},
     ):  # fmt: skip
         tape.create(changes, key=OTHER)
+    for what, before in (("a user name", "user"), ("127.0.0.1", "127.0.0.1")):
+        tape.create({"callback_url": f"https://{before}@h.example.com/"}, key=OTHER, rules=("SV-34",), value=what)
 
 
 def _images(tape: Tape) -> None:
@@ -148,6 +179,7 @@ def _callbacks(tape: Tape) -> None:
         task, url = watched(f"/{end}?a=%20b", end)
         tape.called(task, url)
         settle(task)
+    _links_told(tape, watched, settle)
     task, url = watched("/receipt")
     remaining = tape.credits[KEY]
     tape.recorder.add(
@@ -181,6 +213,16 @@ def _callbacks(tape: Tape) -> None:
     settle(task)
 
 
+def _links_told(tape: Tape, watched: Any, settle: Any) -> None:
+    """The link in a callback and that in a later query, signed anew, lead to one video."""
+    task, url = watched("/links")
+    tape.called(task, url)
+    tape.download(task)
+    task["results"] = [link.replace("sig=1", "sig=2") for link in task["results"]]
+    settle(task)
+    tape.download(task)
+
+
 def _links(tape: Tape) -> None:
     task = tape.create(image=GOOD_IMAGE)
     tape.advance(59)
@@ -189,6 +231,7 @@ def _links(tape: Tape) -> None:
     tape.read(tape.complete(task))
     tape.download(task)
     tape.download(task)
+    tape.download(task, status=403, content=b"no", url=task["results"][0].partition("?")[0], case="test")
     partial = (("Content-Type", "video/mp4"), ("Content-Range", "bytes 0-1/3"))
     tape.download(task, status=206, asked_range="bytes=0-1", headers=partial)
     tape.advance(CONTRACT.link_lifetime - 1 - 1e-3)
@@ -241,6 +284,7 @@ def _billing(tape: Tape) -> None:
     once = [("Idempotency-Key", "0123456789abcdef")]
     first = tape.create(sent=once)
     tape.read(tape.complete(first))
+    tape.create(sent=once, key=OTHER)
     tape.balance()
     pending = first | {"status": "pending", "progress": 0}
     pending.pop("results")

@@ -12,6 +12,7 @@ from kling_contract.reading.contract import shipped
 
 CONTRACT = shipped()
 KEY, OTHER, STRANGE = "sk-test-first-0001", "sk-test-second-0002", "nobody-knows-this-key"
+THIRD = "sk-test-third-0003"
 BASE = "http://127.0.0.1:4010"
 START = 1_757_169_743.0
 CREATE = "/v1/videos/generations"
@@ -26,8 +27,8 @@ class Tape:
 
     def __init__(self) -> None:
         self.now, self.mono, self.number = START, 1.0, 0
-        self.credits = {KEY: 10_000.0, OTHER: 10_000.0}
-        self.recorder = Recorder(keys=(KEY, OTHER, STRANGE), clock=lambda: Moment(self.now), salt=b"salt")
+        self.credits = {KEY: 10_000.0, OTHER: 10_000.0, THIRD: 10_000.0}
+        self.recorder = Recorder(keys=(KEY, OTHER, THIRD, STRANGE), clock=lambda: Moment(self.now), salt=b"salt")
         self.recorder.add(ClockMove(mode="manual", before=self.now, after=self.now, at=self.now, mono=0.5))
         facts = {"target": BASE, "mode": "fake", "seed": 1, "features": ["clock"]}
         self.note(Topic.RUN, **facts)

@@ -35,11 +35,11 @@ FAST: dict[str, Any] = {"queue": 0.03, "run": 0.05}
 
 SENT = {
     "SA-01": 5, "SA-02": 5, "SA-03": 8, "SA-04": 5, "SA-05": 4, "SA-06": 2, "SA-07": 5, "SA-09": 2, "SA-10": 1,
-    "SA-11": 6, "SB-16": 3, "SV-31": 1, "SV-32": 4,
+    "SA-11": 6, "SA-12": 2, "SB-16": 3, "SB-17": 1, "ST-02": 15, "ST-03": 15, "ST-06": 4, "SV-31": 1, "SV-32": 4, "SV-33": 13, "SV-34": 3,
     "SB-06": 2, "SB-09": 8, "SB-12": 3, "SC-16": 1, "SL-16": 7,
-    "SV-01": 2, "SV-02": 11, "SV-03": 1, "SV-04": 18, "SV-06": 7, "SV-07": 7, "SV-08": 3, "SV-09": 3, "SV-10": 2, "SV-11": 6,
-    "SV-13": 1, "SV-14": 19, "SV-15": 3, "SV-16": 3, "SV-17": 13, "SV-18": 60, "SV-19": 3, "SV-20": 13, "SV-21": 23, "SV-29": 12,
-    "SW-16": 7, "SW-17": 6, "SW-18": 1, "SW-19": 5, "SW-20": 3,
+    "SV-01": 1, "SV-02": 12, "SV-03": 2, "SV-04": 17, "SV-06": 8, "SV-07": 6, "SV-08": 4, "SV-09": 2, "SV-10": 2, "SV-11": 7,
+    "SV-13": 1, "SV-14": 19, "SV-15": 3, "SV-16": 2, "SV-17": 13, "SV-18": 60, "SV-19": 2, "SV-20": 13, "SV-21": 23, "SV-29": 13,
+    "SW-16": 7, "SW-17": 7, "SW-18": 1, "SW-19": 5, "SW-20": 3,
 }  # fmt: skip
 """Probes that reach the wire in a run against the fake, by rule. A driver that stops sending one is found here: its rule would go on
 passing. Whoever adds a probe adds it here."""
@@ -174,10 +174,8 @@ def test_the_fake_passes_on_everything(fake: str) -> None:
     report_rows = {row["id"]: row["probes"] for row in report(run)["rules"]}
     assert {rule: number for rule, number in report_rows.items() if number} == SENT
     unseen = {found.rule.id for found in run.verdicts if found.result is not Result.PASS}
-    assert unseen <= {
-        "SC-10",
-        "SC-11",
-    }  # which need real seconds, and a busy machine may leave too little of them to say
+    # Models need --model; SC-10 needs real seconds, of which a machine at its limits may leave too few to say anything.
+    assert unseen - {rule for rule in rules(CONTRACT) if rule.startswith("SM")} <= {"SC-10"}
     assert made.any_key
 
 

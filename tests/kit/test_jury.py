@@ -4,6 +4,7 @@ from tests.jury.__main__ import flips, problems
 from tests.jury.playing import HERE, Member, Played, members
 
 from kling_contract.lab.stories import load
+from kling_contract.mutants.trial import COSTLY, every_usual_case
 from kling_contract.reading.contract import shipped
 from kling_contract.rules.rulebook import rules
 
@@ -31,6 +32,21 @@ def test_the_list_is_whole() -> None:
     assert {story for member in jury for story in (*member.stories, *member.timing)} <= set(stories)
     assert {rule for member in jury for rule in member.names} <= set(book)
     assert all(bool(member.names) != member.right for member in jury)
+
+
+def test_the_list_of_servers_is_whole() -> None:
+    """
+    At least six right servers and as many with a defect; files, scripts and rules exist, and every right one has what it is about.
+    """
+    jury, book = members("server"), rules(shipped())
+    scripts = {script.name for script in every_usual_case()} | COSTLY | {"images"}
+
+    assert sum(member.right for member in jury) >= 6
+    assert sum(not member.right for member in jury) >= 6
+    assert all((HERE / "servers" / member.run[1]).is_file() for member in jury)
+    assert {story for member in jury for story in member.stories} <= scripts
+    assert {rule for member in jury for rule in member.names} <= set(book)
+    assert all(bool(member.names) != member.right and member.stories for member in jury)
 
 
 def test_a_must_against_a_right_client_is_a_problem() -> None:

@@ -285,3 +285,24 @@ def test_a_charge_is_a_number_of_its_own(said: str, shown: bool) -> None:
     scene = Scene("CM-12").create().poll("completed").served().fetch().told(0, stdout=said)
 
     assert bool(judged("CM-12", scene.recorder.events).findings) != shown
+
+
+def _stuck(*, bounded: bool, last: float = 118.0) -> Any:
+    """A client that the lab ended after 120 s, and that read until then, or hung from some moment on."""
+    scene = Scene("CP-13", completes=False, says=["gave_up"], bounded=bounded).create().poll()
+    scene.poll(after=last)
+    return scene.told(None, signal=9, ended="deadline", seconds=120.0)
+
+
+@pytest.mark.parametrize(
+    ("bounded", "last", "result"),
+    [(True, 118.0, "fail"), (False, 118.0, "warn"), (False, 5.0, "fail")],
+    ids=["takes a deadline", "may have a longer one", "hangs"],
+)
+def test_a_longer_limit_of_its_own_is_no_must(bounded: bool, last: float, result: str) -> None:
+    """
+    Whether a client that goes on reading would ever have stopped is not known, unless it takes the deadline that it is given.
+    """
+    run = judge_history(_stuck(bounded=bounded, last=last).recorder.events, Choice(only=frozenset({"CP-13"})), str)
+    assert [str(verdict.result) for verdict in run.verdicts] == [result]
+    assert ("--deadline" in run.verdicts[0].reason) is (result == "warn")

@@ -84,6 +84,10 @@ CASES: dict[str, tuple[Make, Make]] = {
         lambda r: Scene(r, completes=None).create().done(),
         lambda r: Scene(r, completes=None).call("POST", "//v1/videos/generations", 404, {}, sent=BODY).told(4),
     ),
+    "CQ-17": (
+        lambda r: Scene(r, completes=None).create().done(),
+        lambda r: Scene(r, completes=None).call("POST", "/v1/v1/videos/generations", 404, {}, sent=BODY).told(4),
+    ),
     "CM-01": (lambda r: Scene(r).create().done(), lambda r: Scene(r).create().create(task=TASK[:-1] + "a").done()),
     "CM-02": (
         lambda r: Scene(r).create(lost="cut").told(6, "unknown"),

@@ -94,6 +94,19 @@ def without_headers(one: Entry) -> None:
     one["response"]["headers"] = []
 
 
+def without_sent_headers(one: Entry) -> None:
+    """Leave out the request's headers."""
+    one["request"]["headers"] = []
+
+
+def with_empty_texts(one: Entry) -> None:
+    """Empty texts in the place of bodies that the tool did not keep."""
+    one["response"]["content"] |= {"text": "", "size": 412}
+    if one["request"].get("postData"):
+        one["request"]["postData"]["text"] = ""
+        one["request"]["bodySize"] = -1
+
+
 def unanswered(status: int) -> Callable[[Entry], None]:
     """Say that there was no response, as browsers do."""
 
@@ -104,8 +117,9 @@ def unanswered(status: int) -> Callable[[Entry], None]:
 
 
 @pytest.mark.parametrize(
-    "change", [without_text, without_post, without_headers, unanswered(0), unanswered(-1)],
-    ids=["no text", "no postData", "no headers", "status 0", "status -1"],
+    "change",
+    [without_text, without_post, without_headers, without_sent_headers, with_empty_texts, unanswered(0), unanswered(-1)],
+    ids=["no text", "no postData", "no headers", "no request headers", "empty texts", "status 0", "status -1"],
 )  # fmt: skip
 @pytest.mark.parametrize("which", [(0,), (1,), (0, 1)])
 def test_what_is_missing_is_not_judged(judged: Callable[..., Run], change: Callable[[Entry], None], which: Any) -> None:

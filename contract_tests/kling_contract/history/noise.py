@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from kling_contract.history.events import Recorder
 from kling_contract.history.labels import Topic
@@ -13,22 +14,35 @@ _TWICE = 2
 """A correct program may be late twice between two observations: when it wakes, and when it acts."""
 
 
+@dataclass(slots=True)
+class Meter:
+    """What was measured so far."""
+
+    least: float
+    worst: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Twice the worst lateness of a short wait."""
+        return max(self.least, _TWICE * self.worst)
+
+
 @contextmanager
-def measured(recorder: Recorder, least: float = 0.0) -> Iterator[None]:
+def measured(recorder: Recorder, least: float = 0.0) -> Iterator[Meter]:
     """Measure while the block runs, then note twice the worst lateness of a short wait, at least *least* seconds."""
-    done, worst = threading.Event(), [0.0]
+    done, meter = threading.Event(), Meter(least)
 
     def sample() -> None:
         while not done.is_set():
             began = recorder.mono()
             done.wait(_SAMPLE)
-            worst[0] = max(worst[0], recorder.mono() - began - _SAMPLE)
+            meter.worst = max(meter.worst, recorder.mono() - began - _SAMPLE)
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
-        yield
+        yield meter
     finally:
         done.set()
         thread.join()
-        recorder.note(Topic.NOISE, seconds=round(max(least, _TWICE * worst[0]), 4))
+        recorder.note(Topic.NOISE, seconds=round(meter.seconds, 4))

@@ -28,7 +28,7 @@ from kling_contract.lab.results import Adapter, RunRequest, RunResult, found_in,
 from kling_contract.lab.stories import PROMPT, Story, filled
 from kling_contract.lab.watch import Seen
 from kling_contract.reading.contract import Contract
-from kling_contract.rules.case_facts import CaseFacts
+from kling_contract.rules.case_facts import SPELT, CaseFacts
 from kling_contract.serving import free_port
 
 _LAST_BYTE = 8 << 20
@@ -132,7 +132,7 @@ class Lab:
             wanted = replace(
                 self._request_of(case, other_host, hidden), speaks=adapter.speaks and "webhook" in story.needs
             )
-            self._prepare(case, wanted, other_host, adapter.takes)
+            self._prepare(case, wanted, other_host, adapter)
             case.seen.called = wanted.up.set
             self.fake.watch.follow(key, case.seen)
             self._drive(case, wanted, adapter, other_host)
@@ -169,6 +169,7 @@ class Lab:
         bases = {
             "fake": case.door.origin if case.door else self.fake.origin,
             "slash": f"{self.fake.origin}/",
+            "version": f"{self.fake.origin}{self.contract.root.rstrip('/')}",
             "plain-http": PLAIN_HTTP,
             "untrusted": hidden.origin if hidden else "",
         }
@@ -198,7 +199,7 @@ class Lab:
         control = f"{self.fake.origin}/__mock"
         return replace(wanted, environment=environment(wanted, control_url=control, proxy=proxy, variables=variables))
 
-    def _prepare(self, case: Case, wanted: RunRequest, other_host: OtherHost, takes: frozenset[str]) -> None:
+    def _prepare(self, case: Case, wanted: RunRequest, other_host: OtherHost, adapter: Adapter) -> None:
         """Tell the fake what to do, and the history what is right."""
         story, control = case.story, self.fake.control.of(case.key)
         facts: dict[str, Any] = {
@@ -216,11 +217,11 @@ class Lab:
         }
         about = CaseFacts(
             story=story.name, summary=story.summary, rules=story.rules, scenario=story.scenario, params=params,
-            right=story.right, request=_cut(asked), offered=tuple(sorted(takes)), needs=story.needs, flow=story.flow, jobs=story.jobs,
-            forge=story.forge, base=story.base, base_url=wanted.base_url, api=self.fake.origin,
+            right=story.right, request=_cut(asked), offered=tuple(sorted(adapter.takes)), needs=story.needs,
+            flow=story.flow, jobs=story.jobs, forge=story.forge, base=story.base, base_url=wanted.base_url, api=self.fake.origin,
             links=self.fake.link_origin, other_host=other_host.origin, callback_url=wanted.callback_url[:200],
             deadline=wanted.deadline, grace=wanted.grace, limit=wanted.limit, min_poll=wanted.min_poll,
-            held_to=None if self.pace.given else self.pace.min_poll,
+            held_to=None if self.pace.given else self.pace.min_poll, bounded=adapter.bounded or self.pace.fixed,
             repeats=case.repeats,
         )  # fmt: skip
         note = Note(topic=Topic.CASE, who=case.key, case=case.name, data=about.data(), mono=self.recorder.mono())
@@ -329,7 +330,7 @@ class Lab:
         """Gather what the server saw and what was left, and write it all down in order."""
         entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
         self._accounts |= {case.seen.account, *(str(entry["account"]) for entry in entries)}
-        if case.story.base == "slash":  # a path that the service does not have belongs to no account
+        if case.story.base in SPELT:  # a path that the service does not have belongs to no account
             self._off_paths.add(case.seen.account)
             everything = self.fake.control.call("GET", "/journal")["entries"]
             entries = [*entries, *(entry for entry in everything if carries(entry, case.seen.account))]

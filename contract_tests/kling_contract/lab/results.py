@@ -113,6 +113,8 @@ class Adapter(Protocol):
     min_poll: float | None
     """Seconds between reads that its client keeps by its own word; None where it does not say."""
 
+    bounded: bool
+    """Whether its client takes the deadline that it is given for certain."""
     takes: frozenset[str]
     """The members of a request that its client takes for certain."""
 

@@ -7,7 +7,7 @@ from statistics import median
 from types import TracebackType
 from typing import Any, Self
 
-from kling_contract.history.events import Exchange
+from kling_contract.history.events import Exchange, wall
 from kling_contract.lab.lab import Ended, Lab
 from kling_contract.lab.pace import GRACE, PATIENCE, Pace
 from kling_contract.lab.results import Adapter
@@ -24,6 +24,8 @@ _GLIMPSE = 3.0
 """Seconds from its first call in which a client that hurries has read twice."""
 _AFRESH = 3
 """Cases that run at once when there is to be time for each."""
+AGAIN = 240.0
+"""Seconds in which cases are run again for want of time."""
 _SAID = 400
 """Characters of a client's last words that are passed on."""
 _SLOWER = 1.3
@@ -122,15 +124,20 @@ class Scheduler:
             with Scheduler(self._lab, self._adapter, self._tell) as again:
                 again.start(over.story for over in short)
             return [*ended, *again.repeat()]
+        until = wall().at + AGAIN
         with ThreadPoolExecutor(_AFRESH) as pool:
-            for over in pool.map(self._afresh, short):
+            for over in pool.map(lambda over: self._afresh(over, until), short):
                 ended.append(over)
                 self._tell(over)
         return ended
 
-    def _afresh(self, over: Ended) -> Ended:
-        """Run a case again whose client gave up for want of time; return the new one, or *over* where it was ended by force."""
-        return self._lab.run_story(over.story, self._adapter) if over.short == "gave up" else self._lab.keep(over)
+    def _afresh(self, over: Ended, until: float) -> Ended:
+        """Run a case again whose client gave up for want of time; return the new one, or *over* where it was ended by force.
+
+        After *until* none is run again: a client that never has enough time would go on for an hour.
+        """
+        again = over.short == "gave up" and wall().at < until
+        return self._lab.run_story(over.story, self._adapter) if again else self._lab.keep(over)
 
     def _run(self, story: Story, seen: Seen) -> Ended:
         over = self._lab.run_story(story, self._adapter, seen, final=False)

@@ -87,6 +87,7 @@ MUTANTS: tuple[ClientMutant, ...] = (
     ClientMutant("CQ-14", "registers-plain-http", "registers a callback URL that is not encrypted", _WEB, stories=("webhook",)),
     ClientMutant("CQ-15", "drops-the-quality", "does not pass the quality on", stories=("all-options",)),
     ClientMutant("CQ-16", "keeps-the-slash", "puts its paths behind the slash of the base URL"),
+    ClientMutant("CQ-17", "doubles-the-version", "puts its paths behind the version of the base URL"),
     ClientMutant("CM-01", "creates-twice", "creates twice, to be safe"),
     ClientMutant("CM-02", "repeats-a-lost-create", "sends a lost create again, under a new Idempotency-Key"),
     ClientMutant("CM-03", "repeats-a-failed-create", "sends a create again after a 5xx, under a new Idempotency-Key"),

@@ -23,6 +23,7 @@ from kling_contract.reading.documented import (
     flaws_of,
     problems_of,
 )
+from kling_contract.reading.listing import batch_max
 from kling_openapi.media import ratio
 from kling_openapi.model import Model
 from kling_openapi.schemas import resolved
@@ -98,6 +99,8 @@ class Contract:
         self.terminal: tuple[str, ...] = tuple(branch["properties"]["status"]["const"] for branch in branches)
         self.live: tuple[str, ...] = tuple(status for status in self.statuses if status not in self.terminal)
         self.task_errors: tuple[str, ...] = tuple(code["const"] for code in schemas["TaskErrorCode"]["oneOf"])
+        self.billing_rule: str = schemas["Usage"]["properties"]["billing_rule"].get("x-value", "")
+        self.batch_max = batch_max(self.document)
         self.completed_progress: int = schemas["CompletedTask"]["properties"]["progress"]["const"]
 
     def stage(self, status: Any) -> int | None:
@@ -350,7 +353,7 @@ class Contract:
             "timeout": f"{self.timeout:g}", "retries": len(self.retry_delays), "attempts": len(self.retry_delays) + 1,
             "delays": ", ".join(f"{delay:g}" for delay in self.retry_delays),
             "link_hours": f"{self.link_lifetime / 3600:g}", "link_type": self.link_type,
-            "statuses": ", ".join(self.statuses),
+            "statuses": ", ".join(self.statuses), "batch_max": self.batch_max, "billing_rule": self.billing_rule,
         }  # fmt: skip
 
 

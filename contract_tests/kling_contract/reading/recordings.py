@@ -90,10 +90,13 @@ def _of_har(entry: Mapping[str, Any], attached: Attached) -> Loose:
         method=str(request["method"]),
         url=_usual(str(request["url"])),
         sent=[pair for pair in _pairs(request.get("headers")) if not _is_blotted(*pair)],
-        body=_kept(har.bytes_of(request.get("postData"), attached), str(request["method"]).upper() in _BODILESS),
+        body=_kept(
+            _full(har.bytes_of(request.get("postData"), attached), request.get("bodySize")),
+            str(request["method"]).upper() in _BODILESS,
+        ),
         status=status,
         headers=_pairs(response.get("headers")),
-        content=_kept(_decoded(har.bytes_of(content, attached)), status in _EMPTY),
+        content=_kept(_full(_decoded(har.bytes_of(content, attached)), content.get("size")), status in _EMPTY),
         size=_whole(content.get("size")),
         kind=str(entry.get("_kind") or ""),
         account=str(entry.get("_account") or ""),
@@ -131,6 +134,11 @@ def _decoded(body: bytes | None) -> bytes | None:
     except zlib.error:
         return body
     return body if unpacker.unconsumed_tail else found
+
+
+def _full(body: bytes | None, size: Any) -> bytes | None:
+    """Return a body; None for an empty one of which the tool says that it was not, or does not know."""
+    return None if body == b"" and size not in (0, "0") else body
 
 
 def _kept(body: bytes | None, is_empty: bool) -> bytes | None:

@@ -1,5 +1,6 @@
 """Judges of keys and accounts (SA): who gets in, who sees what, and that the key is never said aloud."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import orjson
 
 from kling_common.masking import TOKEN
 from kling_contract.history.labels import Expect
-from kling_contract.reading.view import MISSING, Call, View, is_task
+from kling_contract.reading.view import MISSING, Call, TaskRecord, View, is_task
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
 
@@ -126,22 +127,70 @@ def _ids(body: Any) -> list[str]:
 
 @judge("SA-07")
 def no_hint_of_existence(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at the 401s, and at the 404s, that queries of well-formed ids got: all of one shape."""
-    first: dict[int, tuple[Call, bool]] = {}
+    """Looks at the 401s, and at the 404s, that queries of well-formed ids got from one caller: all of one shape."""
+    first: dict[tuple[int, str, str | None], tuple[Call, bool]] = {}
     for call in sent_by_kit(view):
         task_id = call.path.rpartition("/")[2]
         if call.name != "getTask" or call.status not in (401, 404) or not view.contract.task_id_pattern.search(task_id):
             continue
         exists = task_id in view.tasks
-        earlier, existed = first.setdefault(call.status, (call, exists))
+        earlier, existed = first.setdefault((call.status, call.event.who, scheme(call)), (call, exists))
         if existed != exists:
             yield check(_shape(call) == _shape(earlier), _shape(earlier), _shape(call), earlier, call)
 
 
 def _shape(call: Call) -> str:
+    """Status, code, type, members and message of an answer; words with digits, which name this request or that id, left out."""
     error = call.error
     members = ", ".join(sorted(error)) if error else "no error object"
-    return f"{call.status} {error.get('code')} {error.get('type')} ({members})"
+    message = re.sub(r"\S*\d\S*", "#", str(error.get("message", "")))
+    return f"{call.status} {error.get('code')} {error.get('type')} ({members}): {message[:200]}"
+
+
+_OF_TASKS = ("progress", "results", "result_data", "usage", "task_info")
+"""Members that an error has no use for but to speak of a task."""
+_LEAST = 8
+"""Characters of a text of the task's that no answer has by chance."""
+
+
+@judge("SA-12")
+def refusal_gives_nothing_away(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at refused queries of another account's task: what they hold of it, and whether they tell its states apart."""
+    first: dict[tuple[str, str, int], Call] = {}
+    for call in sent_by_kit(view):
+        task = view.tasks.get(call.path.rpartition("/")[2]) if call.name == "getTask" else None
+        if task is None or not call.event.who or task.who in ("", call.event.who) or not 400 < call.status < 500:
+            continue
+        if call.status == 401:
+            continue
+        given = _given_away(view, task, call)
+        yield check(not given, "nothing of the task", given, task.create, call)
+        earlier = first.setdefault((task.id, call.event.who, call.status), call)
+        if earlier is not call:
+            yield check(_shape(call) == _shape(earlier), _shape(earlier), _shape(call), earlier, call)
+
+
+def _given_away(view: View, task: TaskRecord, call: Call) -> str:
+    """What a refusal says of the task; empty where it says nothing."""
+    names = [name for name in _names(call.got) if name in _OF_TASKS]
+    text = call.event.answer.body.text or "" if call.event.answer else ""
+    sent = task.create.sent if task.create and isinstance(task.create.sent, dict) else {}
+    known = [value for name, value in sent.items() if name != "model" and isinstance(value, str)]
+    spoken = [value for value in (*known, *task.links, task.who) if len(value) >= _LEAST and value in text]
+    state = call.got.get("status") if isinstance(call.got, dict) else None
+    states = [state] if isinstance(state, str) and state in view.contract.statuses else []
+    return ", ".join([*names, *states, *(value[:40] for value in spoken)])
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The names of all members in a JSON value."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names(inner)
 
 
 @judge("SA-08")

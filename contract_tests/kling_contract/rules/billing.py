@@ -9,11 +9,13 @@ from itertools import pairwise
 
 from kling_contract.history.labels import Expect
 from kling_contract.reading.ledger import Window, life, readings, reserved, windows
-from kling_contract.reading.view import MISSING, Call, TaskRecord, View
-from kling_contract.rules.judging import Check, Shown, check, judge
+from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View
+from kling_contract.rules.judging import Check, Shown, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
 CENT = 1e-6
+TWICE = 2
+"""From so many times the shortest on, a longer video costs more whatever the minimum."""
 REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 413, 415, 429})
 
 
@@ -37,21 +39,68 @@ def _priced(view: View, rule: Rule) -> Iterator[tuple[TaskRecord, float, str, fl
             yield task, credits_, quality, seconds
 
 
+def _by_quality(view: View, rule: Rule) -> dict[str, list[tuple[float, float, TaskRecord]]]:
+    """Of each quality, seconds, credits and task, the shortest first."""
+    found: dict[str, list[tuple[float, float, TaskRecord]]] = {}
+    for task, credits_, quality, seconds in _priced(view, rule):
+        found.setdefault(quality, []).append((seconds, credits_, task))
+    return {quality: sorted(rows, key=lambda row: row[0]) for quality, rows in found.items()}
+
+
 @judge("SB-01")
 def price_follows_duration(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at reservations: one price a second for each quality, and none for more pixels that is lower."""
-    first: dict[str, tuple[TaskRecord, float, float]] = {}
-    for task, credits_, quality, seconds in _priced(view, rule):
-        earlier, rate, length = first.setdefault(quality, (task, credits_ / seconds, seconds))
-        if earlier is not task and length != seconds:
-            wanted = rate * seconds
-            same = abs(credits_ - wanted) <= max(CENT, 0.001 * wanted)
-            yield check(same, f"{wanted:g} credits for {seconds} s", f"{credits_:g}", earlier.create, task.create)
-    ranked = sorted(first, key=lambda name: view.contract.qualities[name])
+    """Looks at reservations: none lower than a shorter one's, the longest dearer than the shortest, more pixels never cheaper."""
+    priced = _by_quality(view, rule)
+    for rows in priced.values():
+        for (_seconds, less, short), (seconds, more, longer) in pairwise(rows):
+            expected = f"{less:g} credits or more for {seconds:g} s"
+            yield check(more >= less - CENT, expected, f"{more:g}", short.create, longer.create)
+        (least, cheap, first), (most, dear, last) = rows[0], rows[-1]
+        if most >= TWICE * least:
+            expected = f"more than {cheap:g} credits for {most:g} s"
+            yield check(dear > cheap + CENT, expected, f"{dear:g}", first.create, last.create)
+    ranked = sorted(priced, key=lambda name: view.contract.qualities[name])
     for low, high in pairwise(ranked):
-        (cheap, less, _seconds), (dear, more, _length) = first[low], first[high]
-        expected = f"{high} costs {less:g} a second or more, as {low} does"
-        yield check(more >= less - CENT, expected, f"{more:g}", cheap.create, dear.create)
+        dearer = {seconds: (credits_, task) for seconds, credits_, task in priced[high]}
+        for length, credits_, task in priced[low]:
+            if length in dearer:
+                more, other = dearer[length]
+                expected = f"{credits_:g} credits or more for {length:g} s of {high}, as {low} costs"
+                yield check(more >= credits_ - CENT, expected, f"{more:g}", task.create, other.create)
+
+
+@judge("SB-18")
+def one_price_a_second(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at reservations: each is its seconds at the longest one's price, or the one minimum that is above it."""
+    priced = _by_quality(view, rule)
+    above: list[tuple[float, TaskRecord]] = []
+    for rows in priced.values():
+        most, dear, last = rows[-1]
+        whole = all(credits_.is_integer() for _, credits_, _ in rows)
+        for seconds, credits_, task in rows:
+            wanted = dear / most * seconds
+            slack = max(CENT, 0.001 * wanted, 1.0 if whole else 0.0)
+            if credits_ > wanted + slack:
+                above.append((credits_, task))
+            elif seconds != most:
+                expected = f"{wanted:g} credits for {seconds:g} s"
+                yield check(credits_ >= wanted - slack, expected, f"{credits_:g}", last.create, task.create)
+    for credits_, task in above:
+        least, first = min(above, key=lambda row: row[0])
+        expected = f"the price of its seconds, or the minimum of {least:g}"
+        yield check(credits_ <= least + CENT, expected, f"{credits_:g}", first.create, task.create)
+
+
+@judge("SB-19")
+def billing_rule_agrees(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every task that says how it is billed."""
+    wanted = view.contract.billing_rule
+    for task, sighting in view.sightings:
+        usage = sighting.body.get("usage")
+        said = usage.get("billing_rule", MISSING) if isinstance(usage, dict) else MISSING
+        other = task.create is not None and view.contract.other(task.create.sent) is not None
+        if wanted and said is not MISSING and not other:
+            yield check(said == wanted, f"billing_rule {wanted}", quoted(said), sighting)
 
 
 @judge("SB-02")
@@ -271,3 +320,18 @@ def one_task_at_one_moment(view: View, _: Rule) -> Iterator[Check]:
         made = {str(_id(call)) for call in burst if _id(call) is not None}
         if made and len(burst) > 1:
             yield check(len(made) == 1, "one task", f"{len(made)} tasks for {len(burst)} creates", *burst)
+
+
+@judge("SB-17")
+def keys_belong_to_accounts(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at creates with a key that another account's accepted create carried."""
+    first: dict[str, Call] = {}
+    for call in view.creates:
+        key = call.sent_header("idempotency-key")
+        if key is None or not call.by_kit or call.status in INCONCLUSIVE or call.faulty or call.probe.group:
+            continue
+        earlier = first.setdefault(key, call)
+        if earlier.event.who != call.event.who and _id(earlier) is not None:
+            own = call.accepted and _id(call) != _id(earlier)
+            seen = f"{call.status}, {_id(call) or call.error.get('message', 'no task')}"
+            yield check(own, "a task of its own", seen, earlier, call)

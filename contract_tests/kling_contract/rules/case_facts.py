@@ -11,8 +11,10 @@ Need = Literal["webhook", "base-url", "aspect-ratio"]
 """What a client must be able to do for a story."""
 Flow = Literal["once", "twice", "many", "killed", "again"]
 """How many processes a story has, and how they follow each other; see `lab.stories.Story`."""
-Base = Literal["fake", "slash", "plain-http", "untrusted"]
+Base = Literal["fake", "slash", "version", "plain-http", "untrusted"]
 """Where a client is led."""
+SPELT = ("slash", "version")
+"""Bases that are the service's own, written otherwise; a path that a client makes of them may be none of the service's."""
 Forgery = Literal["unknown-id", "huge", "not-json", "get", "early"]
 """A callback that the kit sends itself, `early`: that the task is completed, while it still runs."""
 
@@ -37,7 +39,8 @@ class CaseFacts(BaseModel):
     api, links: the origins of the service and of its result links;
     other_host: an origin that is not the service's. deadline, min_poll: seconds that the client was given; grace: seconds
     more that it may need; limit: seconds after which the lab ends it by force. held_to: the pause
-    that a client keeps which does not take min_poll; None where the user gave min_poll. repeats: the case that this one repeats.
+    that a client keeps which does not take min_poll; None where the user gave min_poll.
+    bounded: whether it is certain that the client takes the deadline. repeats: the case that this one repeats.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
@@ -63,6 +66,7 @@ class CaseFacts(BaseModel):
     limit: float | None = None
     min_poll: float | None = None
     held_to: float | None = None
+    bounded: bool = True
     offered: tuple[str, ...] = ()
     repeats: str = ""
 

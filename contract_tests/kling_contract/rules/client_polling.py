@@ -5,11 +5,14 @@ from collections.abc import Iterator
 
 from kling_contract.reading.view import Call, View, links_of
 from kling_contract.rules.cases import Case, about, cases, crashed, ending, got, outcome
-from kling_contract.rules.judging import Check, Shown, check, implied, judge
+from kling_contract.rules.judging import Check, Shown, check, doubted, implied, judge
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.waiting import by_task
 
 _VISIT = 60.0
+LONGEST_PAUSE = 60.0
+"""Seconds without a read after which a client that waits for its task counts as hanging."""
+_OWN_LIMIT = "not known to take a deadline; if it has a longer limit of its own, --deadline S or {deadline} in the command says so"
 _MOST_OF = 0.7
 
 
@@ -135,10 +138,23 @@ def gives_up(view: View, rule: Rule) -> Iterator[Check]:
         if case.cause not in ("", rule.id):
             yield implied(case.cause, ending(last), *shown, last)
             continue
-        yield check(not case.forced, f"an end within {case.limit:g} s", ending(last), *shown, last)
+        ends = check(not case.forced, f"an end within {case.limit:g} s", ending(last), *shown, last)
+        yield ends if case.facts.bounded or not _works(case) else doubted(ends, _OWN_LIMIT)
         if case in stuck and not case.forced and case.accepted:
             fine = not case.completes and outcome(last) in ("", "gave_up", "unknown")
             yield check(fine, "no word of success or failure: the task may still run", ending(last), *shown, last)
+
+
+def _works(case: Case) -> bool:
+    """Whether a client went on reading to the last, or waits for a callback, as one does that has a longer limit of its own."""
+    if not case.polls:
+        return case.hooked
+    return float(case.results[-1].data["seconds"]) - _since_first(case) < LONGEST_PAUSE
+
+
+def _since_first(case: Case) -> float:
+    """Seconds from its first call to its last read."""
+    return case.polls[-1].event.mono - case.calls[0].event.mono
 
 
 @judge("CP-23")

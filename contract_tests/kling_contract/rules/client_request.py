@@ -6,6 +6,7 @@ from urllib.parse import quote, urlsplit
 from kling_common.masking import header
 from kling_contract.reading.addresses import split
 from kling_contract.reading.view import MISSING, View
+from kling_contract.rules.case_facts import SPELT
 from kling_contract.rules.cases import about, cases, completes, ending, got, has_key, outcome, strays
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
@@ -21,8 +22,10 @@ def bearer(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every call, also those with no key at all."""
     for case in cases(view):
         for call in case.calls if case.note is not None or _keyed(view) else ():
-            if case.facts.base == "slash" and call.operation is None:
-                continue  # a path that the service does not have: CQ-16 names it
+            if case.facts.base in SPELT and call.operation is None:
+                continue  # a path that the service does not have: CQ-16 and CQ-17 name it
+            if case.note is None and not call.event.request.headers:
+                continue  # no request is without any, so the recording left them out
             value = call.sent_header("authorization") or ""
             scheme, _space, token = value.partition(" ")
             fine = scheme.lower() == "bearer" and token.strip() and (case.note is None or token.strip() == case.who)
@@ -189,6 +192,16 @@ def slash_is_no_path(view: View, rule: Rule) -> Iterator[Check]:
         for call in case.calls[:1]:
             path = call.event.url.removeprefix(case.facts.api)
             yield check(not path.startswith("//"), "a path with one slash", path, call)
+
+
+@judge("CQ-17")
+def version_is_said_once(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at the paths that a client makes of a base URL that ends in the version."""
+    twice = view.contract.root.rstrip("/") * 2
+    for case in about(view, rule.id):
+        for call in case.calls[:1]:
+            path = call.event.url.removeprefix(case.facts.api)
+            yield check(not path.startswith(twice), "a path with the version once", path, call)
 
 
 @judge("CQ-12")

@@ -5,6 +5,7 @@ from typing import Any
 
 from kling_contract.history.events import Download
 from kling_contract.reading.view import Attempt, Call, View
+from kling_contract.rules.case_facts import SPELT
 from kling_contract.rules.cases import Case, about, cases, completes, ending, got, outcome
 from kling_contract.rules.client_polling import as_right, right, sound
 from kling_contract.rules.judging import Check, check, implied, judge
@@ -180,7 +181,7 @@ def failure_is_told(view: View, rule: Rule) -> Iterator[Check]:
 def tells_the_truth(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every word of a client against what the server saw and what was left on disk."""
     for case in cases(view):
-        known = case.able and case.flow in ("once", "killed") and case.facts.base != "slash"
+        known = case.able and case.flow in ("once", "killed") and case.facts.base not in SPELT
         for note in case.results if known else ():
             if note.data["ended"] in ("on purpose", "deadline"):
                 continue

@@ -5,7 +5,7 @@ a finding. A judge reads nothing but the view and its rule, so the same history 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -22,7 +22,7 @@ Shown = Event | Call | Sighting | Attempt | Reading | None
 class Check:
     """One thing that a judge looked at: whether it held, what was expected and seen, and the events that show it.
 
-    implied_by: another rule whose breach explains what was seen; then nothing is said of this one.
+    implied_by: another rule whose breach explains what was seen; then nothing is said of this one. doubt: why a breach is not certain.
     """
 
     holds: bool
@@ -30,6 +30,7 @@ class Check:
     seen: str
     events: tuple[int, ...]
     implied_by: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Judgement:
 
     broken: why the judge itself failed; empty when it did not. implied: what could not be judged, since the breach of another
     rule explains it: that rule, and what was seen. unconfirmed: why no
-    finding stands, see `repetition`.
+    finding stands for certain, see `repetition`.
     """
 
     rule: Rule
@@ -78,6 +79,11 @@ def judge(rule_id: str) -> Callable[[Judge], Judge]:
 def check(holds: object, expected: object, seen: object, *shown: Shown) -> Check:
     """A check that *holds* or not; *expected* and *seen* in words or as the JSON value itself."""
     return Check(bool(holds), _words(expected), _words(seen), _seqs(shown))
+
+
+def doubted(found: Check, why: str) -> Check:
+    """Return *found*, a breach of which is only a warning, since something is not known: *why* says what, and how it can be."""
+    return replace(found, doubt=why)
 
 
 def implied(by: str, seen: object, *shown: Shown) -> Check:

@@ -4,12 +4,14 @@ When a task was completed is known only between its last living sighting and the
 work until the lifetime after the former and must be dead after the latter.
 """
 
+import re
 from collections.abc import Iterator
+from urllib.parse import parse_qsl
 
 from kling_common.masking import header
 from kling_contract.history.events import Download
-from kling_contract.reading.addresses import is_loopback, split
-from kling_contract.reading.view import TaskRecord, View
+from kling_contract.reading.addresses import is_loopback, parts_of, split
+from kling_contract.reading.view import Sighting, TaskRecord, View, links_of
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
@@ -184,3 +186,51 @@ def video_as_asked(view: View, rule: Rule) -> Iterator[Check]:
         expected = f"{seconds} s, {side} px on the short side"
         seen = f"{video.duration:g} s, {min(video.width, video.height)} px"
         yield check(near and min(video.width, video.height) == side, expected, seen, task.create, download)
+
+
+@judge("SK-11")
+def links_agree(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the links that callbacks and queries of one task showed, and at what those gave that were fetched."""
+    for task in view.tasks.values():
+        shown = [s for s in task.sightings if s.source in ("callback", "read") and s.status == "completed"]
+        young = [s for s in shown if s.event.ended_at < task.ended_after + view.contract.link_lifetime]
+        first = next((s for s in young if links_of(s.body)), None)
+        for later in (s for s in young if first is not None and s is not first):
+            yield from _agreeing(view, task, first, later)
+
+
+def _agreeing(view: View, task: TaskRecord, first: Sighting | None, later: Sighting) -> Iterator[Check]:
+    """A check for the number of links of two sightings, and one for each pair of them of which both were fetched."""
+    assert first is not None
+    one, other = links_of(first.body), links_of(later.body)
+    if len(one) != len(other):
+        yield check(False, f"{len(one)} links", f"{len(other)} links", first, later)
+        return
+    for link, again in zip(one, other, strict=True):
+        before, after = _given(view, task, link), _given(view, task, again)
+        if before is not None and after is not None:
+            same = before.sha256 == after.sha256
+            expected, seen = f"sha256 {before.sha256[:12]}", f"sha256 {after.sha256[:12]}"
+            yield check(same, expected, seen, first, before, later, after)
+
+
+def _given(view: View, task: TaskRecord, link: str) -> Download | None:
+    """The first whole download of a living link."""
+    mine = (each for each in task.downloads if each.url == link and whole(each) and each.status == 200)
+    return next((each for each in mine if each.sha256 and alive(view, task, each)), None)
+
+
+@judge("SK-12")
+def signature_counts(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at downloads of signed links whose query the driver left out or changed; any other query may mean anything."""
+    signed = re.compile(rule.params["signs"], re.IGNORECASE)
+    for task in view.tasks.values():
+        for link in task.links:
+            parts = parts_of(link)
+            if not any(signed.search(name) for name, _ in parse_qsl(parts.query)):
+                continue
+            for download in view.downloads:
+                same = parts_of(download.url)[:3] == parts[:3] and download.url not in task.links
+                if same and download.case and not download.lost and alive(view, task, download):
+                    fine = download.status is not None and not 200 <= download.status < 300
+                    yield check(fine, "no video", _outcome(download), download)

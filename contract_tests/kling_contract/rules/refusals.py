@@ -6,8 +6,11 @@ from kling_contract.reading.ledger import windows
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, View, is_task
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.validation import LOOKS_INTERNAL, judged, own, sound
+from kling_contract.rules.validation import LOOKS_INTERNAL, before_at, judged, only_looks, own, sound
 from kling_contract.rules.wire import STEPS_ASIDE
+
+PLAIN = "a user name"
+"""What the driver calls something before an @ that looks like nothing else."""
 
 
 @judge("SV-27")
@@ -111,8 +114,22 @@ def looks_do_not_count(view: View, _: Rule) -> Iterator[Check]:
     """Looks at right creates whose callback URL contains an internal address where none counts: in its name, path or query."""
     for call in sound(view):
         url = call.asked("callback_url")
-        if isinstance(url, str) and LOOKS_INTERNAL.search(url):
+        if isinstance(url, str) and (LOOKS_INTERNAL.search(url) or only_looks(call)) and not before_at(url):
             yield check(call.accepted, f"{url} is accepted", call.status, call)
+
+
+@judge("SV-34")
+def user_does_not_count(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at right creates whose callback URL has something before its @: all are accepted, or all are refused.
+
+    Recorders hide what stands there, so the driver says what it was.
+    """
+    calls = [call for call in sound(view) if before_at(call.asked("callback_url")) and rule.id in call.probe.rules]
+    plain = next((call for call in calls if call.probe.value == PLAIN), None)
+    for call in calls:
+        if plain is not None and call is not plain:
+            expected = f"{plain.status}, as for a user name"
+            yield check(call.accepted == plain.accepted, expected, f"{call.status} for {call.probe.value}", plain, call)
 
 
 @judge("SV-30")

@@ -19,6 +19,7 @@ from kling_contract.rules import (
     frames,
     lifecycle,
     links,
+    lists,
     models,
     refusals,
     validation,
@@ -28,7 +29,7 @@ from kling_contract.rules.judging import JUDGES, Finding, Judge, Judgement
 from kling_contract.rules.repetition import confirmed, pairs_in
 from kling_contract.rules.rulebook import Rule
 
-MODULES = (wire, validation, frames, refusals, models, lifecycle, callbacks, links, auth, billing)
+MODULES = (wire, validation, frames, refusals, models, lifecycle, callbacks, links, auth, billing, lists)
 CLIENT_MODULES = (client_request, client_money, client_polling, client_pacing, client_result, client_webhook)
 
 judges: Mapping[str, Judge] = MappingProxyType(JUDGES)
@@ -47,7 +48,9 @@ def run_judge(rule: Rule, view: View) -> Judgement:
     findings = dict.fromkeys(
         Finding(rule.id, found.expected, found.seen, found.events) for found in checks if not found.holds
     )
-    return Judgement(rule, len(checks), tuple(seen), tuple(findings), implied=explained)
+    broken = [one.doubt for one in checks if not one.holds]
+    doubt = broken[0] if broken and all(broken) else ""
+    return Judgement(rule, len(checks), tuple(seen), tuple(findings), implied=explained, unconfirmed=doubt)
 
 
 def judge_all(events: Iterable[AnyEvent], contract: Contract, book: Iterable[Rule]) -> list[Judgement]:

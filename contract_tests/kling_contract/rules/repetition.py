@@ -21,7 +21,7 @@ def pairs_in(events: Iterable[AnyEvent]) -> Mapping[str, str]:
 
 def confirmed(judgement: Judgement, events: Iterable[AnyEvent], pairs: Mapping[str, str]) -> Judgement:
     """Return *judgement* with the findings that stand; where none does, with a word on that and all of them."""
-    if not judgement.findings or not pairs:
+    if not judgement.findings or not pairs or judgement.unconfirmed:
         return judgement
     case_of = {event.seq: event.case for event in events if event.case}
     places = {finding: _case(finding, case_of) for finding in judgement.findings}

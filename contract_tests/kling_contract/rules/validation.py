@@ -85,7 +85,7 @@ def _about_another(view: View, call: Call, field: str) -> bool:
         return True  # whether an image is taken is judged where the image is known
     value = call.asked(param)
     if param == "callback_url":
-        return _length(value) == contract.callback_url_max or _looks_public(view, value)
+        return _length(value) == contract.callback_url_max or _looks_public(view, value) or only_looks(call)
     return _is_probed(member, value)
 
 
@@ -101,8 +101,13 @@ def _is_probed(member: dict[str, Any], value: Any) -> bool:
 LOOKS_INTERNAL = re.compile(r"localhost|127\.0\.0\.1|10\.0\.0\.1|192\.168\.0\.1|172\.16\.0\.1")
 
 
+def only_looks(call: Call) -> bool:
+    """Whether the driver sent a callback URL that only looks internal; a recorder may hide what it took for a key in it."""
+    return bool({"SV-32", "SV-34"} & set(call.probe.rules))
+
+
 def _looks_public(view: View, url: Any) -> bool:
-    return _is_neighbour(view, url) or bool(LOOKS_INTERNAL.search(str(url)))
+    return _is_neighbour(view, url) or bool(LOOKS_INTERNAL.search(str(url))) or bool(before_at(url))
 
 
 def _is_neighbour(view: View, url: Any) -> bool:
@@ -273,8 +278,22 @@ def callback_https(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("SV-18")
 def callback_public(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at callback URLs whose host is internal, in any spelling."""
-    yield from _refused(flawed(view, "callback_url", "internal"), "callback_url")
+    """Looks at callback URLs whose host is internal, in any spelling; one behind an @ is SV-33's."""
+    calls = (call for call in flawed(view, "callback_url", "internal") if not before_at(call.asked("callback_url")))
+    yield from _refused(calls, "callback_url")
+
+
+def before_at(url: Any) -> str:
+    """What stands before the @ of a URL's host; empty where there is none."""
+    parts = split(url) if isinstance(url, str) else None
+    return parts.netloc.rpartition("@")[0] if parts else ""
+
+
+@judge("SV-33")
+def callback_behind_at(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at callback URLs whose internal host stands behind an @."""
+    calls = (call for call in flawed(view, "callback_url", "internal") if before_at(call.asked("callback_url")))
+    yield from _refused(calls, "callback_url")
 
 
 @judge("SV-19")

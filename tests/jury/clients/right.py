@@ -260,6 +260,22 @@ class SlowStart(Client):
         super().run()
 
 
+class SlowTls(Client):
+    """Each call needs most of a second for its handshake before a byte of it is sent."""
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
+        """After the handshake."""
+        time.sleep(0.7)
+        return super().call(method, path, body, **headers)
+
+
+class LongLimit(Client):
+    """Waits ten minutes for a task, as the guide says, whatever it is given."""
+
+    takes_limit = False
+    own_limit = 600.0
+
+
 class OwnPace(Client):
     """Waits six seconds between reads, whatever it is given."""
 
@@ -320,7 +336,8 @@ CLIENTS = {
     "plain": Plain, "fixed-interval": FixedInterval, "full-jitter": FullJitter, "look-first": LookFirst,
     "parallel-download": ParallelDownload, "hmac-url": HmacUrl, "callback-only": CallbackOnly, "racing": Racing,
     "confirming": Confirming, "reloading": Reloading, "patient": Patient, "prompt-demanded": PromptDemanded, "top-up": TopUp,
-    "idempotent": Idempotent, "batch-reader": BatchReader, "slow-start": SlowStart, "own-pace": OwnPace, "growing": Growing,
+    "idempotent": Idempotent, "batch-reader": BatchReader, "slow-start": SlowStart,
+    "slow-tls": SlowTls, "long-limit": LongLimit, "own-pace": OwnPace, "growing": Growing,
     "links-only": LinksOnly, "relaxed": Relaxed, "lower-case": Keyword, "quick-retry": QuickRetry,
 }  # fmt: skip
 

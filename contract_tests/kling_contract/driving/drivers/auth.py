@@ -59,12 +59,15 @@ def elsewhere(context: RunContext, session: Session) -> None:
 
 
 def isolation(context: RunContext, session: Session) -> None:
-    """Another account's task: by query, in the list, and with an unknown key."""
+    """Another account's task: by query, in the list, by its idempotency key, and with an unknown key."""
     other = _other(context, session)
-    task = context.made(session).task_id
+    key = [("Idempotency-Key", f"contract-{secrets.token_hex(16)}")]
+    body = context.body(prompt="a secret of the account's own")
+    task = session.create(body, headers=key).task_id or context.made(session).task_id
     session.read(task)
     if other is not None:
-        other.read(task, probe=Probe(rules=("SA-06",)))
+        other.read(task, probe=Probe(rules=("SA-06", "SA-12")))
+        other.create(body, headers=key, probe=Probe(rules=("SB-17",)))
         other.read(made_up_id(), probe=Probe(rules=("SA-07",), expect=Expect.NO_SUCH_TASK))
         other.list_tasks()
         if "listTasks" in context.target.optional:
@@ -74,6 +77,8 @@ def isolation(context: RunContext, session: Session) -> None:
                 {"task_ids": [task]},
                 probe=Probe(rules=("SA-06",)),
             )
+        context.until_end(session, task)
+        other.read(task, probe=Probe(rules=("SA-12",)))
     unknown = f"Bearer unknown-{secrets.token_hex(12)}"
     for asked in (task, made_up_id()):
         probe = Probe(rules=("SA-07",), expect=_UNKNOWN)
@@ -101,7 +106,7 @@ def access(context: RunContext, session: Session) -> None:
 
 SCRIPTS = (
     Script("keys", ("SA-01", "SA-02", "SA-03", "SA-04", "SA-05", "SA-08", "SA-09", "SA-11"), keys, creates=False),
-    Script("isolation", ("SA-06", "SA-07"), isolation),
+    Script("isolation", ("SA-06", "SA-07", "SA-12", "SB-17"), isolation),
 )
 ACCESS = Script("access", ("SA-10",), access, creates=False)
 """Needs either a key that is denied or the control protocol's accounts."""

@@ -127,7 +127,7 @@ def replayed(context: RunContext, session: Session) -> None:
 
 
 SCRIPTS = (
-    Script("prices", ("SB-01",), prices, document=True),
+    Script("prices", ("SB-01", "SB-18", "SB-19"), prices, document=True),
     Script("billing", ("SB-02", "SB-03", "SB-07", "SB-11"), completed, alone=True),
     Script("billing-failed", ("SB-04",), failed, needs=("scenarios", "clock"), alone=True),
     Script("billing-cancelled", ("SB-04", "SL-22"), cancelled, needs=("cancel", "clock"), alone=True),

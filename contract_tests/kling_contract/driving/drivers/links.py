@@ -1,7 +1,12 @@
 """Cases of result links: what they give, and until when."""
 
+import re
+
+from kling_common.bodies import json_or_none
 from kling_contract.driving.drivers.run_context import RunContext, Script, ScriptBroken
 from kling_contract.driving.session import Seen, Session
+from kling_contract.reading.view import links_of
+from kling_contract.rules.rulebook import rules
 
 _FINE = 0.25
 """Account seconds between two looks near the end, so that the moment of completion is known that closely."""
@@ -15,6 +20,43 @@ def fetched(context: RunContext, session: Session) -> None:
         session.download(link, look=True)
         session.download(link)
         session.download(link, asked_range="bytes=0-99")
+        for other in _unsigned(context, link):
+            session.download(other)
+    later = session.read(made.task_id)
+    for link in set(later.links) - set(end.links):
+        session.download(link)
+
+
+def _unsigned(context: RunContext, link: str) -> list[str]:
+    """A signed link without its query, and with another signature."""
+    signed = re.compile(rules(context.contract)["SK-12"].params["signs"], re.IGNORECASE)
+    bare, _, query = link.partition("?")
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    named = next((number for number, (name, _, value) in enumerate(pairs) if value and signed.search(name)), None)
+    if named is None:
+        return []
+    name, _, value = pairs[named]
+    pairs[named] = name, "=", f"{value[:-1]}{'0' if value[-1] != '0' else '1'}"
+    return [bare, f"{bare}?{'&'.join(''.join(pair) for pair in pairs)}"]
+
+
+def agreeing(context: RunContext, session: Session) -> None:
+    """The links of one task as its callback tells them, as a query does, and as one does an hour later; each is fetched."""
+    told: list[str] = []
+    route, url = context.route(session, hook=lambda body: told.extend(_links_in(body)))
+    task = context.made(session, prompt="links everywhere", callback_url=url).task_id
+    now = context.until_end(session, task)[task].links
+    context.arrived(route)
+    session.clock.advance(3600)
+    later = session.read(task).links
+    for link in dict.fromkeys((*told, *now, *later)):
+        session.download(link)
+
+
+def _links_in(body: bytes) -> list[str]:
+    """The result links in the body of a callback."""
+    task = json_or_none(body)
+    return links_of(task) if isinstance(task, dict) else []
 
 
 def expiry(context: RunContext, session: Session) -> None:
@@ -55,6 +97,7 @@ def _completed_closely(context: RunContext, session: Session) -> tuple[str, floa
 
 
 SCRIPTS = (
-    Script("links", ("SK-01", "SK-02", "SK-03", "SK-08", "SK-09", "SK-10"), fetched),
+    Script("links", ("SK-01", "SK-02", "SK-03", "SK-08", "SK-09", "SK-10", "SK-12"), fetched),
+    Script("links-agree", ("SK-11",), agreeing, needs=("relays", "clock")),
     Script("expiry", ("SK-04", "SK-05", "SK-06", "SK-07"), expiry, needs=("clock",)),
 )

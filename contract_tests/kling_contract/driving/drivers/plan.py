@@ -5,7 +5,17 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from kling_contract.driving.control import ControlFailed
-from kling_contract.driving.drivers import auth, billing, callbacks, lifecycle, links, models, refusals, validation
+from kling_contract.driving.drivers import (
+    auth,
+    billing,
+    callbacks,
+    lifecycle,
+    links,
+    lists,
+    models,
+    refusals,
+    validation,
+)
 from kling_contract.driving.drivers.features import lacking, without
 from kling_contract.driving.drivers.run_context import RunContext, Script, ScriptBroken
 from kling_contract.driving.guard import Stopped
@@ -27,6 +37,7 @@ def every_script(context: RunContext) -> list[Script]:
         *billing.SCRIPTS,
         *refusals.SCRIPTS,
         *auth.SCRIPTS,
+        *lists.SCRIPTS,
     ]
     if context.options.drawn:
         found.insert(0, validation.IMAGES)
@@ -67,7 +78,7 @@ def run(context: RunContext, only: frozenset[str] = frozenset()) -> None:
     scripts = [case for case in chosen(every_script(context), only) if not named or case.name in named]
     ready = [case for case in scripts if _can(context, case)]
     context.options.parts.plan("scripts", len(ready))
-    with measured(context.recorder, DEFAULT_NOISE):
+    with measured(context.recorder, DEFAULT_NOISE) as context.noise:
         if context.target.accounts:
             _side_by_side(context, ready)
         else:

@@ -142,6 +142,9 @@ def _callbacks(contract: Contract, base: Base) -> Iterator[Near]:
     )
     for spelt in dict.fromkeys(_internal(contract.internal)):
         yield from _each(base, "callback_url", "SV-18", (f"https://{spelt}/done",), risky=True)
+    for spelt in ("127.0.0.1", "10.0.0.1", "192.168.0.1", "[::1]", "localhost"):
+        for before in ("hooks.example.com", "hooks.example.com:443"):
+            yield from _each(base, "callback_url", "SV-33", (f"https://{before}@{spelt}/done",), risky=True)
     yield from _each(base, "callback_url", "SV-19", (long_url(contract, 1),))
 
 

@@ -80,7 +80,7 @@ SCRIPTS = (
         "refusals",
         (
             "SV-01", "SV-02", "SV-03", "SV-04", "SV-06", "SV-07", "SV-08", "SV-09", "SV-11", "SV-13", "SV-14", "SV-16",
-            "SV-17", "SV-18", "SV-19", "SV-27", "SV-28", "SV-29", "SW-14", "SW-17", "SB-05",
+            "SV-17", "SV-18", "SV-19", "SV-33", "SV-27", "SV-28", "SV-29", "SW-14", "SW-17", "SB-05",
         ),
         refusals,
         alone=True,

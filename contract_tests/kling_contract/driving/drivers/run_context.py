@@ -16,6 +16,7 @@ from kling_contract.driving.parts import Parts
 from kling_contract.driving.receiver import HOST, YES, Act, Hook, Receiver, Route
 from kling_contract.driving.session import Line, Seen, Session
 from kling_contract.history.labels import ImageFacts, Probe, Topic
+from kling_contract.history.noise import Meter
 from kling_contract.reading.contract import Contract
 
 STEP = 5.0
@@ -106,6 +107,8 @@ class RunContext:
         self.line, self.options, self.salt = line, options, salt
         self.contract, self.target, self.recorder = line.contract, line.target, line.recorder
         self.token = f"{options.seed:x}" if options.seed is not None else secrets.token_hex(4)
+        self.noise = Meter(0.0)
+        """How late this machine was so far."""
         self.out_of_patience = threading.Event()
         self._deaf = threading.Event()
         self._numbers = count(1)

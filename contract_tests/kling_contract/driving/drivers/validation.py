@@ -6,6 +6,7 @@ from kling_contract.driving.receiver import HOST
 from kling_contract.driving.session import Session
 from kling_contract.history.labels import Expect, ImageFacts, Probe
 from kling_contract.reading.contract import Contract
+from kling_contract.rules.refusals import PLAIN
 
 _DRAWN = "https://image.test"
 _OTHER_FORMATS = ("gif", "webp", "bmp", "tiff")
@@ -46,6 +47,9 @@ def addresses(context: RunContext, session: Session) -> None:
         f"https://{HOST}/done?to=192.168.0.1",
     ):
         session.create(context.body(callback_url=url), probe=Probe(rules=("SV-32",), expect=Expect.ACCEPTED))
+    for what, before in ((PLAIN, "user"), ("127.0.0.1", "127.0.0.1"), ("localhost", "localhost:10.0.0.1")):
+        label = Probe(rules=("SV-34",), expect=Expect.ACCEPTED, field="callback_url", value=what)
+        session.create(context.body(callback_url=f"https://{before}@{HOST}/done"), probe=label)
     session.create(
         context.body(callback_url=long_url(context.contract)), probe=Probe(rules=("SV-19",), expect=Expect.ACCEPTED)
     )
@@ -96,7 +100,7 @@ def images(context: RunContext, session: Session) -> None:
 SCRIPTS = (
     Script("accepted", ("SV-05", "SV-06", "SV-10", "SV-15", "SV-31"), accepted, document=True),
     Script("unknown-fields", ("SW-20",), unknown),
-    Script("addresses", ("SV-19", "SV-20", "SV-32"), addresses, needs=("relays", "clock"), own=True),
+    Script("addresses", ("SV-19", "SV-20", "SV-32", "SV-34"), addresses, needs=("relays", "clock"), own=True),
 )
 IMAGES = Script("images", ("SV-21", "SV-22", "SV-23", "SV-24", "SV-25", "SV-26"), images, document=True)
 """Needs a target that resolves the drawing host."""

@@ -41,12 +41,14 @@ class CommandAdapter:
 
     parallel = 1000
     speaks = False
+    bounded = False
     min_poll: float | None = None
 
     def __init__(self, command: Sequence[str], contract: Contract, here: Path | None = None) -> None:
         self.command = rooted(command, here or Path.cwd())
         self._contract = contract
-        self.takes = frozenset(hole for word in command for hole in _HOLE.findall(word)) & _OPTIONS
+        holes = frozenset(hole for word in command for hole in _HOLE.findall(word))
+        self.takes, self.bounded = holes & _OPTIONS, "deadline" in holes
         unknown = sorted({hole for word in command for hole in _HOLE.findall(word)} - set(PLACEHOLDERS))
         if unknown:
             raise SetupError(f"no such placeholder: {{{unknown[0]}}}; there are {', '.join(PLACEHOLDERS)}")

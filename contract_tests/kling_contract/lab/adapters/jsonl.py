@@ -243,7 +243,7 @@ class JsonlAdapter:
         self.can = hello.can
         self.name = str(hello.client.get("name") or "")
         self.min_poll = hello.min_poll_s
-        self.speaks = "webhook" in self.can
+        self.speaks, self.bounded = "webhook" in self.can, True
         self.takes = frozenset({"prompt", "quality", "duration"})
         self.parallel = hello.parallel
         self._turns = threading.Semaphore(self.parallel)

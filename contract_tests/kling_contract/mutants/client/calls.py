@@ -62,6 +62,7 @@ class Calls:
     def call(self, method: str, path: str, body: bytes | None = None, key: str = "") -> Reply:
         """One call of the API. Raises Lost."""
         base = self.setup.base_url if self.does("keeps-the-slash") else self.setup.base_url.rstrip("/")
+        base = base if self.does("doubles-the-version") else base.removesuffix("/v1")
         url = base + path
         headers = self._headers()
         if body is not None:

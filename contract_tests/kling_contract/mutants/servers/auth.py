@@ -76,6 +76,28 @@ def _hints(ask: Request, answer: Response, memory: Memory) -> Response:
     return error(param="task_id")(answer) if known else answer
 
 
+def _foreign(ask: Request, answer: Response, memory: Memory) -> bool:
+    """Whether somebody else's task was asked for, and refused."""
+    known = memory.tasks.get(ask.task_id)
+    return (
+        ask.name == "getTask" and answer.status in (403, 404) and known is not None and known.key not in ("", ask.key)
+    )
+
+
+def _says_whose(ask: Request, answer: Response, memory: Memory) -> Response:
+    if not _foreign(ask, answer, memory):
+        return answer
+    unknown = memory.send(replace(ask, target=shipped().task_path(shipped().unused_id("zzzzzzzz"))))
+    return error(message="the task belongs to another account")(unknown)
+
+
+def _says_how_far(ask: Request, answer: Response, memory: Memory) -> Response:
+    if not _foreign(ask, answer, memory):
+        return answer
+    task = memory.send(ask.keyed(memory.task(ask.task_id).key)).json
+    return error(message=f"no access to a task that is {task['status']}")(answer)
+
+
 def _echoes(ask: Request, answer: Response, _: Memory) -> Response:
     if answer.status < 400 or not ask.key or not isinstance(answer.json, dict) or "error" not in answer.json:
         return answer
@@ -115,10 +137,12 @@ MUTANTS = (
     broken("SA-06", "one-account-for-all", "lets every account read every task", Switch(on_request=_lends)),
     broken("SA-06", "one-list-for-all", "lists other accounts' tasks", Switch(on_response=_lists_all)),
     broken("SA-07", "hints-at-existence", "responds to other accounts differently when a task exists", Switch(on_response=_hints)),
+    broken("SA-07", "says-whose-it-is", "says in its message that a task is another account's", Switch(on_response=_says_whose)),
     broken("SA-08", "echoes-the-key", "names the key in its errors", Switch(on_response=_echoes)),
     broken("SA-09", "strict-bearer", "minds the case of Bearer", _odd_bearer),
     broken("SA-10", "every-model-for-all", "lets every key use the model", _anything_goes),
     broken("SA-10", "no-access-is-400", "answers 400 to a key that may not use the model", _as_bad_request),
     broken("SA-11", "empty-is-enough", "lets in whoever sends credentials without a value",
            asks(_has_empty, lambda ask: ask.keyed(_ANYBODY))),
+    broken("SA-12", "says-how-far-it-is", "says in a refusal how far another account's task is", Switch(on_response=_says_how_far)),
 )  # fmt: skip

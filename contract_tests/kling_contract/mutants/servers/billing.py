@@ -14,6 +14,7 @@ from kling_contract.mutants.switches import (
     fee,
     is_,
     overdraws,
+    setting,
     shows,
     status_was,
     to,
@@ -94,6 +95,26 @@ def _twins_for_one(ask: Request, answer: Response, memory: Memory) -> Response:
     return answer
 
 
+def _dear_when_long(task: Task, known: Known) -> None:
+    """Half as much again for what is longer than eight seconds."""
+    if known.sent.get("duration", 0) > 8:
+        task["usage"]["credits_reserved"] *= 1.5
+
+
+def _shares_keys() -> Switch:
+    """A create with a key that another account has used gets that account's task."""
+
+    def on_request(ask: Request, memory: Memory) -> Request | Response:
+        key = ask.header("idempotency-key")
+        if ask.name != "createVideo" or not key:
+            return ask
+        with memory.lock:
+            owner = memory.account("keys").kept.setdefault(key, ask.key)
+        return ask.keyed(owner)
+
+    return Switch(on_request=on_request)
+
+
 def _spares(member: str, value: Any) -> Any:
     return lambda body: body.get(member) == value
 
@@ -126,4 +147,7 @@ MUTANTS = (
            asks(lambda ask: ask.sent.get("prompt") == "twice", lambda ask: ask.headed("Idempotency-Key", DROP))),
     broken("SB-16", "key-counts-later", "makes a task for each of the creates that come at once with one key",
            asks(lambda ask: ask.sent.get("prompt") == "at once", lambda ask: ask.headed("Idempotency-Key", DROP))),
+    broken("SB-17", "keys-for-all", "finds another account's task by its Idempotency-Key", _shares_keys(), scripts=("isolation",)),
+    broken("SB-18", "dear-when-long", "takes half as much again for each second of a long video", shows(_dear_when_long)),
+    broken("SB-19", "says-per-call", "says that it bills by the call", shows(setting(usage__billing_rule="per_call"))),
 )  # fmt: skip

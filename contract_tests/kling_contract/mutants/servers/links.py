@@ -3,7 +3,7 @@
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from kling_contract.mutants.messages import DROP, Known, Memory, Request, Response
+from kling_contract.mutants.messages import DROP, Known, Memory, Request, Response, tasks_in
 from kling_contract.mutants.mutant import Switch, broken
 from kling_contract.mutants.switches import (
     CALLBACK,
@@ -48,6 +48,33 @@ def _expired(ask: Request, answer: Response) -> bool:
 
 
 _BOTH = (READ, CALLBACK)
+_MARK = "&told"
+
+
+def _marked(task: Task, _: Known) -> None:
+    task["results"] = [f"{link}{_MARK}" for link in task["results"]]
+
+
+def _is_marked(ask: Request) -> bool:
+    return is_file(ask) and ask.target.endswith(_MARK)
+
+
+def _knows_links() -> tuple[Switch, ...]:
+    """Whatever the query of a link, the file comes."""
+
+    def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
+        for task in tasks_in(ask, answer):
+            for link in task.get("results") or ():
+                parts = urlsplit(link)
+                memory.account("links").kept[parts.path] = f"{parts.path}?{parts.query}"
+        return answer
+
+    def on_request(ask: Request, memory: Memory) -> Request:
+        known = memory.account("links").kept.get(ask.path) if is_file(ask) else None
+        return replace(ask, target=known) if known else ask
+
+    return Switch(on_response=on_response), Switch(on_request=on_request)
+
 
 MUTANTS = (
     broken("SK-01", "relative-links", "gives links without an origin", shows(_relative, at=_BOTH, when=is_("completed"))),
@@ -68,4 +95,9 @@ MUTANTS = (
     broken("SK-09", "other-bytes", "serves other bytes each time", answers(_video, padded)),
     broken("SK-10", "never-1080p", "renders 1080p as 720p",
            turns("quality", lambda _: "720p", lambda name: name == "1080p"), scripts=("tiers",)),
+    broken("SK-11", "other-video-in-callbacks", "tells of another video than its queries show",
+           shows(_marked, at=(CALLBACK,), when=is_("completed")),
+           asks(_is_marked, lambda ask: replace(ask, target=ask.target.removesuffix(_MARK))),
+           answers(lambda ask, answer: _is_marked(ask) and answer.accepted, padded)),
+    broken("SK-12", "signature-ignored", "serves a signed link whatever its signature", *_knows_links()),
 )  # fmt: skip

@@ -105,6 +105,14 @@ def _looks_internal(url: Any) -> bool:
     return any(one in str(url) for one in ("localhost.", "/127.0.0.1", "=192.168"))
 
 
+def _internal_behind_at(url: Any) -> bool:
+    return "@" in str(url) and is_internal(_host(url), CONTRACT.internal)
+
+
+def _number_before_at(url: Any) -> bool:
+    return "127.0.0.1@" in str(url)
+
+
 MUTANTS = (
     broken("SV-01", "model-optional", "takes a create without model", takes(_without("model"), model=CONTRACT.model)),
     broken("SV-02", "text-model-too", "takes the name of the sibling that works from text",
@@ -179,4 +187,10 @@ MUTANTS = (
            turns("duration", str, lambda n: isinstance(n, float) and n.is_integer())),
     broken("SV-32", "looks-internal", "refuses a callback URL that contains what looks like an internal address",
            turns("callback_url", lambda _: "http://x", _looks_internal)),
+    broken("SV-33", "host-before-at", "takes what stands before the @ of a callback URL for its host",
+           turns("callback_url", lambda _: _HOOK, _internal_behind_at)),
+    broken("SV-34", "no-numbers-before-at", "refuses a callback URL with what looks internal before its @",
+           turns("callback_url", lambda url: url.replace("user@", ""), lambda url: "//user@" in str(url)),
+           turns("callback_url", lambda url: url.replace("localhost:10.0.0.1@", ""), lambda url: "localhost:10.0.0.1@" in str(url)),
+           turns("callback_url", lambda _: "http://x", _number_before_at)),
 )  # fmt: skip

@@ -1,0 +1,69 @@
+"""Cases of lists: order, filters and pages of the account's tasks, and several tasks at once."""
+
+import secrets
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from kling_contract.driving.drivers.run_context import RunContext, Script
+from kling_contract.driving.session import Session
+from kling_contract.driving.target import made_up_id
+from kling_contract.history.labels import Probe
+from kling_contract.reading.contract import Contract
+from kling_contract.reading.listing import list_filters
+
+_TASKS, _PAGE = 5, 2
+
+
+def lists(context: RunContext, session: Session) -> None:
+    """Some tasks of different states, the list of them in every way of asking for it, and batches up to the limit and beyond."""
+    if "listTasks" not in context.target.optional:
+        return
+    ids = _several(context, session)
+    for task in ids:
+        session.read(task)
+    probe = Probe(rules=("ST-02", "ST-03"), group=f"list-{secrets.token_hex(4)}")
+    template = context.contract.named("listTasks").template
+    session.call("GET", template, probe=probe)
+    for query in _queries(context.contract):
+        session.call("GET", f"{template}?{urlencode(query)}", probe=probe)
+    _batches(context, session, ids)
+
+
+def _queries(contract: Contract) -> Iterator[list[tuple[str, str]]]:
+    """Pages, and every filter with each of its values."""
+    for page in range(1, 4):
+        yield [("page", str(page)), ("page_size", str(_PAGE))]
+    for name, values in (
+        ("status", list_filters(contract.document)),
+        ("type", contract.output_types),
+        ("model", (contract.model, f"{contract.model}-none")),
+    ):
+        for value in values:
+            yield [(name, value)]
+
+
+def _several(context: RunContext, session: Session) -> list[str]:
+    """Tasks made a second apart: the first ones are over, the last ones are not."""
+    ids = []
+    for number in range(_TASKS):
+        if number == 1 and "scenarios" in context.features:
+            context.tell(session, "failed")
+        probe = Probe(scenario="failed") if number == 1 and "scenarios" in context.features else None
+        ids.append(context.made(session, prompt=f"listed {number}", probe=probe).task_id)
+        if number == 1:
+            context.until_end(session, *ids)
+        if "clock" in context.features:
+            session.clock.advance(1)
+    return ids
+
+
+def _batches(context: RunContext, session: Session, ids: list[str]) -> None:
+    template, most = context.contract.named("batchTasks").template, context.contract.batch_max
+    full = [*ids, *(made_up_id() for _ in range(most - len(ids)))]
+    for asked in (ids[:1], [*ids, made_up_id()], full, [*full, made_up_id()]):
+        session.call("POST", template, {"task_ids": asked}, probe=Probe(rules=("ST-06",)))
+
+
+SCRIPTS = (
+    Script("lists", ("ST-01", "ST-02", "ST-03", "ST-04", "ST-05", "ST-06", "ST-07"), lists, alone=True),
+)  # fmt: skip
