@@ -11,11 +11,12 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from standins.planted import ODD, PLANTS, Odd, Planted
-from standins.service import KEY, Behaviour, Service
+from standins.service import KEY, Behaviour, Service, Task
 
 from kling_common.launch import Launched
 from kling_contract.cli.commands.compare import command
 from kling_contract.rules.verdicts import SetupError
+from kling_contract.serving import free_port
 
 pytestmark = pytest.mark.e2e
 IDS = {
@@ -156,6 +157,30 @@ def test_a_stand_in_of_this_machine_is_guarded_where_a_mode_that_bills_is_named(
     assert result.exception is None, result.output
     assert 0 < service.ledger.usd <= 1.3
     assert "was not sent" in result.output
+
+
+def test_a_callback_is_compared_where_a_receiver_is_reachable(tmp_path: Path) -> None:
+    """The fake is relayed to it, the stand-in comes through its tunnel; what differs in the callback alone is a difference."""
+    port, public = free_port(), "https://tunnel.example.com"
+    tunnel = (public, f"http://127.0.0.1:{port}")
+    receiver = ("--callback-base", f"{public}/hooks", "--callback-listen", f"127.0.0.1:{port}")
+
+    class Gone(Service):
+        """Leaves a member out of its callbacks."""
+
+        def called_back(self, task: Task) -> dict[str, Any]:
+            return {name: value for name, value in super().called_back(task).items() if name != "type"}
+
+    with fake() as url:
+        with Service(Behaviour(work=0.5, tunnel=tunnel)) as service:
+            same = compared(url, service.url, *receiver)
+        with Gone(Behaviour(work=0.5, tunnel=tunnel)) as service:
+            other = compared(url, service.url, *receiver, "--report", str(tmp_path))
+    assert (same.exception, same.return_value) == (None, 0), same.output
+    assert "callback; " not in same.output
+    assert [(one["id"], one["steps"]) for one in found(tmp_path)] == [("member:/type:absent", ["callback"])], (
+        other.output
+    )
 
 
 def test_one_cap_holds_for_both_sides_and_one_hash_for_their_plan() -> None:

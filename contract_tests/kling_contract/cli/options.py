@@ -36,6 +36,21 @@ ALLOW_HTTP = click.option("--allow-http", is_flag=True, envvar=variable("allow-h
                           help="Send the key over plain http to other machines too.")  # fmt: skip
 
 
+def _address(_: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
+    host, _colon, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT", param=parameter)
+    return host, int(port)
+
+
+CALLBACKS = (
+    click.option("--callback-base", default="", envvar=variable("callback-base"), metavar="URL",
+                 help="A public https URL that leads to --callback-listen."),
+    click.option("--callback-listen", default="127.0.0.1:0", envvar=variable("callback-listen"), callback=_address, metavar="HOST:PORT",
+                 show_default=True, help="Where callbacks are received."),
+)  # fmt: skip
+
+
 def folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
     """A folder to write into, made at once: after a long run is too late to learn that it cannot be."""
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from kling_contract.driving.bodies import right_body
 from kling_contract.driving.drivers import real
@@ -67,6 +68,9 @@ def drive(wanted: Wanted, mode: str) -> Driven:
             session = context.session(target.mode, shared=True)
             if session.control is not None and "clock" in target.features:
                 session.clock.scale(RATE)
+            if session.control is not None and context.options.callback_base and "relays" in target.features:
+                parts = urlsplit(context.options.callback_base)
+                context.relay(session, {f"{parts.scheme}://{parts.netloc}": context.receiver.origin})
             real.run(context, plan_for([wanted], mode), remarks.append, session=session)
     except Stopped as stop:
         recorder.note(Topic.STOPPED, reason=str(stop))

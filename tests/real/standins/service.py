@@ -159,10 +159,14 @@ class Service:
             ).start()
         return task
 
+    def called_back(self, task: Task) -> dict[str, Any]:
+        """What it posts to a callback."""
+        return self.shown(task)
+
     def _call_back(self, task: Task, url: str) -> None:
         """Send the finished task to where the tunnel ends, once: the receiver of a paid run takes the first."""
         public = urlsplit(self.behaviour.tunnel[0]).netloc
-        data = json.dumps(self.shown(task)).encode()
+        data = json.dumps(self.called_back(task)).encode()
         headers = {"Content-Type": "application/json", "Host": public, "User-Agent": "standin/1"}
         with suppress(OSError):
             urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=5).close()

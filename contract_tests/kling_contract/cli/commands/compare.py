@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from kling_contract.cli.money import agreement, caps, check_poll, confirmed, key_of, money_of
-from kling_contract.cli.options import ALLOW_HTTP, Number, folder, variable
+from kling_contract.cli.options import ALLOW_HTTP, CALLBACKS, Number, folder, variable
 from kling_contract.comparing import driving, reports
 from kling_contract.comparing.differences import Side, compare, side_of
 from kling_contract.comparing.profile import profile_of, write_profile
@@ -64,6 +64,7 @@ _OPTIONS = (
         help="Certificates to trust instead of the system's.",
     ),
     ALLOW_HTTP,
+    *CALLBACKS,
     _option(
         "--allow",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -179,7 +180,8 @@ def _place(place: str, key: str, mode: str, given: dict[str, Any]) -> _Place:
     images = {"image": given["image"]} if given["image"] else {}
     options = Options(
         seed=1, poll=given["poll"] or (real.POLL if mode in REAL else 0.2),
-        patience=given["patience"] if given["patience"] is not None else real.PATIENCE if mode in REAL else 60.0, **images,
+        patience=given["patience"] if given["patience"] is not None else real.PATIENCE if mode in REAL else 60.0,
+        callback_base=given["callback_base"], callback_listen=given["callback_listen"], **images,
     )  # fmt: skip
     asked = Asked(
         url=base,

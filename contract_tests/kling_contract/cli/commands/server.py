@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kling_contract.cli.extras import require_kit
 from kling_contract.cli.money import agreed, agreement, caps, check_poll, key_of, money_of, repeated
-from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, variable
+from kling_contract.cli.options import ALLOW_HTTP, CALLBACKS, Number, chosen, common, variable
 from kling_contract.cli.progress import shown_progress
 from kling_contract.driving.drivers import real
 from kling_contract.driving.drivers.run_context import QUICK, Options
@@ -29,13 +29,6 @@ from kling_contract.rules.verdicts import REAL
 
 def _option(name: str, **more: Any) -> Callable[[Any], Any]:
     return click.option(name, envvar=variable(name.removeprefix("--")), **more)
-
-
-def _address(_: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
-    host, _colon, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise click.BadParameter(f"{value!r} is not HOST:PORT", param=parameter)
-    return host, int(port)
 
 
 _OPTIONS = (
@@ -65,9 +58,7 @@ _OPTIONS = (
     _option("--patience", type=Number(min=0), metavar="S", help="Seconds that a task is waited for in real time."),
     _option("--replay", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
             help="Play a saved story (story.json of a report) and nothing else."),
-    _option("--callback-base", default="", metavar="URL", help="A public https URL that leads to --callback-listen."),
-    _option("--callback-listen", default="127.0.0.1:0", callback=_address, metavar="HOST:PORT", show_default=True,
-            help="Where callbacks are received."),
+    *CALLBACKS,
     _option("--callback-ca", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
             help="Receive callbacks over HTTPS, and write the authority to trust there."),
     _option("--evidence", metavar="NAME", help="Keep the run as evidence/<date>-NAME: only a run against the service itself is any."),
