@@ -5,11 +5,11 @@ so its own document says what is sure to be taken: uploads that begin as picture
 plain public name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kling_openapi.model import Model
-from kling_openapi.schemas import needed
+from kling_openapi.schemas import needed, parts, values
 
 _PNG, _JPEG, _GIF = "iVBORw0KGgoA", "/9j/", "R0lGOD(dh|lh)"
 _WEBP = "UklGR[g-v][A-Za-z0-9+/]{4}[BFJNRVZdhlptx159]XRUJQ"
@@ -32,6 +32,10 @@ def served(document: Mapping[str, Any], models: Sequence[Model]) -> dict[str, An
         given = {name: _led(it) for name, it in needed(schemas["CreateVideo"], schemas).items() if name != "HttpUrl"}
         schemas |= {**given, _GIVEN: _elsewhere(_without(schemas["HttpUrl"], "format"))}
         schemas["HttpUrl"] = _without(schemas["HttpUrl"], "format")
+    for model in models:
+        if sure := list(_added_up(model)):
+            create = schemas[model.name]
+            schemas[model.name] = {**create, "allOf": [*create.get("allOf", ()), *sure]}
     if "EstimateRequest" in schemas:
         schemas["EstimateRequest"] = _estimate(schemas["EstimateRequest"], models)
     paths = dict(document["paths"])
@@ -44,6 +48,51 @@ def served(document: Mapping[str, Any], models: Sequence[Model]) -> dict[str, An
         if path in paths:
             paths[path] = _tightened(paths[path], field, change)
     return {**document, "paths": paths, "components": {**document["components"], "schemas": schemas}}
+
+
+def _added_up(model: Model) -> Iterator[dict[str, Any]]:
+    """Return schemas that keep to the sums and totals of a model, which JSON Schema cannot say: fewer bodies than it takes, each sure.
+
+    Parts that add up are those of an example, or one part is the whole; lists that share a limit have each its share of it.
+    """
+    for rule in model.rules.sums:
+        path = parts(rule.of)
+        held = path[: path.index("[]")]
+        whole = model.default(rule.equals)
+        ways = [(whole, [str(whole)])]
+        for body in model.examples:
+            found = [value for _, value in values(body, path)]
+            ways += [(model.value(body, rule.equals), found)] if found else []
+        branches = [
+            {
+                "required": [rule.equals] if total != whole else [],
+                "properties": {rule.equals: {"const": total}, **_below(path, found)["properties"]},
+            }
+            for total, found in ways
+        ]
+        yield {"if": _there(held), "then": {"anyOf": branches}}
+    for total in model.rules.totals:
+        lists = [path.removesuffix("[]") for path in total.of if path.endswith("[]")]
+        share = max(1, (total.most - len(total.of) + len(lists)) // max(1, len(lists)))
+        yield from (_at(parts(path), {"maxItems": share}) for path in lists)
+
+
+def _at(path: Sequence[str], leaf: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that holds *leaf* at *path*, which has no list on the way."""
+    return {"properties": {path[0]: _at(path[1:], leaf)}} if path else leaf
+
+
+def _below(path: Sequence[str], given: Sequence[Any]) -> dict[str, Any]:
+    """Return a schema of bodies in which just the values *given* stand at *path*, one in each item of its list."""
+    cut = path.index("[]")
+    items = [_at(path[cut + 1 :], {"const": value}) for value in given]
+    return _at(path[:cut], {"minItems": len(items), "maxItems": len(items), "prefixItems": items})
+
+
+def _there(path: Sequence[str]) -> dict[str, Any]:
+    """Return a schema of bodies in which something stands at *path*."""
+    inner = {"properties": {path[0]: _there(path[1:])}} if len(path) > 1 else {}
+    return {"required": [path[0]], **inner}
 
 
 def _led(node: Any) -> Any:
@@ -69,7 +118,7 @@ def _estimate(schema: Mapping[str, Any], models: Sequence[Model]) -> dict[str, A
             "properties": {
                 **schema["properties"],
                 "model_id": {"const": model.name},
-                "parameters": {"type": "object", "properties": _priced(model), "additionalProperties": False},
+                "parameters": {"type": "object", "properties": _priced(model)},
             },
         }
         for model in models

@@ -8,6 +8,7 @@ from openapi_spec_validator import validate
 
 import kling_openapi
 from kling_openapi.bundle import bundle
+from kling_openapi.near_misses import near_misses
 
 FAMILY = kling_openapi.family()
 WHOLE = orjson.loads(orjson.dumps(bundle(FAMILY, server="http://127.0.0.1:4010")))
@@ -65,3 +66,24 @@ def test_the_shipped_files_are_not_changed() -> None:
     bundle(FAMILY)
 
     assert orjson.dumps(kling_openapi.service()) == before
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, model in FAMILY.models.items() if model.rules.sums or model.rules.totals]
+)
+def test_what_the_served_document_allows_adds_up(name: str, validator: Any) -> None:
+    """A tool that makes bodies by it is never refused for a sum or a total; one part that is the whole is still allowed."""
+    judge, model = validator(WHOLE, "components", "schemas", name), FAMILY.models[name]
+    missed = [it for body in model.examples for it in near_misses(model, body) if it.keyword in ("x-sums", "x-totals")]
+
+    assert missed
+    assert not [it.param for it in missed if judge.is_valid(it.body)]
+    assert judge.is_valid(model.examples[0])
+
+
+def test_an_estimate_takes_what_its_price_follows(validator: Any) -> None:
+    """By the model that is named."""
+    judge = validator(WHOLE, "components", "schemas", "EstimateRequest")
+
+    assert judge.is_valid({"model_id": "kling-v3-turbo-image-to-video", "parameters": {"duration": 3}})
+    assert not judge.is_valid({"model_id": "seedance-1.5-pro", "parameters": {"duration": 3}})

@@ -135,7 +135,7 @@ class Incoming:
         except (ValueError, LookupError) as error:
             raise InvalidRequest(f"the form cannot be read: {error}") from error
         fields.poplist("file")  # text in its place is no file
-        return Form(fields.to_dict(), files.getlist("file"))
+        return Form({name: it for name, it in fields.to_dict().items() if _is_text(name)}, files.getlist("file"))
 
 
 def json_body(request: Request, limit: int) -> Any:
@@ -160,6 +160,15 @@ def json_body(request: Request, limit: int) -> Any:
 def _typed(text: str, schema: dict[str, Any]) -> Any:
     """Return a query's text as the type that its schema asks for; non-numeric text is left for the schema to reject."""
     return int(text) if schema.get("type") == "integer" and _INTEGER.fullmatch(text) else text
+
+
+def _is_text(name: str) -> bool:
+    """Return whether the name of a field was UTF-8; one that was not is no field that anybody knows, and is ignored as those are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(shape: Shape, value: Any, name: str = "") -> None:
