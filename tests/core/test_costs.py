@@ -227,3 +227,29 @@ def test_other_formats_have_bounds_too(
     assert inspect(data, ANY).width == 640
     assert refusal_of(data[:-300]).code == "image_processing_error"
     assert len(decoded) == 1
+
+
+def test_no_more_is_inflated_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that is too large to be decoded is gone through so far, and no further, however much its data comes to."""
+    pieces = []
+
+    class Counting:
+        """Inflates, and notes each piece."""
+
+        def __init__(self) -> None:
+            self._real = zlib_decompressobj()
+            self.unconsumed_tail = b""
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            """One piece."""
+            found = self._real.decompress(data, most)
+            self.unconsumed_tail = self._real.unconsumed_tail
+            pieces.append(len(found))
+            return found
+
+    zlib_decompressobj = zlib.decompressobj
+    monkeypatch.setattr(costs, "_MOST_INFLATED", 1 << 20)
+    monkeypatch.setattr(costs.zlib, "decompressobj", Counting)
+
+    assert inspect(png(12_000, 9_000), RULES).width == 12_000
+    assert sum(pieces) <= (1 << 20) + costs._PIECE

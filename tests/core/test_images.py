@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from kling_mock.core.policies import ImageRules
 from kling_mock.media import pictures
-from kling_mock.media.images import BadImage, draw, inspect, parse_drawing, read_capped
+from kling_mock.media.images import BadImage, draw, inspect, is_picture, parse_drawing, read_capped
 
 RULES = ImageRules(("jpeg", "png"), 52_428_800, 300, Fraction(2, 5), Fraction(5, 2))
 ANY_SHAPE = ImageRules(("jpeg", "png"), 52_428_800, 1, Fraction(1, 1000), Fraction(1000))
@@ -342,3 +342,10 @@ def test_importing_the_modules_loads_neither_pillow_nor_pyav():
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert seen.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("text", [b"P3\n3 2\n255\n1 2 3\nsecret", b"P1 1 1 1"])
+def test_text_is_no_picture(text: bytes) -> None:
+    """Formats without a mark of their own: Pillow opens them, and a page of words may pass for one."""
+    assert Image.open(io.BytesIO(text)).size
+    assert not is_picture(text)

@@ -211,3 +211,23 @@ def test_two_hosts_are_refused(rig: Any, second: str, turned: bool) -> None:
     assert rig.fake.control.access.refusal(asked) is not None
     assert not rig.fake.control.access.local(asked)
     assert rig.fake.control.access.refusal(Request("GET", "/", "", Pairs(hosts[:1]), b"")) is None
+
+
+NAVIGATION = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 200),
+        (NAVIGATION, 200),
+        ({**NAVIGATION, "Sec-Fetch-Dest": "iframe"}, 403),
+        ({**NAVIGATION, "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({**NAVIGATION, "Host": "evil.example"}, 403),
+    ],
+)
+def test_another_site_may_only_open_the_page(rig: Any, headers: Headers, expected: int) -> None:
+    """A link to it works, in a tab of its own; no frame, script or picture of another site gets it."""
+    assert rig.app.test_client().get("/__mock/", headers={"Accept": "text/html", **headers}).status_code == expected
