@@ -5,16 +5,21 @@ decided or rendered. For the memory store the callable parses the same JSON. Eit
 """
 
 import os
+import pickle
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import orjson
-from load import CREATE, HEADERS, QUERY
-from sqlalchemy import Connection, Engine, event, update
+from load import CREATE, HEADERS, KEY, QUERY
+from sqlalchemy import Connection, Engine, event
 
+_MARK = 987_654_321
+"""About the number of the task that is recorded: found again wherever a statement has it."""
 _NUMBERS = 1_000_000
 """How many tasks each process of a floor may make; their numbers overlap with no other's."""
 
@@ -23,17 +28,28 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 @dataclass
 class Recording:
-    """Statements of one call: for each connection that it took from a pool, what it ran there."""
+    """Statements of one call: for each connection that it took, whether from the journal's pool, and what it ran there."""
 
-    groups: list[tuple[Engine, list[tuple[str, Any]]]] = field(default_factory=list)
+    id: str = ""
+    number: int = 0
+    size: int = 0
+    groups: list[tuple[bool, list[tuple[str, Any]]]] = field(default_factory=list)
 
-    def listen(self, engine: Engine) -> None:
+    def listen(self, engine: Engine, *, relaxed: bool) -> None:
         """Write down what runs on *engine* from now on."""
-        event.listen(engine, "engine_connect", lambda _: self.groups.append((engine, [])))
+        event.listen(engine, "engine_connect", lambda _: self.groups.append((relaxed, [])))
         event.listen(engine, "before_cursor_execute", self._take)
 
     def _take(self, _: Connection, __: Any, statement: str, parameters: Any, ___: Any, ____: bool) -> None:
-        self.groups[-1][1].append((statement, parameters))
+        named = isinstance(parameters, dict)
+        kept = {name: _plain(one) for name, one in parameters.items()} if named else tuple(map(_plain, parameters))
+        self.groups[-1][1].append((statement, kept))
+
+
+def _plain(value: Any) -> Any:
+    """Return bytes for what a driver wraps them in."""
+    value = getattr(value, "obj", value)
+    return bytes(value) if isinstance(value, memoryview | bytearray) else value
 
 
 def renamed(value: Any, names: dict[Any, Any]) -> Any:
@@ -49,39 +65,49 @@ def renamed(value: Any, names: dict[Any, Any]) -> Any:
     return names.get(value, value) if type(value) is int else value
 
 
+def record(store: str, method: str, body: dict[str, Any]) -> Recording:
+    """Return the statements of one call of the fake on *store*, once its pools are warm."""
+    from kling_mock.app import create_app
+    from kling_mock.store.sql.tables import accounts
+
+    app = create_app(store=store, no_courier=True)
+    client, facts = app.test_client(), app.extensions["kling-mock"].world.store
+    client.post(CREATE, json=body, headers=HEADERS)
+    with facts.database.writing() as connection:
+        connection.execute(accounts.update().values(number=_MARK))
+    made = str(client.post(CREATE, json=body, headers=HEADERS).json["id"])
+    client.get(QUERY + made, headers=HEADERS)
+    found = Recording()
+    for engine in {facts.database.engine, facts.database.relaxed}:
+        found.listen(engine, relaxed=engine is not facts.database.engine)
+    if method == "POST":
+        response = client.post(CREATE, json=body, headers=HEADERS)
+        made = str(response.json["id"])
+    else:
+        response = client.get(QUERY + made, headers=HEADERS)
+    assert response.status_code == 200, response.data
+    groups = [(relaxed, list(statements)) for relaxed, statements in found.groups if statements]
+    task = facts.task(facts.seen(KEY), made)
+    facts.close()
+    return Recording(made, task.number, len(response.data), groups)
+
+
 class Statements:
-    """Runs what one call of the fake on *store* ran, again and again."""
+    """Runs what was recorded, again and again, with ids and numbers of this process."""
 
-    def __init__(self, store: str, method: str, body: dict[str, Any]) -> None:
-        from kling_mock.app import create_app
-        from kling_mock.store.sql.tables import accounts
+    def __init__(self, store: str, recorded: Recording) -> None:
+        from kling_mock.store.sql.database import Database
 
-        app = create_app(store=store, no_courier=True)
-        client, database = app.test_client(), app.extensions["kling-mock"].world.store.database
-        self.id = str(client.post(CREATE, json=body, headers=HEADERS).json["id"])
-        self.number = (os.getpid() % 2000 + 1) * _NUMBERS
-        with database.writing() as connection:
-            connection.execute(update(accounts).values(number=self.number - 1))
-        recording = Recording()
-        for engine in {database.engine, database.relaxed}:
-            recording.listen(engine)
-        if method == "POST":
-            response = client.post(CREATE, json=body, headers=HEADERS)
-            self.id = str(response.json["id"])
-        else:
-            response = client.get(QUERY + self.id, headers=HEADERS)
-        assert response.status_code == 200, response.data
-        self.size = len(response.data)
-        self._groups = [(engine, list(statements)) for engine, statements in recording.groups if statements]
-        for engine in {database.engine, database.relaxed}:
-            event.remove(engine, "before_cursor_execute", recording._take)
+        self._database, self._recorded = Database(store), recorded
+        self._first = (os.getpid() % 2000 + 1) * _NUMBERS
         self._counts = count(1)
 
     def __call__(self) -> None:
         """Run them once."""
-        nth = next(self._counts)
-        names = {self.id: f"{self.id}-{os.getpid()}-{nth}", self.number: self.number + nth}
-        for engine, statements in self._groups:
+        nth, recorded = next(self._counts), self._recorded
+        names = {recorded.id: f"{recorded.id}-{os.getpid()}-{nth}", recorded.number: self._first + nth}
+        for relaxed, statements in recorded.groups:
+            engine = self._database.relaxed if relaxed else self._database.engine
             with engine.connect() as connection:
                 for statement, parameters in statements:
                     result = connection.exec_driver_sql(statement, renamed(parameters, names))
@@ -92,8 +118,10 @@ class Statements:
 def make() -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:
     """Return the callable that the environment asks for."""
     wanted = orjson.loads(os.environ["FLOOR"])
-    work = None if wanted["store"] == "memory" else Statements(wanted["store"], wanted["method"], wanted["body"])
-    size = work.size if work is not None else int(wanted["size"])
+    work, size = None, int(wanted["size"])
+    if wanted["store"] != "memory":
+        recorded: Recording = pickle.loads(Path(os.environ["FLOOR_RECORDED"]).read_bytes())
+        work, size = Statements(wanted["store"], recorded), recorded.size
     headers = [("content-type", "application/json"), ("content-length", str(size))]
     content = b" " * size
 
@@ -110,23 +138,30 @@ def make() -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:
 
 def main() -> None:
     """`floor.py PORT WORKERS`: serve it until the process is ended."""
+    wanted = orjson.loads(os.environ["FLOOR"])
+    if wanted["store"] != "memory":
+        # Recorded once, here: processes that serve already would come between the statements of one that records.
+        from floor import record
+
+        with tempfile.NamedTemporaryFile(delete=False) as file:
+            file.write(pickle.dumps(record(wanted["store"], wanted["method"], wanted["body"])))
+        os.environ["FLOOR_RECORDED"] = file.name
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
     Granian(
-        "floor:application",
+        "floor:make",
         "127.0.0.1",
         int(sys.argv[1]),
+        factory=True,
         interface=Interfaces.WSGI,
         workers=int(sys.argv[2]),
         blocking_threads=16,
         http=HTTPModes.http1,
-        log_enabled=False,
+        log_enabled=True,
         websockets=False,
     ).serve()
 
 
 if __name__ == "__main__":
     main()
-else:
-    application = make()

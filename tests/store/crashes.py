@@ -31,7 +31,7 @@ CREDITS = 1_000_000
 MODEL = "kling-v3-turbo-image-to-video"
 POLICY = 4
 """Attempts that a callback has: the first and three retries."""
-_PATIENCE = 90.0
+_PATIENCE = 300.0
 
 
 class Receiver(ThreadingHTTPServer):
