@@ -110,7 +110,7 @@ def _elsewhere(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _estimate(schema: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Any]:
-    """Return the request of an estimate, for each model with the members that its price follows: any of those is right beside any other."""
+    """Return the request of an estimate, for each model with the members that its price follows: any of those is right with any other."""
     branches = [
         {
             "type": "object",
