@@ -22,7 +22,7 @@ _RATES = (5.0, 1.5)
 _WITHIN, _BEYOND = (0.62, 0.82), (1.2, 1.45)
 """Shares of the timeout that receivers need. The outer ones show the rule on any machine, the inner ones more on a calm one."""
 _CALM = 0.13
-"""The share of the timeout that a machine's noise may be, so that the outer ones are told apart whatever comes."""
+"""The share of the timeout that a machine's noise may be, so that the outer ones can be distinguished whatever comes."""
 _REBOUND = "rebound.example.com"
 _KINDS = (201, 202, 204, 299)
 

@@ -77,7 +77,7 @@ def _hints(ask: Request, answer: Response, memory: Memory) -> Response:
 
 
 def _foreign(ask: Request, answer: Response, memory: Memory) -> bool:
-    """Whether somebody else's task was asked for, and refused."""
+    """Whether another account's task was asked for, and refused."""
     known = memory.tasks.get(ask.task_id)
     return (
         ask.name == "getTask" and answer.status in (403, 404) and known is not None and known.key not in ("", ask.key)
