@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 import kling_openapi
-from kling_mock.serving.process import Running
+from kling_common.launch import Launched
 
 pytestmark = pytest.mark.e2e
 
@@ -126,30 +126,32 @@ def tool(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def fake() -> Iterator[tuple[Running, io.StringIO]]:
+def fake() -> Iterator[tuple[str, io.StringIO]]:
     """A fake that was called with the key everywhere, and its log."""
     log = io.StringIO()
-    with Running(["--clock", "manual"], errors=log) as running:
+    words = ["serve", "--port", "0", "--ready-json", "--stop-with-stdin", "--clock", "manual"]
+    with Launched([sys.executable, "-m", "kling_mock", *words], patience=120.0, errors=log) as child:
+        url = str(child.ready["url"])
         own = [("Authorization", f"Bearer {KEY}"), ("Content-Type", "application/json")]
-        call(running.url, "PUT", "/__mock/relays", [], '{"https://hooks.example.com": "http://127.0.0.1:9"}')
+        call(url, "PUT", "/__mock/relays", [], '{"https://hooks.example.com": "http://127.0.0.1:9"}')
         for header in HEADERS:
-            call(running.url, "GET", "/v1/credits", [*own, header])
-        call(running.url, "POST", CREATE, [*own, *HEADERS], BODIES[0])
+            call(url, "GET", "/v1/credits", [*own, header])
+        call(url, "POST", CREATE, [*own, *HEADERS], BODIES[0])
         for scheme in SCHEMES:
-            call(running.url, "GET", "/v1/credits", [("Authorization", scheme)])
+            call(url, "GET", "/v1/credits", [("Authorization", scheme)])
         for body in BODIES:
-            call(running.url, "POST", CREATE, own, body)
+            call(url, "POST", CREATE, own, body)
         for path in PATHS:
-            call(running.url, "GET", path, own)
-        call(running.url, "POST", "/__mock/clock/advance", [], '{"seconds": 86400}')
-        yield running, log
+            call(url, "GET", path, own)
+        call(url, "POST", "/__mock/clock/advance", [], '{"seconds": 86400}')
+        yield url, log
 
 
-def test_the_fake_keeps_none_of_it(fake: tuple[Running, io.StringIO]) -> None:
+def test_the_fake_keeps_none_of_it(fake: tuple[str, io.StringIO]) -> None:
     """Journal, HAR, page, metrics and log; that there was something shows. Live tasks and deliveries have the real callback URL."""
-    running, log = fake
-    entries = json.loads(call(running.url, "GET", "/__mock/journal?limit=1000", [])[1])["entries"]
-    tasks = json.loads(call(running.url, "GET", "/__mock/tasks", [])[1])["tasks"]
+    url, log = fake
+    entries = json.loads(call(url, "GET", "/__mock/journal?limit=1000", [])[1])["entries"]
+    tasks = json.loads(call(url, "GET", "/__mock/tasks", [])[1])["tasks"]
     paths = [
         "/__mock/journal?limit=1000",
         "/__mock/journal.har",
@@ -161,7 +163,7 @@ def test_the_fake_keeps_none_of_it(fake: tuple[Running, io.StringIO]) -> None:
     paths += [f"/__mock/page/tasks/{task['id']}" for task in tasks]
     hits = found_in("log", log.getvalue().encode())
     for path in paths:
-        status, data = call(running.url, "GET", path, [("Accept", "text/html"), ("Sec-Fetch-Site", "none")])
+        status, data = call(url, "GET", path, [("Accept", "text/html"), ("Sec-Fetch-Site", "none")])
         assert status == 200, path
         hits += found_in(path, data)
 
@@ -171,9 +173,9 @@ def test_the_fake_keeps_none_of_it(fake: tuple[Running, io.StringIO]) -> None:
     assert "key-" in log.getvalue()
 
 
-def test_reports_on_its_recordings_hold_none_of_it(fake: tuple[Running, io.StringIO], tmp_path: Path) -> None:
+def test_reports_on_its_recordings_hold_none_of_it(fake: tuple[str, io.StringIO], tmp_path: Path) -> None:
     """The fake's HAR, and a browser's of the same calls with the key still in them, each with all report files."""
-    har = call(fake[0].url, "GET", "/__mock/journal.har", [])[1]
+    har = call(fake[0], "GET", "/__mock/journal.har", [])[1]
     (tmp_path / "fake.har").write_bytes(har)
     kept = tmp_path / "foreign"  # the key is in it, as in whatever a browser writes
     kept.mkdir()
@@ -254,10 +256,10 @@ def echo() -> Iterator[str]:
         server.shutdown()
 
 
-def test_the_kit_passes_none_of_it_on(fake: tuple[Running, io.StringIO], echo: str, tmp_path: Path) -> None:
+def test_the_kit_passes_none_of_it_on(fake: tuple[str, io.StringIO], echo: str, tmp_path: Path) -> None:
     """Server runs, and a recording of a client, against a right server and against one that throws the key back."""
     kit, key = tool("kling-contract"), {"KLING_API_KEY": KEY}
-    for number, url in enumerate((fake[0].url, echo)):
+    for number, url in enumerate((fake[0], echo)):
         report = str(tmp_path / f"server-{number}")
         command(tmp_path, kit, "server", url, "--only", "SA-01,SA-02,SV-01,SS-01", "--report", report, **key)
         out = str(tmp_path / f"recorded-{number}.jsonl")
