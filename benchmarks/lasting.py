@@ -103,8 +103,13 @@ def lag(databases: Databases, kind: str, seconds: int, rate: int, body: Mapping[
             connection.request("PUT", "/__mock/clock", b'{"mode": "real"}', {"Content-Type": "application/json"})
             connection.getresponse().read()
             drained(hook, count)
-            connection.request("GET", "/__mock/deliveries")
-            shown = json.loads(connection.getresponse().read())["deliveries"]
+            end, shown = perf_counter() + 60.0, []
+            while (
+                sum(bool(one["attempts"]) for one in shown) < count and perf_counter() < end
+            ):  # the last are being recorded
+                pause(0.2)
+                connection.request("GET", "/__mock/deliveries")
+                shown = json.loads(connection.getresponse().read())["deliveries"]
     late = [one["attempts"][0]["sent"] - one["attempts"][0]["due"] for one in shown if one["attempts"]]
     cuts = quantiles(late, n=100)
     return {"p50": cuts[49], "p99": cuts[98], "count": len(late)}
