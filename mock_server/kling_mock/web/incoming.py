@@ -162,13 +162,12 @@ def _typed(text: str, schema: dict[str, Any]) -> Any:
     return int(text) if schema.get("type") == "integer" and _INTEGER.fullmatch(text) else text
 
 
-def _is_text(name: str) -> bool:
-    """Return whether the name of a field was UTF-8; one that was not is no field that anybody knows, and is ignored as those are."""
+def _is_text(name: str | None) -> bool:
+    """Return whether a field has a name in UTF-8; one without is no field that anybody knows, and is ignored as those are."""
     try:
-        name.encode()
+        return name is not None and bool(name.encode())
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def _check(shape: Shape, value: Any, name: str = "") -> None:
