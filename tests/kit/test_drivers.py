@@ -289,6 +289,7 @@ def test_known_failures_stop_no_story(server: StandIn, monkeypatch: pytest.Monke
 def test_schema_draws_feed_the_history(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Right and wrong requests, all judged, none of them a false alarm."""
     monkeypatch.setattr(schema, "EXAMPLES", 12)
+    monkeypatch.setattr(schema, "SECONDS", 240.0)  # a busy machine draws slowly
     with context_at(server.url) as context:
         (line,) = schema.run(context)
     run = judge_history(context.recorder.events, for_servers(Choice()), lambda _: "")
