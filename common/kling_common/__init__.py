@@ -1,6 +1,6 @@
 """What the fake and the kit both need and neither of them judges: the checked transport, the local authority, YAML with
 line numbers, JSON helpers, and the launcher of a server process.
 
-Imports nothing of the project. What the kit judges (address rules, retry timing, prices) is written twice on purpose and
-never moves here.
+Imports nothing of the project. What the kit judges (address rules, retry timing) is written twice on purpose and never
+moves here.
 """

@@ -1,4 +1,4 @@
-"""What a model's tasks cost, as its file says: a rate, factors, a minimum; exact to a hundredth of a hundredth of a credit."""
+"""What a model's tasks cost, as its file says: a rate, factors, a minimum; exact to a ten-thousandth of a credit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

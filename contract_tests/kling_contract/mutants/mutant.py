@@ -17,7 +17,7 @@ Patch = Callable[[dict[str, Any]], None]
 class Switch:
     """One small departure from a correct server, in one or more of these places.
 
-    on_request: a request, before the correct server sees it; an Response is given at once. on_response: what it answered.
+    on_request: a request, before the correct server sees it; a Response is sent at once. on_response: what it answered.
     on_callback: one attempt of a callback; it hands the attempt on itself, or does not. patch: the contract that it serves.
     serve: options of `kling-mock serve`.
     """

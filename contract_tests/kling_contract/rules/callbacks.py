@@ -1,4 +1,4 @@
-"""Judges of the callback (SC): whether it comes, when, how often, and with what body."""
+"""Judges of the callback (SC): whether it comes, when (no retry early: SC-08, `retries_not_early`), how often, with what body."""
 
 from collections.abc import Iterable, Iterator
 

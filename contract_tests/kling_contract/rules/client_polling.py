@@ -1,4 +1,4 @@
-"""Judges of how a client reads a task until it is over (CP)."""
+"""Judges of how a client reads a task until it is over, and whether it hangs (CP-13 `gives_up`, CP-14 `silence_ends`)."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The Flask application: it finds the route, reads the body, and turns a `ApiResponse` into a response."""
+"""The Flask application: it finds the route, reads the body, and turns an `ApiResponse` into a response."""
 
 from collections.abc import Iterator
 from pathlib import Path
