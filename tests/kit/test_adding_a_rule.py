@@ -1,4 +1,4 @@
-"""What `docs/kit.md` says a new rule costs, walked through with a throw-away rule: a row, a judge, a mutant, the evidence (the sentence is held by test_rule_pages.py)."""
+"""What `docs/kit.md` says a new rule costs, walked through with a throw-away rule: a row, a judge, a mutant, the evidence."""
 
 from collections.abc import Iterator
 from pathlib import Path
