@@ -17,7 +17,6 @@ STRANGE = "https://stranger.test/video.mp4"
 """Origins that cannot be registered (RFC 2606), and where a forged callback leads."""
 LINK = f"{FILES}/video.mp4?signature=abc"
 _CREATED = 1757169743
-_TASK = "task-unified-{created}-drawn{number:03}"
 _PAGE = b"<html><title>502 Bad Gateway</title></html>"
 _JSON = (("Content-Type", "application/json"),)
 _FAULTS = {"cut": "cut", "silence": "timeout"}
@@ -153,7 +152,7 @@ class Scripted:
 
     def _make(self, headers: Headers, asked: Mapping[str, Any]) -> Task:
         number = len(self.tasks) + 1
-        task = Task(_TASK.format(created=_CREATED, number=number), str(asked.get("callback_url") or ""))
+        task = Task(self._contract.id.numbered(_CREATED, number), str(asked.get("callback_url") or ""))
         if task.hook:
             task.callbacks = self.behaviour.of("callback") or [Event(at="callback", does="once", after=1 << 30)]
         self.tasks[task.id] = task

@@ -35,6 +35,14 @@ class IdShape:
     suffix_length: int
     suffix_alphabet: str
 
+    def numbered(self, created: int, number: int) -> str:
+        """Return the id of task *number* of those that are made up here; *created* in Unix seconds.
+
+        >>> IdShape("task-", 8, "0123456789abcdefghijklmnopqrstuvwxyz").numbered(1757169743, 7)
+        'task-1757169743-00000007'
+        """
+        return f"{self.prefix}{created}-{number:0{self.suffix_length}}"
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
