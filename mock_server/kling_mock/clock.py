@@ -91,8 +91,8 @@ class Clock:
             self.mode = mode
             self._steady = True
 
-    def move_to(self, moment: float) -> None:
-        """Set a manual clock forward to *moment*; one that is already past it stays.
+    def move_to(self, at: float) -> None:
+        """Set a manual clock forward to the moment *at*; one that is already past it stays.
 
         Raises:
             NotManual: the clock runs by itself.
@@ -101,7 +101,7 @@ class Clock:
             if self.mode != "manual":
                 raise NotManual(not_manual(self.mode))
             base, real, rate = self._run
-            self._run = (max(base, moment), real, rate)
+            self._run = (max(base, moment(at)), real, rate)
 
     def fork(self) -> "Clock":
         """A clock of its own that starts where this one is."""

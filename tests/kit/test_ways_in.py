@@ -5,8 +5,8 @@ import importlib.util
 import click
 import pytest
 
-from kling_contract.cli.commands import server
 from kling_contract.cli.extras import require_kit
+from kling_contract.cli.money import key_of
 from kling_contract.driving.target import origin_of
 from kling_contract.rules.verdicts import SetupError
 
@@ -41,8 +41,8 @@ def test_the_key_comes_from_the_environment_or_is_ours_on_the_loopback(monkeypat
     """So that an `again` line can be pasted; another machine's key is never guessed."""
     for name in ("KLING_API_KEY", "EVOLINK_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    assert server._key("127.0.0.1:4010") == "sk-test"
+    assert key_of("127.0.0.1:4010") == "sk-test"
     with pytest.raises(click.UsageError, match="set KLING_API_KEY"):
-        server._key("https://api.example")
+        key_of("https://api.example")
     monkeypatch.setenv("KLING_API_KEY", "sk-mine")
-    assert server._key("https://api.example") == "sk-mine"
+    assert key_of("https://api.example") == "sk-mine"

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from kling_mock import clock as clocks_of_here
 from kling_mock.clock import Clock, Mode, NotManual
+from kling_mock.core.moments import after
 from kling_mock.store.interface import Account, StoreDown
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.rows import SqlAccount, SqlClock, account_of
@@ -126,7 +127,7 @@ class Time:
             row = connection.execute(select(clocks.c.base).where(*manual).with_for_update()).first()
             if row is None:
                 raise NotManual("the clock runs by itself; only a manual clock can be advanced")
-            connection.execute(update(clocks).where(*manual).values(base=max(row[0], moment)))
+            connection.execute(update(clocks).where(*manual).values(base=max(row[0], after(moment, 0))))
             if self._advancing:
                 mine = locks.c.name.in_(self._advancing)
                 connection.execute(update(locks).where(mine).values(until=self.database.now() + _HELD))
