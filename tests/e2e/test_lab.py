@@ -239,6 +239,7 @@ class InProcess:
     speaks = False
     min_poll = None
     takes = frozenset[str]()
+    bounded = True
 
     def unable(self, story: Any) -> str:
         """It can do anything."""
