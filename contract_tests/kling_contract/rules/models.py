@@ -66,7 +66,7 @@ def _media_fit(model: Model, call: Call) -> bool:
 def _is_about_it(model: Model, call: Call) -> bool:
     """Whether a refusal is one of the body: not of a medium that nothing is known of, and in a recording not of something unnamed."""
     param = call.error.get("param")
-    if param in _OTHERS:
+    if isinstance(param, str) and param in _OTHERS:
         return False
     labels = {it.param for it in call.probe.media}
     unknown = {spelled(medium.steps) for medium in model.media(call.sent)} - labels
