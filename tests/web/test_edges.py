@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import kling_openapi
+from kling_mock.store.journal import Journal
 
 KEY = "sk-test"
 HOOK = "https://8.8.8.8/hook"
@@ -196,3 +197,27 @@ def test_tasks_are_listed_while_they_are_made(rig: Any) -> None:
     assert at_once(6, work) == []
     assert {one["id"] for one in rig.control("GET", "/tasks", key=KEY)["tasks"]} == set(made)
     assert len(made) == 24
+
+
+def test_headers_and_urls_weigh_in_the_journal() -> None:
+    """Entries without any body still have to fit: what they hold on to counts, not what was asked of the service."""
+    journal = Journal(entries=1000, total=100_000)
+    for number in range(60):
+        headers = {f"x-{number}-{name}": "v" * 1000 for name in range(3)}
+        journal.add(0.0, None, "exchange", method="GET", url="/" + "u" * 2000, request_headers=headers)
+
+    kept = journal.entries()
+    assert 1 <= len(kept) < 25
+    assert sum(len(one.url) + sum(map(len, one.request_headers.values())) for one in kept) <= 100_000
+
+
+def test_long_headers_and_urls_are_cut_in_the_journal() -> None:
+    """An entry that weighs much is cut when it is added, and says so with dots."""
+    journal = Journal()
+    entry = journal.add(
+        0.0, None, "exchange", method="GET", url="/" + "u" * 40_000, request_headers={"x-long": "v" * 40_000}
+    )
+
+    assert len(entry.url) < 9_000
+    assert len(entry.request_headers["x-long"]) < 5_000
+    assert entry.request_headers["x-long"].endswith("v...")
