@@ -1,4 +1,4 @@
-"""`python -m mock_server` is `kling-mock`."""
+"""`python -m kling_mock` is `kling-mock`."""
 
 from kling_mock.cli.main import main
 

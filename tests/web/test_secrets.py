@@ -96,7 +96,7 @@ def test_live_deliveries_show_the_real_url(told: Any) -> None:
 
 def test_the_mask_is_needed(told: Any, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]) -> None:
     """Without it on the way in, the canary is in the journal."""
-    monkeypatch.setattr(Journal, "_clean", lambda self, entry: None)
+    monkeypatch.setattr(Journal, "_mask_secrets", lambda self, entry: None)
     rig = make()
     rig.call("GET", f"/v1/credits?key={CANARY}", key=KEY)
 

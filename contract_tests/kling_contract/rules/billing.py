@@ -302,7 +302,7 @@ def replay_is_free(view: View, _: Rule) -> Iterator[Check]:
 
 
 @judge("SB-15")
-def other_body_is_refcredits_used(view: View, _: Rule) -> Iterator[Check]:
+def other_body_is_refused(view: View, _: Rule) -> Iterator[Check]:
     """Looks at creates with a key that was used with another body."""
     for earlier, call in _repeated(view):
         if not _same_body(earlier, call):

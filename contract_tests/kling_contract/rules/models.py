@@ -9,6 +9,7 @@ from typing import Any
 
 from kling_contract.history.events import Download
 from kling_contract.history.labels import MediumFacts
+from kling_contract.reading import prices
 from kling_contract.reading.ledger import reserved
 from kling_contract.reading.media import facts_in, facts_of
 from kling_contract.reading.view import Call, TaskRecord, View
@@ -114,6 +115,7 @@ class _Made:
     task: TaskRecord
     create: Call
     model: Model
+    known: dict[tuple[str, ...], Facts]
     quote: Quote
     by_shape: bool
 
@@ -125,7 +127,7 @@ def _made(view: View) -> Iterator[_Made]:
             continue
         known = facts_in(model, call.sent, call.probe.media)
         if _length_known(model, call.sent, known):
-            yield _Made(task, call, model, model.quote(call.sent, known), _shape_known(model, call.sent, known))
+            yield _Made(task, call, model, known, model.quote(call.sent, known), _shape_known(model, call.sent, known))
 
 
 def _length_known(model: Model, body: dict[str, Any], known: dict[tuple[str, ...], Facts]) -> bool:
@@ -154,12 +156,14 @@ def price_of_the_file(view: View, _: Rule) -> Iterator[Check]:
     for made in _made(view):
         amount = reserved(made.task)
         if amount is not None:
-            expected = f"{made.quote.reserved:g} credits reserved by the file of {made.model.name}"
-            yield check(abs(amount - made.quote.reserved) <= CENT, expected, f"{amount:g}", made.create)
+            right = prices.reserved(made.model, made.create.sent, made.known)
+            expected = f"{right:g} credits reserved by the file of {made.model.name}"
+            yield check(abs(amount - right) <= CENT, expected, f"{amount:g}", made.create)
         cost = credits_used(made.task)
         if cost is not None and made.task.end is not None and made.task.end.status == "completed":
-            expected = f"{made.quote.charged:g} credits used by the file of {made.model.name}"
-            yield check(abs(cost - made.quote.charged) <= CENT, expected, f"{cost:g}", made.create, made.task.final)
+            right = prices.charged(made.model, made.create.sent, made.known)
+            expected = f"{right:g} credits used by the file of {made.model.name}"
+            yield check(abs(cost - right) <= CENT, expected, f"{cost:g}", made.create, made.task.final)
 
 
 def _videos(view: View) -> Iterator[tuple[_Made, Download]]:

@@ -37,7 +37,7 @@ def issue(origin: str, account: str, task_id: str, issued_at: float, lifetime: f
 
 
 def check(path: str, expires: str, signature: str, secret: bytes) -> float:
-    """When the link that leads to *path* dies, in Unix seconds.
+    """Return when the link that leads to *path* dies, in Unix seconds; whether that has passed is for the caller.
 
     Raises:
         BadLink: the signature does not fit the path and the time, or the time is not a finite number.

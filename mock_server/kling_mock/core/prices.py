@@ -1,4 +1,7 @@
-"""What a task costs: credits for its seconds, at least a minimum, rounded half up to a unit of a credit."""
+"""What a task of the document's own model costs: credits for its seconds, at least a minimum, rounded half up to a unit of a credit.
+
+Other models: `kling_openapi.money`; `service.models.Offer` chooses.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -91,7 +91,7 @@ class Journal:
         entry = Entry(0, at, account, kind, **facts)
         weight = entry.weight
         if weight > _LARGE or self.listener is not None:
-            self._clean(entry)
+            self._mask_secrets(entry)
             weight = entry.weight
         entry.held = weight
         entries = self._entries
@@ -106,8 +106,8 @@ class Journal:
             self.listener(entry)
         return entry
 
-    def _clean(self, entry: Entry) -> None:
-        """Replace secrets, and cut what is long."""
+    def _mask_secrets(self, entry: Entry) -> None:
+        """Replace secrets, and cut what is long: in SQL before an entry is written, in memory at the latest when it is read."""
         mask = self.mask
         url = entry.url[: _LONGEST_URL + _LONGEST_SECRET]
         entry.url = _short(mask.callback(url) if entry.kind == "attempt" else mask.text(url), _LONGEST_URL)
@@ -133,7 +133,7 @@ class Journal:
         found = found[:limit] if limit is not None else found
         for entry in found:
             if not entry.clean:
-                self._clean(entry)
+                self._mask_secrets(entry)
         return found
 
     def forget(self, account: str | None = None) -> None:

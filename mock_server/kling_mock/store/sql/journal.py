@@ -45,7 +45,7 @@ class SqlJournal(Journal):
     def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
         """Record one entry; where the store is not available it is lost, and the log says so."""
         entry = Entry(0, at, account, kind, **facts)
-        self._clean(entry)
+        self._mask_secrets(entry)
         values = {
             "at": at,
             "account": account,

@@ -1,4 +1,4 @@
-"""Clocks in the database, and what falls due by them."""
+"""Clocks in the database, and what is due by them, handed to couriers: each account to one at a time."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
