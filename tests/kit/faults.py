@@ -424,6 +424,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "SB-19": (PROCESSING, inner("usage", billing_rule="per_call")),
     "SV-33": (lambda e: create(400)(e) and "@10.0.0.1" in str(asked(e).get("callback_url")), accepted),
     "SV-34": (lambda e: isinstance(e, Exchange) and e.probe is not None and e.probe.value == "127.0.0.1", status(400)),
+    "SV-35": (create(callback_url="https://h.example.com:8443"), status(400)),
     "SA-12": (lambda e: exchange("GET", "/v1/tasks/", 404)(e) and e.who == WHO_ELSE, error(message="it is secret", progress=40)),
     "SK-11": (fetched(0), becomes(sha256="ef" * 32)),
     "SK-12": (lambda e: isinstance(e, Download) and "?" not in e.url, becomes(status=200)),

@@ -89,6 +89,7 @@ def _validation(tape: Tape) -> None:
         tape.create(changes, key=OTHER)
     for what, before in (("a user name", "user"), ("127.0.0.1", "127.0.0.1")):
         tape.create({"callback_url": f"https://{before}@h.example.com/"}, key=OTHER, rules=("SV-34",), value=what)
+    tape.create({"callback_url": "https://h.example.com:8443"}, key=OTHER, rules=("SV-35",))
 
 
 def _images(tape: Tape) -> None:

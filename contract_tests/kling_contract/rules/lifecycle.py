@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from kling_contract.history.events import Note
 from kling_contract.history.labels import Expect, Topic
 from kling_contract.reading.addresses import parts_of
 from kling_contract.reading.view import MISSING, Call, Sighting, TaskRecord, View
@@ -319,15 +320,20 @@ def duration_said(view: View, rule: Rule) -> Iterator[Check]:
 
 @judge("SL-22")
 def cancelled_is_failed(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at the end of tasks that the kit had cancelled."""
+    """Looks at the end of tasks that the kit had cancelled before they were seen to be over."""
     code = rule.params["code"]
     for task in view.tasks.values():
         note = task.noted(Topic.CANCELLED)
         last = next((sighting for sighting in reversed(task.reads) if note and sighting.event.seq > note.seq), None)
-        if last is not None:
+        if last is not None and note is not None and not _over_before(task, note):
             seen = _error(last).get("code")
             fine = last.status == "failed" and seen == code
             yield check(fine, f"failed with {code}", f"{last.status} {seen or ''}", note, last)
+
+
+def _over_before(task: TaskRecord, note: Note) -> bool:
+    """Whether the task was seen to be over when the kit asked for its end; then that is what it stays."""
+    return task.end is not None and task.end.event.seq < note.seq
 
 
 @judge("SL-23")

@@ -6,7 +6,7 @@ from kling_contract.reading.ledger import windows
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, View, is_task
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.validation import LOOKS_INTERNAL, before_at, judged, only_looks, own, sound
+from kling_contract.rules.validation import LOOKS_INTERNAL, before_at, judged, own, sound
 from kling_contract.rules.wire import STEPS_ASIDE
 
 PLAIN = "a user name"
@@ -114,7 +114,7 @@ def looks_do_not_count(view: View, _: Rule) -> Iterator[Check]:
     """Looks at right creates whose callback URL contains an internal address where none counts: in its name, path or query."""
     for call in sound(view):
         url = call.asked("callback_url")
-        if isinstance(url, str) and (LOOKS_INTERNAL.search(url) or only_looks(call)) and not before_at(url):
+        if isinstance(url, str) and (LOOKS_INTERNAL.search(url) or "SV-32" in call.probe.rules) and not before_at(url):
             yield check(call.accepted, f"{url} is accepted", call.status, call)
 
 
@@ -130,6 +130,14 @@ def user_does_not_count(view: View, rule: Rule) -> Iterator[Check]:
         if plain is not None and call is not plain:
             expected = f"{plain.status}, as for a user name"
             yield check(call.accepted == plain.accepted, expected, f"{call.status} for {call.probe.value}", plain, call)
+
+
+@judge("SV-35")
+def public_urls_are_taken(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at right creates with the public callback URLs of the kit that are written in another way than most."""
+    for call in sound(view):
+        if rule.id in call.probe.rules:
+            yield check(call.accepted, f"{call.asked('callback_url')} is accepted", call.status, call)
 
 
 @judge("SV-30")

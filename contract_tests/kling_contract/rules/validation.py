@@ -83,10 +83,16 @@ def _about_another(view: View, call: Call, field: str) -> bool:
     member = contract.member(param)
     if "x-image" in member:
         return True  # whether an image is taken is judged where the image is known
+    if _TRIED.get(param) in call.probe.rules:
+        return True
     value = call.asked(param)
     if param == "callback_url":
         return _length(value) == contract.callback_url_max or _looks_public(view, value) or only_looks(call)
     return _is_probed(member, value)
+
+
+_TRIED = {"prompt": "SV-06", "duration": "SV-10"}
+"""Members of which the kit tries ordinary values besides the bounds, and the rules for which it does."""
 
 
 def _is_probed(member: dict[str, Any], value: Any) -> bool:
@@ -102,8 +108,8 @@ LOOKS_INTERNAL = re.compile(r"localhost|127\.0\.0\.1|10\.0\.0\.1|192\.168\.0\.1|
 
 
 def only_looks(call: Call) -> bool:
-    """Whether the driver sent a callback URL that only looks internal; a recorder may hide what it took for a key in it."""
-    return bool({"SV-32", "SV-34"} & set(call.probe.rules))
+    """Whether the driver tried a public callback URL; a recorder may hide what it took for a key in it."""
+    return bool({"SV-32", "SV-34", "SV-35"} & set(call.probe.rules))
 
 
 def _looks_public(view: View, url: Any) -> bool:
@@ -163,8 +169,14 @@ def prompt_length(view: View, rule: Rule) -> Iterator[Check]:
     for call in misused(view, rule, "maxLength"):
         length = len(call.asked(field))
         yield check(call.status == 400, f"400 for a {field} of {length} characters", call.status, call)
-    longest = (call for call in own(view, sound(view)) if _length(call.asked(field)) == view.contract.prompt_max)
+    longest = (call for call in own(view, sound(view)) if _is_tried(view, rule, call))
     yield from _taken(view, longest, field, lambda call: f"a {field} of {_length(call.asked(field))} characters")
+
+
+def _is_tried(view: View, rule: Rule, call: Call) -> bool:
+    """Whether a prompt is one of the greatest length, or one of ordinary length with which the kit tries its characters."""
+    length = _length(call.asked(rule.params["field"]))
+    return length == view.contract.prompt_max or (length > 0 and rule.id in call.probe.rules)
 
 
 def _length(value: Any) -> int:
@@ -191,17 +203,19 @@ def duration_high(view: View, rule: Rule) -> Iterator[Check]:
 
 @judge("SV-10")
 def duration_bounds(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at right creates with either bound."""
+    """Looks at right creates with either bound, and at those with which the kit tries what lies between."""
     field = rule.params["field"]
     bounds = (view.contract.duration_min, view.contract.duration_max)
-    calls = (call for call in own(view, sound(view)) if call.asked(field) in bounds)
+    calls = (call for call in own(view, sound(view)) if call.asked(field) in bounds or rule.id in call.probe.rules)
     yield from _taken(view, calls, field, lambda call: f"{field} {call.asked(field)}")
 
 
 @judge("SV-11")
 def duration_integer(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at durations of another type."""
-    yield from _refused(misused(view, rule, "type"), rule.params["field"])
+    """Looks at durations of another type; one that is out of bounds as well is refused for either."""
+    calls = misused(view, rule, "type", "minimum", "maximum")
+    wrong = (call for call in calls if any(flaw.keyword == "type" for flaw in call.flaws))
+    yield from _refused(wrong, rule.params["field"])
 
 
 @judge("SV-12")

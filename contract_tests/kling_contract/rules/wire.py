@@ -148,10 +148,25 @@ def error_code(view: View, _: Rule) -> Iterator[Check]:
     spoken = dialect(view)
     for call, documented in _documented(view):
         integer = spoken == "legacy" or _integer_codes(call)
-        allowed: list[Any] = [call.status] if integer else _distinct([entry.code for entry in documented])
+        own = _own_code(view, call)
+        codes = [own] if own else _distinct([entry.code for entry in documented])
+        allowed: list[Any] = [call.status] if integer else codes
         allowed += [entry.code for entry in documented] if _integer_codes(call) else []
         code = call.error.get("code")
         yield check(code in allowed and not isinstance(code, bool), f"one of {quoted(allowed)}", quoted(code), call)
+
+
+_TOLD_APART = frozenset({400, 404})
+"""Statuses whose code says which of several things is wrong; of the others the pages of the manual differ among themselves."""
+
+
+def _own_code(view: View, call: Call) -> str:
+    """The code that the contract gives to that status of a task query; empty where it leaves a choice."""
+    if call.name != "getTask" or call.status not in _TOLD_APART:
+        return ""
+    node = view.contract.document["paths"][call.operation.template]["get"] if call.operation else {"responses": {}}
+    response = view.contract.deref(node["responses"].get(str(call.status), {}))
+    return str(response.get("x-error", {}).get("code", ""))
 
 
 def _integer_codes(call: Call) -> bool:
@@ -213,7 +228,10 @@ def method_not_allowed(view: View, _: Rule) -> Iterator[Check]:
         if call.operation is None and call.core and judged:
             allow = call.header("allow")
             seen = f"{call.status}, Allow: {allow or 'none'}"
-            yield check(call.status == 405 and allow, "405 with an Allow header", seen, call)
+            named = {method.strip().upper() for method in (allow or "").split(",")}
+            right = {operation.method for operation in call.routes}
+            fine = call.status == 405 and right <= named and call.event.method not in named
+            yield check(fine, f"405 with an Allow header that names {', '.join(sorted(right))}", seen, call)
 
 
 @judge("SW-17")

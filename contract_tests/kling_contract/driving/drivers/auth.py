@@ -9,6 +9,8 @@ from kling_contract.driving.target import made_up_id
 from kling_contract.history.labels import Expect, Probe
 
 _UNKNOWN = Expect.UNAUTHORIZED
+_NO_KEYS = ("null", "undefined", "*")
+"""What programs send that have no key."""
 
 
 def keys(context: RunContext, session: Session) -> None:
@@ -21,21 +23,27 @@ def keys(context: RunContext, session: Session) -> None:
 def wrong_keys(context: RunContext, session: Session) -> None:
     """No key and unknown keys, on every path that the target answers."""
     unknown = f"Bearer unknown-{secrets.token_hex(12)}"
+    batch = context.contract.named("batchTasks").template
     for auth in (None, unknown):
         probe = Probe(rules=("SA-01",) if auth is None else ("SA-02",), expect=_UNKNOWN)
         session.create(context.body(), probe=probe, auth=auth)
         session.read(made_up_id(), probe=probe, auth=auth)
         for name in sorted(context.target.optional):
             session.call("GET", context.contract.named(name).template, probe=probe, auth=auth)
+        if "listTasks" in context.target.optional:
+            session.call("POST", batch, {"task_ids": [made_up_id()]}, probe=probe, auth=auth)
         early = Probe(rules=("SA-05",), expect=_UNKNOWN)
         session.create({**context.body(), "duration": context.contract.duration_max + 1}, probe=early, auth=auth)
         session.create([], probe=early, auth=auth)
+    for word in _NO_KEYS:
+        session.read(made_up_id(), probe=Probe(rules=("SA-02",), expect=_UNKNOWN), auth=f"Bearer {word}")
 
 
 def schemes(context: RunContext, session: Session) -> None:
     """The right key in another scheme, and in the right one in another case."""
     basic = base64.b64encode(f"{session.key}:".encode()).decode()
-    for auth in (f"Basic {basic}", f"Token {session.key}", session.key, f"ApiKey {session.key}"):
+    others = [f"{word} {session.key}" for word in ("Token", "ApiKey", "Digest")]
+    for auth in (f"Basic {basic}", session.key, *others):
         probe = Probe(rules=("SA-03",), expect=_UNKNOWN)
         session.create(context.body(), probe=probe, auth=auth)
         session.read(made_up_id(), probe=probe, auth=auth)

@@ -73,6 +73,7 @@ def _names(contract: Contract, base: Base) -> Iterator[Near]:
 def _fields(contract: Contract, base: Base) -> Iterator[Near]:
     yield _without(base, "image_start", "SV-03")
     yield from _each(base, "image_start", "SV-04", _no_urls(str(base["image_start"])))
+    yield from _each(base, "image_start", "SV-04", ("file:///etc/hostname",), risky=True)
     above = contract.prompt_max + 1
     yield from _each(base, "prompt", "SV-06", ("a" * above, "\u6c34" * above, "\U0001f600" * above))
     yield from _each(base, "prompt", "SV-07", _WRONG_TYPES)
@@ -80,11 +81,10 @@ def _fields(contract: Contract, base: Base) -> Iterator[Near]:
     yield from _each(base, "duration", "SV-08", (low - 1, 0, -1))
     yield from _each(base, "duration", "SV-09", (high + 1,))
     yield from _each(base, "duration", "SV-09", (_HUGE,), risky=True)
-    middle = contract.duration_default
-    yield from _each(base, "duration", "SV-11", (middle + 0.5, str(middle), True, None, [middle]))
+    yield from _each(base, "duration", "SV-11", _no_whole_numbers(contract))
     yield from _each(base, "quality", "SV-13", ("4k",))
     yield from _each(base, "quality", "SV-14", _neighbour_qualities(contract))
-    yield from _each(base, "aspect_ratio", "SV-16", ("16:9", "1:1"))
+    yield from _each(base, "aspect_ratio", "SV-16", ("16:9", "9:16", "1:1", "auto"))
     siblings = sorted(name for name in contract.request_fields - {"aspect_ratio"} if _banned(contract, name))
     for name in siblings:
         yield from _each(base, name, "", ([base["image_start"]],))
@@ -112,6 +112,12 @@ def _neighbour_models(contract: Contract) -> Iterator[Any]:
     yield from (model.upper(), f"{model}-2", f" {model}", "", None, 5, [model])
 
 
+def _no_whole_numbers(contract: Contract) -> Iterator[Any]:
+    low, middle, high = contract.duration_min, contract.duration_default, contract.duration_max
+    yield from (middle + 0.5, low + 0.001, high - 0.5, high + 0.5)
+    yield from (str(middle), f"{middle}s", True, False, None, [middle], {})
+
+
 def _no_urls(image: str) -> Iterator[Any]:
     rest = image.partition("://")[2]
     yield from (
@@ -122,6 +128,7 @@ def _no_urls(image: str) -> Iterator[Any]:
         rest,
         "/frame.jpg",
         "data:image/png;base64,iVBORw0KGgo=",
+        "https://",
     )
     yield from (*_WRONG_TYPES, [image], {"url": image})
 
@@ -129,22 +136,23 @@ def _no_urls(image: str) -> Iterator[Any]:
 def _neighbour_qualities(contract: Contract) -> Iterator[Any]:
     for name, side in contract.qualities.items():
         yield from (name.upper(), str(side), side, f" {name}", f"{side * 2}p")
-    yield from ("480p", "", None, True, [contract.quality_default])
+    yield from ("480p", "540p", "4K", "hd", "high", "", None, True, [contract.quality_default], {})
 
 
 def _callbacks(contract: Contract, base: Base) -> Iterator[Near]:
     host = "hooks.example.com/done"
-    yield from _each(
-        base,
-        "callback_url",
-        "SV-17",
-        (f"http://{host}", f"ftp://{host}", "javascript:alert(1)", host, f"//{host}", "", *_WRONG_TYPES),
-    )
+    others = (f"{scheme}://{host}" for scheme in ("http", "HTTP", "ftp", "wss"))
+    none = ("javascript:alert(1)", host, f"//{host}", "", "https://", "https:///done")
+    yield from _each(base, "callback_url", "SV-17", (*others, *none, *_WRONG_TYPES))
     for spelt in dict.fromkeys(_internal(contract.internal)):
         yield from _each(base, "callback_url", "SV-18", (f"https://{spelt}/done",), risky=True)
-    for spelt in ("127.0.0.1", "10.0.0.1", "192.168.0.1", "[::1]", "localhost"):
+    for spelt in ("127.0.0.1:8080", "10.0.0.1:443", "[::1]:443", "localhost:8080"):
+        yield from _each(base, "callback_url", "SV-18", (f"https://{spelt}/done",), risky=True)
+    for spelt in ("127.0.0.1", "10.0.0.1", "192.168.0.1", "172.16.0.1", "169.254.169.254", "[::1]", "localhost"):
         for before in ("hooks.example.com", "hooks.example.com:443"):
             yield from _each(base, "callback_url", "SV-33", (f"https://{before}@{spelt}/done",), risky=True)
+    for before in ("user", "user:a-word", "8.8.8.8"):
+        yield from _each(base, "callback_url", "SV-33", (f"https://{before}@127.0.0.1/done",), risky=True)
     yield from _each(base, "callback_url", "SV-19", (long_url(contract, 1),))
 
 
@@ -158,12 +166,14 @@ def _internal(networks: tuple[Network, ...]) -> Iterator[str]:
     """Hosts inside each internal range, and every spelling of some of them."""
     yield from ("localhost", "LOCALHOST", "localhost.", "api.localhost")
     for network in networks:
-        for address in (network[1] if network.num_addresses > 1 else network[0], network[-1]):
+        middle = network[network.num_addresses // 2 - (network.num_addresses > 2)]
+        for address in dict.fromkeys((network[1] if network.num_addresses > 1 else network[0], middle, network[-1])):
             yield _bracketed(address)
-            if isinstance(address, ipaddress.IPv4Address):
-                yield f"[::ffff:{address}]"
+        if isinstance(network, ipaddress.IPv4Network):
+            yield f"[::ffff:{network[1]}]"
     yield from _spellings(ipaddress.IPv4Address("127.0.0.1"))
     yield from _spellings(ipaddress.IPv4Address("10.0.0.1"))
+    yield from ("[0:0:0:0:0:0:0:1]", "[0000::0001]", "169.254.169.254")
 
 
 def _bracketed(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
@@ -179,6 +189,10 @@ def _spellings(address: ipaddress.IPv4Address) -> Iterator[str]:
         f"0{first:o}.0.0.{last:o}",
         f"{first}.{last}",
         f"{first:#x}.0.0.{last}",
+        f"{first}.0.{last}",
+        hex(int(address)).upper(),
+        f"[::ffff:{first:02x}00:{last:x}]",
+        f"[0:0:0:0:0:ffff:{first:02x}00:{last:x}]",
     )
 
 

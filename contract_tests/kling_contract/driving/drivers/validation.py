@@ -12,17 +12,26 @@ _DRAWN = "https://image.test"
 _OTHER_FORMATS = ("gif", "webp", "bmp", "tiff")
 _TYPICAL = 100_000
 """Bytes that a drawing of ordinary size has, roughly: far from every limit."""
+_LOOK_INTERNAL = ("localhost", "mylocalhost", "10.0.0.1", "127.0.0.1", "192.168.0.1", "fd00")
+"""How public names begin that lead nowhere inside."""
+_PUBLIC = (
+    f"https://{HOST}", f"https://{HOST}:443/done", f"https://{HOST}:8443/done", f"https://{HOST}/a_b/c%20d?one=1&two=%2F&three",
+    f"HTTPS://{HOST.upper()}/Done", "https://[2606:4700:4700::1111]/done",
+)  # fmt: skip
+_ORDINARY = 'A café, "quoted" & <tagged>;\r\n\tthen 水 and 🌊 — 100% slow-motion \\ it\'s'
+"""What people write: quotes, line breaks, and characters of several scripts."""
 
 
 def accepted(context: RunContext, session: Session) -> None:
     """Right creates at the bounds of each field."""
     longest = context.contract.prompt_max
-    for prompt in ("", "a" * longest, "\u6c34" * longest, "\U0001f600" * longest):
+    for prompt in ("", "a" * longest, "\u6c34" * longest, "\U0001f600" * longest, _ORDINARY):
         session.create(context.body(prompt=prompt), probe=Probe(rules=("SV-06",), expect=Expect.ACCEPTED))
-    for seconds in (context.contract.duration_min, context.contract.duration_max):
+    least, most = context.contract.duration_min, context.contract.duration_max
+    for seconds in range(least, most + 1):
         session.create(context.body(duration=seconds), probe=Probe(rules=("SV-10",), expect=Expect.ACCEPTED))
-    default = float(context.contract.duration_default)
-    session.create(context.body(duration=default), probe=Probe(rules=("SV-31",), expect=Expect.ACCEPTED))
+    for seconds in (least, context.contract.duration_default, most):
+        session.create(context.body(duration=float(seconds)), probe=Probe(rules=("SV-31",), expect=Expect.ACCEPTED))
     for quality in context.contract.qualities:
         session.create(context.body(quality=quality), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
     session.create(context.body(quality=None), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
@@ -39,14 +48,18 @@ def addresses(context: RunContext, session: Session) -> None:
 
     The account's clock stands still, so that no task ends and no outside server is called.
     """
-    names = [f"https://{name}.{HOST}" for name in ("localhost", "10.0.0.1")]
+    names = [f"https://{name}.{HOST}" for name in _LOOK_INTERNAL]
     context.relay(session, dict.fromkeys((f"https://{HOST}", *names), context.receiver.origin))
-    for url in (
-        *(f"{name}/done" for name in names),
-        f"https://{HOST}/127.0.0.1",
-        f"https://{HOST}/done?to=192.168.0.1",
-    ):
+    seeming = (
+        "/127.0.0.1",
+        "/localhost/10.0.0.1",
+        "/done?to=192.168.0.1",
+        "/done?next=http%3A%2F%2Flocalhost%3A3000%2F",
+    )
+    for url in (*(f"{name}/done" for name in names), *(f"https://{HOST}{rest}" for rest in seeming)):
         session.create(context.body(callback_url=url), probe=Probe(rules=("SV-32",), expect=Expect.ACCEPTED))
+    for url in _PUBLIC:
+        session.create(context.body(callback_url=url), probe=Probe(rules=("SV-35",), expect=Expect.ACCEPTED))
     for what, before in ((PLAIN, "user"), ("127.0.0.1", "127.0.0.1"), ("localhost", "localhost:10.0.0.1")):
         label = Probe(rules=("SV-34",), expect=Expect.ACCEPTED, field="callback_url", value=what)
         session.create(context.body(callback_url=f"https://{before}@{HOST}/done"), probe=label)
@@ -100,7 +113,7 @@ def images(context: RunContext, session: Session) -> None:
 SCRIPTS = (
     Script("accepted", ("SV-05", "SV-06", "SV-10", "SV-15", "SV-31"), accepted, document=True),
     Script("unknown-fields", ("SW-20",), unknown),
-    Script("addresses", ("SV-19", "SV-20", "SV-32", "SV-34"), addresses, needs=("relays", "clock"), own=True),
+    Script("addresses", ("SV-19", "SV-20", "SV-32", "SV-34", "SV-35"), addresses, needs=("relays", "clock"), own=True),
 )
 IMAGES = Script("images", ("SV-21", "SV-22", "SV-23", "SV-24", "SV-25", "SV-26"), images, document=True)
 """Needs a target that resolves the drawing host."""

@@ -193,4 +193,8 @@ MUTANTS = (
            turns("callback_url", lambda url: url.replace("user@", ""), lambda url: "//user@" in str(url)),
            turns("callback_url", lambda url: url.replace("localhost:10.0.0.1@", ""), lambda url: "localhost:10.0.0.1@" in str(url)),
            turns("callback_url", lambda _: "http://x", _number_before_at)),
+    broken("SV-35", "one-port", "refuses a callback URL with a port",
+           turns("callback_url", lambda _: "http://x", lambda url: ":8443" in str(url))),
+    broken("SV-35", "no-address-in-brackets", "refuses every IPv6 address",
+           turns("callback_url", lambda _: "http://x", lambda url: "//[2606:" in str(url))),
 )  # fmt: skip
