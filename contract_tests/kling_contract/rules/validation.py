@@ -87,7 +87,7 @@ def _about_another(view: View, call: Call, field: str) -> bool:
         return True
     value = call.asked(param)
     if param == "callback_url":
-        return _length(value) == contract.callback_url_max or _looks_public(view, value) or only_looks(call)
+        return value is not MISSING  # SV-19, SV-20, SV-32, SV-34 and SV-35 try what is right in one
     return _is_probed(member, value)
 
 
@@ -105,15 +105,6 @@ def _is_probed(member: dict[str, Any], value: Any) -> bool:
 
 
 LOOKS_INTERNAL = re.compile(r"localhost|127\.0\.0\.1|10\.0\.0\.1|192\.168\.0\.1|172\.16\.0\.1")
-
-
-def only_looks(call: Call) -> bool:
-    """Whether the driver tried a public callback URL; a recorder may hide what it took for a key in it."""
-    return bool({"SV-32", "SV-34", "SV-35"} & set(call.probe.rules))
-
-
-def _looks_public(view: View, url: Any) -> bool:
-    return _is_neighbour(view, url) or bool(LOOKS_INTERNAL.search(str(url))) or bool(before_at(url))
 
 
 def _is_neighbour(view: View, url: Any) -> bool:
