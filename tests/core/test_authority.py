@@ -1,5 +1,6 @@
 """The local authority: a short life, a list of names, no authorities below it; and TLS works with what it signs."""
 
+import os
 import socket
 import ssl
 import threading
@@ -88,3 +89,17 @@ def test_the_list_is_what_stops_a_thief(tmp_path: Path, monkeypatch: pytest.Monk
     stolen = authority.certificate(["www.bank.example.org"])
 
     assert not shakes(authority, stolen, "www.bank.example.org")
+
+
+def test_only_its_owner_reads_a_private_key(tmp_path: Path) -> None:
+    """Neither the authority's nor a certificate's, whatever the umask; the public files everybody may read."""
+    authority = Authority(tmp_path)
+    before = os.umask(0)
+    try:
+        authority.certificate(["localhost"])
+    finally:
+        os.umask(before)
+    keys = [file for file in tmp_path.rglob("*") if file.is_file() and b"PRIVATE KEY" in file.read_bytes()]
+    assert len(keys) == 2
+    assert {file.stat().st_mode & 0o777 for file in keys} == {0o600}
+    assert {file.stat().st_mode & 0o777 for file in (authority.ca_file, authority.bundle_file)} == {0o644}
