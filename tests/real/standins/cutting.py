@@ -56,6 +56,7 @@ class Cutting:
     def _break(self, near: socket.socket) -> None:
         self.cut += 1
         near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        near.shutdown(socket.SHUT_RD)  # wakes the thread that reads from it, which would keep it open
         near.close()
 
 
