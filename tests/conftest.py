@@ -1,6 +1,15 @@
 """What all tests share: properties are judged by what they find, never by how busy the machine is."""
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("house", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("house")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, files with real processes come first: what is short fills the gaps at the end."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("e2e")}
+        items.sort(key=lambda item: item.path not in slow)

@@ -48,6 +48,8 @@ export interface Script {
 export interface Stage {
   readonly url: string;
   readonly seen: Seen[];
+  /** The seconds that a client of it waits for an answer: few only where the script keeps silent. */
+  readonly patience: number;
   /** The requests of one part of the script. */
   of(part: keyof Script): Seen[];
 }
@@ -84,7 +86,8 @@ export async function open(t: TestContext, script: Script, clock?: Clock): Promi
     server.close();
     server.closeAllConnections();
   });
-  return { url, seen, of: (part) => seen.filter((one) => partOf(one) === part) };
+  const silent = Object.values(script).some((list) => (list as Line[]).some((line) => "hang" in line));
+  return { url, seen, patience: silent ? 1 : 30, of: (part) => seen.filter((one) => partOf(one) === part) };
 }
 
 async function text(request: IncomingMessage): Promise<string> {
@@ -132,7 +135,7 @@ export class FakeClock implements Clock {
 /** A client of *stage* on a fake clock, whose dice always fall on 0. */
 export function clientOf(stage: Stage, options: ClientOptions = {}, clock: Clock = new FakeClock()): KlingClient {
   const tools = { clock, random: () => 0, ...options.tools };
-  return new KlingClient({ apiKey: KEY, baseUrl: stage.url, timeout: 0.5, ...options, tools });
+  return new KlingClient({ apiKey: KEY, baseUrl: stage.url, timeout: stage.patience, ...options, tools });
 }
 
 /** A folder that goes away with the test. */
