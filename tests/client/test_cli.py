@@ -213,7 +213,7 @@ def test_receive_hears_callbacks(kling, kit, service, monkeypatch):
     def call_back(_call):
         data = json.dumps(kit.task("completed")).encode()
         for _ in range(2):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/hook/s3cret", data, timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/hook/s3cret", data, timeout=60) as answer:
                 statuses.append(answer.status)
         return kit.answer(kit.task())
 
@@ -323,10 +323,10 @@ def test_a_killed_process_leaves_the_id_and_is_resumed(kit, service, tmp_path, s
         with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
             assert polled.wait(20)
             process.send_signal(sent)
-            _stdout, stderr = process.communicate(timeout=20)
+            _stdout, stderr = process.communicate(timeout=60)
         service.on("poll", kit.answer(kit.task("completed", results=[f"{url}/a.mp4"])))
         second = subprocess.run(
-            command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=30, check=True
+            command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=True
         )
 
     assert process.returncode == (-9 if sent == signal.SIGKILL else 10)

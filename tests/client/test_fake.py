@@ -76,13 +76,13 @@ def test_a_callback_is_heard(fake, kit, tmp_path):
     receiver, headers = Receiver(path="/hook/s3cret"), {"Authorization": "Bearer sk-client-hook"}
     with listening(receiver, 0) as port:
         relay = {"https://hooks.example.com": f"http://127.0.0.1:{port}"}
-        assert requests.put(f"{fake}/__mock/relays", json=relay, headers=headers, timeout=10).ok
+        assert requests.put(f"{fake}/__mock/relays", json=relay, headers=headers, timeout=60).ok
         client = client_of(fake, "hook", min_poll=0.05, first=100, ceiling=100, error_ceiling=100)
         url = "https://hooks.example.com/hook/s3cret"
         done = client.generate(kit.image, tmp_path / "a.mp4", callback_url=url, receiver=receiver)
         query = {"task_id": done.task.id, "until": "delivered", "timeout": "10"}
-        assert requests.get(f"{fake}/__mock/wait", params=query, headers=headers, timeout=20).json()["met"]
-    deliveries = requests.get(f"{fake}/__mock/deliveries", headers=headers, timeout=10).json()["deliveries"]
+        assert requests.get(f"{fake}/__mock/wait", params=query, headers=headers, timeout=60).json()["met"]
+    deliveries = requests.get(f"{fake}/__mock/deliveries", headers=headers, timeout=60).json()["deliveries"]
 
     assert [attempt["outcome"] for attempt in deliveries[0]["attempts"]] == ["2xx"]
     assert receiver.once.count() == 1

@@ -42,7 +42,7 @@ def start(commands, kit, service, tmp_path):
         for process in running:
             if process.poll() is None:
                 process.kill()
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)
 
 
 def run(start, language, *arguments, **settings):

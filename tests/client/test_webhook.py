@@ -314,13 +314,13 @@ def test_the_receiver_listens(receiver, effects, news, completed, kit):
 
         with socket.create_connection(("127.0.0.1", port)):
             request = urllib.request.Request(url, news, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 assert answer.status == 204
         with pytest.raises(urllib.error.HTTPError, match="405") as refused:
-            urllib.request.urlopen(url, timeout=10)
+            urllib.request.urlopen(url, timeout=60)
         refused.value.close()
         with pytest.raises(urllib.error.HTTPError, match="413") as refused:
-            urllib.request.urlopen(urllib.request.Request(url, b" " * (3 << 20)), timeout=10)
+            urllib.request.urlopen(urllib.request.Request(url, b" " * (3 << 20)), timeout=60)
         refused.value.close()
         receiver.drain()
 
@@ -333,7 +333,7 @@ def test_a_port_can_be_listened_on_again_at_once(receiver, news, completed):
     for _ in range(3):
         with listening(receiver, port) as port:
             request = urllib.request.Request(f"http://127.0.0.1:{port}/", news)
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 assert answer.status == 204
 
 

@@ -81,7 +81,7 @@ def test_the_fake_serves_the_rest_of_a_job(runner: dict[str, str], tmp_path: Pat
     found = dict(line.split("=", 1) for line in Path(runner["GITHUB_ENV"]).read_text().splitlines())
     ready = json.loads((Path(runner["RUNNER_TEMP"]) / "kling-mock.ready").read_text())
     try:
-        assert requests.get(f"{found['KLING_CONTROL_URL']}/clock", timeout=30).json()["mode"] == "manual"
+        assert requests.get(f"{found['KLING_CONTROL_URL']}/clock", timeout=60).json()["mode"] == "manual"
         assert found["KLING_API_KEY"] == found["EVOLINK_API_KEY"] == "sk-job"
         assert f"url={found['KLING_BASE_URL']}" in Path(runner["GITHUB_OUTPUT"]).read_text()
     finally:

@@ -26,7 +26,7 @@ def call(method, path, body=None):
     request = urllib.request.Request(os.environ["KLING_BASE_URL"] + path, json.dumps(body).encode() if body else None, method=method)
     request.add_header("Authorization", "Bearer " + os.environ["KLING_API_KEY"])
     request.add_header("Content-Type", "application/json")
-    return json.load(urllib.request.urlopen(request, timeout=10))
+    return json.load(urllib.request.urlopen(request, timeout=60))
 
 task = call("POST", "/v1/videos/generations", {"model": "acme-dream", "prompt": "A dream", "length": LENGTH})
 for _ in range(100):
@@ -34,7 +34,7 @@ for _ in range(100):
     shown = call("GET", "/v1/tasks/" + task["id"])
     if shown["status"] == "completed":
         with open(os.environ["KLING_OUT"], "wb") as out:
-            out.write(urllib.request.urlopen(shown["results"][0], timeout=10).read())
+            out.write(urllib.request.urlopen(shown["results"][0], timeout=60).read())
         sys.exit(0)
 sys.exit(1)
 """

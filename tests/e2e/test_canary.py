@@ -261,7 +261,7 @@ def test_the_kit_passes_none_of_it_on(fake: tuple[str, io.StringIO], echo: str, 
     kit, key = tool("kling-contract"), {"KLING_API_KEY": KEY}
     for number, url in enumerate((fake[0], echo)):
         report = str(tmp_path / f"server-{number}")
-        command(tmp_path, kit, "server", url, "--only", "SA-01,SA-02,SV-01,SS-01", "--report", report, **key)
+        command(tmp_path, kit, "server", url, "--quick", "--only", "SA-01,SA-02,SV-01,SS-01", "--report", report, **key)
         out = str(tmp_path / f"recorded-{number}.jsonl")
         client = [
             tool("kling"),

@@ -173,7 +173,7 @@ def test_the_health_check_sees_the_mock(stages: list[list[tuple[str, str]]], moc
     line = json.loads(dict(stages[-1])["HEALTHCHECK"].partition("CMD ")[2])
     for port, code in ((mock.url.rpartition(":")[2], 0), ("1", 1)):
         environment = {**os.environ, "KLING_MOCK_PORT": port, "KLING_MOCK_IMPERSONATE": "1"}
-        done = subprocess.run([sys.executable, *line[1:]], capture_output=True, timeout=20, env=environment)
+        done = subprocess.run([sys.executable, *line[1:]], capture_output=True, timeout=60, env=environment)
         assert done.returncode == code, done.stderr
 
 

@@ -35,7 +35,7 @@ def test_webhook_retries(tmp_path: Path) -> None:
             ],
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=120,
             env=environment,
         )
         assert done.returncode == code, done.stdout

@@ -48,7 +48,7 @@ def ask(fake: Running) -> Callable[..., bytes]:
     def ask(said: bytes, *, end: bool = True) -> bytes:
         assert fake.proxy is not None
         host, _, port = fake.proxy.rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=10) as client:
+        with socket.create_connection((host, int(port)), timeout=60) as client:
             client.sendall(said)
             if end:
                 client.shutdown(socket.SHUT_WR)
@@ -62,7 +62,7 @@ def ask(fake: Running) -> Callable[..., bytes]:
 
 def journal(fake: Running, home: Path) -> list[dict[str, object]]:
     """What the fake wrote down as refused."""
-    answer = requests.get(f"{fake.url}/__mock/journal", verify=Authority(home).ca_file, timeout=10).json()
+    answer = requests.get(f"{fake.url}/__mock/journal", verify=Authority(home).ca_file, timeout=60).json()
     return [entry for entry in answer["entries"] if entry["kind"] == "refused"]
 
 
@@ -83,7 +83,7 @@ def test_a_client_with_built_in_hosts_runs_untouched_and_reaches_nothing_else(
         [sys.executable, "-m", "kling_mock", "exec", "--impersonate", "--clock", "x3600", "--", "sh", "-c", command],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         env={**os.environ, "KLING_MOCK_HOME": str(home)},
     )
     assert done.returncode == 0, done.stderr
@@ -102,7 +102,7 @@ def test_the_proxy_knows_the_names_in_every_spelling(fake: Running, home: Path) 
     host, _, port = fake.proxy.rpartition(":")
     context = ssl.create_default_context(cafile=Authority(home).ca_file)
     for name in ("api.evolink.ai", "API.EvoLink.AI", "api.evolink.ai.", "files-api.evolink.ai"):
-        with socket.create_connection((host, int(port)), timeout=10) as plain:
+        with socket.create_connection((host, int(port)), timeout=60) as plain:
             plain.sendall(f"CONNECT {name}:443 HTTP/1.1\r\nHost: {name}:443\r\n\r\n".encode())
             assert plain.recv(4096).startswith(b"HTTP/1.1 200")
             with context.wrap_socket(plain, server_hostname=name.rstrip(".")) as client:
@@ -191,7 +191,7 @@ def test_a_cut_connection_is_cut_through_the_tunnel(fake: Running, home: Path) -
     session.headers.update({"Authorization": "Bearer sk-cut", "X-Mock-Scenario": "lost-reply"})
     wanted = {"model": "kling-v3-turbo-image-to-video", "image_start": "https://image.test/1280x720.png"}
     with pytest.raises(requests.ConnectionError, match=r"Connection aborted|Remote end closed|reset by peer"):
-        session.post("https://api.evolink.ai/v1/videos/generations", json=wanted, timeout=10)
+        session.post("https://api.evolink.ai/v1/videos/generations", json=wanted, timeout=60)
 
 
 def test_what_the_environment_had_is_kept_or_overruled(fake: Running) -> None:
@@ -226,7 +226,7 @@ for attempt in (lambda: socket.create_connection(("example.com", 443), 10),
         [sys.executable, "-m", "kling_mock", "exec", "--impersonate", "--", sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         env={**os.environ, "KLING_MOCK_HOME": str(home)},
     )
     assert done.stdout.split() == ["127.0.0.1", "refused", "refused", "refused"], done.stderr

@@ -81,11 +81,11 @@ def test_a_plain_wsgi_server_serves_it() -> None:
             with requests.Session() as session:
                 session.trust_env = False
                 session.headers.update(KEY)
-                task = session.post(f"{url}/v1/videos/generations", json=WANTED, timeout=10).json()
-                assert session.post(f"{url}/__mock/clock/advance", json={"seconds": 3600}, timeout=10).ok
-                link = session.get(f"{url}/v1/tasks/{task['id']}", timeout=10).json()["results"][0]
+                task = session.post(f"{url}/v1/videos/generations", json=WANTED, timeout=60).json()
+                assert session.post(f"{url}/__mock/clock/advance", json={"seconds": 3600}, timeout=60).ok
+                link = session.get(f"{url}/v1/tasks/{task['id']}", timeout=60).json()["results"][0]
                 assert urlsplit(link).netloc == urlsplit(url).netloc
-                assert session.get(link, timeout=20).content[4:8] == b"ftyp"
+                assert session.get(link, timeout=60).content[4:8] == b"ftyp"
         finally:
             server.shutdown()
             serving.join()

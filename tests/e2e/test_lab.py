@@ -83,18 +83,23 @@ def test_reference_client_passes(lab: Lab) -> None:
     assert not [rule for rule, verdict in verdicts.items() if verdict not in ("pass", "not-run")]
 
 
-def test_naive_client_is_told_why(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("more", "named"), [((), set()), pytest.param(("read-429",), {"CP-03"}, marks=pytest.mark.long)]
+)
+def test_naive_client_is_told_why(lab: Lab, more: tuple[str, ...], named: set[str]) -> None:
     """
     A client as one writes it in ten minutes breaks rules, each with its expected, its seen and a command to see it again.
+
+    In the long story it asks for ever for a task without id, which the lab ends after two minutes.
     """
     naive = ROOT / "examples" / "naive.mjs"
-    chosen = stories("happy", "lost-reply", "read-502", "link-error-page", "redirect-create", "read-429")
+    chosen = stories("happy", "lost-reply", "read-502", "link-error-page", "redirect-create", *more)
 
     code, said, verdicts = lab("--min-poll", "0.2", *chosen, "--", "node", str(naive), "{image}", "{out}")
 
     assert code == 1
     broken = {rule for rule, verdict in verdicts.items() if verdict in ("fail", "warn")}
-    assert {"CP-03", "CP-05", "CD-07", "CQ-04", "CQ-05"} <= broken
+    assert {"CP-05", "CD-07", "CQ-04", "CQ-05"} | named <= broken
     assert re.search(r"again +kling-contract client --min-poll 0.2 --story [a-z-]+ --only CQ-04 -- node", said)
 
 
@@ -196,8 +201,8 @@ def test_unusable_command_is_one_line(lab: Lab, words: tuple[str, ...], said: st
 @pytest.mark.parametrize(
     ("how", "options"),
     [
-        (signal.SIGINT, ("--min-poll", "0.2", "--deadline", "60")),
-        (signal.SIGTERM, ("--min-poll", "0.2", "--deadline", "60")),
+        (signal.SIGINT, ("--min-poll", "0.2", "--deadline", "120")),
+        (signal.SIGTERM, ("--min-poll", "0.2", "--deadline", "120")),
         (signal.SIGTERM, ("--drawn", "10")),
     ],
 )
@@ -206,18 +211,18 @@ def test_stopped_by_hand(tmp_path: Path, how: signal.Signals, options: tuple[str
     Ctrl-C, and a CI that is cancelled, end the kit at once, with its clients, whatever time they still have.
     """
     note = tmp_path / "pids"
-    code = f"import os, time; open({str(note)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(100)"
+    code = f"import os, time; open({str(note)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(200)"
     words = [sys.executable, "-c", "from kling_contract.cli.main import main; main()", "client", *options, "--"]
     kit = subprocess.Popen(
         [*words, sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path
     )
-    for _ in range(300):
+    for _ in range(1200):
         if kit.poll() is not None or note.is_file():
             break
         threading.Event().wait(0.1)
 
     kit.send_signal(how)
-    said, _ = kit.communicate(timeout=20)
+    said, _ = kit.communicate(timeout=60)
 
     assert (kit.returncode, said.strip()) == (2, "kling-contract: stopped by hand")
     assert not [pid for pid in note.read_text().split() if lives(int(pid))]
@@ -252,7 +257,7 @@ class InProcess:
 
         body = {"model": "kling-v3-turbo-image-to-video", **order.request}
         headers = {"Authorization": f"Bearer {order.api_key}"}
-        task = requests.post(f"{order.base_url}/v1/videos/generations", json=body, headers=headers, timeout=10).json()
+        task = requests.post(f"{order.base_url}/v1/videos/generations", json=body, headers=headers, timeout=60).json()
         return RunResult(said={"outcome": "completed", "task_id": task["id"]})
 
     def close(self) -> None:

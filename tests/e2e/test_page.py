@@ -53,7 +53,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def create(fake: Running, **body: Any) -> str:
     """A task made by a program."""
     body = {"model": MODEL, "image_start": "https://image.test/640x480.png", "duration": 3, **body}
-    answer = requests.post(f"{fake.url}/v1/videos/generations", json=body, headers=KEY, timeout=30)
+    answer = requests.post(f"{fake.url}/v1/videos/generations", json=body, headers=KEY, timeout=60)
     return str(answer.json()["id"])
 
 
@@ -163,16 +163,16 @@ def test_a_task_that_vanishes_while_it_is_watched(fake: Running, page: Page) -> 
     task = create(fake)
     page.goto(f"{fake.url}/__mock/page/tasks/{task}")
     expect(page.get_by_role("heading", name="Story")).to_be_visible()
-    requests.post(f"{fake.url}/__mock/reset", timeout=30)
+    requests.post(f"{fake.url}/__mock/reset", timeout=60)
     expect(page.get_by_text(f"There is no task {task} any more")).to_be_visible()
 
 
 def test_closed_pages_are_let_go(fake: Running, browser: Browser) -> None:
     """A hundred pages opened and left do not keep the fake from stopping at once, or from answering."""
     for _ in range(100):
-        with requests.get(f"{fake.url}/__mock/page/events", stream=True, timeout=30) as events:
+        with requests.get(f"{fake.url}/__mock/page/events", stream=True, timeout=60) as events:
             assert next(events.iter_lines()) == b"event: clock"
-    assert requests.get(f"{fake.url}/__mock/health", timeout=10).ok
+    assert requests.get(f"{fake.url}/__mock/health", timeout=60).ok
 
 
 class Elsewhere(BaseHTTPRequestHandler):
@@ -201,4 +201,4 @@ def test_another_site_cannot_steer_the_fake(fake: Running, page: Page) -> None:
         page.get_by_role("button", name="Free videos").click()
         expect(page.get_by_text("This page is closed to you")).to_be_visible()
         site.shutdown()
-    assert [one["id"] for one in requests.get(f"{fake.url}/__mock/tasks", timeout=30).json()["tasks"]] == [task]
+    assert [one["id"] for one in requests.get(f"{fake.url}/__mock/tasks", timeout=60).json()["tasks"]] == [task]

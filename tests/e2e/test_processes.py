@@ -35,7 +35,7 @@ def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def line_of(process: "subprocess.Popen[str]") -> str:
@@ -62,8 +62,8 @@ def test_ready_json_is_the_only_line() -> None:
     """`serve --ready-json` says url, port and pid in its first line, and nothing else on standard output."""
     with started("serve", "--port", "0", "--ready-json", "--stop-with-stdin") as process:
         ready: dict[str, Any] = json.loads(line_of(process))
-        answer = requests.get(f"{ready['url']}/__mock/ready", timeout=5)
-        out, _ = process.communicate(timeout=20)
+        answer = requests.get(f"{ready['url']}/__mock/ready", timeout=60)
+        out, _ = process.communicate(timeout=60)
 
     assert answer.ok
     assert ready == {"url": f"http://127.0.0.1:{ready['port']}", "port": ready["port"], "pid": process.pid}
@@ -76,7 +76,7 @@ def test_exec_passes_a_signal_on(number: int) -> None:
     with started("exec", "--", sys.executable, "-c", CHILD) as process:
         url = line_of(process).split()[0]
         os.kill(process.pid, number)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
         assert process.returncode == number
         assert gone(url)
@@ -88,7 +88,7 @@ def test_the_fake_ends_with_a_killed_exec() -> None:
         url, child = line_of(process).split()
         try:
             os.kill(process.pid, signal.SIGKILL)
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
             assert gone(url)
         finally:
@@ -101,12 +101,12 @@ def test_exec_shows_no_secret_of_the_server() -> None:
     options = ("--admin-token", "cAnary-token", "--keys", "sk-cAnary,sk-b")
     with started("exec", *options, "--", sys.executable, "-c", CHILD) as process:
         url, child = line_of(process).split()
-        listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, timeout=20).stdout
-        known = requests.get(f"{url}/v1/credits", headers={"Authorization": "Bearer sk-cAnary"}, timeout=20)
+        listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, timeout=60).stdout
+        known = requests.get(f"{url}/v1/credits", headers={"Authorization": "Bearer sk-cAnary"}, timeout=60)
         forwarded = {"X-Forwarded-For": "192.0.2.7", "X-Mock-Token": "cAnary-token"}
-        far = requests.get(f"{url}/__mock/info", headers=forwarded, timeout=20)
+        far = requests.get(f"{url}/__mock/info", headers=forwarded, timeout=60)
         os.kill(int(child), signal.SIGTERM)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
     shown = [line for line in listed.splitlines() if "cAnary" in line and int(line.split()[0]) != process.pid]
     assert shown == []
@@ -120,4 +120,4 @@ def test_serve_ends_in_order(number: int) -> None:
         ready = json.loads(line_of(process))
         os.kill(ready["pid"], number)
 
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0

@@ -64,11 +64,11 @@ def test_the_lab_judges_it(name: str, tmp_path: Path) -> None:
         "--only",
         rules,
         "--min-poll",
-        "1",
+        "0.3",
         "--deadline",
         "40",
     ]
-    words = [*CLIENTS[name], str(FOLDER / name), "{out}"]
+    words = ["env", "POLL=0.4", *CLIENTS[name], str(FOLDER / name), "{out}"]
     result = CliRunner().invoke(
         cli, ["client", *options, "--report", str(tmp_path), "--", *words], standalone_mode=False
     )

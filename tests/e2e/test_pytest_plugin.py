@@ -19,7 +19,7 @@ import os, pathlib, requests
 def create(kling_mock, **more):
     wanted = {"model": "kling-v3-turbo-image-to-video", "image_start": "https://image.test/1280x720.png", **more}
     headers = {"Authorization": f"Bearer {kling_mock.api_key}"}
-    answer = requests.post(f"{kling_mock.url}/v1/videos/generations", json=wanted, headers=headers, timeout=10)
+    answer = requests.post(f"{kling_mock.url}/v1/videos/generations", json=wanted, headers=headers, timeout=60)
     answer.raise_for_status()
     return answer.json()
 
@@ -64,7 +64,7 @@ def run(tmp_path: Path) -> Run:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=120,
             env=environment,
         )
 

@@ -23,8 +23,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Running(["--clock", "manual"]) as fake:
         body = {"model": "kling-v3-turbo-image-to-video", "image_start": "https://image.test/1280x720.jpg"}
         headers = {"authorization": "Bearer sk-phone"}
-        requests.post(f"{fake.url}/v1/videos/generations", json=body, headers=headers, timeout=30)
-        har = requests.get(f"{fake.url}/__mock/journal.har", timeout=30).json()
+        requests.post(f"{fake.url}/v1/videos/generations", json=body, headers=headers, timeout=60)
+        har = requests.get(f"{fake.url}/__mock/journal.har", timeout=60).json()
     (folder / "run.har").write_text(json.dumps(har))
     command = [KLING_CONTRACT, "check", str(folder / "run.har"), "--report", str(folder / "report")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

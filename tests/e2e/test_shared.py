@@ -65,7 +65,7 @@ def _await(url: str, log: Path, header: str = "") -> None:
     request = urllib.request.Request(url, headers=dict([header.split(": ")]) if header else {})
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 assert response.status == 200
                 return
         except OSError:
@@ -128,29 +128,41 @@ def _kit(
     return done, orjson.loads(found.read_bytes()) if found.exists() else {}
 
 
-def test_the_kit_passes_through_nginx(deployment: Deployment, tmp_path: Path) -> None:
-    """The whole server kit, with the command of the profile `contract`: no rule is broken or left undecided."""
+@pytest.mark.parametrize(
+    ("more", "least"), [(["--quick"], 100), pytest.param([], 130, marks=pytest.mark.long)], ids=["quick", "whole"]
+)
+def test_the_kit_passes_through_nginx(deployment: Deployment, tmp_path: Path, more: list[str], least: int) -> None:
+    """The server kit, with the command of the profile `contract`: no rule is broken or left undecided."""
     service = deployment.services["shared-contract"]
     places = {"http://gateway:8080": deployment.url, "shared-contract:9000": "127.0.0.1:0", "/report": str(tmp_path)}
     environment = {name: _value(value) for name, value in service["environment"].items()}
     assert environment["KLING_CONTRACT_CONTROL_TOKEN"] == deployment.token
-    done, report = _kit([places.get(word, word) for word in service["command"]], environment, tmp_path)
+    done, report = _kit([*(places.get(word, word) for word in service["command"]), *more], environment, tmp_path)
 
     assert done.returncode == 0, done.stdout + done.stderr
     passed = [rule["id"] for rule in report["rules"] if rule["verdict"] == "pass"]
     others = {rule["id"]: rule for rule in report["rules"] if rule["verdict"] != "pass"}
     assert {rule["verdict"] for rule in others.values()} <= {"not-run"}, others  # those of clients
-    assert len(passed) > 130, others
+    assert len(passed) > least, others
 
 
-def test_the_lab_passes_through_nginx(deployment: Deployment, tmp_path: Path) -> None:
-    """The reference client in every story of the lab, against the same processes."""
+SOME = ("happy", "lost-reply", "killed", "read-429", "link-cut", "webhook", "webhook-failed", "failed")
+
+
+@pytest.mark.parametrize(
+    ("stories", "least"), [(SOME, 25), pytest.param((), 50, marks=pytest.mark.long)], ids=["some", "every story"]
+)
+def test_the_lab_passes_through_nginx(
+    deployment: Deployment, tmp_path: Path, stories: tuple[str, ...], least: int
+) -> None:
+    """The reference client in stories of the lab, against the same processes."""
     client = [sys.executable, "-m", "kling_client", "generate", "{image}", "--out", "{out}", "--min-poll", "0.2"]
     client += ["--deadline", "{deadline}", "--callback-url", "{callback_url}"]
     options = ["--fake", deployment.url, "--control-token", deployment.token, "--report", str(tmp_path)]
+    options += [word for story in stories for word in ("--story", story)]
     done, report = _kit(["client", *options, "--", *client], {}, tmp_path)
 
     assert done.returncode == 0, done.stdout + done.stderr
     verdicts = [rule["verdict"] for rule in report["rules"]]
-    assert verdicts.count("pass") > 50
+    assert verdicts.count("pass") > least
     assert "fail" not in verdicts

@@ -61,11 +61,11 @@ class User:
     def create(self, **body: Any) -> requests.Response:
         """As `curl` would."""
         whole = {"model": MODEL, "image_start": "https://image.test/1280x720.jpg", **body}
-        return requests.post(f"{self.url}/v1/videos/generations", json=whole, headers=KEY, timeout=20)
+        return requests.post(f"{self.url}/v1/videos/generations", json=whole, headers=KEY, timeout=60)
 
     def query(self, task_id: str) -> Any:
         """The task's body."""
-        answer = requests.get(f"{self.url}/v1/tasks/{task_id}", headers=KEY, timeout=20)
+        answer = requests.get(f"{self.url}/v1/tasks/{task_id}", headers=KEY, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -113,11 +113,11 @@ def test_the_first_five_minutes(start: Callable[..., User]) -> None:
     assert percents == sorted(percents)
     assert len(set(percents)) > 4
     (link,) = seen[-1]["results"]
-    video = requests.get(link, timeout=20)
+    video = requests.get(link, timeout=60)
     assert video.headers["Content-Type"] == "video/mp4"
     assert looked_at(video.content) == ("h264", 1280, 720, Fraction(5))
     assert user.verb("advance", "24h").code == 0
-    assert requests.get(link, timeout=20).status_code == 403
+    assert requests.get(link, timeout=60).status_code == 403
     assert user.query(task_id)["results"] == [link]
 
 
@@ -165,7 +165,7 @@ def test_a_real_upright_photograph(start: Callable[..., User], photo_url: str) -
     user.verb("advance", "10m")
     (link,) = user.query(task_id)["results"]
 
-    assert looked_at(requests.get(link, timeout=30).content) == ("h264", 1080, 1920, Fraction(7))
+    assert looked_at(requests.get(link, timeout=60).content) == ("h264", 1080, 1920, Fraction(7))
 
 
 @dataclass
@@ -416,7 +416,7 @@ def test_the_edge_answers_as_flask_does(
 ) -> None:
     """Over a socket and in the process: the same status, the same body, the same headers that matter."""
     sent = {**KEY, "Content-Type": "application/json", **headers}
-    connection = http.client.HTTPConnection(running.url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(running.url.removeprefix("http://"), timeout=60)
     connection.request(method, path, body, sent)
     edge = connection.getresponse()
     seen = edge.read()

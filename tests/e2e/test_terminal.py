@@ -24,10 +24,10 @@ def served(*options: str) -> tuple[str, str]:
         assert process.stdout is not None
         first = process.stdout.readline()
         url = json.loads(first)["url"] if first.startswith("{") else first.split()[-1]
-        requests.get(f"{url}/v1/nothing", timeout=30)
+        requests.get(f"{url}/v1/nothing", timeout=60)
         process.terminate()
         rest = process.stdout.read()  # not communicate(), which loses what readline() has buffered
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         errors.seek(0)
         return first + rest, errors.read()
 

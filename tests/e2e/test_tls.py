@@ -50,7 +50,7 @@ def test_it_is_trusted_under_each_name_of_this_machine(fake: Running, folder: Pa
     for host in ("localhost", "127.0.0.1"):
         for file in (Authority(folder).ca_file, Authority(folder).bundle_file):
             session.verify = str(file)
-            assert session.get(f"https://{host}:{port}/__mock/ready", timeout=10).ok
+            assert session.get(f"https://{host}:{port}/__mock/ready", timeout=60).ok
     names = ssl.create_default_context(cafile=Authority(folder).ca_file)
     with (
         socket.create_connection(("127.0.0.1", int(port)), 10) as plain,
@@ -75,11 +75,11 @@ def test_links_are_https_and_open(fake: Running, session: requests.Session) -> N
     """A finished task's link leads to the same origin, over TLS."""
     session.headers["Authorization"] = "Bearer sk-link"
     wanted = {"model": "kling-v3-turbo-image-to-video", "image_start": "https://image.test/640x360.png", "duration": 3}
-    task = session.post(f"{fake.url}/v1/videos/generations", json=wanted, timeout=10).json()
-    assert session.get(f"{fake.url}/__mock/wait", params={"task_id": task["id"], "until": "terminal"}, timeout=20).ok
-    link = session.get(f"{fake.url}/v1/tasks/{task['id']}", timeout=10).json()["results"][0]
+    task = session.post(f"{fake.url}/v1/videos/generations", json=wanted, timeout=60).json()
+    assert session.get(f"{fake.url}/__mock/wait", params={"task_id": task["id"], "until": "terminal"}, timeout=60).ok
+    link = session.get(f"{fake.url}/v1/tasks/{task['id']}", timeout=60).json()["results"][0]
     assert link.startswith(f"{fake.url}/files/")
-    assert session.get(link, timeout=10).content[4:8] == b"ftyp"
+    assert session.get(link, timeout=60).content[4:8] == b"ftyp"
 
 
 def test_a_cut_connection_is_cut_under_tls(fake: Running, session: requests.Session) -> None:
@@ -87,7 +87,7 @@ def test_a_cut_connection_is_cut_under_tls(fake: Running, session: requests.Sess
     session.headers.update({"Authorization": "Bearer sk-cut", "X-Mock-Scenario": "lost-reply"})
     wanted = {"model": "kling-v3-turbo-image-to-video", "image_start": "https://image.test/1280x720.png"}
     with pytest.raises(requests.ConnectionError, match=r"Connection aborted|Remote end closed|reset by peer"):
-        session.post(f"{fake.url}/v1/videos/generations", json=wanted, timeout=10)
+        session.post(f"{fake.url}/v1/videos/generations", json=wanted, timeout=60)
 
 
 def test_clients_find_what_to_trust(fake: Running, folder: Path) -> None:
@@ -154,7 +154,7 @@ def test_starts_at_the_same_moment_agree(tmp_path: Path) -> None:
         )
         for _ in range(3)
     ]
-    assert len({process.communicate(timeout=30)[0] for process in started}) == 1
+    assert len({process.communicate(timeout=60)[0] for process in started}) == 1
     assert not list(tmp_path.rglob(".*.pem.*"))
 
 

@@ -30,7 +30,7 @@ def test_a_task(kling_mock, kling_clock, kling_receiver):
         "callback_url": kling_receiver.url,
     }
     headers = {"Authorization": f"Bearer {kling_mock.api_key}"}
-    requests.post(f"{kling_mock.url}/v1/videos/generations", json=wanted, headers=headers, timeout=10).raise_for_status()
+    requests.post(f"{kling_mock.url}/v1/videos/generations", json=wanted, headers=headers, timeout=60).raise_for_status()
     kling_clock.advance("10m")
     assert kling_receiver.calls[0].json["status"] == "completed"
 """

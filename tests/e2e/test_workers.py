@@ -75,7 +75,7 @@ def alive(pid: int) -> bool:
 
 def counts(url: str) -> dict[tuple[str, str], float]:
     """The samples of `GET /metrics` by name and first label."""
-    families = text_string_to_metric_families(requests.get(url, timeout=30).text)
+    families = text_string_to_metric_families(requests.get(url, timeout=60).text)
     return {(one.name, next(iter(one.labels.values()), "")): one.value for family in families for one in family.samples}
 
 
@@ -91,14 +91,14 @@ def test_a_worker_that_is_killed_is_started_again_and_counts_stay(store: str) ->
         first = until(lambda: (found := children(process.pid)) and len(found) == 2 and found)
         session = requests.Session()
         for _ in range(6):  # a connection each, so that both workers have some
-            assert requests.post(f"{url}/v1/videos/generations", json=BODY, headers=KEY, timeout=30).status_code == 200
+            assert requests.post(f"{url}/v1/videos/generations", json=BODY, headers=KEY, timeout=60).status_code == 200
         assert counts(f"{url}/metrics")["kling_mock_tasks_total", "pending"] == 6
         for pid in first:
             os.kill(pid, signal.SIGKILL)
             until(lambda pid=pid: pid not in children(process.pid) and len(children(process.pid)) == 2)
             until(lambda: _answers(session, url))
         seen = counts(f"{url}/metrics")
-        tasks = requests.get(f"{url}/__mock/tasks", headers=KEY, timeout=30).json()["tasks"]
+        tasks = requests.get(f"{url}/__mock/tasks", headers=KEY, timeout=60).json()["tasks"]
         second = children(process.pid)
         process.send_signal(signal.SIGTERM)
 
@@ -114,7 +114,7 @@ def test_a_worker_that_is_killed_is_started_again_and_counts_stay(store: str) ->
 
 def _answers(session: requests.Session, url: str) -> bool:
     try:
-        return session.get(f"{url}/__mock/ready", timeout=5).ok
+        return session.get(f"{url}/__mock/ready", timeout=60).ok
     except requests.RequestException:
         return False
 
@@ -170,7 +170,7 @@ def test_a_courier_that_is_asked_to_stop_ends_what_it_sends(store: str) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     hook = f"http://127.0.0.1:{server.server_address[1]}/hook"
     with serving(store, "--no-courier", "--callbacks", "local", "--scenario", "instant") as (_, url):
-        requests.post(f"{url}/v1/videos/generations", json={**BODY, "callback_url": hook}, headers=KEY, timeout=30)
+        requests.post(f"{url}/v1/videos/generations", json={**BODY, "callback_url": hook}, headers=KEY, timeout=60)
         with started("courier", "--store", store, "--metrics", "127.0.0.1:0") as courier:
             assert courier.stdout is not None
             place = courier.stdout.readline().strip().rpartition("metrics at ")[2]
@@ -179,7 +179,7 @@ def test_a_courier_that_is_asked_to_stop_ends_what_it_sends(store: str) -> None:
             courier.send_signal(signal.SIGTERM)
             server.let.set()  # type: ignore[attr-defined]
             assert courier.wait(60) == 0
-        (delivery,) = requests.get(f"{url}/__mock/deliveries", headers=KEY, timeout=30).json()["deliveries"]
+        (delivery,) = requests.get(f"{url}/__mock/deliveries", headers=KEY, timeout=60).json()["deliveries"]
     server.shutdown()
     server.server_close()
 

@@ -85,7 +85,7 @@ def judged(changes: list[tuple[int, Any]]) -> list[str]:
     return [f"{found.rule.id}: {found.broken}" for found in judge_all(events, CONTRACT, BOOK) if found.broken]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(PLACES) - 1), JSON), min_size=1, max_size=40))
 @example([(PLACES.index(place), ["720p"]) for place in UNHASHABLE])
 @example([(number, [1]) for number in range(len(PLACES))])

@@ -50,7 +50,7 @@ def test_the_case_itself_breaks_no_judge() -> None:
     assert broken(GOOD) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2, deadline=None)
 @given(place=st.sampled_from(PLACES), value=JSON)
 def test_any_json_breaks_no_judge(place: tuple[int, str, tuple[Any, ...]], value: Any) -> None:
     """

@@ -77,7 +77,10 @@ def _members(event: Any) -> dict[str, Any]:
 
 
 @given(told)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_json_lines_round_trip(tmp_path: Path, history: list[Any]) -> None:
     """
     What is written as JSON Lines is read back equal, and as the same bytes.
@@ -90,7 +93,10 @@ def test_json_lines_round_trip(tmp_path: Path, history: list[Any]) -> None:
 
 
 @given(told)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_har_round_trip(tmp_path: Path, history: list[Any]) -> None:
     """
     What is written as HAR is read back equal: the underscore members carry what HAR has no place for.

@@ -28,7 +28,7 @@ def spans(events: list[Any]) -> list[int]:
     return [place for place, event in enumerate(events) if isinstance(event, TIMED)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 5000), st.floats(0, 5000)), min_size=1, max_size=30))
 def test_wider_bounds_never_blame(changes: list[tuple[int, float, float]]) -> None:
     """

@@ -53,7 +53,7 @@ spoilers = st.lists(
 
 
 @given(spoilers)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples // 4, deadline=None)
 def test_odd_bodies(changes: list[tuple[int, str | None, Any]]) -> None:
     """
     Any JSON anywhere in answers and callbacks is judged to the end, and reported.
@@ -73,7 +73,7 @@ def test_odd_bodies(changes: list[tuple[int, str | None, Any]]) -> None:
         st.tuples(st.integers(0, len(GOOD) - 1), st.sampled_from(["http://[", "", "//", "\x00", "x:y"])), max_size=4
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings.default.max_examples // 8, deadline=None)
 def test_odd_urls_and_headers(changes: list[tuple[int, str]]) -> None:
     """
     URLs and headers that no parser takes are judged and reported all the same.
@@ -96,7 +96,7 @@ def test_odd_urls_and_headers(changes: list[tuple[int, str]]) -> None:
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings.default.max_examples // 8, deadline=None)
 def test_any_part_of_a_history(data: st.DataObject) -> None:
     """
     A history with holes, as a recording cut anywhere has, is judged to the end.

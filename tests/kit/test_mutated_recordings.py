@@ -210,7 +210,7 @@ CHANGES = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples // 3, deadline=None)
 @given(st.sampled_from(DOCUMENTS), st.lists(CHANGES, min_size=1, max_size=8))
 def test_a_bent_recording_is_judged_or_refused(base: tuple[str, Any], changes: list[tuple[str, int, int, Any]]) -> None:
     """Whatever is wrong in it, wherever: no traceback, and no judge that breaks."""

@@ -54,7 +54,7 @@ def proxied(upstream: str, tmp_path: Path, recorder: Recorder, money: Money | No
 
 def ask(proxy: RecordingProxy, method: str, url: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     """A request of a client that knows a proxy; the response is not read yet."""
-    connection = http.client.HTTPConnection("127.0.0.1", int(proxy.url.rpartition(":")[2]), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", int(proxy.url.rpartition(":")[2]), timeout=60)
     connection.request(method, url)
     return connection, connection.getresponse()
 

@@ -168,12 +168,16 @@ def _folders(folder: Path | None) -> Iterator[list[Path]]:
         yield sorted(folder.glob("*.yaml"))
 
 
+_parsed = lru_cache(64)(parse)
+"""Many fakes in one process, as in tests, read the same files."""
+
+
 def _documents(path: Path) -> list[Document]:
     """The documents of one file."""
     try:
         if path.stat().st_size > _LARGEST:
             raise BadSetting(f"{path}:1: larger than {_LARGEST} bytes; a scenario is a few lines")
-        return parse(path.read_text(encoding="utf-8"))
+        return _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadSetting(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -20,14 +20,14 @@ body = {
     "aspect_ratio": "1:1",
     "duration": 4,
 }
-answer = session.post(f"{API}/videos/generations", json=body, timeout=20)
+answer = session.post(f"{API}/videos/generations", json=body, timeout=60)
 answer.raise_for_status()
 task = answer.json()
 for _ in range(200):
     if task["status"] in ("completed", "failed"):
         break
     time.sleep(float(os.environ.get("POLL", "1")))
-    task = session.get(f"{API}/tasks/{task['id']}", timeout=20).json()
+    task = session.get(f"{API}/tasks/{task['id']}", timeout=60).json()
 if task["status"] != "completed":
     sys.exit(str(task.get("error")))
 link = task["results"][0]

@@ -14,7 +14,7 @@ def call(path, body=None):
     """One call of the API."""
     data = json.dumps(body).encode() if body else None
     head = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(API + path, data, head), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(API + path, data, head), timeout=60) as answer:
         return json.load(answer)
 
 
