@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 from load import CREATE, HEADERS, KEY, QUERY
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 
 _MARK = 987_654_321
 """About the number of the task that is recorded: found again wherever a statement has it."""
@@ -36,14 +36,37 @@ class Recording:
     groups: list[tuple[bool, list[tuple[str, Any]]]] = field(default_factory=list)
 
     def listen(self, engine: Engine, *, relaxed: bool) -> None:
-        """Write down what runs on *engine* from now on."""
+        """Write down what runs on *engine* from now on, as far as SQLAlchemy runs it."""
         event.listen(engine, "engine_connect", lambda _: self.groups.append((relaxed, [])))
-        event.listen(engine, "before_cursor_execute", self._take)
+        event.listen(engine, "before_cursor_execute", lambda _, __, text, given, *___: self.take(text, given))
 
-    def _take(self, _: Connection, __: Any, statement: str, parameters: Any, ___: Any, ____: bool) -> None:
+    def take(self, statement: str, parameters: Any = ()) -> None:
+        """Write down one statement of the connection that was taken last."""
         named = isinstance(parameters, dict)
         kept = {name: _plain(one) for name, one in parameters.items()} if named else tuple(map(_plain, parameters))
         self.groups[-1][1].append((statement, kept))
+
+
+@dataclass(frozen=True, slots=True)
+class Noting:
+    """A driver's cursor that writes down what it runs."""
+
+    cursor: Any
+    recording: Recording
+
+    def execute(self, statement: str, parameters: Any = ()) -> Any:
+        """Run a statement."""
+        self.recording.take(statement, parameters)
+        return self.cursor.execute(statement, parameters)
+
+    def executemany(self, statement: str, many: Any) -> Any:
+        """Run a statement with each of these parameters."""
+        for parameters in many:
+            self.recording.take(statement, parameters)
+        return self.cursor.executemany(statement, many)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cursor, name)
 
 
 def _plain(value: Any) -> Any:
@@ -68,6 +91,7 @@ def renamed(value: Any, names: dict[Any, Any]) -> Any:
 def record(store: str, method: str, body: dict[str, Any]) -> Recording:
     """Return the statements of one call of the fake on *store*, once its pools are warm."""
     from kling_mock.app import create_app
+    from kling_mock.store.sql import statements
     from kling_mock.store.sql.tables import accounts
 
     app = create_app(store=store, no_courier=True)
@@ -77,7 +101,8 @@ def record(store: str, method: str, body: dict[str, Any]) -> Recording:
         connection.execute(accounts.update().values(number=_MARK))
     made = str(client.post(CREATE, json=body, headers=HEADERS).json["id"])
     client.get(QUERY + made, headers=HEADERS)
-    found = Recording()
+    found, cursor = Recording(), statements._cursor
+    statements._cursor = lambda connection: Noting(cursor(connection), found)
     for engine in {facts.database.engine, facts.database.relaxed}:
         found.listen(engine, relaxed=engine is not facts.database.engine)
     if method == "POST":
@@ -87,6 +112,7 @@ def record(store: str, method: str, body: dict[str, Any]) -> Recording:
         response = client.get(QUERY + made, headers=HEADERS)
     assert response.status_code == 200, response.data
     groups = [(relaxed, list(statements)) for relaxed, statements in found.groups if statements]
+    statements._cursor = cursor
     task = facts.task(facts.seen(KEY), made)
     facts.close()
     return Recording(made, task.number, len(response.data), groups)
@@ -110,9 +136,10 @@ class Statements:
             engine = self._database.relaxed if relaxed else self._database.engine
             with engine.connect() as connection:
                 for statement, parameters in statements:
-                    result = connection.exec_driver_sql(statement, renamed(parameters, names))
-                    if result.returns_rows:
-                        result.fetchall()
+                    cursor = connection.connection.cursor()
+                    cursor.execute(statement, renamed(parameters, names))
+                    if cursor.description:
+                        cursor.fetchall()
 
 
 def make() -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:

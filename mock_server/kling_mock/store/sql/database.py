@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from kling_mock import clock as clocks
 from kling_mock.store.interface import StoreDown, StoreUnusable
+from kling_mock.store.sql.statements import plain
 from kling_mock.store.sql.tables import VERSION, meta, metadata
 
 _SCHEMA_LOCK = 0x6B6C696E
@@ -86,6 +87,9 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._engine()
         self.relaxed = self.engine if self.sqlite else self._engine("-c synchronous_commit=off")
+        driver: Any = self.engine.dialect.loaded_dbapi
+        self._driver_error: type[Exception] = driver.Error
+        self._driver_broken: type[Exception] = driver.IntegrityError
         self._begin = "BEGIN IMMEDIATE" if self.sqlite else "BEGIN"
         self.ahead, self._compared = 0.0, clocks.monotonic()
         try:
@@ -136,7 +140,7 @@ class Database:
         self._compared = clocks.monotonic()
         if self.sqlite:
             return
-        with self._translated(), self.engine.connect() as connection:
+        with self._connected(self.engine) as connection:
             theirs = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
         before, self.ahead = self.ahead, theirs - clocks.wall()
         if abs(self.ahead) > _SKEW and abs(self.ahead - before) > _SKEW:
@@ -161,7 +165,7 @@ class Database:
             not self.sqlite and clocks.monotonic() >= self._compared + _COMPARE
         ):  # a machine's clock may be set meanwhile
             self._compare_clocks()
-        with self._translated(), self.engine.connect() as connection:
+        with self._connected(self.engine) as connection:
             yield connection
 
     @contextmanager
@@ -171,15 +175,15 @@ class Database:
         Raises:
             StoreDown: the database cannot be reached or written.
         """
-        with self._translated(), self.engine.connect() as connection:
-            connection.exec_driver_sql(self._begin)
+        with self._connected(self.engine) as connection:
+            plain(connection, self._begin)
             try:
                 yield connection
             except BaseException:
                 with suppress(SQLAlchemyError):
                     connection.exec_driver_sql("ROLLBACK")
                 raise
-            connection.exec_driver_sql("COMMIT")
+            plain(connection, "COMMIT")
 
     @contextmanager
     def journalling(self) -> Iterator[Connection]:
@@ -188,16 +192,22 @@ class Database:
         Raises:
             StoreDown: the database cannot be reached or written.
         """
-        with self._translated(), self.relaxed.connect() as connection:
+        with self._connected(self.relaxed) as connection:
             yield connection
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _connected(self, engine: Engine) -> Iterator[Connection]:
+        """Return a connection of *engine*; what goes wrong with it is a `StoreDown`, save a broken constraint."""
         try:
-            yield
-        except IntegrityError:
+            with engine.connect() as connection:
+                try:
+                    yield connection
+                except self._driver_error:
+                    _found_out(connection)
+                    raise
+        except (IntegrityError, self._driver_broken):
             raise
-        except (DBAPIError, PoolTimeout) as error:
+        except (DBAPIError, PoolTimeout, self._driver_error) as error:
             raise StoreDown(f"the store {self.shown} is not available", _reason(error)) from error
 
     def insert_new(self, table: Table) -> Any:
@@ -218,6 +228,12 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
         self.relaxed.dispose()
+
+
+def _found_out(connection: Connection) -> None:
+    """Let SQLAlchemy find out whether a connection is lost on which the driver failed by itself; those lost with it go too."""
+    with suppress(SQLAlchemyError):
+        connection.exec_driver_sql("SELECT 1")
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:

@@ -5,16 +5,30 @@ import logging
 import threading
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, insert, literal, select
-from sqlalchemy.dialects import postgresql
+import orjson
+from sqlalchemy import RowMapping, bindparam, delete, func, insert, select
 
 from kling_mock.store.interface import StoreDown
 from kling_mock.store.journal import Entry, Journal
 from kling_mock.store.sql.database import Database
+from kling_mock.store.sql.statements import Statement
 from kling_mock.store.sql.tables import journal
 
 _ORDER_LOCK = 0x6B6A726E
 _SWEEP = 256
+_COLUMNS = ("at", "account", "kind", "facts", "request_body", "body")
+_ADD = Statement(insert(journal).inline(), *_COLUMNS)
+_ADD_IN_TURN = Statement(
+    insert(journal)
+    .inline()
+    .from_select(
+        list(_COLUMNS),
+        select(*(bindparam(f"the_{name}", type_=journal.c[name].type) for name in _COLUMNS)).select_from(
+            select(func.pg_advisory_xact_lock(_ORDER_LOCK)).subquery("turn")
+        ),
+    )
+)
+_NAMED = tuple((name, f"the_{name}") for name in _COLUMNS)
 
 _log = logging.getLogger(__name__)
 
@@ -66,13 +80,9 @@ class SqlJournal(Journal):
     def _write(self, values: dict[str, Any]) -> None:
         with self._database.journalling() as connection:
             if self._database.sqlite:
-                connection.execute(insert(journal).values(values))
+                _ADD.run(connection, **values)
             else:
-                one_by_one = select(func.pg_advisory_xact_lock(_ORDER_LOCK)).subquery("turn")
-                row = select(*(literal(value, journal.c[name].type) for name, value in values.items())).select_from(
-                    one_by_one
-                )
-                connection.execute(postgresql.insert(journal).from_select(list(values), row))
+                _ADD_IN_TURN.run(connection, **{given: values[name] for name, given in _NAMED})
 
     def _sweep(self) -> None:
         """Drop the oldest entries now and then."""
@@ -110,7 +120,11 @@ _NAMES = ("method", "url", "status", "headers", "seconds", "task_id", "scenario"
 def _facts(entry: Entry) -> str:
     facts = {name: getattr(entry, name) for name in _NAMES}
     sent = entry.request_headers
-    return json.dumps({**facts, "request_headers": None if sent is None else dict(sent.items())})
+    facts["request_headers"] = None if sent is None else dict(sent.items())
+    try:
+        return orjson.dumps(facts).decode()
+    except orjson.JSONEncodeError:  # half a character pair, which a URL may have
+        return json.dumps(facts)
 
 
 def _entry(row: RowMapping) -> Entry:

@@ -2,21 +2,28 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from sqlalchemy import RowMapping
 
 from kling_mock.clock import Clock
 from kling_mock.core.deliveries import Attempt, Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.store.interface import Names
+from kling_mock.store.sql.statements import Row
 
 _TASK = TypeAdapter(Task)
 _DELIVERY = TypeAdapter(Delivery)
 _ATTEMPT = TypeAdapter(Attempt)
+# Some numbers are infinite, which a dataclass by itself would write as null; a tuple may be written as we like.
+_WRITTEN = ConfigDict(ser_json_inf_nan="constants")
+_TASKS = TypeAdapter(tuple[Task], config=_WRITTEN)
+_DELIVERIES = TypeAdapter(tuple[Delivery], config=_WRITTEN)
+_ATTEMPTS = TypeAdapter(tuple[Attempt], config=_WRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,13 @@ class SqlAccount:
 class SqlClock(Clock):
     """A clock that knows its row."""
 
-    def __init__(self, row: RowMapping, ahead: float) -> None:
+    def __init__(self, row: Row | RowMapping, ahead: float) -> None:
         super().__init__(row["mode"], row["rate"] or 1.0, row["base"])
         self.id: int = row["clock_id"]
         self._run = (row["base"], row["began"] - ahead, row["rate"])
 
 
-def account_of(row: RowMapping, ahead: float) -> SqlAccount:
+def account_of(row: Row | RowMapping, ahead: float) -> SqlAccount:
     """Return the account in a row of accounts joined with its clock; *ahead* is how far the database's clock is ahead."""
     return SqlAccount(
         id=row["id"],
@@ -63,7 +70,7 @@ def account_of(row: RowMapping, ahead: float) -> SqlAccount:
         used=number(row["used"]),
         models=None if row["models"] is None else frozenset(json.loads(row["models"])),
         rate_limit=row["rate_limit"],
-        relays=json.loads(row["relays"]),
+        relays=_relays(row["relays"]),
         names=names_of(row["names"]),
         changes=row["changes"],
         due=row["due"],
@@ -75,8 +82,16 @@ def number(value: float) -> float:
     return int(value) if value == int(value) else value
 
 
+@lru_cache(maxsize=256)
+def _relays(text: str) -> Mapping[str, str]:
+    """Return where callbacks really go, from its JSON; nothing writes to it."""
+    found: Mapping[str, str] = json.loads(text)
+    return found
+
+
+@lru_cache(maxsize=256)
 def names_of(text: str) -> Names:
-    """Return names and addresses from their JSON."""
+    """Return names and addresses from their JSON; nothing writes to them."""
     return {name: tuple(map(ip_address, found)) for name, found in json.loads(text).items()}
 
 
@@ -87,10 +102,10 @@ def names_json(names: Names) -> str:
 
 def task_values(task: Task) -> dict[str, Any]:
     """Return the columns of a task that its own transaction writes; `reads` and `due` are written where they change."""
-    return {"id": task.id, "created_at": task.created_at, "settled": task.settled, "facts": json.dumps(asdict(task))}
+    return {"created_at": task.created_at, "settled": task.settled, "facts": _one(_TASKS.dump_json((task,)))}
 
 
-def task_of(row: RowMapping) -> Task:
+def task_of(row: Row | RowMapping) -> Task:
     """Return the task in a row."""
     task = _TASK.validate_json(row["facts"])
     task.reads = row["reads"]
@@ -100,19 +115,24 @@ def task_of(row: RowMapping) -> Task:
 
 def delivery_json(delivery: Delivery) -> str:
     """Return a delivery with its attempts as JSON."""
-    return json.dumps(asdict(delivery))
+    return _one(_DELIVERIES.dump_json((delivery,)))
 
 
-def delivery_of(row: RowMapping) -> Delivery:
+def delivery_of(row: Row | RowMapping) -> Delivery:
     """Return the delivery in a row."""
     return _DELIVERY.validate_json(row["facts"])
 
 
 def attempt_json(attempt: Attempt) -> str:
     """Return an attempt as JSON."""
-    return json.dumps(asdict(attempt))
+    return _one(_ATTEMPTS.dump_json((attempt,)))
 
 
 def attempt_of(text: str) -> Attempt:
     """Return an attempt from its JSON."""
     return _ATTEMPT.validate_json(text)
+
+
+def _one(written: bytes) -> str:
+    """Return the only member of a JSON array."""
+    return written[1:-1].decode()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from kling_mock.clock import Clock
@@ -18,7 +18,9 @@ from kling_mock.store.sql.blobs import SqlBlob, keep_picture, picture
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.journal import SqlJournal
 from kling_mock.store.sql.rows import SqlAccount, SqlClock, account_of, delivery_of, names_json, task_of
+from kling_mock.store.sql.statements import Statement
 from kling_mock.store.sql.tables import (
+    ACCOUNT,
     OF_ACCOUNT,
     accounts,
     blobs,
@@ -31,7 +33,7 @@ from kling_mock.store.sql.tables import (
     tasks,
 )
 from kling_mock.store.sql.time import SERVER_CLOCK, Time
-from kling_mock.store.sql.transaction import SqlTransaction
+from kling_mock.store.sql.transaction import DELIVERY, TASK, SqlTransaction
 
 _DEFAULTS, _RELAYS, _SETTINGS = "defaults", "relays", "settings"
 _OF_A_PROCESS = frozenset(
@@ -42,8 +44,18 @@ _OF_A_PROCESS = frozenset(
 
 _log = logging.getLogger(__name__)
 
-_JOINED = accounts.join(clocks, accounts.c.clock_id == clocks.c.id)
-ACCOUNT = select(accounts, clocks.c.mode, clocks.c.base, clocks.c.began, clocks.c.rate).select_from(_JOINED)
+_OF_KEY = Statement(ACCOUNT.where(accounts.c.key == bindparam("key")))
+_AGAIN = Statement(ACCOUNT.where(accounts.c.id == bindparam("account")))
+_READ = Statement(
+    update(tasks)
+    .where(
+        tasks.c.account_id == bindparam("account"),
+        tasks.c.id == bindparam("own"),
+        tasks.c.created_at > bindparam("since"),
+    )
+    .values(reads=tasks.c.reads + 1)
+    .returning(tasks)
+)
 
 
 class SqlStore(Time):
@@ -77,10 +89,12 @@ class SqlStore(Time):
         self._first_relays = dict(relays or {})
         self.journal = SqlJournal(self.database, entries=entries)
         with self.database.writing() as connection:
-            self._begin_clock(connection, started_as)
+            was_set = self._begin_clock(connection, started_as)
             _set_meta(connection, _RELAYS, json.dumps(self._first_relays), only_new=not relays)
             _set_meta(connection, _DEFAULTS, "{}", only_new=True)
             self._leave(connection, settings)
+        if was_set:
+            self._wake_anew(SERVER_CLOCK)
         _ = self.clock  # known from now on, also while the database is away
 
     def _leave(self, connection: Connection, settings: str) -> None:
@@ -106,11 +120,11 @@ class SqlStore(Time):
     def seen(self, key: str) -> SqlAccount:
         """Return the account of *key*, made on first sight."""
         with self.database.reading() as connection:
-            row = connection.execute(ACCOUNT.where(accounts.c.key == key)).mappings().first()
+            row = _OF_KEY.first(connection, key=key)
         if row is None:
             self._add(key)
             with self.database.reading() as connection:
-                row = connection.execute(ACCOUNT.where(accounts.c.key == key)).mappings().one()
+                (row,) = _OF_KEY.rows(connection, key=key)
         return account_of(row, self.database.ahead)
 
     def _add(self, key: str) -> None:
@@ -137,7 +151,7 @@ class SqlStore(Time):
         """Return the account as it stands now."""
         own = cast("SqlAccount", account)
         with self.database.reading() as connection:
-            row = connection.execute(ACCOUNT.where(accounts.c.id == own.id)).mappings().one()
+            (row,) = _AGAIN.rows(connection, account=own.id)
         return account_of(row, self.database.ahead)
 
     def named(self, name: str) -> SqlAccount | None:
@@ -258,9 +272,8 @@ class SqlStore(Time):
 
     def task(self, account: Account, task_id: str) -> Task | None:
         """Return a task of the account."""
-        mine = (tasks.c.account_id == cast("SqlAccount", account).id, tasks.c.id == task_id)
         with self.database.reading() as connection:
-            row = connection.execute(select(tasks).where(*mine)).mappings().first()
+            row = TASK.first(connection, account=cast("SqlAccount", account).id, own=task_id)
         return None if row is None else task_of(row)
 
     def tasks(self, account: Account, newest: int | None = None) -> Sequence[Task]:
@@ -280,9 +293,8 @@ class SqlStore(Time):
 
     def delivery(self, account: Account, delivery_id: str) -> Delivery | None:
         """Return a delivery of the account."""
-        mine = (deliveries.c.account_id == cast("SqlAccount", account).id, deliveries.c.id == delivery_id)
         with self.database.reading() as connection:
-            row = connection.execute(select(deliveries).where(*mine)).mappings().first()
+            row = DELIVERY.first(connection, account=cast("SqlAccount", account).id, own=delivery_id)
         return None if row is None else delivery_of(row)
 
     def deliveries(self, account: Account, task_id: str | None = None) -> Sequence[Delivery]:
@@ -296,11 +308,9 @@ class SqlStore(Time):
 
     def read(self, account: Account, task_id: str, retention: float) -> tuple[Task, float] | None:
         """Count one read of a task."""
-        now = account.clock.now()
-        mine = (tasks.c.account_id == cast("SqlAccount", account).id, tasks.c.id == task_id)
-        counted = update(tasks).where(*mine, tasks.c.created_at > now - retention).values(reads=tasks.c.reads + 1)
+        now, own = account.clock.now(), cast("SqlAccount", account).id
         with self.database.reading() as connection:
-            row = connection.execute(counted.returning(tasks)).mappings().first()
+            row = _READ.first(connection, account=own, own=task_id, since=now - retention)
         if row is None:
             return None
         task = task_of(row)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    select,
 )
 
 VERSION = 1
@@ -156,3 +157,8 @@ journal = Table(
 
 OF_ACCOUNT = (deliveries, idempotency, files, queue, tasks)
 """What an account owns, in an order in which it can be deleted."""
+
+ACCOUNT = select(accounts, clocks.c.mode, clocks.c.base, clocks.c.began, clocks.c.rate).select_from(
+    accounts.join(clocks, accounts.c.clock_id == clocks.c.id)
+)
+"""Accounts, each with its clock."""

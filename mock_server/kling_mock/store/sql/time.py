@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from kling_mock import clock as clocks_of_here
 from kling_mock.clock import Clock, Mode, NotManual
 from kling_mock.core.moments import after
 from kling_mock.store.interface import Account, StoreDown
+from kling_mock.store.sql.agenda import real, wake_values
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.rows import SqlAccount, SqlClock, account_of
-from kling_mock.store.sql.tables import accounts, clocks, deliveries, locks, meta
-from kling_mock.store.sql.transaction import real, wake_values
+from kling_mock.store.sql.statements import Statement
+from kling_mock.store.sql.tables import ACCOUNT, accounts, clocks, deliveries, locks, meta
 
 SERVER_CLOCK = 1
 """The first row of the clocks."""
@@ -24,9 +25,23 @@ _HELD = 60.0
 _POLL = 0.02
 _HOLD = 2.0
 
-_JOINED = accounts.join(clocks, accounts.c.clock_id == clocks.c.id)
-_ACCOUNT = select(accounts, clocks.c.mode, clocks.c.base, clocks.c.began, clocks.c.rate).select_from(_JOINED)
 _CLOCK = select(clocks.c.id.label("clock_id"), clocks.c.mode, clocks.c.base, clocks.c.began, clocks.c.rate)
+_CLOCK_OF = Statement(_CLOCK.where(clocks.c.id == bindparam("own")))
+
+_MINE = accounts.c.id == bindparam("account")
+_LOCK = Statement(ACCOUNT.where(_MINE).with_for_update(of=accounts))
+_AGENDA = Statement(update(accounts).where(_MINE), "due", "wake")
+_WAKE = Statement(update(accounts).where(_MINE), "wake")
+_CHANGES = Statement(select(accounts.c.changes).where(_MINE))
+_ANYTHING_DUE = accounts.c.due.is_not(None) | accounts.c.wake.is_not(None)
+_FIRST_DUE = select(accounts.c.id).where(accounts.c.wake <= bindparam("now")).order_by(accounts.c.wake).limit(1)
+_DUE = Statement(_FIRST_DUE)
+_CLAIM = Statement(_FIRST_DUE.with_for_update(skip_locked=True))
+_FREE_AGAIN = Statement(
+    update(deliveries)
+    .where(deliveries.c.account_id == bindparam("account"), deliveries.c.lease <= bindparam("now"))
+    .values(lease=None)
+)
 
 
 class Time:
@@ -50,15 +65,18 @@ class Time:
         return self._last
 
     def _clock(self, connection: Connection, clock_id: int) -> SqlClock:
-        row = connection.execute(_CLOCK.where(clocks.c.id == clock_id)).mappings().one()
+        (row,) = _CLOCK_OF.rows(connection, own=clock_id)
         return SqlClock(row, self.database.ahead)
 
     def _values(self, clock: Clock) -> dict[str, Any]:
         base, began, rate = clock.run
         return {"mode": clock.mode, "base": base, "began": began + self.database.ahead, "rate": rate}
 
-    def _begin_clock(self, connection: Connection, started_as: str) -> None:
-        """Make the server's clock; one that is there goes on, in another mode where it is started with other options."""
+    def _begin_clock(self, connection: Connection, started_as: str) -> bool:
+        """Make the server's clock; one that is there goes on, in another mode where it is started with other options.
+
+        Return whether it was set to another mode.
+        """
         connection.execute(select(meta.c.name).where(meta.c.name == "version").with_for_update())  # one at a time
         known = connection.execute(select(meta.c.value).where(meta.c.name == _STARTED)).scalar_one_or_none()
         start = self._start_clock()
@@ -68,6 +86,7 @@ class Time:
         elif known != started_as:
             connection.execute(update(meta).where(meta.c.name == _STARTED).values(value=started_as))
             self._set(connection, self._clock(connection, SERVER_CLOCK), start.mode, start.run[2] or 1.0)
+        return known not in (None, started_as)
 
     def _restart_clock(self, connection: Connection, account: Account | None) -> int:
         """Set the account's own clock, or the server's, to how it was started; return its id."""
@@ -109,15 +128,24 @@ class Time:
             with self.database.writing() as connection:
                 connection.execute(select(clocks.c.id).where(clocks.c.id == clock.id).with_for_update())
                 self._set(connection, self._clock(connection, clock.id), mode, rate)
+            self._wake_anew(clock.id)
         self.wake()
 
     def _set(self, connection: Connection, clock: SqlClock, mode: Mode, rate: float) -> None:
         clock.set(mode, rate)
         connection.execute(update(clocks).where(clocks.c.id == clock.id).values(self._values(clock)))
-        ours = connection.execute(select(accounts.c.id, accounts.c.due).where(accounts.c.clock_id == clock.id)).all()
-        for account_id, due in ours:
-            at = None if due is None else real(clock, due, self.database.ahead)
-            connection.execute(update(accounts).where(accounts.c.id == account_id).values(wake=at))
+
+    def _wake_anew(self, clock_id: int) -> None:
+        """Write when accounts wake by a clock that was set.
+
+        Done once the clock is there for everybody: a transaction that began before may still go by how it was, and has ended here.
+        """
+        with self.database.writing() as connection:
+            clock = self._clock(connection, clock_id)
+            mine = select(accounts.c.id, accounts.c.due).where(accounts.c.clock_id == clock_id, _ANYTHING_DUE)
+            for account_id, due in connection.execute(mine.order_by(accounts.c.id).with_for_update()).all():
+                at = None if due is None else real(clock, due, self.database.ahead)
+                _WAKE.run(connection, account=account_id, wake=at)
 
     def move_clock(self, clock: Clock, moment: float) -> None:
         """Set a manual clock forward."""
@@ -166,7 +194,7 @@ class Time:
         with self.database.reading() as connection:
             for clock, moment in targets:
                 mine = (accounts.c.clock_id == cast("SqlClock", clock).id, accounts.c.due <= moment)
-                due = _ACCOUNT.where(*mine).order_by(accounts.c.due, accounts.c.id).limit(1)
+                due = ACCOUNT.where(*mine).order_by(accounts.c.due, accounts.c.id).limit(1)
                 if account is not None:
                     due = due.where(accounts.c.id == cast("SqlAccount", account).id)
                 row = connection.execute(due).mappings().first()
@@ -186,16 +214,12 @@ class Time:
 
     def _look(self, connection: Connection, account_id: int) -> SqlAccount:
         """Take the account's row, give up leases whose time is over, and write anew what it has due."""
-        row = (
-            connection.execute(_ACCOUNT.where(accounts.c.id == account_id).with_for_update(of=accounts))
-            .mappings()
-            .one()
-        )
-        over = (deliveries.c.account_id == account_id, deliveries.c.lease <= self.database.now())
-        connection.execute(update(deliveries).where(*over).values(lease=None))
-        values = wake_values(connection, account_id, SqlClock(row, self.database.ahead), self.database.ahead)
-        connection.execute(update(accounts).where(accounts.c.id == account_id).values(values))
-        return account_of({**row, **values}, self.database.ahead)  # type: ignore[arg-type]
+        (row,) = _LOCK.rows(connection, account=account_id)
+        ahead = self.database.ahead
+        _FREE_AGAIN.run(connection, account=account_id, now=self.database.now())
+        values = wake_values(connection, account_id, SqlClock(row, ahead), ahead)
+        _AGENDA.run(connection, account=account_id, **values)
+        return account_of(row | values, ahead)
 
     def next_account(self, timeout: float) -> SqlAccount | None:
         """Look every few milliseconds for an account with something due, and keep it from other couriers for a moment."""
@@ -211,18 +235,17 @@ class Time:
 
     def _claim(self) -> SqlAccount | None:
         now = self.database.now()
-        due = select(accounts.c.id).where(accounts.c.wake <= now).order_by(accounts.c.wake).limit(1)
         with self.database.reading() as connection:
-            if connection.execute(due).first() is None:
+            if _DUE.first(connection, now=now) is None:
                 return None
         with self.database.writing() as connection:
-            account_id = connection.execute(due.with_for_update(skip_locked=True)).scalar_one_or_none()
-            if account_id is None:
+            found = _CLAIM.first(connection, now=now)
+            if found is None:
                 return None
-            account = self._look(connection, account_id)
+            account = self._look(connection, found["id"])
             if account.due is None or account.due > account.clock.now():
                 return None
-            connection.execute(update(accounts).where(accounts.c.id == account_id).values(wake=now + _HOLD))
+            _WAKE.run(connection, account=account.id, wake=now + _HOLD)
             return account
 
     def wake(self) -> None:
@@ -231,9 +254,9 @@ class Time:
 
     def changes(self, account: Account) -> int:
         """Return the number of changes so far."""
-        found = select(accounts.c.changes).where(accounts.c.id == cast("SqlAccount", account).id)
         with self.database.reading() as connection:
-            return int(connection.execute(found).scalar_one())
+            (found,) = _CHANGES.rows(connection, account=cast("SqlAccount", account).id)
+        return int(found["changes"])
 
     def wait(self, account: Account, seen: int, timeout: float) -> None:
         """Look again and again whether there was another change."""

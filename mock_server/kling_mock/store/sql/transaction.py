@@ -4,13 +4,14 @@ import heapq
 import json
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from kling_mock.clock import Clock
 from kling_mock.core.deliveries import UNKNOWN, Attempt, Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.store.interface import Due, Queued, Remembered, StoredFile
 from kling_mock.store.records import SHARE
+from kling_mock.store.sql.agenda import earlier, real, wake_values
 from kling_mock.store.sql.blobs import file_of, file_values
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.rows import (
@@ -23,11 +24,59 @@ from kling_mock.store.sql.rows import (
     task_of,
     task_values,
 )
-from kling_mock.store.sql.tables import accounts, blobs, clocks, deliveries, files, idempotency, queue, tasks
+from kling_mock.store.sql.statements import Row, Statement
+from kling_mock.store.sql.tables import ACCOUNT, accounts, blobs, deliveries, files, idempotency, queue, tasks
 
 _CHUNK = 64
 MARGIN = 5.0
 """Real seconds beyond an attempt's own time after which it counts as lost with its process."""
+
+_OF_TASK = (tasks.c.account_id == bindparam("account"), tasks.c.id == bindparam("own"))
+_OF_DELIVERY = (deliveries.c.account_id == bindparam("account"), deliveries.c.id == bindparam("own"))
+_REMEMBERED = idempotency.c.account_id == bindparam("account")
+_QUEUED_FIRST = (queue.c.account_id.is_(None), queue.c.id)
+
+_LOCK = Statement(ACCOUNT.where(accounts.c.id == bindparam("account")).with_for_update(of=accounts))
+_SAVE = Statement(
+    update(accounts).where(accounts.c.id == bindparam("account")),
+    *("credits", "used", "number", "counts", "due", "wake", "changes"),
+)
+_QUEUED = Statement(
+    select(queue)
+    .where((queue.c.account_id == bindparam("account")) | queue.c.account_id.is_(None))
+    .order_by(*_QUEUED_FIRST)
+    .limit(1)
+    .with_for_update()
+)
+_FORGET_KEYS = Statement(delete(idempotency).where(_REMEMBERED, idempotency.c.expires_at <= bindparam("now")))
+_FORGET_KEY = Statement(delete(idempotency).where(_REMEMBERED, idempotency.c.key == bindparam("own")))
+_KEY = Statement(select(idempotency).where(_REMEMBERED, idempotency.c.key == bindparam("own")))
+_REMEMBER = Statement(insert(idempotency), "account_id", "key", "body", "expires_at", "task_id")
+
+TASK = Statement(select(tasks).where(*_OF_TASK))
+DELIVERY = Statement(select(deliveries).where(*_OF_DELIVERY))
+_ADD_TASK = Statement(insert(tasks).inline(), *tasks.c.keys())
+_ADD_DELIVERY = Statement(insert(deliveries).inline(), "account_id", "id", "task_id", "number", "nth", "due", "facts")
+_SAVE_TASK = Statement(update(tasks).where(*_OF_TASK), "created_at", "settled", "facts")
+_SAVE_DELIVERY = Statement(update(deliveries).where(*_OF_DELIVERY), "facts")
+_TASK_DUE = Statement(update(tasks).where(*_OF_TASK), "due")
+_DELIVERY_DUE = Statement(update(deliveries).where(*_OF_DELIVERY), "due")
+_ATTEMPTED = Statement(update(deliveries).where(*_OF_DELIVERY), "started", "facts", "lease", "due")
+_ATTEMPTED_BY_HAND = Statement(update(deliveries).where(*_OF_DELIVERY), "started", "facts", "lease")
+
+_DUE_TASKS = Statement(
+    select(tasks)
+    .where(tasks.c.account_id == bindparam("account"), tasks.c.due <= bindparam("now"))
+    .order_by(tasks.c.due, tasks.c.number)
+    .limit(_CHUNK)
+)
+_FREE = deliveries.c.lease.is_(None) | (deliveries.c.lease <= bindparam("real_now"))
+_DUE_DELIVERIES = Statement(
+    select(deliveries)
+    .where(deliveries.c.account_id == bindparam("account"), deliveries.c.due <= bindparam("now"), _FREE)
+    .order_by(deliveries.c.due, deliveries.c.number, deliveries.c.nth)
+    .limit(_CHUNK)
+)
 
 
 class SqlTransaction:
@@ -35,16 +84,14 @@ class SqlTransaction:
 
     def __init__(self, database: Database, connection: Connection, account_id: int) -> None:
         self._database, self._connection, self._id = database, connection, account_id
-        join = accounts.join(clocks, accounts.c.clock_id == clocks.c.id)
-        columns = (accounts, clocks.c.mode, clocks.c.base, clocks.c.began, clocks.c.rate)
-        found = select(*columns).select_from(join).where(accounts.c.id == account_id).with_for_update(of=accounts)
-        self._row: RowMapping = connection.execute(found).mappings().one()
+        (self._row,) = _LOCK.rows(connection, account=account_id)
         self._clock: Clock = SqlClock(self._row, database.ahead)
         self.credits, self.used = number(self._row["credits"]), number(self._row["used"])
         self._number: int = self._row["number"]
         self._counts: dict[str, int] | None = None
         self._tasks: dict[str, Task | None] = {}
         self._deliveries: dict[str, Delivery | None] = {}
+        self._in_hand: dict[str, Row] = {}
         self._new: list[Task | Delivery] = []
         self._saved: dict[str, Task | Delivery] = {}
         self._due: dict[str, tuple[Task | Delivery, float | None]] = {}
@@ -75,11 +122,7 @@ class SqlTransaction:
 
     def next_queued(self) -> Queued | None:
         """Use the first queued scenario once; the account's own come before the server's."""
-        waiting = (queue.c.account_id == self._id) | queue.c.account_id.is_(None)
-        order = (queue.c.account_id.is_(None), queue.c.id)
-        row = self._connection.execute(
-            select(queue).where(waiting).order_by(*order).limit(1).with_for_update()
-        ).mappings().first()  # fmt: skip
+        row = _QUEUED.first(self._connection, account=self._id)
         if row is None:
             return None
         used = row["used"] + 1
@@ -91,37 +134,35 @@ class SqlTransaction:
 
     def remembered(self, key: str) -> Remembered | None:
         """Return what a key stands for; the keys whose time is over are dropped."""
-        mine = idempotency.c.account_id == self._id
-        self._connection.execute(delete(idempotency).where(mine, idempotency.c.expires_at <= self.now()))
-        row = self._connection.execute(select(idempotency).where(mine, idempotency.c.key == key)).mappings().first()
+        _FORGET_KEYS.run(self._connection, account=self._id, now=self.now())
+        row = _KEY.first(self._connection, account=self._id, own=key)
         return None if row is None else Remembered(row["body"], row["expires_at"], row["task_id"])
 
     def remember(self, key: str, what: Remembered) -> None:
         """Let a key stand for a task."""
-        mine = {"account_id": self._id, "key": key}
-        self._connection.execute(
-            delete(idempotency).where(*(idempotency.c[name] == value for name, value in mine.items()))
-        )
+        _FORGET_KEY.run(self._connection, account=self._id, own=key)
         values = {"body": what.body, "expires_at": what.expires_at, "task_id": what.task_id}
-        self._connection.execute(insert(idempotency).values(**mine, **values))
+        _REMEMBER.run(self._connection, account_id=self._id, key=key, **values)
 
     # Tasks and deliveries
 
     def task(self, task_id: str) -> Task | None:
         """Return the task of this id."""
         if task_id not in self._tasks:
-            mine = (tasks.c.account_id == self._id, tasks.c.id == task_id)
-            row = self._connection.execute(select(tasks).where(*mine)).mappings().first()
+            row = TASK.first(self._connection, account=self._id, own=task_id)
             self._tasks[task_id] = None if row is None else task_of(row)
         return self._tasks[task_id]
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return the delivery of this id."""
         if delivery_id not in self._deliveries:
-            mine = (deliveries.c.account_id == self._id, deliveries.c.id == delivery_id)
-            row = self._connection.execute(select(deliveries).where(*mine)).mappings().first()
-            self._deliveries[delivery_id] = None if row is None else delivery_of(row)
+            row = DELIVERY.first(self._connection, account=self._id, own=delivery_id)
+            self._deliveries[delivery_id] = None if row is None else self._delivery_in(row)
         return self._deliveries[delivery_id]
+
+    def _delivery_in(self, row: Row) -> Delivery:
+        self._in_hand[row["id"]] = row
+        return delivery_of(row)
 
     def add_task(self, task: Task) -> None:
         """Keep a new task."""
@@ -189,16 +230,10 @@ class SqlTransaction:
     def _load(self, now: float, sending: bool) -> None:
         """Read what is due at *now*, at most so much of each kind; `_horizon` is up to when that is all."""
         self._heap, self._horizon, self._loaded = [], now, now
-        mine = (tasks.c.account_id == self._id, tasks.c.due <= now)
-        rows = self._connection.execute(select(tasks).where(*mine).order_by(tasks.c.due, tasks.c.number).limit(_CHUNK))
-        self._take(rows.mappings().all(), self._tasks, task_of)
+        self._take(_DUE_TASKS.rows(self._connection, account=self._id, now=now), self._tasks, task_of)
         if sending:
-            free = (deliveries.c.lease.is_(None)) | (deliveries.c.lease <= self._database.now())
-            owed = select(deliveries).where(deliveries.c.account_id == self._id, deliveries.c.due <= now, free)
-            rows = self._connection.execute(
-                owed.order_by(deliveries.c.due, deliveries.c.number, deliveries.c.nth).limit(_CHUNK)
-            )
-            self._take(rows.mappings().all(), self._deliveries, delivery_of)
+            owed = _DUE_DELIVERIES.rows(self._connection, account=self._id, now=now, real_now=self._database.now())
+            self._take(owed, self._deliveries, self._delivery_in)
         heapq.heapify(self._heap)
 
     def _take(self, rows: Any, known: dict[str, Any], read: Any) -> None:
@@ -212,19 +247,20 @@ class SqlTransaction:
     def start_attempt(self, delivery: Delivery, due: float, patience: float, *, extra: bool = False) -> Attempt | None:
         """Record that an attempt is about to be made, before it is."""
         self.flush()
-        mine = (deliveries.c.account_id == self._id, deliveries.c.id == delivery.id)
-        started, lease = self._connection.execute(select(deliveries.c.started, deliveries.c.lease).where(*mine)).one()
+        row = self._in_hand.get(delivery.id)
+        if row is None:  # the delivery was made in this transaction
+            (row,) = DELIVERY.rows(self._connection, account=self._id, own=delivery.id)
         real_now, now = self._database.now(), self.now()
-        if lease is not None and lease > real_now:  # the scheduled attempt is under way while one is asked for by hand
+        if (
+            row["lease"] is not None and row["lease"] > real_now
+        ):  # the scheduled one is under way, this is asked for by hand
             return None
-        lost = self._lost(delivery, started)
+        lost = self._lost(delivery, row["started"])
         attempt = Attempt(
             due, now, now, UNKNOWN, detail="sent, outcome unknown: the process that sent it ended", extra=extra
         )
         lease = real_now + self._clock.real_seconds(patience) + MARGIN
-        values = {"started": attempt_json(attempt), "facts": delivery_json(delivery), "lease": lease}
-        values |= {} if extra else {"due": due}
-        self._connection.execute(update(deliveries).where(*mine).values(values))
+        self._write_attempt(delivery, due, extra, started=attempt_json(attempt), lease=lease)
         self._due.pop(delivery.id, None)
         self._agenda_changed = True
         return lost
@@ -239,11 +275,17 @@ class SqlTransaction:
     def end_attempt(self, delivery: Delivery, attempt: Attempt) -> None:
         """Record how an attempt ended."""
         delivery.attempts.append(attempt)
-        mine = (deliveries.c.account_id == self._id, deliveries.c.id == delivery.id)
-        values: dict[str, Any] = {"started": None, "facts": delivery_json(delivery), "lease": None}
-        values |= {} if attempt.extra else {"due": None}
-        self._connection.execute(update(deliveries).where(*mine).values(values))
+        self._write_attempt(delivery, None, attempt.extra, started=None, lease=None)
         self._touched = self._agenda_changed = True
+
+    def _write_attempt(self, delivery: Delivery, due: float | None, extra: bool, **values: Any) -> None:
+        """Write an attempt; one that was asked for by hand leaves the agenda as it is."""
+        values["facts"] = delivery_json(delivery)
+        if extra:
+            _ATTEMPTED_BY_HAND.run(self._connection, account=self._id, own=delivery.id, **values)
+        else:
+            _ATTEMPTED.run(self._connection, account=self._id, own=delivery.id, due=due, **values)
+        self._in_hand[delivery.id] = values
 
     # Files
 
@@ -269,83 +311,48 @@ class SqlTransaction:
         """Write what has changed in tasks and deliveries."""
         for what in self._new:
             self._insert(what)
-        for what in self._saved.values():
-            self._update(what)
-        for what, due in self._due.values():
-            table = tasks if isinstance(what, Task) else deliveries
-            self._connection.execute(
-                update(table).where(table.c.account_id == self._id, table.c.id == what.id).values(due=due)
-            )
-            self._agenda_changed = True
+        changed = [(what, self._of(what)) for what in self._saved.values()]
+        _SAVE_TASK.each(self._connection, [mine | task_values(it) for it, mine in changed if isinstance(it, Task)])
+        _SAVE_DELIVERY.each(
+            self._connection,
+            [mine | {"facts": delivery_json(it)} for it, mine in changed if isinstance(it, Delivery)],
+        )
+        moved = [(what, self._of(what) | {"due": due}) for what, due in self._due.values()]
+        _TASK_DUE.each(self._connection, [values for what, values in moved if isinstance(what, Task)])
+        _DELIVERY_DUE.each(self._connection, [values for what, values in moved if isinstance(what, Delivery)])
+        self._agenda_changed = self._agenda_changed or bool(moved)
         self._new, self._saved, self._due = [], {}, {}
+
+    def _of(self, what: Task | Delivery) -> dict[str, Any]:
+        return {"account": self._id, "own": what.id}
 
     def _insert(self, what: Task | Delivery) -> None:
         self._saved.pop(what.id, None)
         _, due = self._due.pop(what.id, (what, None))
-        common = {"account_id": self._id, "due": due}
+        common = {"account_id": self._id, "id": what.id, "due": due}
         if isinstance(what, Task):
-            values = {**task_values(what), "number": what.number, "reads": what.reads}
-            self._connection.execute(insert(tasks).values(**common, **values))
+            _ADD_TASK.run(self._connection, **common, **task_values(what), number=what.number, reads=what.reads)
         else:
-            number_, nth = what.order
-            values = {
-                "id": what.id,
-                "task_id": what.task_id,
-                "number": number_,
-                "nth": nth,
-                "facts": delivery_json(what),
-            }
-            self._connection.execute(insert(deliveries).values(**common, **values))
+            first, nth = what.order
+            facts = delivery_json(what)
+            _ADD_DELIVERY.run(self._connection, **common, task_id=what.task_id, number=first, nth=nth, facts=facts)
         if due is not None and not self._agenda_changed:
             known = self._row["due"] if self._soonest is None else self._soonest
             self._soonest = due if known is None else min(known, due)
-
-    def _update(self, what: Task | Delivery) -> None:
-        if isinstance(what, Task):
-            mine = (tasks.c.account_id == self._id, tasks.c.id == what.id)
-            self._connection.execute(update(tasks).where(*mine).values(task_values(what)))
-        else:
-            mine = (deliveries.c.account_id == self._id, deliveries.c.id == what.id)
-            self._connection.execute(update(deliveries).where(*mine).values(facts=delivery_json(what)))
 
     def finish(self) -> None:
         """Write everything, and into the account's row what it has due next."""
         made = bool(self._new)
         self.flush()
-        values: dict[str, Any] = {}
-        if (self.credits, self.used, self._number) != tuple(self._row[name] for name in ("credits", "used", "number")):
-            values |= {"credits": self.credits, "used": self.used, "number": self._number}
+        row = self._row
+        values: dict[str, Any] = {"credits": self.credits, "used": self.used, "number": self._number}
+        values |= {name: row[name] for name in ("counts", "due", "wake")}
         if self._counts is not None:
             values["counts"] = json.dumps(self._counts)
         if self._agenda_changed:
             values |= wake_values(self._connection, self._id, self._clock, self._database.ahead)
         elif self._soonest is not None:
-            values |= {
-                "due": self._soonest,
-                "wake": _earlier(self._row["wake"], real(self._clock, self._soonest, self._database.ahead)),
-            }
-        if values or self._touched or made:
-            values["changes"] = self._row["changes"] + 1
-            self._connection.execute(update(accounts).where(accounts.c.id == self._id).values(values))
-
-
-def real(clock: Clock, moment: float, ahead: float) -> float | None:
-    """Return when *clock* shows *moment*, in real time by the database's clock; None where it never will by itself."""
-    base, began, rate = clock.run
-    return None if rate == 0.0 else began + ahead + max(0.0, moment - base) / rate
-
-
-def wake_values(connection: Connection, account_id: int, clock: Clock, ahead: float) -> dict[str, Any]:
-    """Return `due` and `wake` of an account as its rows have them: what no process has in hand, and what may be lost."""
-    first_task = select(func.min(tasks.c.due)).where(tasks.c.account_id == account_id).scalar_subquery()
-    mine = deliveries.c.account_id == account_id
-    first_owed = select(func.min(deliveries.c.due)).where(mine, deliveries.c.lease.is_(None)).scalar_subquery()
-    first_lease = select(func.min(deliveries.c.lease)).where(mine).scalar_subquery()
-    task_due, owed_due, lease = connection.execute(select(first_task, first_owed, first_lease)).one()
-    due = _earlier(task_due, owed_due)
-    by_clock = None if due is None else real(clock, due, ahead)
-    return {"due": due, "wake": by_clock if clock.mode == "manual" else _earlier(by_clock, lease)}
-
-
-def _earlier(one: float | None, other: float | None) -> float | None:
-    return other if one is None else one if other is None else min(one, other)
+            wake = real(self._clock, self._soonest, self._database.ahead)
+            values |= {"due": self._soonest, "wake": earlier(row["wake"], wake)}
+        if made or self._touched or self._agenda_changed or any(values[name] != row[name] for name in values):
+            _SAVE.run(self._connection, account=self._id, **values, changes=row["changes"] + 1)

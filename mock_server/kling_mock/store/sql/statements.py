@@ -1,0 +1,70 @@
+"""Statements that are built once, compiled once for each dialect, and then run by the driver alone.
+
+What every call of the fake needs is one of these: building a statement anew and letting SQLAlchemy run it costs twenty times what the
+driver takes. Calls that are rare leave it to SQLAlchemy, through the same connection.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+Row = dict[str, Any]
+"""Values by the names of their columns."""
+
+
+class Statement:
+    """One statement; values are given by the names of its parameters, and as the driver takes them."""
+
+    def __init__(self, statement: Any, *columns: str) -> None:
+        """Of an insert or update, *columns* are those that get a parameter of their own name."""
+        self._statement, self._columns = statement, columns or None
+        self._compiled: dict[str, tuple[str, dict[str, Any], tuple[str, ...] | None]] = {}
+        self._names: tuple[str, ...] = ()
+
+    def spelled(self, connection: Connection, values: dict[str, Any]) -> tuple[str, Any]:
+        """Return the text and the parameters that the driver is given."""
+        dialect = connection.dialect
+        known = self._compiled.get(dialect.name)
+        if known is None:
+            compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
+            order = None if compiled.positiontup is None else tuple(compiled.positiontup)
+            known = self._compiled[dialect.name] = (str(compiled), dict(compiled.params), order)
+        text, fixed, order = known
+        every = {**fixed, **values}
+        return text, every if order is None else tuple([every[name] for name in order])
+
+    def rows(self, connection: Connection, **values: Any) -> list[Row]:
+        """Run it, and return what it finds."""
+        cursor = _cursor(connection)
+        cursor.execute(*self.spelled(connection, values))
+        found = cursor.fetchall()
+        if not self._names:
+            self._names = tuple(column[0] for column in cursor.description)
+        return [dict(zip(self._names, row, strict=True)) for row in found]
+
+    def first(self, connection: Connection, **values: Any) -> Row | None:
+        """Run it, and return the first row that it finds."""
+        found = self.rows(connection, **values)
+        return found[0] if found else None
+
+    def run(self, connection: Connection, **values: Any) -> None:
+        """Run it."""
+        _cursor(connection).execute(*self.spelled(connection, values))
+
+    def each(self, connection: Connection, many: Sequence[dict[str, Any]]) -> None:
+        """Run it once with each of these values."""
+        if len(many) == 1:
+            self.run(connection, **many[0])
+        elif many:
+            spelled = [self.spelled(connection, values) for values in many]
+            _cursor(connection).executemany(spelled[0][0], [parameters for _, parameters in spelled])
+
+
+def plain(connection: Connection, text: str) -> None:
+    """Run a statement that has no parameters."""
+    _cursor(connection).execute(text)
+
+
+def _cursor(connection: Connection) -> Any:
+    return connection.connection.cursor()
