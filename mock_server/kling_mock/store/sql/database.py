@@ -3,8 +3,9 @@
 import logging
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, select, text
@@ -90,6 +91,8 @@ class Database:
         driver: Any = self.engine.dialect.loaded_dbapi
         self._driver_error: type[Exception] = driver.Error
         self._driver_broken: type[Exception] = driver.IntegrityError
+        # SQLite has one writer at a time, and lets others sleep and look again: threads of one process queue here instead.
+        self._turn: AbstractContextManager[Any] = threading.RLock() if self.sqlite else nullcontext()
         self._begin = "BEGIN IMMEDIATE" if self.sqlite else "BEGIN"
         self.ahead, self._compared = 0.0, clocks.monotonic()
         try:
@@ -114,6 +117,7 @@ class Database:
             max_overflow=_OVERFLOW,
             pool_timeout=_POOL_WAIT,
             pool_pre_ping=False,
+            pool_reset_on_return=None,  # whoever opens a transaction ends it
         )
         if self.sqlite:
             event.listen(engine, "connect", _prepare_sqlite)
@@ -175,25 +179,46 @@ class Database:
         Raises:
             StoreDown: the database cannot be reached or written.
         """
-        with self._connected(self.engine) as connection:
+        with self._transaction(self.engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+        with self._turn, self._connected(engine) as connection:
             plain(connection, self._begin)
             try:
                 yield connection
+                plain(connection, "COMMIT")
             except BaseException:
                 with suppress(SQLAlchemyError):
                     connection.exec_driver_sql("ROLLBACK")
                 raise
-            plain(connection, "COMMIT")
 
     @contextmanager
-    def journalling(self) -> Iterator[Connection]:
-        """Return a connection for what may be lost with the database's machine, though not with this process.
+    def changing(self) -> Iterator[Connection]:
+        """Return a connection for single statements that write.
 
         Raises:
             StoreDown: the database cannot be reached or written.
         """
-        with self._connected(self.relaxed) as connection:
+        with self._turn, self.reading() as connection:
             yield connection
+
+    @contextmanager
+    def journalling(self, *, together: bool = False) -> Iterator[Connection]:
+        """Return a connection for what may be lost with the database's machine, though not with this process.
+
+        It is for a single statement, or with *together* has a transaction as that of `writing`.
+
+        Raises:
+            StoreDown: the database cannot be reached or written.
+        """
+        if together:
+            with self._transaction(self.relaxed) as connection:
+                yield connection
+        else:
+            with self._turn, self._connected(self.relaxed) as connection:
+                yield connection
 
     @contextmanager
     def _connected(self, engine: Engine) -> Iterator[Connection]:

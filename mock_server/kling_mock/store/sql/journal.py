@@ -3,6 +3,8 @@
 import json
 import logging
 import threading
+from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -16,6 +18,7 @@ from kling_mock.store.sql.tables import journal
 
 _ORDER_LOCK = 0x6B6A726E
 _SWEEP = 256
+_TOGETHER = 64
 _COLUMNS = ("at", "account", "kind", "facts", "request_body", "body")
 _ADD = Statement(insert(journal).inline(), *_COLUMNS)
 _ADD_IN_TURN = Statement(
@@ -33,6 +36,15 @@ _NAMED = tuple((name, f"the_{name}") for name in _COLUMNS)
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """An entry that is to be written, and what came of it."""
+
+    values: dict[str, Any]
+    done: bool = False
+    error: StoreDown | None = None
+
+
 class SqlJournal(Journal):
     """At most *entries* entries, give or take those between two sweeps; each body is cut at *body* bytes.
     Secrets are replaced before an entry is written.
@@ -45,6 +57,8 @@ class SqlJournal(Journal):
         self._database = database
         self._since_sweep = 0
         self._sweeping = threading.Lock()
+        self._waiting: deque[_Waiting] = deque()
+        self._turn = threading.Lock()
 
     @property
     def next_seq(self) -> int:
@@ -78,11 +92,35 @@ class SqlJournal(Journal):
         return entry
 
     def _write(self, values: dict[str, Any]) -> None:
-        with self._database.journalling() as connection:
-            if self._database.sqlite:
-                _ADD.run(connection, **values)
-            else:
-                _ADD_IN_TURN.run(connection, **{given: values[name] for name, given in _NAMED})
+        """Write an entry, in one transaction with those that other threads have brought while the last one ran.
+
+        Raises:
+            StoreDown: they could not be written.
+        """
+        mine = _Waiting(values)
+        self._waiting.append(mine)
+        with self._turn:
+            while not mine.done:
+                together = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
+                self._write_together(together)
+        if mine.error is not None:
+            raise mine.error
+
+    def _write_together(self, together: list["_Waiting"]) -> None:
+        try:
+            with self._database.journalling(together=len(together) > 1) as connection:
+                if self._database.sqlite:
+                    _ADD.each(connection, [one.values for one in together])
+                else:
+                    _ADD_IN_TURN.each(
+                        connection, [{given: one.values[name] for name, given in _NAMED} for one in together]
+                    )
+        except StoreDown as error:
+            for one in together:
+                one.error = error
+        finally:
+            for one in together:
+                one.done = True
 
     def _sweep(self) -> None:
         """Drop the oldest entries now and then."""

@@ -309,7 +309,7 @@ class SqlStore(Time):
     def read(self, account: Account, task_id: str, retention: float) -> tuple[Task, float] | None:
         """Count one read of a task."""
         now, own = account.clock.now(), cast("SqlAccount", account).id
-        with self.database.reading() as connection:
+        with self.database.changing() as connection:
             row = _READ.first(connection, account=own, own=task_id, since=now - retention)
         if row is None:
             return None
@@ -352,7 +352,7 @@ class SqlStore(Time):
     def secret(self, name: str, draw: Callable[[], bytes]) -> bytes:
         """Return the secret of this name, one for all processes: that of the first to commit."""
         mine = select(secrets.c.value).where(secrets.c.name == name)
-        with self.database.reading() as connection:
+        with self.database.changing() as connection:
             found = connection.execute(mine).scalar_one_or_none()
             if found is None:
                 connection.execute(self.database.insert_new(secrets).values(name=name, value=draw()))
