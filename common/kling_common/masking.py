@@ -90,6 +90,7 @@ _RANDOM = re.compile(
 )
 # Each pattern is linear in the text: it begins where a run begins, or its parts are bounded.
 _SHORTEST_LEARNED = 8
+_BEGINNING = 4  # characters by which learned keys are looked for
 _SHORTEST_CORE = 12
 _SHORT_VALUE, _SHORT_VALUES = 256, 4096  # headers repeat: so many short values are remembered with what became of them
 
@@ -112,6 +113,60 @@ def header(headers: Iterable[tuple[str, str]], name: str) -> str | None:
     return next((value for key, value in headers if key.lower() == wanted), None)
 
 
+class _Spellings:
+    """Texts, each with what is put in its place.
+
+    Many keys begin alike, so a pattern finds the few beginnings, and a look into a dictionary the rest. A pattern of whole texts
+    would be made anew for each key. One thread adds at a time; others may search meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, str] = {}
+        self._lengths: dict[str, tuple[int, ...]] = {}  # of the texts with that beginning, the longest first
+        self._begins: re.Pattern[str] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._tokens)
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._tokens
+
+    def add(self, texts: Iterable[str], token: str) -> None:
+        """Put *token* in the place of each of *texts* from now on."""
+        known = len(self._lengths)
+        for text in texts:
+            self._tokens[text] = token
+            begin = text[:_BEGINNING]
+            lengths = {*self._lengths.get(begin, ()), len(text)}
+            self._lengths[begin] = tuple(sorted(lengths, reverse=True))
+        if len(self._lengths) > known:
+            self._begins = re.compile("|".join(map(re.escape, sorted(self._lengths, key=len, reverse=True))))
+
+    def replaced(self, text: str) -> str:
+        """Return *text* with every known one in it replaced: the first in it, and of those that begin there the longest."""
+        begins = self._begins
+        if begins is None:
+            return text
+        parts: list[str] = []
+        done = at = 0
+        while found := begins.search(text, at):
+            begin = found.start()
+            known = self._longest(text, begin)
+            at = begin + (len(known) or 1)
+            if known:
+                parts += text[done:begin], self._tokens[known]
+                done = at
+        return "".join([*parts, text[done:]]) if parts else text
+
+    def _longest(self, text: str, begin: int) -> str:
+        """Return the longest known text that stands at *begin*; empty where there is none."""
+        for size in range(_BEGINNING, 0, -1):
+            for length in self._lengths.get(text[begin : begin + size], ()):
+                if (known := text[begin : begin + length]) in self._tokens:
+                    return known
+        return ""
+
+
 class Mask:
     """Replaces secrets by pseudonyms: those it has learned, in every spelling, and whatever has the name or the shape of one.
 
@@ -122,8 +177,7 @@ class Mask:
 
     def __init__(self, salt: bytes, keys: Iterable[str] = (), own: Namer | None = None, *, learns: bool = True) -> None:
         self._salt, self._own, self._learns = salt, own, learns
-        self._spellings: dict[str, str] = {}
-        self._pattern: re.Pattern[str] | None = None
+        self._learned = _Spellings()
         self._lock = threading.Lock()
         self._short_value = lru_cache(_SHORT_VALUES)(self._masked_value)
         for key in keys:
@@ -139,12 +193,10 @@ class Mask:
     def learn(self, key: str) -> str:
         """Remember *key*, so that every spelling of it is replaced from now on; return its pseudonym."""
         token = self.token(key)
-        if not key or token == key or key in self._spellings:
+        if not key or token == key or key in self._learned:
             return token
         with self._lock:
-            self._spellings |= dict.fromkeys(self.spellings(key), token)
-            longest_first = sorted(self._spellings, key=lambda text: (-len(text), text))
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+            self._learned.add(self.spellings(key), token)
         self._short_value.cache_clear()
         return token
 
@@ -163,7 +215,7 @@ class Mask:
 
     def text(self, text: str) -> str:
         """Return *text*, a URL, a body or a line of a log, without secrets."""
-        text = self._known(text)
+        text = self._learned.replaced(text)
         small = text.lower()
         if any(hint in small for hint in _HINTS):
             text = self._named(text, small)
@@ -173,7 +225,7 @@ class Mask:
 
     def bytes(self, body: bytes) -> bytes:
         """Return *body* without secrets; the other bytes stay as they are."""
-        if self._pattern is None and b"%" not in body and b"\\u00" not in body:
+        if not self._learned and b"%" not in body and b"\\u00" not in body:
             small = body.lower()
             if not any(hint in small for hint in _HINTS_IN_BYTES) and not any(
                 packed in body for packed in _PACKED_IN_BYTES
@@ -183,7 +235,7 @@ class Mask:
 
     def callback(self, url: str) -> str:
         """Return a callback URL without secrets: a receiver may have any random part of it for its only protection."""
-        return self.text(self._random(self._known(url)))
+        return self.text(self._random(self._learned.replaced(url)))
 
     def headers(self, headers: Iterable[Sequence[str]]) -> Headers:
         """Return *headers* in their order, credentials replaced whole and other values searched for keys."""
@@ -222,11 +274,6 @@ class Mask:
         value = header(((str(name), str(text)) for name, text in headers), "authorization") or ""
         scheme, _, key = value.strip().partition(" ")
         return self.token(key.strip()) if scheme.lower() == "bearer" and key.strip() else ""
-
-    def _known(self, text: str) -> str:
-        """Return *text* without the keys that were learned."""
-        pattern = self._pattern
-        return text if pattern is None else pattern.sub(lambda match: self._spellings[match[0]], text)
 
     def _named(self, text: str, small: str) -> str:
         """Return *text*, which is *small* in lower case, without what has the name or the shape of a secret."""
@@ -271,5 +318,5 @@ class Mask:
     def _unescaped(self, found: "re.Match[str]") -> str:
         """Return an escaped run as it is, or masked and no longer escaped where a secret hid in it."""
         plain = unquote(_JSON_ESCAPE.sub(lambda one: chr(int(one[1], 16)), found[0]))
-        masked = _SHAPES.sub(lambda one: self.token(one[0]), self._known(plain))
+        masked = _SHAPES.sub(lambda one: self.token(one[0]), self._learned.replaced(plain))
         return masked if masked != plain else found[0]

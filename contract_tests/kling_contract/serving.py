@@ -19,7 +19,7 @@ from typing import Any, Self
 Headers = Sequence[tuple[str, str]]
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
 """Headers that `Incoming.respond` writes itself."""
-_BODILESS = (204, 304)
+BODILESS = (204, 304)
 _UNLIMITED = 1 << 62
 
 
@@ -57,7 +57,7 @@ class Incoming(BaseHTTPRequestHandler):
 
     def respond(self, status: int, headers: Headers = (), body: bytes = b"", *, part: int = 0) -> bool:
         """Send a response; return False where the other side has gone. part: send only so many bytes of the body."""
-        framing = [] if status in _BODILESS else [f"Content-Length: {len(body)}"]
+        framing = [] if status in BODILESS else [f"Content-Length: {len(body)}"]
         content = b"" if self.command == "HEAD" else body[: part or None]
         return self.write(self.head(status, headers, framing) + content)
 
@@ -126,7 +126,7 @@ class Relay:
         """Send status and headers; a body without a length goes in chunks."""
         self.begun = True
         length = next((value for name, value in headers if name.lower() == "content-length"), "")
-        self._chunked = not length.isdigit() and status not in _BODILESS and self._request.command != "HEAD"
+        self._chunked = not length.isdigit() and status not in BODILESS and self._request.command != "HEAD"
         framing = (
             [f"Content-Length: {length}"]
             if length.isdigit()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from urllib.parse import quote
 
 import pytest
@@ -271,3 +272,15 @@ def test_a_value_that_breaks_off_is_masked(text: str) -> None:
     """A body that was cut in the middle of a secret."""
     assert "s3cret" not in Mask(b"salt").text(text)
     assert b"s3cret" not in Mask(b"salt").bytes(text.encode())
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=7), max_size=8), st.text("abc", max_size=40))
+def test_learned_texts_are_replaced_as_one_pattern_of_all_would(keys: list[str], text: str) -> None:
+    """The first in the text, and of those that begin there the longest, whatever they have in common."""
+    learned = masking._Spellings()
+    for key in keys:
+        learned.add([key], f"<{len(key)}>")
+    longest_first = sorted(set(keys), key=len, reverse=True)
+    wanted = re.sub("|".join(map(re.escape, longest_first)), lambda one: f"<{len(one[0])}>", text) if keys else text
+    assert learned.replaced(text) == wanted
+    assert bool(learned) == bool(keys)

@@ -46,8 +46,8 @@ def test_a_state_that_cannot_come_is_not_waited_for(mutant: Mutant, correct: str
     Statuses that are not the contract's, or a task inside another object: fewer reads than a good server gets, not hundreds.
     """
     good = reads(correct, 9_100)
-    with served(mutant, correct) as url:
-        assert reads(url, 9_101) <= good
+    with served(mutant, correct) as there:
+        assert reads(there.url, 9_101) <= good
 
 
 def test_what_is_not_installed_is_said_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,3 +306,20 @@ def test_a_longer_limit_of_its_own_is_no_must(bounded: bool, last: float, result
     run = judge_history(_stuck(bounded=bounded, last=last).recorder.events, Choice(only=frozenset({"CP-13"})), str)
     assert [str(verdict.result) for verdict in run.verdicts] == [result]
     assert ("--deadline" in run.verdicts[0].reason) is (result == "warn")
+
+
+@pytest.mark.parametrize(
+    ("rule", "gaps", "looked"),
+    [("CP-19", (6.0,), 1), ("CP-19", (0.1, 0.1), 0), ("CP-20", (6.0, 12.0), 1), ("CP-20", (6.0, 6.0), 0)],
+    ids=["one long wait is no burst", "two short ones may begin one", "two waits that grow", "two alike may yet grow"],
+)
+def test_few_waits_after_a_5xx_show_what_they_can(rule: str, gaps: tuple[float, ...], looked: int) -> None:
+    """
+    A client that backs off for long has few waits before its deadline: enough to see that it does.
+    """
+    scene = Scene(rule, completes=None).create().poll().poll("", 503)
+    for gap in gaps:
+        scene.poll("", 503, after=gap)
+    found = judged(rule, scene.told(5).recorder.events)
+
+    assert (found.looked, found.findings) == (looked, ())

@@ -10,6 +10,7 @@ from kling_contract.driving.control import ControlFailed
 from kling_contract.lab.lab import Ended
 from kling_contract.lab.pace import Pace, deadline, pace_for
 from kling_contract.lab.results import RunRequest, RunResult
+from kling_contract.lab.run import bound_of
 from kling_contract.lab.scheduler import Scheduler, turn
 from kling_contract.lab.start_limiter import StartLimiter
 from kling_contract.lab.stories import Story, load
@@ -163,6 +164,7 @@ class Lab:
         self.contract, self.asks = shipped(), {"model": "m"}
         self.lock = threading.Lock()
         self.aborted = self.impersonate = False
+        self.out_of_time = ""
         self.slow, self.glimpsed = threading.Event(), threading.Event()
 
     def until(self, found: Any, seconds: float) -> bool:
@@ -208,6 +210,42 @@ class Lab:
         """Keep what is not repeated."""
         self.kept.append(ended.story.name)
         return replace(ended, short="")
+
+
+class Hanging(Lab):
+    """A lab whose client never ends in one story until it may."""
+
+    def __init__(self) -> None:
+        super().__init__(0.2)
+        self.may_end = threading.Event()
+
+    def run_story(self, story: Story, adapter: Any, seen: Seen | None = None, *, final: bool = True) -> Ended:
+        """One story, or the one that does not end; its first call was long ago."""
+        if story.name == "stuck":
+            assert seen is not None
+            seen.take(read(1.0))
+            self.may_end.wait(30)
+        return super().run_story(story, adapter, seen, final=final)
+
+
+def test_who_hangs_is_not_waited_for_alone() -> None:
+    """What is over can be looked at while a client that is past its limit still runs."""
+    lab = Hanging()
+    with Scheduler(lab, Adapter(), lambda _: None) as party:  # type: ignore[arg-type]
+        chosen = sorted((STORIES[name] for name in NAMES), key=turn)
+        party.begin(chosen)
+        party.start(chosen)
+        early = {over.story.name for over in party.settled()}
+        lab.may_end.set()
+
+    assert early == {*NAMES} - {"stuck"}
+    assert {over.story.name for over in party.repeat()} == {*NAMES}
+
+
+def test_a_whole_run_has_a_bound() -> None:
+    """Five times what one client may take: ten minutes, or more for one that keeps a longer pause."""
+    assert bound_of(pace_for(shipped(), None, None)) == 600.0
+    assert bound_of(pace_for(shipped(), None, 300.0)) == 5 * 302.5
 
 
 class Adapter:

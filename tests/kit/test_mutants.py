@@ -201,9 +201,9 @@ def test_served_mutant_can_be_tried_by_hand(correct: str) -> None:
     """
     A served mutant answers as its story says.
     """
-    with served(BY_NAME["json-as-html"], correct) as url:
+    with served(BY_NAME["json-as-html"], correct) as there:
         reply = Sender().send(
-            "GET", f"{url}/v1/tasks/task-unified-1-aaaaaaaa", [("Authorization", "Bearer sk-by-hand")], None
+            "GET", f"{there.url}/v1/tasks/task-unified-1-aaaaaaaa", [("Authorization", "Bearer sk-by-hand")], None
         )
 
     assert reply.status == 404

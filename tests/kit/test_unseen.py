@@ -163,6 +163,23 @@ def test_a_sanitised_export_says_nothing_of_keys(judged: Callable[..., Run]) -> 
     assert "CQ-01" in broken(judged(*refused))
 
 
+def test_a_header_that_one_entry_lacks_was_not_seen(judged: Callable[..., Run]) -> None:
+    """
+    What the service accepted, it saw: an export that dropped the key, or the kind of a body, says nothing of them.
+    """
+    for name in ("authorization", "content-type"):
+        for number in range(len(good())):
+            entries = good()
+            request = entries[number]["request"]
+            request["headers"] = [pair for pair in request["headers"] if pair["name"].lower() != name]
+            assert broken(judged(*entries)) == []
+    refused = good()
+    refused[0] = entry("POST", CREATE, BODY, {"error": {"code": "invalid_request", "message": "no", "type": "t"}}, 400)
+    kept = [pair for pair in refused[0]["request"]["headers"] if pair["name"].lower() != "content-type"]
+    refused[0]["request"]["headers"] = kept
+    assert "CQ-09" in broken(judged(*refused))
+
+
 def test_a_preflight_is_no_call_of_the_client(judged: Callable[..., Run]) -> None:
     """
     A browser's OPTIONS carries no key and no body.

@@ -4,13 +4,16 @@ Nothing here knows the contract. A connection serves one request, so that an ans
 and a connection that the server had closed meanwhile never looks like a lost reply.
 """
 
+import heapq
 import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -107,6 +110,55 @@ def _target(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
+class _Deadlines:
+    """Does what is to be done when a deadline passes: one thread for all of them, since most exchanges end long before."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, list[Callable[[], None]]]] = []
+        self._numbers = count()
+        self._idle = 0
+        self._news = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def put(self, seconds: float, act: Callable[[], None]) -> list[Callable[[], None]]:
+        """Do *act* in so many *seconds*; return what `drop` takes."""
+        entry = (time.perf_counter() + seconds, next(self._numbers), [act])
+        with self._news:
+            heapq.heappush(self._due, entry)
+            if self._due[0] is entry:
+                self._news.notify()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="deadlines", daemon=True)
+                self._thread.start()
+        return entry[2]
+
+    def drop(self, acts: list[Callable[[], None]]) -> None:
+        """Forget what `put` returned: its time no longer matters. Done now or never when this returns."""
+        with self._news:
+            acts.clear()
+            self._idle += 1
+            if self._idle > _MOST_IDLE and 2 * self._idle > len(self._due):
+                self._due = [entry for entry in self._due if entry[2]]
+                heapq.heapify(self._due)
+                self._idle = 0
+
+    def _watch(self) -> None:
+        while True:
+            with self._news:
+                left = self._due[0][0] - time.perf_counter() if self._due else None
+                if left is None or left > 0:
+                    self._news.wait(left)
+                    continue
+                acts = heapq.heappop(self._due)[2]
+                self._idle -= not acts
+                for act in acts:
+                    act()
+
+
+_MOST_IDLE = 256
+_DEADLINES = _Deadlines()
+
+
 @contextmanager
 def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterator[threading.Event]:
     """Cut *connection* when *seconds* are over, however lively it drips; the event says that it was so."""
@@ -114,19 +166,16 @@ def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterato
 
     def end() -> None:
         late.set()
-        if connection.sock is not None:
-            try:
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
-            except OSError:
-                return
+        sock = connection.sock  # which is None once the connection is closed
+        if sock is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    mine = _DEADLINES.put(seconds, end)
     try:
         yield late
     finally:
-        timer.cancel()
+        _DEADLINES.drop(mine)
         connection.close()
 
 

@@ -15,6 +15,8 @@ def confirm(lab: Lab, adapter: Adapter, ended: Sequence[Ended], at_once: int = 6
 
     A client that was ended by force is not asked again: it was waited for long enough.
     """
+    if not ended or lab.out_of_time:
+        return []
     forced = {over.story.name for over in ended if any(result.ended == "deadline" for result in over.results)}
     doubtful = _doubtful(lab.recorder.events, lab) - forced
     again = [over.story for over in ended if over.story.name in doubtful]

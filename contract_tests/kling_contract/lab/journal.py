@@ -1,6 +1,6 @@
 """The fake's journal as events of a case: what the server saw, and whether its answer got out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -91,3 +91,11 @@ def carries(entry: Entry, account: str) -> bool:
     """Whether a call that belongs to no account carries that account's key, as the journal masks it."""
     value = str((entry["request"].get("headers") or {}).get("authorization", "")) if entry.get("request") else ""
     return entry["account"] is None and bool(account) and value.endswith(f"key-{account[:8]}")
+
+
+def hooked(events: Sequence[AnyEvent]) -> bool:
+    """Whether a create named a callback, or a callback arrived."""
+    creates = (
+        event.request.body.text or "" for event in events if isinstance(event, Exchange) and event.method == "POST"
+    )
+    return any('"callback_url"' in text for text in creates) or any(isinstance(event, Callback) for event in events)

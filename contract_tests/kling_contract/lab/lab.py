@@ -6,7 +6,7 @@ lines, or a function in this process.
 
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,16 +15,16 @@ from typing import Any, Literal
 
 from kling_contract.driving.control import ControlFailed
 from kling_contract.driving.sender import Limits, Sender
-from kling_contract.history.events import AnyEvent, Callback, Exchange, Note, Recorder, wall
+from kling_contract.history.events import AnyEvent, Exchange, Note, Recorder, wall
 from kling_contract.history.labels import Topic
 from kling_contract.lab.door import OPEN_AGAIN, Door
 from kling_contract.lab.environment import environment
 from kling_contract.lab.fake import IMAGE, Fake
 from kling_contract.lab.forging import Forger, listens, wait_for
-from kling_contract.lab.journal import Reader, carries
+from kling_contract.lab.journal import Reader, carries, hooked
 from kling_contract.lab.other_hosts import FORGED_VIDEO, PLAIN_HTTP, OtherHost
 from kling_contract.lab.pace import FORCED, GRACE, Pace
-from kling_contract.lab.results import Adapter, RunRequest, RunResult, found_in, small_texts
+from kling_contract.lab.results import Adapter, RunRequest, RunResult, cut, places_of
 from kling_contract.lab.stories import PROMPT, Story, filled
 from kling_contract.lab.watch import Seen
 from kling_contract.reading.contract import Contract
@@ -71,7 +71,8 @@ class Ended:
     """A case that is over.
 
     called: whether the client ever called the fake. hooked: whether a create named a callback. short: how it ran out of time
-    where it should complete; then its events are not recorded yet, see `Lab.keep`.
+    where it should complete; then its events are not recorded yet, see `Lab.keep`. left_out: why it was not played to its end;
+    then nothing of it is recorded.
     """
 
     story: Story
@@ -80,10 +81,13 @@ class Ended:
     called: bool
     hooked: bool
     short: Short = ""
+    left_out: str = ""
 
     @property
     def unable(self) -> str:
         """Why it shows nothing; empty when it does."""
+        if self.left_out:
+            return self.left_out
         reasons = [results.cannot for results in self.results if results.cannot]
         if reasons:
             return f"the client cannot do it: {reasons[0]}"
@@ -108,6 +112,8 @@ class Lab:
         self._gathering = threading.Lock()
         self._stops: list[threading.Event] = []
         self._aborted = False
+        self.out_of_time = ""
+        """Why no story is played to its end any more; empty while they are."""
 
     def run_story(
         self, story: Story, adapter: Adapter, seen: Seen | None = None, *, final: bool = True, repeats: str = ""
@@ -138,7 +144,10 @@ class Lab:
             self._drive(case, wanted, adapter, other_host)
             if hidden is not None:
                 case.keep(self._touched(case, hidden))
-        return self._close(case, final=final)
+        ended = self._gathered(case, final=final)
+        if self.out_of_time and any(result.ended == "on purpose" for result in ended.results):
+            return replace(ended, events=(), short="", left_out=self.out_of_time)
+        return ended if ended.short else self.keep(ended)
 
     @property
     def _create_line(self) -> str:
@@ -150,6 +159,11 @@ class Lab:
         self._aborted = True
         for stop in self._stops:
             stop.set()
+
+    def end_for_time(self, reason: str) -> None:
+        """Leave out, for *reason*, what is under way and what would still begin."""
+        self.out_of_time = reason
+        self.abort()
 
     def strays(self) -> list[AnyEvent]:
         """Write down the calls that no case's key was sent with, and return them; once, at the end."""
@@ -211,13 +225,17 @@ class Lab:
         if story.scenario:
             queued = {"name": story.scenario, "params": params, "times": story.times}
             control.call("POST", "/scenarios/next", queued)
+        if (
+            story.flow == "again"
+        ):  # what its later runs make is over at once: a task of usual length would only be waited for
+            control.story("poll-paced", 2, pending=0, processing=0)
         control.relays({_origin(wanted.callback_url): f"http://127.0.0.1:{wanted.callback_port}"})
         asked = {
             name: value for name, value in wanted.request.items() if name != "image_start" or name in story.request
         }
         about = CaseFacts(
             story=story.name, summary=story.summary, rules=story.rules, scenario=story.scenario, params=params,
-            right=story.right, request=_cut(asked), offered=tuple(sorted(adapter.takes)), needs=story.needs,
+            right=story.right, request=cut(asked), offered=tuple(sorted(adapter.takes)), needs=story.needs,
             flow=story.flow, jobs=story.jobs, forge=story.forge, base=story.base, base_url=wanted.base_url, api=self.fake.origin,
             links=self.fake.link_origin, other_host=other_host.origin, callback_url=wanted.callback_url[:200],
             deadline=wanted.deadline, grace=wanted.grace, limit=wanted.limit, min_poll=wanted.min_poll,
@@ -257,7 +275,7 @@ class Lab:
         """Note where the ids of the case's tasks can be read now: the next batch may write more."""
         tasks = [str(task["id"]) for task in self._tasks(case)]
         for wanted, one in zip(batch, results, strict=True):
-            one.places = {task: _places(wanted, one, task) for task in tasks}
+            one.places = {task: places_of(wanted, one, task) for task in tasks}
 
     def _batches(self, case: Case, wanted: RunRequest, other_host: OtherHost) -> list[list[RunRequest]]:
         """The orders of a flow: those of a batch run at once, batches one after the other."""
@@ -326,8 +344,8 @@ class Lab:
         for event in forger.send(case.story.forge, origin, shown, other_host.origin + FORGED_VIDEO):
             case.keep(event)
 
-    def _close(self, case: Case, *, final: bool) -> Ended:
-        """Gather what the server saw and what was left, and write it all down in order."""
+    def _gathered(self, case: Case, *, final: bool) -> Ended:
+        """Return the case with what the server saw and what was left, in order."""
         entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
         self._accounts |= {case.seen.account, *(str(entry["account"]) for entry in entries)}
         if case.story.base in SPELT:  # a path that the service does not have belongs to no account
@@ -342,8 +360,7 @@ class Lab:
         ordered = sorted([*live, *seen], key=lambda event: event.mono)
         called = any(isinstance(event, Exchange) and event.url.startswith(self.fake.origin) for event in ordered)
         short: Short = "" if final else _short_of_time(case)
-        ended = Ended(case.story, tuple(case.results), (*ordered, *served, *notes), called, _hooked(ordered), short)
-        return ended if short else self.keep(ended)
+        return Ended(case.story, tuple(case.results), (*ordered, *served, *notes), called, hooked(ordered), short)
 
     def keep(self, ended: Ended) -> Ended:
         """Record the events of a case that is not to be repeated."""
@@ -376,24 +393,3 @@ def _short_of_time(case: Case) -> Short:
 def _origin(url: str) -> str:
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}"
-
-
-def _cut(request: dict[str, Any]) -> dict[str, Any]:
-    """A request with its long texts cut, for the history."""
-    return {name: f"{value[:40]}… ({len(value)} characters)" if isinstance(value, str) and len(value) > 200 else value
-            for name, value in request.items()}  # fmt: skip
-
-
-def _places(wanted: RunRequest, results: RunResult, task_id: str) -> list[str]:
-    """Where the id of a task can still be read."""
-    texts = {"stdout": results.stdout.encode(), "stderr": results.stderr.encode()}
-    texts |= small_texts(wanted.folder, found_in(wanted.folder, wanted.out))
-    return [name for name, text in texts.items() if task_id.encode() in text]
-
-
-def _hooked(events: Sequence[AnyEvent]) -> bool:
-    """Whether a create named a callback, or a callback arrived."""
-    creates = (
-        event.request.body.text or "" for event in events if isinstance(event, Exchange) and event.method == "POST"
-    )
-    return any('"callback_url"' in text for text in creates) or any(isinstance(event, Callback) for event in events)

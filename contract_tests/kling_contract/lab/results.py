@@ -160,3 +160,16 @@ def last(data: bytes) -> str:
     """The end of an output as text, without what a terminal would obey."""
     text = data.decode("utf-8", "replace")[-KEPT:]
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", text)
+
+
+def cut(request: dict[str, Any]) -> dict[str, Any]:
+    """A request with its long texts cut, for the history."""
+    return {name: f"{value[:40]}… ({len(value)} characters)" if isinstance(value, str) and len(value) > 200 else value
+            for name, value in request.items()}  # fmt: skip
+
+
+def places_of(wanted: RunRequest, results: RunResult, task_id: str) -> list[str]:
+    """Where the id of a task can still be read."""
+    texts = {"stdout": results.stdout.encode(), "stderr": results.stderr.encode()}
+    texts |= small_texts(wanted.folder, found_in(wanted.folder, wanted.out))
+    return [name for name, text in texts.items() if task_id.encode() in text]

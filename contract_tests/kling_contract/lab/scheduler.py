@@ -1,7 +1,7 @@
 """Stories side by side: which begin, how much time they have, and which are repeated with more."""
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from statistics import median
 from types import TracebackType
@@ -26,6 +26,10 @@ _AFRESH = 3
 """Cases that run at once when there is to be time for each."""
 AGAIN = 240.0
 """Seconds in which cases are run again for want of time."""
+_RUNS = {"killed": 2, "again": 3}
+"""Runs of a client that follow each other, by flow; one in all others."""
+_LOOK = 0.5
+"""Seconds between two looks at who still runs."""
 _SAID = 400
 """Characters of a client's last words that are passed on."""
 _SLOWER = 1.3
@@ -110,6 +114,23 @@ class Scheduler:
         self._lab.pace = self._lab.pace.with_pause(self._pause)
         return silent
 
+    def settled(self) -> list[Ended]:
+        """Return the cases that are over, once every other one is past its limit: such a client is waited for, but not alone.
+
+        None are where the client's pace was guessed wrong, since its cases are run again.
+        """
+        while awaited := [one for one in self._running.values() if not one.future.done() and not self._hangs(one)]:
+            wait([one.future for one in awaited], _LOOK, FIRST_COMPLETED)
+        if self._slower():
+            return []
+        ended = [one.future.result() for one in self._running.values() if one.future.done()]
+        return [over for over in ended if not over.short]
+
+    def _hangs(self, one: _Running) -> bool:
+        """Whether a client called, and should have ended by now."""
+        limit = self._lab.pace.limit_for(one.story) + GRACE
+        return one.seen.first is not None and wall().at - one.seen.first > limit * _RUNS.get(one.story.flow, 1)
+
     def repeat(self) -> list[Ended]:
         """All cases, once those are repeated whose client had too little time: alone, so that nothing else takes it.
 
@@ -136,7 +157,7 @@ class Scheduler:
 
         After *until* none is run again: a client that never has enough time would go on for an hour.
         """
-        again = over.short == "gave up" and wall().at < until
+        again = over.short == "gave up" and wall().at < until and not self._lab.out_of_time
         return self._lab.run_story(over.story, self._adapter) if again else self._lab.keep(over)
 
     def _run(self, story: Story, seen: Seen) -> Ended:

@@ -11,6 +11,8 @@ OnRequest = Callable[[Request, Memory], Request | Response]
 OnResponse = Callable[[Request, Response, Memory], Response]
 OnCallback = Callable[[CallbackPost, Deliver, Memory], ReceiverResponse]
 Patch = Callable[[dict[str, Any]], None]
+_WIRE = "SW"
+"""The group of rules about what travels: headers, JSON, status codes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,11 @@ class Mutant:
     def alone(self) -> bool:
         """Whether it needs a server process of its own."""
         return any(switch.patch or switch.serve for switch in self.switches)
+
+    @property
+    def on_the_wire(self) -> bool:
+        """Whether its rule is about what travels, so that it is tried over sockets."""
+        return self.rule.startswith(_WIRE)
 
     @property
     def proxied(self) -> bool:

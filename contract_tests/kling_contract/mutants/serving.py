@@ -4,15 +4,17 @@ import copy
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 import kling_openapi
 from kling_common.launch import Launched, NotReady
+from kling_contract.driving.sender import Sender
 from kling_contract.lab.fake import SERVE
 from kling_contract.mutants.mutant import Mutant, Patch
-from kling_contract.mutants.proxy import Proxy
+from kling_contract.mutants.proxy import Direct, Proxy
 from kling_contract.rules.verdicts import SetupError
 
 _PATIENCE = 60.0
@@ -40,12 +42,24 @@ def patched(patches: Iterable[Patch]) -> str:
     return yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that runs: its URL, and the quickest way there."""
+
+    url: str
+    sender: Sender = field(default_factory=Sender)
+
+
 @contextmanager
-def served(mutant: Mutant, correct: str) -> Iterator[str]:
-    """The URL of *mutant*; *correct* is a server that mutants share that need none of their own."""
+def served(mutant: Mutant, correct: str) -> Iterator[Served]:
+    """*mutant*, at work; *correct* is a server that mutants share that need none of their own."""
     with ExitStack() as stack:
         base = stack.enter_context(_own(mutant)) if mutant.alone else correct
-        yield stack.enter_context(Proxy(base, mutant.switches)).url if mutant.proxied or not mutant.alone else base
+        if mutant.alone and not mutant.proxied:
+            yield Served(base)
+            return
+        proxy = stack.enter_context(Proxy(base, mutant.switches))
+        yield Served(proxy.url) if mutant.on_the_wire else Served(proxy.url, Direct(proxy))
 
 
 @contextmanager

@@ -70,11 +70,14 @@ def cases_of(mutant: Mutant, *, full: bool = False) -> frozenset[str]:
     return frozenset(serving) | EVERYDAY if serving else WIDE
 
 
-def drive(url: str, scripts: frozenset[str], seed: int, model: str = "") -> Run:
-    """Judge the server at *url* by the scripts named (empty: all of them), by creates of *model* where it is named."""
+def drive(url: str, scripts: frozenset[str], seed: int, model: str = "", sender: Sender | None = None) -> Run:
+    """Judge the server at *url* by the scripts named (empty: all of them), by creates of *model* where it is named.
+
+    sender: a quicker way to the server than a sender of its own.
+    """
     contract = chosen(model=model or None)
     options = Options(seed=seed, quick=True, scripts=scripts)
-    made = make_history(Wanted(Asked(url=url, key=f"sk-selftest-{seed}"), options, contract=contract), Choice())
+    made = make_history(Wanted(Asked(url=url, key=f"sk-selftest-{seed}"), options, contract=contract), Choice(), sender)
     return judge_history(made.recorder.events, Choice(), lambda rule: rule, contract)
 
 
@@ -91,8 +94,8 @@ def try_mutant(mutant: Mutant, correct: str, seed: int, *, full: bool = False) -
     """
 
     def trial() -> tuple[Run, str]:
-        with served(mutant, correct) as url:
-            run = drive(url, cases_of(mutant, full=full), seed, mutant.model)
+        with served(mutant, correct) as there:
+            run = drive(there.url, cases_of(mutant, full=full), seed, mutant.model, there.sender)
         return run, _lacking(mutant, run)
 
     return _timed(mutant.name, trial)

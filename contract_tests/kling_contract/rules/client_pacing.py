@@ -147,7 +147,7 @@ def no_burst(view: View, rule: Rule) -> Iterator[Check]:
             usual = [wait for task in by_task(case).values() for wait in good_waits(task)]
             limit = rule.params["share"] * max(middle(usual) if usual else 0.0, case.facts.min_poll or 0.0)
             waits = gaps(calls)[:3]
-            if len(waits) == 3:
+            if len(waits) == 3 or any(wait >= limit for wait in waits):
                 burst = all(wait < limit for wait in waits)
                 yield check(not burst, f"no three waits below {limit:.2f} s after a 5xx", shown(waits), *calls[:4])
 
@@ -163,8 +163,8 @@ def waits_grow(view: View, rule: Rule) -> Iterator[Check]:
                 if got(call) < 500:
                     break
             waits = gaps(row)
-            if len(waits) >= rule.params["waits"]:
-                alike = max(waits) <= min(waits) * rule.params["growth"]
+            alike = bool(waits) and max(waits) <= min(waits) * rule.params["growth"]
+            if len(waits) >= rule.params["waits"] or (waits and not alike):
                 yield check(not alike, "growing waits between failed reads", f"{shown(waits)}: all alike", *row)
 
 

@@ -140,8 +140,10 @@ def _serve(name: str, console: Console) -> int:
     if name not in BY_NAME:
         raise SetupError(f"no such mutant: {name}; there are {', '.join(BY_NAME)}")
     mutant = BY_NAME[name]
-    with fake() as correct, served(mutant, correct) as url:
-        console.print(f"{name} ({mutant.rule}: {mutant.story}) listening on {url}", highlight=False, soft_wrap=True)
+    with fake() as correct, served(mutant, correct) as there:
+        console.print(
+            f"{name} ({mutant.rule}: {mutant.story}) listening on {there.url}", highlight=False, soft_wrap=True
+        )
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -105,8 +105,8 @@ def _check_tools(wanted: Wanted) -> None:
         )
 
 
-def make_history(wanted: Wanted, choice: Choice) -> Made:
-    """Drive the target and record everything.
+def make_history(wanted: Wanted, choice: Choice, sender: Sender | None = None) -> Made:
+    """Drive the target and record everything. sender: another one than the run would make for itself.
 
     Raises:
         SetupError: nothing can be judged: unreachable, wrong key, no JSON, or a usage error.
@@ -115,7 +115,7 @@ def make_history(wanted: Wanted, choice: Choice) -> Made:
     book_of(contract, choice)
     _check_tools(wanted)
     _check_agreed(wanted)
-    sender = Sender(verify=str(wanted.ca_file or ""))
+    sender = sender or Sender(verify=str(wanted.ca_file or ""))
     target = discover(asked, contract, sender)
     options = _pictured(wanted, target, sender)
     keys = [key for key in (asked.key, asked.second_key, asked.denied_key) if key]
