@@ -420,6 +420,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "SB-14": (lambda e: isinstance(e, Exchange) and e.seq == AFTER_REPLAY, credits_(-1)),
     "SB-15": (lambda e: exchange("POST", CREATE, 409)(e), accepted),
     "SB-17": (lambda e: create()(e) and e.who == WHO_ELSE and IDEMPOTENT(e), body(id=ONCE)),
+    "SB-20": (lambda e: create(duration=4)(e) and ("Idempotency-Key", "0123456789abcdeA") in e.request.headers, status(400)),
     "SB-18": (create(duration=15), inner("usage", credits_reserved=200)),
     "SB-19": (PROCESSING, inner("usage", billing_rule="per_call")),
     "SV-33": (lambda e: create(400)(e) and "@10.0.0.1" in str(asked(e).get("callback_url")), accepted),

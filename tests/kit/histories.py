@@ -38,7 +38,7 @@ def _lists(tape: Tape) -> None:
     ):  # fmt: skip
         page = int(query[6]) if query.startswith("?page=") else 1
         total = 2 if "page" in query or not query else len(found)
-        answer = {"data": found, "total": total, "page": page, "page_size": 20}
+        answer = {"data": found, "total": total, "page": page, "page_size": 1 if "page_size" in query else 20}
         tape.call("GET", f"/v1/tasks{query}", answer=answer, key=key, group="lists")
     asked = [older["id"], newer["id"], "task-unified-1757169743-unknown1"]
     tape.call("POST", "/v1/tasks/batch", {"task_ids": asked}, answer={"data": [older, newer]}, key=key)
@@ -290,6 +290,8 @@ def _billing(tape: Tape) -> None:
     pending = first | {"status": "pending", "progress": 0}
     pending.pop("results")
     replayed = [("idempotency-replayed", "true")]
+    for key in ("0123456789abcdea", "0123456789abcdeA"):
+        tape.create({"duration": 4}, key=OTHER, sent=[("Idempotency-Key", key)], rules=("SB-20",))
     tape.call("POST", CREATE, BODY, sent=once, answer=pending, headers=replayed)
     tape.balance()
     tape.call("POST", CREATE, {**BODY, "duration": 7}, sent=once, status=409, answer=error(409))

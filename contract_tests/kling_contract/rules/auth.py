@@ -8,6 +8,7 @@ import orjson
 
 from kling_common.masking import TOKEN
 from kling_contract.history.labels import Expect
+from kling_contract.reading.ledger import reserved
 from kling_contract.reading.view import MISSING, Call, TaskRecord, View, is_task
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
@@ -107,12 +108,13 @@ def auth_before_validation(view: View, _: Rule) -> Iterator[Check]:
 def accounts_are_apart(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at what one account's key gets of another's task: by query, batch and list."""
     owner = {task.id: task.who for task in view.tasks.values() if task.who}
+    good = {call.event.who for call in view.calls if call.accepted}
     for call in sent_by_kit(view):
         if not call.event.who or call.probe.expect is Expect.UNAUTHORIZED:
             continue
         if call.name == "getTask":
             theirs = owner.get(call.path.rpartition("/")[2], call.event.who)
-            if theirs != call.event.who and call.status != 401:
+            if theirs != call.event.who and (call.status != 401 or call.event.who in good):
                 fine = call.status in rule.params["statuses"] and not is_task(call.got)
                 yield check(fine, f"one of {rule.params['statuses']} and no task", call.status, call)
         elif call.name in ("batchTasks", "listTasks") and call.accepted:
@@ -156,7 +158,7 @@ _LEAST = 8
 @judge("SA-12")
 def refusal_gives_nothing_away(view: View, _: Rule) -> Iterator[Check]:
     """Looks at refused queries of another account's task: what they hold of it, and whether they tell its states apart."""
-    first: dict[tuple[str, str, int], Call] = {}
+    first: dict[tuple[str, str], Call] = {}
     for call in sent_by_kit(view):
         task = view.tasks.get(call.path.rpartition("/")[2]) if call.name == "getTask" else None
         if task is None or not call.event.who or task.who in ("", call.event.who) or not 400 < call.status < 500:
@@ -165,7 +167,7 @@ def refusal_gives_nothing_away(view: View, _: Rule) -> Iterator[Check]:
             continue
         given = _given_away(view, task, call)
         yield check(not given, "nothing of the task", given, task.create, call)
-        earlier = first.setdefault((task.id, call.event.who, call.status), call)
+        earlier = first.setdefault((task.id, call.event.who), call)
         if earlier is not call:
             yield check(_shape(call) == _shape(earlier), _shape(earlier), _shape(call), earlier, call)
 
@@ -176,10 +178,22 @@ def _given_away(view: View, task: TaskRecord, call: Call) -> str:
     text = call.event.answer.body.text or "" if call.event.answer else ""
     sent = task.create.sent if task.create and isinstance(task.create.sent, dict) else {}
     known = [value for name, value in sent.items() if name != "model" and isinstance(value, str)]
+    price = reserved(task)
+    if (
+        price is not None
+        and not price.is_integer()
+        and re.search(rf"(?<![\d.]){re.escape(f'{price:g}')}(?![\d.])", _message(call))
+    ):
+        names.append(f"{price:g} credits")
     spoken = [value for value in (*known, *task.links, task.who) if len(value) >= _LEAST and value in text]
     state = call.got.get("status") if isinstance(call.got, dict) else None
     states = [state] if isinstance(state, str) and state in view.contract.statuses else []
     return ", ".join([*names, *states, *(value[:40] for value in spoken)])
+
+
+def _message(call: Call) -> str:
+    """The words of a refusal, without ids."""
+    return re.sub(r"task-unified-\S*", "", str(call.error.get("message", "")))
 
 
 def _names(value: Any) -> Iterator[str]:

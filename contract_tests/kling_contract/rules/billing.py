@@ -11,6 +11,8 @@ from kling_contract.history.labels import Expect
 from kling_contract.reading.ledger import Window, life, readings, reserved, windows
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View
 from kling_contract.rules.judging import Check, Shown, check, judge, quoted
+from kling_contract.rules.lifecycle import IDENTITY
+from kling_contract.rules.refusals import lists_around
 from kling_contract.rules.rulebook import Rule
 
 CENT = 1e-6
@@ -187,6 +189,7 @@ def balance_must_cover(view: View, _: Rule) -> Iterator[Check]:
     for call in view.creates:
         if call.probe.expect is Expect.NO_BALANCE and not call.probe.group and call.status not in (0, 429):
             yield check(call.status == 402, 402, call.status, call)
+    yield from lists_around(view, 402)
 
 
 @judge("SB-07")
@@ -277,11 +280,23 @@ def replay_is_the_task(view: View, _: Rule) -> Iterator[Check]:
     for earlier, call in _repeated(view):
         if _same_body(earlier, call):
             yield check(_id(call) == _id(earlier), f"{_id(earlier)} again", f"{call.status} {_id(call)}", earlier, call)
+        if _same_body(earlier, call) and _id(call) is not None and _id(call) == _id(earlier):
+            names = [name for name in IDENTITY if name in earlier.got and name in call.got]
+            changed = [name for name in names if earlier.got[name] != call.got[name]]
+            seen = ", ".join(f"{name} {quoted(earlier.got[name])} then {quoted(call.got[name])}" for name in changed)
+            yield check(not changed, "the same " + ", ".join(names), seen, earlier, call)
 
 
 @judge("SB-13")
 def replay_is_said(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at creates that answered the task of an earlier one with their key."""
+    """Looks at creates that answered the task of an earlier one with their key, and at the kit's others: no other says so."""
+    known: set[tuple[str, str | None]] = set()
+    for call in view.creates:
+        place = (call.event.who, call.sent_header("idempotency-key"))
+        if call.by_kit and call.accepted and not call.probe.group and (place[1] is None or place not in known):
+            said = call.header("idempotency-replayed")
+            yield check(said is None or said.lower() != "true", "no idempotency-replayed", f"{said}", call)
+        known.add(place)
     for earlier, call in _repeated(view):
         if _same_body(earlier, call) and _id(call) is not None and _id(call) == _id(earlier):
             said = call.header("idempotency-replayed") or "nothing"
@@ -320,6 +335,21 @@ def one_task_at_one_moment(view: View, _: Rule) -> Iterator[Check]:
         made = {str(_id(call)) for call in burst if _id(call) is not None}
         if made and len(burst) > 1:
             yield check(len(made) == 1, "one task", f"{len(made)} tasks for {len(burst)} creates", *burst)
+
+
+@judge("SB-20")
+def other_keys_other_tasks(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at creates with keys that the driver chose to be nearly the same: each is accepted, and makes a task of its own."""
+    first: dict[tuple[str, object], Call] = {}
+    for call in view.creates:
+        key = call.sent_header("idempotency-key")
+        if key is None or rule.id not in call.probe.rules or call.status in INCONCLUSIVE or call.faulty:
+            continue
+        said = f"{call.status} {call.error.get('message', '')}"
+        yield check(call.accepted, f"a task for a key of {len(key)} characters", said, call)
+        earlier = first.setdefault((call.event.who, _id(call)), call)
+        if call.accepted and earlier is not call:
+            yield check(False, "a task of its own", f"{_id(call)} again, for another key", earlier, call)
 
 
 @judge("SB-17")

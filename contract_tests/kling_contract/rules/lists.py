@@ -114,6 +114,8 @@ def pages_add_up(view: View, _: Rule) -> Iterator[Check]:
             total, rows = _total(call), len(_rows(call))
             if total is not None and call.accepted:
                 yield check(total >= rows, f"a total of {rows} or more", str(total), call)
+                if rows < (_echoed(call, "page_size") or 0) and _echoed(call, "page") == 1:
+                    yield check(total == rows, f"a total of {rows}, on a page that is not full", str(total), call)
         elif call.probe.group in whole:
             yield from _one_page(whole[call.probe.group], call, page, size)
 
@@ -133,14 +135,20 @@ def _one_page(whole: Call, call: Call, page: int, size: int) -> Iterator[Check]:
     yield check(len(got) <= size, f"at most {size} rows", seen, call)
     if _total(whole) is not None and _total(call) is not None:
         yield check(_total(call) == _total(whole), f"a total of {_total(whole)}", str(_total(call)), whole, call)
-    echoed = call.got.get("page") if isinstance(call.got, dict) else None
-    if echoed is not None:
-        yield check(echoed == page, f"page {page}", quoted(echoed), call)
+    for name, asked in (("page", page), ("page_size", size)):
+        echoed = call.got.get(name) if isinstance(call.got, dict) else None
+        if echoed is not None:
+            yield check(echoed == asked, f"{name} {asked}", quoted(echoed), call)
+
+
+def _echoed(call: Call, name: str) -> int | None:
+    """A number that a list says of itself."""
+    said = call.got.get(name) if isinstance(call.got, dict) else None
+    return said if isinstance(said, int) and not isinstance(said, bool) else None
 
 
 def _total(call: Call) -> int | None:
-    total = call.got.get("total") if isinstance(call.got, dict) else None
-    return total if isinstance(total, int) and not isinstance(total, bool) else None
+    return _echoed(call, "total")
 
 
 @judge("ST-04")
@@ -188,12 +196,14 @@ def _differing(row: dict[str, Any], body: dict[str, Any]) -> Iterator[str]:
 
 
 def _batches(view: View) -> Iterator[tuple[Call, list[str]]]:
-    """The batches of the kit, and the ids that they ask for."""
+    """The batches of the kit, and the ids that they ask for; a refusal says nothing where none was ever answered."""
+    there = any(call.accepted for call in view.calls if call.name == "batchTasks")
+    silent = _NOT_THERE - {403, 404} if there else _NOT_THERE
     for call in view.calls:
         ids = call.asked("task_ids") if call.name == "batchTasks" and call.by_kit else None
         if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
             continue
-        if call.event.who and not call.faulty and call.status not in _NOT_THERE:
+        if call.event.who and not call.faulty and call.status not in silent:
             yield call, list(ids)
 
 

@@ -23,16 +23,16 @@ def refusal_leaves_nothing(view: View, _: Rule) -> Iterator[Check]:
         refused = [call for call in window.calls if call.name == "createVideo" and call.status == 400]
         if refused and window.quiet and all(_is_still(call) for call in window.calls):
             yield check(window.spent == 0, "credits unmoved", f"{window.spent:g} credits gone", *refused, window.after)
-    yield from _lists(view)
+    yield from lists_around(view, 400)
 
 
-def _is_still(call: Call) -> bool:
-    """Whether a call moves nothing by rights: a refused create, or anything that is no create."""
-    return call.name != "createVideo" or call.status == 400
+def _is_still(call: Call, status: int = 400) -> bool:
+    """Whether a call moves nothing by rights: a create refused with *status*, or anything that is no create."""
+    return call.name != "createVideo" or call.status == status
 
 
-def _lists(view: View) -> Iterator[Check]:
-    """The total of two lists of one account with nothing but refused creates between them."""
+def lists_around(view: View, status: int) -> Iterator[Check]:
+    """The total of two lists of one account with nothing but creates refused with *status* between them."""
     for who in view.whos:
         before: Call | None = None
         refused: list[Call] = []
@@ -43,7 +43,7 @@ def _lists(view: View) -> Iterator[Check]:
             if total is None:
                 continue
             same = before is not None and before.event.url == call.event.url
-            if before is not None and same and refused and all(_is_still(made) for made in refused):
+            if before is not None and same and refused and all(_is_still(made, status) for made in refused):
                 yield check(
                     total == _total(before), f"{_total(before)} tasks", f"{total} tasks", before, *refused, call
                 )

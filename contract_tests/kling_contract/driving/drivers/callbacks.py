@@ -25,6 +25,7 @@ _CALM = 0.13
 """The share of the timeout that a machine's noise may be, so that the outer ones can be distinguished whatever comes."""
 _REBOUND = "rebound.example.com"
 _KINDS = (201, 202, 204, 299)
+_NO, _ELSEWHERE = (400, 401, 404, 410, 429, 500, 503, 304), (301, 302, 303, 307, 308)
 
 
 def completed(context: RunContext, session: Session) -> None:
@@ -62,14 +63,16 @@ def _id_of(body: bytes) -> str:
 
 
 def failed(context: RunContext, session: Session) -> None:
-    """A task that fails."""
+    """A task that fails; credits are read on receipt, when they must have come back."""
     context.tell(session, "failed")
-    route, url = context.route(session, [Act(204)])
+    route, url = context.route(session, [Act(204)], hook=lambda body: session.credits_on_receipt(_id_of(body)))
+    session.credits()
     task = context.made(session, callback_url=url, probe=Probe(scenario="failed")).task_id
     context.until_end(session, task)
     context.arrived(route)
     walk_retries(context, session)
     session.read(task)
+    session.credits()
     context.settled(session, task)
 
 
@@ -116,8 +119,7 @@ def kinds_of_no(context: RunContext, session: Session) -> None:
     """Everything that is no 2xx, to the last attempt: errors, a redirect, a cut, an interim answer alone."""
     _, place = context.route(session)
     acts = [
-        Act(500), Act(404), Act(304), Act(302, location=place), Act(307, location=place), Act(308, location=place),
-        Act(end="cut"), Act(end="1xx"),
+        *(Act(status) for status in _NO), *(Act(status, location=place) for status in _ELSEWHERE), Act(end="cut"), Act(end="1xx"),
     ]  # fmt: skip
     _cancelled(context, session, [[act] for act in acts])
 
@@ -241,7 +243,7 @@ SCRIPTS = (
         "callback", ("SC-01", "SC-03", "SC-04", "SC-05", "SC-06", "SC-14", "SC-15", "SC-17", "SC-19", "SS-02"), completed,
         needs=("relays", "clock"), alone=True,
     ),
-    Script("callback-failed", ("SC-02", "SC-21"), failed, needs=("relays", "clock", "scenarios")),
+    Script("callback-failed", ("SC-02", "SC-19", "SC-21"), failed, needs=("relays", "clock", "scenarios"), alone=True),
     Script("callback-cancelled", ("SC-20",), cancelled, needs=_STEERED),
     Script("callback-yes", ("SC-06", "SC-21", "SC-08", "SC-24"), kinds_of_yes, needs=_STEERED),
     Script(

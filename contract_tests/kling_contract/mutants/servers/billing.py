@@ -115,6 +115,10 @@ def _shares_keys() -> Switch:
     return Switch(on_request=on_request)
 
 
+def _cuts_key(ask: Request) -> Request:
+    return ask.headed("Idempotency-Key", (ask.header("idempotency-key") or "")[:16])
+
+
 def _spares(member: str, value: Any) -> Any:
     return lambda body: body.get(member) == value
 
@@ -150,4 +154,6 @@ MUTANTS = (
     broken("SB-17", "keys-for-all", "finds another account's task by its Idempotency-Key", _shares_keys(), scripts=("isolation",)),
     broken("SB-18", "dear-when-long", "takes half as much again for each second of a long video", shows(_dear_when_long)),
     broken("SB-19", "says-per-call", "says that it bills by the call", shows(setting(usage__billing_rule="per_call"))),
+    broken("SB-20", "keys-are-cut", "looks at the first sixteen characters of a key",
+           asks(lambda ask: ask.name == "createVideo" and len(ask.header("idempotency-key") or "") > 16, _cuts_key)),
 )  # fmt: skip
