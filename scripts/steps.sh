@@ -9,7 +9,7 @@ step() {
   return "$code"
 }
 
-# Both at once, what the first says being shown before what the second says: `side_by_side FUNCTION FUNCTION`.
+# Both at once; what the second says is shown when the first has ended: `side_by_side FUNCTION FUNCTION`.
 side_by_side() {
   local said code=0
   said=$(mktemp)
