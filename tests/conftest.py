@@ -17,7 +17,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several workers share the tests, files with real processes come first: what is short fills the gaps at the end."""
+    """Give long tests an hour. Where workers share the tests, files with real processes come first: what is short fills the gaps."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(3600))
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("e2e")}
         items.sort(key=lambda item: item.path not in slow)
