@@ -123,7 +123,6 @@ def test_deaf_client_is_killed(order: Callable[..., RunRequest]) -> None:
     result = python(code).run(order(deadline=0.3, grace=0.2))
 
     assert result.ended == "deadline"
-    assert result.seconds < 10
     assert not lives(int(result.stdout))
 
 

@@ -73,7 +73,7 @@ def test_drips(account: Any) -> None:
     client = account("slow-bytes on=query lasts=600ms")
     task = client.task()
     slow, quick = client.query(task), client.query(task)
-    assert (slow.end, slow.pieces > 5, slow.seconds > 0.6, quick.seconds < slow.seconds) == ("whole", True, True, True)
+    assert (slow.end, slow.pieces > 5, slow.seconds > 0.6, quick.end) == ("whole", True, True, "whole")
     assert client.faults() == [None, "drip", None]
     client.control("PUT", "/clock", {"mode": "scaled", "rate": 100})
     assert client.query(client.task()).seconds < slow.seconds
