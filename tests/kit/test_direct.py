@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from kling_contract.driving.sender import Limits, RawResponse, Sender, _Deadlines
+from kling_contract.mutants.messages import Response
+from kling_contract.mutants.mutant import Switch
 from kling_contract.mutants.proxy import Direct, Proxy
 from kling_contract.serving import Incoming, Listener
 
@@ -56,6 +58,18 @@ def test_a_call_shows_what_a_socket_does(
         return sender.send(method, proxy.url + target, headers, body, limits)
 
     assert through(Direct(proxy)) == through(Sender())
+
+
+def test_a_switch_that_breaks_is_a_connection_that_closes(proxy: Proxy) -> None:
+    """What a handler of a server would do with an error, a call does too."""
+
+    def break_down(*_: object) -> Response:
+        raise KeyError("no such member")
+
+    proxy.switches = (Switch(on_response=break_down),)
+    assert Direct(proxy).send("GET", proxy.url + "/v1/credits", [], None) == Sender().send(
+        "GET", proxy.url + "/v1/credits", [], None
+    )
 
 
 def test_another_host_is_reached_as_ever(proxy: Proxy) -> None:

@@ -127,7 +127,12 @@ class Direct(Sender):
         if not all(map(_is_plain, headers)):
             return super().stream(method, url, headers, body, limits, taker)
         length = [] if body is None else [("Content-Length", str(len(body)))]
-        return _arrived(method, self._proxy.answer(Request(method, target, (*headers, *length), body or b"")), limits)
+        request = Request(method, target, (*headers, *length), body or b"")
+        try:
+            answer = self._proxy.answer(request)
+        except Exception:  # a server whose handler breaks closes the connection
+            answer = Response(0)
+        return _arrived(method, answer, limits)
 
 
 _PLAIN_TARGET = re.compile(r"/(?!/)[!-\"$-~]*")
@@ -146,7 +151,7 @@ def _arrived(method: str, answer: Response, limits: Limits) -> RawResponse:
         detail = "the connection was closed without an answer: Remote end closed connection without response"
         return RawResponse(lost="cut", detail=detail)
     bare = answer.status in BODILESS
-    headers = [pair for pair in answer.headers if pair[0].lower() not in FRAMING]
+    headers = [(name, str(value).strip()) for name, value in answer.headers if name.lower() not in FRAMING]
     headers += [] if bare else [("Content-Length", str(len(answer.body)))]
     headers += [("Connection", "close")]
     body = b"" if bare or method == "HEAD" else answer.body

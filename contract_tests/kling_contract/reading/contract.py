@@ -6,7 +6,7 @@ A thin, typed reading of `kling_openapi.service()`; no number of the service sta
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from kling_contract.reading.documented import (
     ImageLimits,
     Operation,
     flaws_of,
+    matches,
     problems_of,
 )
 from kling_contract.reading.listing import batch_max
@@ -170,12 +171,12 @@ class Contract:
 
     def routes(self, path: str) -> tuple[Operation, ...]:
         """The documented calls on *path*, whatever their method; only those of the most literal template."""
-        matching = [op for op in self.operations if _matches(op.template, path)]
+        matching = [op for op in self.operations if matches(op.template, path)]
         return tuple(op for op in matching if op.template == matching[0].template)
 
     def operation(self, method: str, path: str) -> Operation | None:
         """The documented call that *method* *path* is; None when the contract knows none."""
-        return next((op for op in self.operations if op.method == method and _matches(op.template, path)), None)
+        return next((op for op in self.operations if op.method == method and matches(op.template, path)), None)
 
     def named(self, operation_id: str) -> Operation:
         """The call with that operationId."""
@@ -262,6 +263,16 @@ class Contract:
         """What is wrong with the value of one member that all tasks have (`progress`, `status`, ...)."""
         if member == "model" and isinstance(value, str) and value in self.others:
             return ()
+        if value is None or isinstance(value, bool | int | float | str):
+            # Most answers repeat the values of others; 1, 1.0 and true are equal and not alike.
+            return self._plain_flaws(member, type(value).__name__, value)
+        return self._flaws_of_member(member, value)
+
+    @lru_cache(4096)  # noqa: B019 - contracts are few and live as long as the process
+    def _plain_flaws(self, member: str, _: str, value: Any) -> tuple[Flaw, ...]:
+        return self._flaws_of_member(member, value)
+
+    def _flaws_of_member(self, member: str, value: Any) -> tuple[Flaw, ...]:
         found = self.flaws("TaskCommon", {member: value})
         return tuple(flaw for flaw in found if flaw.field == member)
 
@@ -373,17 +384,6 @@ def _search(node: Any, name: str) -> Iterator[Any]:
             yield node[name]
         for child in node.values():
             yield from _search(child, name)
-
-
-@cache
-def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(
-        "".join("[^/]+" if part[:1] == "{" else re.escape(part) for part in re.split(r"(\{\w+\})", template))
-    )
-
-
-def _matches(template: str, path: str) -> bool:
-    return _pattern(template).fullmatch(path) is not None
 
 
 @cache

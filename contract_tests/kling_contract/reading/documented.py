@@ -1,7 +1,9 @@
 """What the contract says of one call, error, first frame, and what departs from it: plain values."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jsonschema_rs
@@ -102,3 +104,15 @@ def problems_of(model: Model | None, body: Any) -> tuple[Flaw, ...]:
     """Return what is wrong with *body* as a create of a further model."""
     assert model is not None
     return tuple(Flaw(steps_of(it.param or ""), it.keyword, it.message[:200]) for it in model.problems(body))
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(
+        "".join("[^/]+" if part[:1] == "{" else re.escape(part) for part in re.split(r"(\{\w+\})", template))
+    )
+
+
+def matches(template: str, path: str) -> bool:
+    """Return whether *path* is one of those that *template*, `/v1/tasks/{task_id}`, stands for."""
+    return _pattern(template).fullmatch(path) is not None

@@ -92,12 +92,9 @@ def implied(by: str, seen: object, *shown: Shown) -> Check:
 
 
 def _seqs(shown: Iterable[Shown]) -> tuple[int, ...]:
-    found: dict[int, None] = {}
-    for item in shown:
-        event: Any = item.event if isinstance(item, Call | Sighting | Attempt) else item
-        if event is not None:
-            found[event.seq] = None
-    return tuple(sorted(found))
+    events: list[Any] = [item.event if isinstance(item, Call | Sighting | Attempt) else item for item in shown]
+    found = {event.seq for event in events if event is not None}
+    return tuple(sorted(found) if len(found) > 1 else found)
 
 
 def _words(value: object) -> str:

@@ -12,6 +12,8 @@ import yaml
 from kling_contract.reading.contract import Contract
 
 FILE = Path(__file__).with_name("rulebook.yaml")
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Reads the kit's own files of rules, in C where PyYAML was built with it: a tenth of the time at each start."""
 
 
 class Level(StrEnum):
@@ -56,7 +58,7 @@ def rules(contract: Contract) -> Mapping[str, Rule]:
     """
     facts = contract.facts()
     book: dict[str, Rule] = {}
-    for group in yaml.safe_load(FILE.read_text(encoding="utf-8"))["groups"]:
+    for group in yaml.load(FILE.read_text(encoding="utf-8"), Loader=LOADER)["groups"]:  # noqa: S506 - a safe loader, in C
         for row in group["rules"]:
             if row["id"] in book or not row["id"].startswith(group["prefix"]):
                 raise ValueError(f"{FILE.name}: {row['id']} stands twice or in the wrong group")

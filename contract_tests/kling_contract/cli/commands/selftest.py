@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from kling_contract.mutants.table import page, shown, write
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.verdicts import SetupError
 
+_SLOWEST = 10
+"""Mutants that the end of the output names for the time they took."""
 _WIDTH = 140
 """Characters of a line where no terminal says how many there are: a CI's log has room for the table."""
 
@@ -70,12 +74,9 @@ def command(
         raise SetupError("--write publishes the whole table, so it takes no --only")
     halves = _halves(only, servers=given.pop("servers"), clients=given.pop("clients"))
     began = time.perf_counter()
-    rows: list[Row] = []
-    lacking: list[Rule] = []
-    for half, book in halves:
-        found = _tried(half, Wish(only=only, **given), console)
-        rows += found
-        lacking += bare(found, book)
+    tried = _tried([half for half, _ in halves], Wish(only=only, **given), console)
+    rows = [row for found in tried for row in found]
+    lacking = [rule for found, (_, book) in zip(tried, halves, strict=True) for rule in bare(found, book)]
     return _told(rows, lacking, console, time.perf_counter() - began, report, published)
 
 
@@ -96,9 +97,10 @@ def _halves(only: frozenset[str], *, servers: bool, clients: bool) -> list[tuple
     return found
 
 
-def _tried(half: Half, wish: Wish, console: Console) -> list[Row]:
+def _tried(halves: Sequence[Half], wish: Wish, console: Console) -> list[list[Row]]:
+    """Return the rows of each of *halves*, which are tried side by side: clients sleep most of the time."""
     done: list[Row] = []
-    with console.status("trying mutants") as status:
+    with console.status("trying mutants") as status, ThreadPoolExecutor(1) as pool:
 
         def tell(row: Row) -> None:
             done.append(row)
@@ -108,13 +110,19 @@ def _tried(half: Half, wish: Wish, console: Console) -> list[Row]:
                     f"{row.rule} {row.name}: {row.problem}", style="red", highlight=False, soft_wrap=True, markup=False
                 )
 
-        return half(wish, tell)
+        *others, last = halves
+        ahead = [pool.submit(half, wish, tell) for half in others]
+        found = last(wish, tell)
+        return [*(one.result() for one in ahead), found]
 
 
 def _told(
     rows: list[Row], lacking: list[Rule], console: Console, seconds: float, report: Path | None, published: Path | None
 ) -> int:
     console.print(shown(rows))
+    slowest = sorted(rows, key=lambda row: row.seconds, reverse=True)[:_SLOWEST]
+    times = ", ".join(f"{row.name} {row.seconds:.1f} s" for row in slowest)
+    console.print(f"the slowest: {times}", style="dim", highlight=False, soft_wrap=True)
     bad = [row for row in rows if row.problem]
     for rule in lacking:
         console.print(f"{rule.id}: no mutant proves that it can fail. {rule.sentence}", style="red", highlight=False)
