@@ -56,7 +56,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take or refuse one callback."""
-        task_id = json.loads(self.rfile.read(int(self.headers["content-length"])))["id"]
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # the courier was killed while it sent this
+            return
+        task_id = json.loads(body)["id"]
         with self.server.lock:
             self.server.seen[task_id] += 1
         clocks.pause(0.04)  # so that some are under way when a process ends

@@ -5,7 +5,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, select, text
@@ -95,14 +95,15 @@ class Database:
         self._turn: AbstractContextManager[Any] = threading.RLock() if self.sqlite else nullcontext()
         self._begin = "BEGIN IMMEDIATE" if self.sqlite else "BEGIN"
         self.ahead, self._compared = 0.0, clocks.monotonic()
-        try:
-            self._open()
-        except StoreDown as error:
-            self.close()
-            raise StoreUnusable(f"--store {self.shown}: {error.reason}") from error
-        except SQLAlchemyError as error:
-            self.close()
-            raise StoreUnusable(f"--store {self.shown}: {_reason(error)}") from error
+        with ExitStack() as unless_all_is_well:
+            unless_all_is_well.callback(self.close)
+            try:
+                self._open()
+            except StoreDown as error:
+                raise StoreUnusable(f"--store {self.shown}: {error.reason}") from error
+            except SQLAlchemyError as error:
+                raise StoreUnusable(f"--store {self.shown}: {_reason(error)}") from error
+            unless_all_is_well.pop_all()
 
     def _engine(self, options: str = "") -> Engine:
         if self.sqlite:

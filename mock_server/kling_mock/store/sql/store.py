@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, Any, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -88,9 +88,15 @@ class SqlStore(Time):
         self._credits, self._upload_bytes = credits, upload_bytes
         self._first_relays = dict(relays or {})
         self.journal = SqlJournal(self.database, entries=entries)
+        with ExitStack() as unless_all_is_well:
+            unless_all_is_well.callback(self.close)
+            self._start(started_as, settings, new_relays=bool(relays))
+            unless_all_is_well.pop_all()
+
+    def _start(self, started_as: str, settings: str, *, new_relays: bool) -> None:
         with self.database.writing() as connection:
             was_set = self._begin_clock(connection, started_as)
-            _set_meta(connection, _RELAYS, json.dumps(self._first_relays), only_new=not relays)
+            _set_meta(connection, _RELAYS, json.dumps(self._first_relays), only_new=not new_relays)
             _set_meta(connection, _DEFAULTS, "{}", only_new=True)
             self._leave(connection, settings)
         if was_set:
