@@ -79,7 +79,9 @@ def _validation(tape: Tape) -> None:
     tape.balance()
     tape.refuse(b" " * 70_000, 413, rules=("SW-18",))
     tape.call("DELETE", CREATE, status=405, answer=error(405), headers=[("Allow", "POST")])
-    tape.call("GET", "/v1/models", status=429, answer=error(429), headers=[("Retry-After", "2")])
+    tape.call("GET", "/v1/models", status=429, answer=error(429), headers=[("Retry-After", "2")], rules=("SW-24",))
+    unknown = error(404) | {"error": error(404)["error"] | {"message": "Invalid URL (GET)"}}
+    tape.call("GET", f"{CREATE}/task-unified-1757169743-7cvnl5zw", status=404, answer=unknown, rules=("SW-25",))
     padded = "https://h.example.com/" + "x" * (CONTRACT.callback_url_max - 22)
     for changes in (
         {"prompt": "界" * CONTRACT.prompt_max}, {"duration": 3}, {"duration": 15}, {"quality": "720p"}, {"quality": "1080p"},
@@ -234,7 +236,7 @@ def _links(tape: Tape) -> None:
     tape.download(task)
     tape.download(task, status=403, content=b"no", url=task["results"][0].partition("?")[0], case="test")
     partial = (("Content-Type", "video/mp4"), ("Content-Range", "bytes 0-1/3"))
-    tape.download(task, status=206, asked_range="bytes=0-1", headers=partial)
+    tape.download(task, status=206, asked_range="bytes=0-1", headers=partial, size=2)
     tape.advance(CONTRACT.link_lifetime - 1 - 1e-3)
     tape.download(task)
     tape.advance(1 + 1e-3)
@@ -288,7 +290,7 @@ def _billing(tape: Tape) -> None:
     tape.create(sent=once, key=OTHER)
     tape.balance()
     pending = first | {"status": "pending", "progress": 0}
-    pending.pop("results")
+    pending = {name: value for name, value in pending.items() if name not in ("results", "result_data")}
     replayed = [("idempotency-replayed", "true")]
     for key in ("0123456789abcdea", "0123456789abcdeA"):
         tape.create({"duration": 4}, key=OTHER, sent=[("Idempotency-Key", key)], rules=("SB-20",))

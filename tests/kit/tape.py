@@ -140,8 +140,9 @@ class Tape:
             "progress": 100,
             "results": [f"{BASE}/files/{task['id']}.mp4?sig=1"],
             "task_info": task["task_info"] | {"can_cancel": False, "estimated_time": 0},
-            "usage": task["usage"] | {"credits_used": amount},
+            "usage": task["usage"] | {"credits_used": amount, "cost": {"credits": amount, "usd": amount / 68}},
         }
+        task["result_data"] = [{"video_url": task["results"][0], "duration": task["task_info"]["video_duration"]}]
         return task
 
     def fail(self, task: dict[str, Any], code: str = "service_error", key: str = KEY) -> dict[str, Any]:

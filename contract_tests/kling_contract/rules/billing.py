@@ -11,7 +11,7 @@ from kling_contract.history.labels import Expect
 from kling_contract.reading.ledger import Window, life, readings, reserved, windows
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View
 from kling_contract.rules.judging import Check, Shown, check, judge, quoted
-from kling_contract.rules.lifecycle import IDENTITY
+from kling_contract.rules.lifecycle import IDENTITY, is_number
 from kling_contract.rules.refusals import lists_around
 from kling_contract.rules.rulebook import Rule
 
@@ -335,6 +335,19 @@ def one_task_at_one_moment(view: View, _: Rule) -> Iterator[Check]:
         made = {str(_id(call)) for call in burst if _id(call) is not None}
         if made and len(burst) > 1:
             yield check(len(made) == 1, "one task", f"{len(made)} tasks for {len(burst)} creates", *burst)
+
+
+@judge("SB-21")
+def cost_agrees(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at every task that says twice what it cost."""
+    for _task, sighting in view.sightings:
+        usage = sighting.body.get("usage")
+        cost = usage.get("cost") if isinstance(usage, dict) else None
+        if not isinstance(usage, dict) or not isinstance(cost, dict):
+            continue
+        used, said = usage.get("credits_used"), cost.get("credits")
+        if is_number(used) and is_number(said):
+            yield check(abs(said - used) <= CENT, f"cost.credits {used:g}", f"{said:g}", sighting)
 
 
 @judge("SB-20")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard
 
 from kling_contract.history.events import Note
 from kling_contract.history.labels import Expect, Topic
@@ -29,7 +29,8 @@ def _step(earlier: Sighting, later: Sighting) -> str:
     return f"{earlier.status} {quoted(earlier.progress)} then {later.status} {quoted(later.progress)}"
 
 
-def _number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a JSON value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -98,7 +99,7 @@ def end_is_final(view: View, _: Rule) -> Iterator[Check]:
 def progress_grows(view: View, _: Rule) -> Iterator[Check]:
     """Looks at pairs of sightings before the end."""
     for _task, earlier, later in told(view):
-        if not earlier.terminal and not later.terminal and _number(earlier.progress) and _number(later.progress):
+        if not earlier.terminal and not later.terminal and is_number(earlier.progress) and is_number(later.progress):
             grown = later.progress >= earlier.progress
             yield check(grown, f"{earlier.progress} or more", quoted(later.progress), earlier, later)
 
@@ -107,7 +108,7 @@ def progress_grows(view: View, _: Rule) -> Iterator[Check]:
 def drop_on_failure(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every step: a drop to 0 belongs to a failure, and a failure drops to nothing else."""
     for _task, earlier, later in told(view):
-        if earlier.terminal or not _number(earlier.progress) or not _number(later.progress):
+        if earlier.terminal or not is_number(earlier.progress) or not is_number(later.progress):
             continue
         dropped = later.progress < earlier.progress
         if later.progress == 0 or later.status == "failed":
@@ -251,7 +252,7 @@ def same_moment(view: View, rule: Rule) -> Iterator[Check]:
                 continue
             ahead = (earlier.stage, earlier.progress) if not later.terminal else (earlier.stage, 0)
             behind = (later.stage, later.progress) if not later.terminal else (later.stage, 0)
-            if _number(ahead[1]) and _number(behind[1]):
+            if is_number(ahead[1]) and is_number(behind[1]):
                 yield check(behind >= ahead, "not behind the query before it", _step(earlier, later), earlier, later)
 
 
@@ -307,15 +308,17 @@ def reading_changes_nothing(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("SL-21")
 def duration_said(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at create answers of the document's own model that name the video's duration."""
+    """Looks at what tasks of the document's own model say of the video's duration, from the create to the end."""
     for task in view.tasks.values():
-        info = task.create.got.get("task_info") if task.create else None
-        other = task.create is not None and view.contract.other(task.create.sent) is not None
-        if task.create is not None and not other and isinstance(info, dict) and "video_duration" in info:
-            asked = task.create.asked(rule.params["field"])
-            wanted = view.contract.duration_default if asked is MISSING else asked
-            said = info["video_duration"]
-            yield check(said == wanted, f"task_info.video_duration {quoted(wanted)}", quoted(said), task.create)
+        if task.create is None or view.contract.other(task.create.sent) is not None:
+            continue
+        asked = task.create.asked(rule.params["field"])
+        wanted = view.contract.duration_default if asked is MISSING else asked
+        for sighting in task.sightings:
+            info = sighting.body.get("task_info")
+            if isinstance(info, dict) and "video_duration" in info:
+                said = info["video_duration"]
+                yield check(said == wanted, f"task_info.video_duration {quoted(wanted)}", quoted(said), sighting)
 
 
 @judge("SL-22")

@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl
 from kling_common.masking import header
 from kling_contract.history.events import Download
 from kling_contract.reading.addresses import is_loopback, parts_of, split
-from kling_contract.reading.view import Sighting, TaskRecord, View, links_of
+from kling_contract.reading.view import MISSING, Sighting, TaskRecord, View, links_of
 from kling_contract.rules.judging import Check, check, judge, quoted
+from kling_contract.rules.lifecycle import is_number
 from kling_contract.rules.rulebook import Rule
 
 HALF = 0.5
@@ -234,3 +235,48 @@ def signature_counts(view: View, rule: Rule) -> Iterator[Check]:
                 if same and download.case and not download.lost and alive(view, task, download):
                     fine = download.status is not None and not 200 <= download.status < 300
                     yield check(fine, "no video", _outcome(download), download)
+
+
+_PART = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+@judge("SK-13")
+def part_is_the_part(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at answers of 206: what they say they are, how long they are, and the bytes where all were asked for."""
+    for task, download in fetched(view):
+        if not download.asked_range or download.status != 206 or download.lost or not alive(view, task, download):
+            continue
+        said = header(download.headers, "content-range") or ""
+        found = _PART.fullmatch(said.strip())
+        if found is None:
+            continue  # SK-08
+        first, last = int(found[1]), int(found[2])
+        asked = download.asked_range.removeprefix("bytes=").partition("-")
+        fits = str(first) == asked[0] and (not asked[2] or last <= int(asked[2])) and last - first + 1 == download.size
+        whole_one = _given(view, task, download.url)
+        right = whole_one is None or found[3] in ("*", str(whole_one.size))
+        seen = f"{said}, {download.size} bytes"
+        yield check(fits and right, f"the part {download.asked_range}", seen, whole_one, download)
+        if whole_one is not None and fits and right and download.size == whole_one.size:
+            same = download.sha256 == whole_one.sha256
+            yield check(same, "the bytes of the whole", "other bytes", whole_one, download)
+
+
+@judge("SK-14")
+def result_data_agrees(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at completed tasks that name their videos twice."""
+    for task, sighting in view.sightings:
+        rows = sighting.body.get("result_data")
+        links = [parts_of(link)[:3] for link in links_of(sighting.body)]
+        if sighting.status != "completed" or not isinstance(rows, list) or not links:
+            continue
+        asked = task.create.asked(rule.params["length"]) if task.create else MISSING
+        for row in (row for row in rows if isinstance(row, dict)):
+            for name in ("video_url", "url"):
+                if isinstance(row.get(name), str):
+                    same = parts_of(row[name])[:3] in links
+                    yield check(same, f"a {name} that is in results", quoted(row[name]), sighting)
+            seconds = row.get("duration")
+            if is_number(asked) and is_number(seconds):
+                near = abs(seconds - asked) <= HALF
+                yield check(near, f"{asked:g} s in result_data", f"{seconds:g} s", task.create, sighting)

@@ -328,6 +328,24 @@ def id_tells_created(view: View, _: Rule) -> Iterator[Check]:
             yield check(number == str(created), f"created {number}, as the id {task.id} says", created, sighting)
 
 
+@judge("SW-24")
+def limit_is_kept(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at requests that the driver sent beyond a limit, at one moment of a clock that stands still."""
+    for call in view.calls:
+        if rule.id in call.probe.rules and call.status and not call.faulty:
+            yield check(call.status == 429, "429: it is one too many", call.status, call)
+
+
+@judge("SW-25")
+def old_route_is_unknown(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at the driver's queries below the path of the create."""
+    for call in view.calls:
+        if rule.id in call.probe.rules and call.status not in (0, 401, 429) and not call.faulty:
+            said = str(call.error.get("message", ""))
+            fine = call.status == 404 and "invalid url" in said.lower()
+            yield check(fine, "404 with Invalid URL in its message", f"{call.status} {said}", call)
+
+
 def _is_softer(flaw: Flaw) -> bool:
     """Whether a rule of its own, and of a lower level, speaks of that flaw."""
     names = tuple(name for name in flaw.path if isinstance(name, str))[-2:]

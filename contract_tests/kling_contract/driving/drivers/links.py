@@ -8,6 +8,8 @@ from kling_contract.driving.session import Seen, Session
 from kling_contract.reading.view import links_of
 from kling_contract.rules.rulebook import rules
 
+_PARTS = ("bytes=0-99", "bytes=100-199", "bytes=0-", "bytes=0-999999999")
+"""A beginning, a part from the middle, and all of it in two ways."""
 _FINE = 0.25
 """Account seconds between two looks near the end, so that the moment of completion is known that closely."""
 
@@ -19,7 +21,8 @@ def fetched(context: RunContext, session: Session) -> None:
     for link in end.links:
         session.download(link, look=True)
         session.download(link)
-        session.download(link, asked_range="bytes=0-99")
+        for part in _PARTS:
+            session.download(link, asked_range=part)
         for other in _unsigned(context, link):
             session.download(other)
     later = session.read(made.task_id)
@@ -97,7 +100,7 @@ def _completed_closely(context: RunContext, session: Session) -> tuple[str, floa
 
 
 SCRIPTS = (
-    Script("links", ("SK-01", "SK-02", "SK-03", "SK-08", "SK-09", "SK-10", "SK-12"), fetched),
+    Script("links", ("SK-01", "SK-02", "SK-03", "SK-08", "SK-09", "SK-10", "SK-12", "SK-13"), fetched),
     Script("links-agree", ("SK-11",), agreeing, needs=("relays", "clock")),
     Script("expiry", ("SK-04", "SK-05", "SK-06", "SK-07"), expiry, needs=("clock",)),
 )

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlencode
 
 from kling_contract.driving.drivers.run_context import RunContext, Script
@@ -12,6 +13,9 @@ from kling_contract.reading.contract import Contract
 from kling_contract.reading.listing import list_filters
 
 _TASKS, _PAGE = 5, 2
+_ODD_QUERIES = ("page=0", "page=one", "page_size=0", "page_size=100000", "page=-1", "status=none", "page=1000000")
+_ODD_BATCHES: tuple[Any, ...] = ({}, [], {"task_ids": None}, {"task_ids": "one"}, {"task_ids": [5]}, {"task_ids": []})
+"""What must be answered, whatever the answer (SW-15)."""
 
 
 def lists(context: RunContext, session: Session) -> None:
@@ -26,6 +30,8 @@ def lists(context: RunContext, session: Session) -> None:
     session.call("GET", template, probe=probe)
     for query in _queries(context.contract):
         session.call("GET", f"{template}?{urlencode(query)}", probe=probe)
+    for odd in _ODD_QUERIES:
+        session.call("GET", f"{template}?{odd}", probe=Probe(rules=("SW-15",)))
     _batches(context, session, ids)
 
 
@@ -62,6 +68,8 @@ def _batches(context: RunContext, session: Session, ids: list[str]) -> None:
     full = [*ids, *(made_up_id() for _ in range(most - len(ids)))]
     for asked in (ids[:1], [*ids, made_up_id()], full, [*full, made_up_id()]):
         session.call("POST", template, {"task_ids": asked}, probe=Probe(rules=("ST-06",)))
+    for odd in _ODD_BATCHES:
+        session.call("POST", template, odd, probe=Probe(rules=("SW-15",)))
 
 
 SCRIPTS = (

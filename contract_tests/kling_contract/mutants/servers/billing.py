@@ -156,4 +156,6 @@ MUTANTS = (
     broken("SB-19", "says-per-call", "says that it bills by the call", shows(setting(usage__billing_rule="per_call"))),
     broken("SB-20", "keys-are-cut", "looks at the first sixteen characters of a key",
            asks(lambda ask: ask.name == "createVideo" and len(ask.header("idempotency-key") or "") > 16, _cuts_key)),
+    broken("SB-21", "costs-are-two", "names another cost in usage.cost than in credits_used",
+           shows(setting(usage__cost={"credits": 1.5, "usd": 0.02}), at=(READ, CALLBACK), when=is_("completed"))),
 )  # fmt: skip

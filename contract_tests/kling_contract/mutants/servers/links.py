@@ -18,6 +18,7 @@ from kling_contract.mutants.switches import (
     is_,
     is_file,
     padded,
+    setting,
     shows,
     status,
     turns,
@@ -49,6 +50,7 @@ def _expired(ask: Request, answer: Response) -> bool:
 
 _BOTH = (READ, CALLBACK)
 _MARK = "&told"
+_OTHER = [{"video_url": "https://files.example.com/other.mp4", "duration": 5}]
 
 
 def _marked(task: Task, _: Known) -> None:
@@ -100,4 +102,8 @@ MUTANTS = (
            asks(_is_marked, lambda ask: replace(ask, target=ask.target.removesuffix(_MARK))),
            answers(lambda ask, answer: _is_marked(ask) and answer.accepted, padded)),
     broken("SK-12", "signature-ignored", "serves a signed link whatever its signature", *_knows_links()),
+    broken("SK-13", "part-of-the-next", "says that a part begins one byte later than it was asked to",
+           answers(lambda ask, answer: is_file(ask) and answer.status == 206, header("Content-Range", "bytes 1-100/100000"))),
+    broken("SK-14", "other-result-data", "names another video in result_data than in results",
+           shows(setting(result_data=_OTHER), at=_BOTH, when=is_("completed"))),
 )  # fmt: skip

@@ -136,4 +136,8 @@ MUTANTS = (
     broken("SW-22", "estimate-as-text", "gives the estimate as text since it has a second one", answers(ok("getTask"), _as_text)),
     broken("SW-23", "created-a-second-late", "says that its tasks were created a second after what their id says",
            shows(_a_second_late)),
+    broken("SW-24", "limit-not-kept", "answers queries beyond the limit as if there were none",
+           answers(status_was(429, name="getTask"), both(status(404), error(code="task_not_found", type="invalid_request_error")))),
+    broken("SW-25", "no-invalid-url", "says of an unknown path only that it is not there",
+           answers(lambda ask, answer: answer.status == 404 and not ask.name, error(message="not found"))),
 )  # fmt: skip
