@@ -353,14 +353,14 @@ def cost_agrees(view: View, _: Rule) -> Iterator[Check]:
 @judge("SB-20")
 def other_keys_other_tasks(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at creates with keys that the driver chose to be nearly the same: each is accepted, and makes a task of its own."""
-    first: dict[tuple[str, object], Call] = {}
+    first: dict[tuple[str, str], Call] = {}  # an id may be any JSON, which has a text
     for call in view.creates:
         key = call.sent_header("idempotency-key")
         if key is None or rule.id not in call.probe.rules or call.status in INCONCLUSIVE or call.faulty:
             continue
         said = f"{call.status} {call.error.get('message', '')}"
         yield check(call.accepted, f"a task for a key of {len(key)} characters", said, call)
-        earlier = first.setdefault((call.event.who, _id(call)), call)
+        earlier = first.setdefault((call.event.who, repr(_id(call))), call)
         if call.accepted and earlier is not call:
             yield check(False, "a task of its own", f"{_id(call)} again, for another key", earlier, call)
 
