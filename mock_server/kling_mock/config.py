@@ -4,7 +4,7 @@ import re
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -263,7 +263,8 @@ class ServiceSettings:
         Raises:
             BadSetting: an unknown name, or a value that its schema refuses.
         """
-        self._values = {name: entry["schema"]["default"] for name, entry in contract.assumptions.items()}
+        # Plain attributes: each call reads several.
+        self.__dict__.update({name: entry["schema"]["default"] for name, entry in contract.assumptions.items()})
         values = _profile(profile)
         self.observed = _observed(profile, values.pop("observed", []))
         for name, value in values.items():
@@ -274,11 +275,10 @@ class ServiceSettings:
         for name, value in (overrides or {}).items():
             self._set(contract, name, value)
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self._values[name]
-        except KeyError:
-            raise AttributeError(name) from None
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a setting; their names stand in the contract."""
 
     def _set(self, contract: Contract, name: str, value: Any) -> None:
         if name not in contract.assumptions:
@@ -290,7 +290,7 @@ class ServiceSettings:
         problem = next(jsonschema_rs.Draft202012Validator(schema).iter_errors(value), None)
         if problem is not None:
             raise BadSetting(f"{name}: {problem.message}; {contract.assumptions[name]['summary']}")
-        self._values[name] = {**schema["default"], **value} if isinstance(value, dict) else value
+        setattr(self, name, {**schema["default"], **value} if isinstance(value, dict) else value)
 
 
 def _observed(profile: str, items: Any) -> tuple[Observed, ...]:

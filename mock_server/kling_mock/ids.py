@@ -1,6 +1,7 @@
 """The only randomness. Everything drawn for a task comes from the seed, the account's key and the task's number."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from secrets import token_bytes
 from struct import unpack
@@ -28,13 +29,19 @@ class Rng:
 
     def text(self, alphabet: str, length: int) -> str:
         """*length* characters of *alphabet*."""
-        size = len(alphabet)
-        value = self.below(size**length)
+        value = self.below(len(alphabet) ** length)
+        pairs, size = _pairs(alphabet), len(alphabet) ** 2
         chosen = ""
-        for _ in range(length):
+        for _ in range(0, length, 2):
             value, place = divmod(value, size)
-            chosen += alphabet[place]
-        return chosen
+            chosen += pairs[place]
+        return chosen[:length]
+
+
+@lru_cache(8)
+def _pairs(alphabet: str) -> tuple[str, ...]:
+    """Return every pair of characters: two at a time are drawn as one, in half the steps."""
+    return tuple(first + second for second in alphabet for first in alphabet)
 
 
 def fingerprint(*names: object, length: int = 12) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from kling_openapi.schemas import Judge, Steps, resolved, values
 
@@ -43,8 +43,7 @@ class Limits:
         return cls(kind, **found)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What a medium is; None is not known or not a property of its kind."""
 
     format: str | None = None
@@ -55,8 +54,7 @@ class Facts:
     fps: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Medium:
+class Medium(NamedTuple):
     """One medium that a body names: where it stands, its URL, and its limits in this body."""
 
     steps: Steps

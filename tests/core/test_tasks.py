@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import kling_openapi
 from kling_mock.core import tasks
+from kling_mock.core.moments import after, reached
 from kling_mock.core.tasks import CANCELLED, Frame, Plan, Status, Task, ends_at, progress, read, stage, starts_at
 
 CREATED = 1_757_169_743.25
@@ -244,3 +245,15 @@ def test_the_estimate_is_the_plans_length(plan: Plan) -> None:
     total = plan.queued_for + plan.runs_for
 
     assert plan.estimate == (0 if total == inf else ceil(total))
+
+
+@given(
+    start=st.floats(-1e15, 1e15),
+    seconds=st.one_of(st.just(inf), st.floats(0, 1e9)),
+    off=st.one_of(st.floats(-2e-5, 2e-5), st.sampled_from([0.0, 5e-7, -5e-7, 1e-6, -1e-6]), st.floats(-1e6, 1e6)),
+)
+def test_a_moment_is_reached_when_the_clock_shows_it(start: float, seconds: float, off: float) -> None:
+    """The quick comparison says what the rounded moment says, however near."""
+    now = start + off if seconds == inf else start + seconds + off
+
+    assert reached(now, start, seconds) == (now >= after(start, seconds))

@@ -4,6 +4,7 @@ Floating-point seconds of this size are 0.2 microseconds apart: ten steps of 0.1
 """
 
 _DIGITS = 6
+_NEAR = 1e-5
 
 
 def moment(seconds: float) -> float:
@@ -14,3 +15,14 @@ def moment(seconds: float) -> float:
 def after(start: float, seconds: float) -> float:
     """Return the moment *seconds* after *start*."""
     return round(start + seconds, _DIGITS)
+
+
+def reached(now: float, start: float, seconds: float) -> bool:
+    """Return whether *now* is the moment *seconds* after *start*, or later.
+
+    Rounding takes longer than all else in a read of a task, and decides only about the last microsecond.
+    """
+    exact = start + seconds
+    if not -_NEAR < now - exact < _NEAR:
+        return now >= exact
+    return now >= after(start, seconds)

@@ -6,9 +6,9 @@ Nothing here moves by itself. Time is an argument in Unix seconds of the account
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from kling_mock.core.moments import after
+from kling_mock.core.moments import after, reached
 
 
 class Status(StrEnum):
@@ -104,8 +104,7 @@ class Task:
         return self.order < other.order
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """Where a task is: `since` is when it got there, `code` why it failed."""
 
     status: Status
@@ -123,10 +122,9 @@ def stage(task: Task, now: float) -> Stage:
     if task.cancelled_at is not None:
         running = _running(task, task.cancelled_at, task.cancelled_reads)
         return Stage(Status.FAILED, running.progress, task.cancelled_at, CANCELLED)
-    end = ends_at(task)
-    if now >= end:
+    if has_ended(task, now):
         plan = task.plan
-        return Stage(plan.outcome, 100 if plan.outcome is Status.COMPLETED else plan.stops_at, end, plan.code)
+        return Stage(plan.outcome, 100 if plan.outcome is Status.COMPLETED else plan.stops_at, ends_at(task), plan.code)
     return _running(task, now, task.reads)
 
 
@@ -135,6 +133,14 @@ def ends_at(task: Task) -> float:
     if task.plan.polls:
         return inf if task.ended_at is None else task.ended_at
     return after(task.created_at, task.plan.queued_for + task.plan.runs_for)
+
+
+def has_ended(task: Task, now: float) -> bool:
+    """Whether the task is terminal by its plan at *now*."""
+    plan = task.plan
+    if plan.polls:
+        return task.ended_at is not None and now >= task.ended_at
+    return reached(now, task.created_at, plan.queued_for + plan.runs_for)
 
 
 def starts_at(task: Task) -> float:
@@ -169,9 +175,9 @@ def _running(task: Task, now: float, reads: int) -> Stage:
             return Stage(Status.PENDING, 0, task.created_at)
         done = read / (processing + 1) if processing < inf else _crawl(read * _READ)
         return Stage(Status.PROCESSING, progress(plan, done), task.created_at)
-    start = starts_at(task)
-    if now < start:
+    if not reached(now, task.created_at, plan.queued_for):
         return Stage(Status.PENDING, 0, task.created_at)
+    start = starts_at(task)
     done = (now - start) / plan.runs_for if 0 < plan.runs_for < inf else _crawl(now - start)
     return Stage(Status.PROCESSING, progress(plan, min(done, 1.0)), start)
 

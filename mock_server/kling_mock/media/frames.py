@@ -1,7 +1,7 @@
 """The media of a create: where a picture, a video or a sound comes from, and what the service would find in it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol, cast
 from urllib.parse import urlsplit
@@ -85,11 +85,12 @@ class Seen:
     frame: Frame
     unseen: bool = False
     seconds: float | None = None
+    facts: Facts = field(init=False, repr=False, compare=False)
+    """What a price or an output may depend on."""
 
-    @property
-    def facts(self) -> Facts:
-        """What a price or an output may depend on."""
-        return Facts(width=self.frame.width, height=self.frame.height, seconds=self.seconds)
+    def __post_init__(self) -> None:
+        facts = Facts(width=self.frame.width, height=self.frame.height, seconds=self.seconds)
+        object.__setattr__(self, "facts", facts)
 
 
 class Frames:
@@ -114,6 +115,10 @@ class Frames:
         self._made = lru_cache(_KEPT_VERDICTS)(self._judge_clip)
         self._ready: dict[str, list[tuple[Limits, Seen]]] = {}
         self._uploads: dict[tuple[str, Limits], Seen] = {}
+        self._unseen = {
+            "image": Seen(UNSEEN, unseen=True),
+            "": Seen(UNSEEN, unseen=True, seconds=service_settings.offline_seconds),
+        }
         self._examples = {url: _example(url) for url in example_images(contract) if _drawing(url) is None}
 
     def known(self, url: str, limits: Limits) -> Seen | None:
@@ -181,9 +186,7 @@ class Frames:
 
     def _trusted(self, limits: Limits) -> Seen:
         """Return what counts for a URL that is not looked at."""
-        if limits.kind == "image":
-            return Seen(UNSEEN, unseen=True)
-        return Seen(UNSEEN, unseen=True, seconds=self._service_settings.offline_seconds)
+        return self._unseen["image" if limits.kind == "image" else ""]
 
     def content(self, url: str, frame: Frame) -> bytes | None:
         """The first frame's bytes, if they are still to be had."""

@@ -7,7 +7,6 @@ nothing with it either.
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -54,7 +53,7 @@ def main(kind: str, memory: str, seconds: str) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        said = asdict(probe(sys.stdin.buffer.read(), kind))
+        said = probe(sys.stdin.buffer.read(), kind)._asdict()
     except BadClip as error:
         said = {"wrong": str(error)}
     sys.stdout.buffer.write(orjson.dumps(said))

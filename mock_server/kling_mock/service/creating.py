@@ -6,8 +6,9 @@ thread where it must not wait, and goes on. Everything else happens without I/O 
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from sys import intern
-from typing import Any
+from typing import Any, Generic, TypeVar
 from zlib import crc32
 
 from kling_common.targets import BadAddress, Target
@@ -31,13 +32,20 @@ from kling_mock.store.interface import Account, Store, Transaction
 from kling_openapi.media import Facts, Medium
 from kling_openapi.schemas import spelled
 
+T = TypeVar("T")
+
+_frame = lru_cache(1024)(Frame)
+"""Frames are few and tasks many."""
 _CALLED_HERE = (
     "; to be called on this machine, start the fake with --callbacks local, or give a public-looking URL and "
     "--relay https://hooks.example.com=http://127.0.0.1:PORT"
 )
 
+_KEPT_ADDRESSES = 1024
+"""Callback URLs that were found right; clients send the same one again and again."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class CreateCall:
     """A create as it came in: the body, which has passed its schema, and what the headers add to it.
 
@@ -53,7 +61,7 @@ class CreateCall:
     origin: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Created:
     """A create that went through, or whose response a scenario's act replaced. `task` is None where no task was made."""
 
@@ -65,7 +73,7 @@ class Created:
     unseen: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Order:
     """A create that is right: its model and terms, what its first frame is made from, and what is wrong with its media, if that ends it."""
 
@@ -77,22 +85,28 @@ class Order:
     fault: BadImage | None = None
 
 
-class Look:
-    """What takes I/O or a decoder: calling it finds out where a callback leads and what the media are; it never raises."""
+class Look(Generic[T]):
+    """What takes I/O, a decoder or long: for a create where a callback leads and what its media are. Calling it never raises."""
 
-    __slots__ = ("_find", "error", "seen")
+    __slots__ = ("_find", "_found", "_raised")
 
-    def __init__(self, find: Callable[[], list[Seen] | BadImage]) -> None:
+    def __init__(self, find: Callable[[], T]) -> None:
         self._find = find
-        self.seen: list[Seen] | BadImage | None = None
-        self.error: Exception | None = None
+        self._found: list[T] = []
+        self._raised: Exception | None = None
 
     def __call__(self) -> None:
         """Find out; may block."""
         try:
-            self.seen = self._find()
-        except Exception as error:  # raised again where the create goes on
-            self.error = error
+            self._found.append(self._find())
+        except Exception as error:  # raised again where the call goes on
+            self._raised = error
+
+    def result(self) -> T:
+        """Return what was found, once it was called; what *find* raised is raised here."""
+        if self._raised is not None:
+            raise self._raised
+        return self._found[0]
 
 
 class Creating:
@@ -124,10 +138,11 @@ class Creating:
         schemes = (*contract.address.schemes, "http") if local else contract.address.schemes
         self._address = replace(contract.address, schemes=schemes, allow_internal=local)
         self._offers = offers
+        self._checked = lru_cache(_KEPT_ADDRESSES)(partial(check, rules=self._address))
         self.choosing = Choosing(catalogue, catalogue.default(settings.scenario), settings.seed)
         self._idempotency = Idempotency(contract, service_settings.idempotency)
 
-    def create(self, account: Account, call: CreateCall) -> Generator[Look, None, Created]:
+    def create(self, account: Account, call: CreateCall) -> Generator[Look[Any], None, Created]:
         """Judge a create and, if all is well, make its task. What is yielded is to be called before the generator goes on.
 
         Raises:
@@ -146,14 +161,11 @@ class Creating:
         target = self._unresolved(account, call.body.get("callback_url"))
         media = offer.media(call.body)
         known = [self._frames.known(it.url, it.limits) for it in media]
-        seen: list[Seen] | BadImage | None = [it for it in known if it is not None]
+        seen: list[Seen] | BadImage = [it for it in known if it is not None]
         if target is not None or None in known:
             look = Look(lambda: self._look(target, media, call.near()))
             yield look
-            if look.error is not None:
-                raise look.error
-            seen = look.seen
-        assert seen is not None
+            seen = look.result()
         order = self._order(offer, call, media, seen)
         with self._store.begin(account) as facts:
             return self._commit(account, facts, call, order, key, meaning)
@@ -171,7 +183,7 @@ class Creating:
         terms = offer.terms(call.body, facts)
         # Without a picture the first frame is drawn, another one for each body.
         image = intern(picture[0]) if picture else f"#{crc32(call.raw):08x}"
-        frame = Frame(terms.width, terms.height, picture[1].frame.digest if picture else None)
+        frame = _frame(terms.width, terms.height, picture[1].frame.digest if picture else None)
         return Order(offer, terms, image, frame, unseen=any(it.unseen for it in seen))
 
     def _replay(self, task: Task) -> Created:
@@ -189,7 +201,7 @@ class Creating:
         if url is None:
             return None
         try:
-            target = check(url, self._address)
+            target = self._checked(url)
         except BadAddress as error:
             raise _no_callback(error.reason) from error
         known = target.ip is not None or self._address.allow_internal or target.origin in account.relays
@@ -281,7 +293,7 @@ def _no_callback(reason: str) -> InvalidRequest:
     return InvalidRequest(f"callback_url {reason}{_CALLED_HERE if local else ''}", param="callback_url")
 
 
-def finished(steps: Generator[Look, None, Any]) -> Any:
+def finished(steps: Generator[Look[Any], None, Any]) -> Any:
     """Return what a create, or a call that contains one, comes to, looking at everything in this thread.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Any
 
 from kling_mock.core import tasks
 from kling_mock.core.deliveries import Attempt, Delivery
-from kling_mock.core.moments import after
+from kling_mock.core.moments import after, reached
 from kling_mock.core.prices import whole
 from kling_mock.core.tasks import Status, Task
 from kling_mock.service.catalogue import Catalogue
@@ -43,15 +43,20 @@ class Timeline:
 
     def schedule(self, facts: Transaction, task: Task) -> None:
         """Put the task's next change on the agenda; each change brings the one after it, so a task stands there once."""
-        start, end = tasks.starts_at(task), tasks.ends_at(task)
+        start = tasks.starts_at(task)
         if task.created_at < start < inf:
             facts.schedule(start, task)
         else:
+            end = tasks.ends_at(task)
             facts.schedule(end if end < inf else self.forgotten_at(task), task)
 
     def forgotten_at(self, task: Task) -> float:
         """Return when the task can no longer be read."""
         return after(task.created_at, self.retention)
+
+    def is_forgotten(self, task: Task, now: float) -> bool:
+        """Return whether the task can no longer be read at *now*."""
+        return reached(now, task.created_at, self.retention)
 
     def next_event(self, facts: Transaction, now: float, *, sending: bool = True) -> Event | None:
         """Let the next thing that is due at *now* happen; None when nothing is.
@@ -69,14 +74,14 @@ class Timeline:
             return self._attempt(facts, at, what)
         if facts.task(what.id) is None:
             return None
-        end = tasks.ends_at(what)
-        if not what.settled and (what.cancelled_at is not None or at >= end):
+        if not what.settled and (what.cancelled_at is not None or tasks.has_ended(what, at)):
             return self._end(facts, what, at)
-        if at >= self.forgotten_at(what):
+        if self.is_forgotten(what, at):
             facts.forget(what)
             return Event(at, "retention", what.id)
         if what.settled:  # what was planned before it was cancelled
             return None
+        end = tasks.ends_at(what)
         facts.schedule(end if end < inf else self.forgotten_at(what), what)
         return Event(at, "status", what.id, Status.PROCESSING)
 

@@ -1,7 +1,7 @@
 """What callers do to an account: prove who they are, create, find and read tasks. Nothing is sent from here."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from kling_common.targets import Target
@@ -21,6 +21,9 @@ from kling_mock.service.models import Offers
 from kling_mock.service.timeline import Timeline
 from kling_mock.service.views import Views
 from kling_mock.store.interface import Account, Store
+
+_KEPT_HEADERS = 1024
+"""Authorization headers that were found right and are not read again."""
 
 
 class World:
@@ -64,6 +67,7 @@ class World:
             self.views.origin,
         )
         self._keys = None if settings.keys is None else frozenset(settings.keys)
+        self._key = lru_cache(_KEPT_HEADERS)(self._read_key)
 
     # Who calls
 
@@ -81,6 +85,9 @@ class World:
         Raises:
             Unauthorized: no Bearer key in it, or one that is not known.
         """
+        return self._key(authorization)
+
+    def _read_key(self, authorization: str | None) -> str:
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme != "Bearer" and scheme.lower() != "bearer":

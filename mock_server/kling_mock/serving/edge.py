@@ -1,7 +1,7 @@
 """The edge: serves the fake over sockets, on granian's RSGI interface, in one process.
 
-The two calls that every client repeats are served on the event loop, by the same handlers that Flask calls; what blocks in them runs
-in a thread. All else goes through Flask in a thread. Faults of a scenario act on the real connection (faults.py).
+The service's own calls, save those about files, are served on the event loop, by the same handlers that Flask calls; what blocks in
+them runs in a thread. All else goes through Flask in a thread. Faults of a scenario act on the real connection (faults.py).
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from kling_mock.web.page.facts import Facts
 from kling_mock.web.reading import Reading
 
 _THREADS = 64
-_HEALTH = frozenset({"/__mock/health", "/__mock/ready"})
+_HEALTH = ("/__mock/health", "/__mock/ready")
 _WAIT = "/__mock/wait"
 _WITH_FILE = (200, 206)
 
@@ -48,9 +48,11 @@ class Edge:
         self._reading = Reading(fake, app.url_map)
         self._waiters = Waiters(fake.world.store.blocking)
         operations = fake.world.contract.operations
-        self._create_path: str = operations["createVideo"].path
+        own = [operations[name] for name in self._api.handlers if name not in fake.world.contract.file_operations]
+        self._here = {(it.method, it.path): it.id for it in own if "{" not in it.path}
         self._task_prefix: str = operations["getTask"].path.partition("{")[0]
         self._literal = frozenset(it.path for it in operations.values() if "{" not in it.path)
+        self._health = {path: next(iter(fake.control.protocol.paths[path].values())) for path in _HEALTH}
         self._blocking = fake.world.store.blocking
         kinds = ("service", "control", "files", "looks")
         self._pools = {kind: ThreadPoolExecutor(_THREADS, thread_name_prefix=kind) for kind in kinds}
@@ -82,15 +84,9 @@ class Edge:
             response = self._api.refuse(InvalidRequest("the body ended before its Content-Length"), request)
             proto.response_bytes(response.status, response.headers, response.body)
             return
-        if request.method == "GET" and request.path == EVENTS:
-            await self._news(proto, request)
-            return
-        if request.method == "GET" and request.path == _WAIT:
-            await self._wait(proto, request)
-            return
         steps = self._steps(request)
         if steps is None:
-            await self._through_flask(asyncio.get_running_loop(), scope, proto, request)
+            await self._other(scope, proto, request)
             return
         response = await self._finished(steps)
         if response.after:
@@ -101,15 +97,27 @@ class Edge:
             proto.response_bytes(response.status, response.headers, response.body)
 
     def _steps(self, request: Request) -> Steps | None:
-        """Return one of the two calls that clients repeat; None for every other."""
-        path = request.path
-        if request.method == "POST" and path == self._create_path:
-            return self._api.steps("createVideo", request)
-        if request.method == "GET" and path.startswith(self._task_prefix):
+        """Return a call that is served here; None for every other."""
+        method, path = request.method, request.path
+        operation = self._here.get((method, path))
+        if operation is not None:
+            return self._api.steps(operation, request)
+        if method == "GET" and path.startswith(self._task_prefix):
             task_id = path[len(self._task_prefix) :]
             if task_id and "/" not in task_id and path not in self._literal:
                 return self._api.steps("getTask", request, task_id=task_id)
         return None
+
+    async def _other(self, scope: Any, proto: Any, request: Request) -> None:
+        if request.method == "GET" and request.path == EVENTS:
+            await self._news(proto, request)
+        elif request.method == "GET" and request.path == _WAIT:
+            await self._wait(proto, request)
+        elif request.method == "GET" and request.path in self._health and not self._blocking:
+            response = self._fake.control.call(self._health[request.path], request)
+            proto.response_bytes(response.status, response.headers, response.body)
+        else:
+            await self._through_flask(asyncio.get_running_loop(), scope, proto, request)
 
     async def _wait(self, proto: Any, request: Request) -> None:
         """Respond once the condition is met; nothing is left of a client that hangs up."""
@@ -160,11 +168,8 @@ class Edge:
 
     async def _through_flask(self, loop: Any, scope: Any, proto: Any, request: Request) -> None:
         environ = _environ(scope, request)
-        if request.path in _HEALTH and not self._blocking:
-            status, headers, body = _run(self._app, environ)
-        else:
-            pool = self._pools[_kind(request.path)]
-            status, headers, body = await loop.run_in_executor(pool, _run, self._app, environ)
+        pool = self._pools[_kind(request.path)]
+        status, headers, body = await loop.run_in_executor(pool, _run, self._app, environ)
         response: ApiResponse | None = environ.get(REPLY)
         if response is not None and response.wire is not None:
             await misbehave(response.wire, status, headers, body, scope, proto)

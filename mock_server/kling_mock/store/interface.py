@@ -7,6 +7,7 @@ is a transaction of its own. Tasks, deliveries and files that a store hands out 
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from math import inf
 from typing import IO, Any, Protocol
 
 from kling_mock.clock import Clock, Mode
@@ -228,8 +229,8 @@ class Store(Protocol):
         """Return the account's tasks, or so many of the newest, oldest first."""
         ...
 
-    def count_tasks(self, account: Account) -> int:
-        """Return how many tasks the account has."""
+    def count_tasks(self, account: Account, since: float = -inf) -> int:
+        """Return how many tasks the account has that were created after *since*."""
         ...
 
     def delivery(self, account: Account, delivery_id: str) -> Delivery | None:

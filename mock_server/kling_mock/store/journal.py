@@ -7,10 +7,10 @@ are there anyway, as those of the accounts.
 import threading
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -29,14 +29,6 @@ _EACH, _EACH_HEADER = 512, 64
 """Bytes that an entry and a header take by themselves."""
 
 
-class Headers(Protocol):
-    """What of a request's headers is needed later: a mapping, or what the server made of them."""
-
-    def items(self) -> Iterable[tuple[str, str]]:
-        """Pairs of name and value."""
-        ...
-
-
 @dataclass(slots=True)
 class Entry:
     """One thing that happened. `at` is the account's clock, `seconds` the real time it took; bodies are cut at the journal's bound."""
@@ -47,7 +39,7 @@ class Entry:
     kind: str
     method: str = ""
     url: str = ""
-    request_headers: Headers | None = None
+    request_headers: Mapping[str, str] | None = None
     request_body: bytes = b""
     status: int | None = None
     headers: list[tuple[str, str]] | None = None
@@ -63,11 +55,13 @@ class Entry:
     @property
     def weight(self) -> int:
         """Bytes it holds on to."""
-        texts = len(self.url) + _EACH
-        for headers in (self.request_headers.items() if self.request_headers else (), self.headers or ()):
-            for name, value in headers:
-                texts += len(name) + len(value) + _EACH_HEADER
-        return len(self.request_body) + len(self.body) + texts
+        held = len(self.url) + len(self.request_body) + len(self.body) + _EACH
+        if self.request_headers:
+            held += sum(map(len, self.request_headers)) + sum(map(len, self.request_headers.values()))
+            held += len(self.request_headers) * _EACH_HEADER
+        for name, value in self.headers or ():
+            held += len(name) + len(value) + _EACH_HEADER
+        return held
 
 
 class Journal:
@@ -263,7 +257,7 @@ def _content(entry: Entry, mime: str) -> dict[str, Any]:
         return {"size": size, "mimeType": mime, "text": b64encode(entry.body).decode(), "encoding": "base64"}
 
 
-def _shown_headers(headers: Headers | None) -> dict[str, str]:
+def _shown_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     return dict(headers.items()) if headers else {}
 
 

@@ -5,7 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import islice, takewhile
 from math import inf
 from typing import IO, Any, cast
 from weakref import WeakValueDictionary
@@ -14,7 +14,7 @@ from kling_mock import clock as clocks
 from kling_mock.clock import Clock, Mode
 from kling_mock.core import tasks
 from kling_mock.core.deliveries import Delivery
-from kling_mock.core.moments import after
+from kling_mock.core.moments import reached
 from kling_mock.core.tasks import Task
 from kling_mock.ids import fingerprint
 from kling_mock.store.disk import Disk
@@ -172,9 +172,10 @@ class MemoryStore:
                 return list(own.tasks.values())
             return list(islice(reversed(own.tasks.values()), newest))[::-1]
 
-    def count_tasks(self, account: Account) -> int:
-        """Return how many tasks the account has."""
-        return len(cast("MemoryAccount", account).tasks)
+    def count_tasks(self, account: Account, since: float = -inf) -> int:
+        """Return how many tasks the account has that were created after *since*."""
+        with (own := cast("MemoryAccount", account)).lock:  # oldest first: an account's clock never goes back
+            return len(own.tasks) - sum(1 for _ in takewhile(lambda it: it.created_at <= since, own.tasks.values()))
 
     def delivery(self, account: Account, delivery_id: str) -> Delivery | None:
         """Return a delivery of the account."""
@@ -190,7 +191,7 @@ class MemoryStore:
         own = cast("MemoryAccount", account)
         with own.lock:
             task, now = own.tasks.get(task_id), own.clock.now()
-            if task is None or now >= after(task.created_at, retention):
+            if task is None or reached(now, task.created_at, retention):
                 return None
             if tasks.read(task, now):
                 with own:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from orjson import Fragment
@@ -11,9 +12,10 @@ from kling_mock.core.errors import ApiError, InvalidRequest
 from kling_mock.core.prices import whole
 from kling_mock.core.scenarios import Act
 from kling_mock.core.tasks import Status, Task
+from kling_mock.service.creating import Look
 from kling_mock.service.estimates import estimate
 from kling_mock.store.interface import Account
-from kling_mock.web.api import Api, Handler
+from kling_mock.web.api import Api, Handler, Steps
 from kling_mock.web.http import ApiResponse, Request, json_reply
 
 T = TypeVar("T")
@@ -73,14 +75,31 @@ class Accounts:
         models = self._world.contract.models if account.models is None else sorted(account.models)
         return json_reply({"object": "list", "data": [{"id": model, "object": "model"} for model in models]})
 
-    def list_tasks(self, account: Account, request: Request) -> ApiResponse:
+    def list_tasks(self, account: Account, request: Request) -> Steps:
         """`GET /v1/tasks`: a page of the account's tasks, newest first. Listing a task does not count as reading it."""
         asked = self._api.incoming.query("listTasks", request)
         self._courier.settle(account)
-        now = account.clock.now()
+        now, own_type = account.clock.now(), self._world.contract.type
+        if (asked["type"], asked["model"], asked["status"]) in ((None, None, None), (own_type, None, None)):
+            found, total = self._newest(account, asked, now)
+        else:  # every task has to be looked at, and an account may have a hundred thousand
+            look = Look(partial(self._chosen, account, asked, now))
+            yield look
+            found, total = look.result()
+        rows = [self._row(account, task, now) for task in found]
+        return json_reply({"data": rows, "total": total, "page": asked["page"], "page_size": asked["page_size"]})
+
+    def _newest(self, account: Account, asked: dict[str, Any], now: float) -> tuple[Sequence[Task], int]:
+        """Return a page of all tasks that are not forgotten, and how many these are."""
+        store = self._world.store
+        newest = store.tasks(account, asked["page"] * asked["page_size"])[::-1]
+        found = [task for task in page(newest, asked) if self._listed(task, asked, now)]
+        return found, store.count_tasks(account, now - self._world.timeline.retention)
+
+    def _chosen(self, account: Account, asked: dict[str, Any], now: float) -> tuple[Sequence[Task], int]:
+        """Return a page of the tasks that are asked for, and how many these are."""
         found = [task for task in reversed(self._world.store.tasks(account)) if self._listed(task, asked, now)]
-        rows = [self._row(account, task, now) for task in page(found, asked)]
-        return json_reply({"data": rows, "total": len(found), "page": asked["page"], "page_size": asked["page_size"]})
+        return page(found, asked), len(found)
 
     def batch_tasks(self, account: Account, request: Request) -> ApiResponse:
         """`POST /v1/tasks/batch`: each task as the query would show it, and it counts as a read of each.
@@ -102,7 +121,7 @@ class Accounts:
         contract = self._world.contract
         if asked["type"] not in (None, contract.type) or asked["model"] not in (None, task.model):
             return False
-        if now >= self._world.timeline.forgotten_at(task):
+        if self._world.timeline.is_forgotten(task, now):
             return False
         if asked["status"] is None:
             return True

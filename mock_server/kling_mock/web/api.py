@@ -36,7 +36,7 @@ from kling_mock.web.incoming import Incoming
 from kling_mock.web.observing import as_observed
 from kling_mock.web.origin import Origins
 
-Steps = Generator[Look, None, ApiResponse]
+Steps = Generator[Look[Any], None, ApiResponse]
 """A call under way: it yields what may block, which is to be called before it goes on, and returns the response."""
 
 Handler = Callable[..., ApiResponse | Steps]
@@ -133,7 +133,8 @@ class Api:
     ) -> ApiResponse:
         """Give the response its request id and write both into the journal."""
         response.headers.append(("x-request-id", f"{self._run}{next(self._numbers):012x}"))
-        self.world.measures.request(operation or "none", response.status, clocks.monotonic() - started)
+        seconds = clocks.monotonic() - started
+        self.world.measures.request(operation or "none", response.status, seconds)
         if self.world.service_settings.observed:
             as_observed(
                 self.world.service_settings.observed, operation or f"{request.method} {request.path}", request, response
@@ -149,7 +150,7 @@ class Api:
             status=response.status,
             headers=response.headers,
             body=response.body,
-            seconds=clocks.monotonic() - started,
+            seconds=seconds,
             task_id=response.task_id,
             scenario=response.scenario,
             fault=response.fault,

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from math import inf
 from typing import IO, Any, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -291,9 +292,11 @@ class SqlStore(Time):
             rows = connection.execute(found if newest is None else found.limit(newest)).mappings().all()
         return [task_of(row) for row in reversed(rows)]
 
-    def count_tasks(self, account: Account) -> int:
-        """Return how many tasks the account has."""
+    def count_tasks(self, account: Account, since: float = -inf) -> int:
+        """Return how many tasks the account has that were created after *since*."""
         counted = select(func.count()).where(tasks.c.account_id == cast("SqlAccount", account).id)
+        if since > -inf:
+            counted = counted.where(tasks.c.created_at > since)
         with self.database.reading() as connection:
             return int(connection.execute(counted).scalar_one())
 

@@ -1,0 +1,286 @@
+"""Where the microseconds of a call go: the server's own handler called in a loop, no socket, this process's own CPU time.
+
+python benchmarks/microseconds.py            each path: microseconds of processor a call, and a second's worth of calls
+python benchmarks/microseconds.py --steps    besides, where they go: parse, validate, id draw, money, store, views, journal, headers
+
+Counted is the processor time of this process alone, in blocks of calls, and the fastest block is shown: what others do on the machine
+only makes blocks slower. What granian itself takes for a request is not in these numbers; `speeds.py` has the whole.
+"""
+
+import asyncio
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from inspect import iscoroutinefunction
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import click
+import orjson
+from load import CREATE, HEADERS, QUERY, request_body
+
+import kling_openapi
+from kling_mock.app import create_app
+from kling_mock.media.frames import Frames
+from kling_mock.media.images import Drawing, draw
+from kling_mock.service import creating
+from kling_mock.service.catalogue import Catalogue
+from kling_mock.service.choosing import Choosing
+from kling_mock.service.courier import Courier
+from kling_mock.service.creating import Creating
+from kling_mock.service.idempotency import Idempotency
+from kling_mock.service.measures import Measures
+from kling_mock.service.models import Offer
+from kling_mock.service.timeline import Timeline
+from kling_mock.service.views import Views
+from kling_mock.service.world import World
+from kling_mock.serving import edge
+from kling_mock.serving.edge import Edge
+from kling_mock.store.journal import Journal
+from kling_mock.store.memory import MemoryStore
+from kling_mock.store.memory_account import MemoryAccount
+from kling_mock.web import acts, api, incoming
+from kling_mock.web.reading import Reading
+from kling_openapi.model import Model
+
+OWN = "https://cdn.example.com/first.jpg"
+"""An image that nothing here draws or serves: taken unseen under --images offline."""
+RELAYED, LITERAL = "https://hooks.example.com", "https://1.1.1.1"
+
+
+class _Headers(dict[str, str]):
+    """A request's headers; names are in lower case, as granian has them."""
+
+
+class Scope:
+    """What granian says of a request."""
+
+    http_version, scheme, server, client = "1.1", "http", "127.0.0.1:4010", "127.0.0.1:50000"
+
+    def __init__(self, method: str, path: str, headers: Mapping[str, str], query: str = "") -> None:
+        self.method, self.path, self.query_string = method, path, query
+        self.headers = _Headers(headers)
+
+
+class Proto:
+    """A connection whose body is there already; it keeps the response."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.status, self.body = 0, b""
+
+    async def __call__(self) -> bytes:
+        """Return the request's body."""
+        return self._body
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Take the response."""
+        del headers
+        self.status, self.body = status, body
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: what is sent, and what differs from call to call."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    numbered: str | None = None
+    """A header whose value ends with the number of the call."""
+
+
+class Bench:
+    """A fake in this process, called through the edge."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.app = create_app(**settings)
+        self._edge: Any = Edge(self.app)
+        self._numbers = 0
+
+    async def once(self, call: Call) -> bytes:
+        """Make one call and return the response's body."""
+        self._numbers += 1
+        sent = {"host": "127.0.0.1:4010", **{name.lower(): it for name, it in HEADERS.items()}, **call.headers}
+        if call.body:
+            sent["content-length"] = str(len(call.body))
+        if call.numbered:
+            sent[call.numbered] = f"benchmark-{self._numbers:012d}"
+        proto = Proto(call.body)
+        await self._edge.__rsgi__(Scope(call.method, call.path, sent, call.query), proto)
+        if proto.status != 200:
+            raise click.ClickException(f"{call.method} {call.path}: {proto.status} {proto.body[:300]!r}")
+        return proto.body
+
+    async def microseconds(self, call: Call, calls: int, blocks: int) -> float:
+        """Return the processor time of a call in the fastest block, that of the loop left out."""
+        spent = [await self._block(call, calls) for _ in range(blocks)]
+        edge, self._edge = self._edge, Idle()
+        try:
+            idle = [await self._block(call, calls) for _ in range(blocks)]
+        finally:
+            self._edge = edge
+        return (min(spent) - min(idle)) / calls * 1e6
+
+    async def _block(self, call: Call, calls: int) -> float:
+        began = time.process_time()
+        for _ in range(calls):
+            await self.once(call)
+        return time.process_time() - began
+
+
+class Idle:
+    """An edge that responds and does nothing."""
+
+    async def __rsgi__(self, scope: Any, proto: Any) -> None:
+        """Respond."""
+        proto.response_bytes(200, [], b"")
+
+
+def created(body: Mapping[str, Any], **more: Any) -> Call:
+    """Return a create of *body* with *more* in it."""
+    return Call("POST", CREATE, orjson.dumps({**body, **more}))
+
+
+async def paths(bench: Bench, body: Mapping[str, Any]) -> dict[str, Call]:
+    """Return every call that needs no I/O, by what is special about it. One task is there, and one file."""
+    uploaded = Call(
+        "POST",
+        "/api/v1/files/upload/base64",
+        orjson.dumps({"base64_data": b64encode(draw(Drawing(1280, 720, "png")).data).decode()}),
+    )
+    file = orjson.loads(await bench.once(uploaded))["data"]["file_url"]
+    own = created(body, image_start=OWN)
+    task = orjson.loads(await bench.once(created(body)))["id"]
+    return {
+        "create: image drawn by the fake": created(body),
+        "create: --images offline, any URL": own,
+        "create: uploaded image, judged before": created(body, image_start=file),
+        "create: callback to a relay": created(body, image_start=OWN, callback_url=f"{RELAYED}/kling"),
+        "create: callback to an IP literal": created(body, image_start=OWN, callback_url=f"{LITERAL}/kling"),
+        "create: Idempotency-Key": replace(own, numbered="idempotency-key"),
+        "create: Idempotency-Key, repeated": replace(own, headers={"idempotency-key": "benchmark-the-same"}),
+        "query": Call("GET", QUERY + task),
+        "list, a page of 20": Call("GET", "/v1/tasks", query="page_size=20"),
+        "batch of 10": Call("POST", "/v1/tasks/batch", orjson.dumps({"task_ids": [task] * 10})),
+        "credits": Call("GET", "/v1/credits"),
+    }
+
+
+STEPS = {
+    "granian's scope to a request": [(Edge, "__rsgi__")],
+    "reading the body": [(edge, "read")],
+    "who calls": [(World, "account"), (Reading, "most")],
+    "parse": [(incoming, "json_body")],
+    "validate": [(Model, "fits")],
+    "callback's address": [(Creating, "_unresolved")],
+    "image": [(Frames, "known"), (Offer, "media")],
+    "money": [(Offer, "terms")],
+    "scenario": [(Choosing, "choose"), (Catalogue, "choose")],
+    "id and plan draw": [(Creating, "_task")],
+    "idempotency": [(Idempotency, "key"), (Idempotency, "made"), (Idempotency, "remember"), (creating, "same")],
+    "store": [
+        (MemoryStore, "read"),
+        (Timeline, "schedule"),
+        *((MemoryAccount, it) for it in ("__enter__", "__exit__", "add_task", "forget_beyond", "schedule")),
+    ],
+    "settling what is due": [(Courier, "settle")],
+    "views": [(Views, "view"), (Views, "created")],
+    "writing JSON": [(acts, "json_reply")],
+    "headers kept": [(api, "kept")],
+    "journal": [(Journal, "add")],
+    "measures": [(Measures, "request"), (Measures, "task")],
+}
+"""What each step is called, and the functions that are it; what they call in turn counts for the step that it belongs to."""
+
+
+class Stopwatch:
+    """Adds up what each step takes by itself, without the steps inside it."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, list[float]] = {step: [] for step in STEPS}
+        self._spent = dict.fromkeys(STEPS, 0.0)
+        self._inner = [0.0]
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Measure every step within the block."""
+        with ExitStack() as changed:
+            for step, functions in STEPS.items():
+                for holder, name in functions:
+                    changed.enter_context(patch.object(holder, name, self._timed(step, getattr(holder, name))))
+            yield
+
+    def next(self) -> None:
+        """Note what a call took that has ended."""
+        for step, seconds in self._spent.items():
+            self.calls[step].append(seconds)
+            self._spent[step] = 0.0
+
+    def _timed(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        spent, inner, clock = self._spent, self._inner, time.perf_counter
+
+        def timed(*given: Any, **named: Any) -> Any:
+            inner.append(0.0)
+            began = clock()
+            try:
+                return function(*given, **named)
+            finally:
+                took = clock() - began
+                spent[step] += took - inner.pop()
+                inner[-1] += took
+
+        async def awaited(*given: Any, **named: Any) -> Any:
+            inner.append(0.0)
+            began = clock()
+            try:
+                return await function(*given, **named)
+            finally:
+                took = clock() - began
+                spent[step] += took - inner.pop()
+                inner[-1] += took
+
+        return awaited if iscoroutinefunction(function) else timed
+
+
+async def table(bench: Bench, body: Mapping[str, Any], calls: int, blocks: int) -> None:
+    """Print a line for each path."""
+    for name, call in (await paths(bench, body)).items():
+        await bench.microseconds(call, calls, 1)
+        took = await bench.microseconds(call, calls, blocks)
+        click.echo(f"{name:40} {took:8.1f} us {1e6 / took:9,.0f} a second")
+
+
+async def stepwise(bench: Bench, body: Mapping[str, Any], calls: int) -> None:
+    """Print a table for each path: its steps, the costliest first."""
+    for name, call in (await paths(bench, body)).items():
+        watch = Stopwatch()
+        with watch.on():
+            for _ in range(calls):
+                await bench.once(call)
+                watch.next()
+        click.echo(f"\n{name}")
+        found = {step: median(taken) * 1e6 for step, taken in watch.calls.items()}
+        for step, took in sorted(found.items(), key=lambda it: -it[1]):
+            if took:
+                click.echo(f"    {step:32} {took:6.1f} us")
+
+
+@click.command()
+@click.option("--calls", default=20, show_default=True, type=click.IntRange(1), help="Calls in a block.")
+@click.option("--blocks", default=200, show_default=True, type=click.IntRange(1), help="Blocks; the fastest counts.")
+@click.option("--steps", is_flag=True, help="Show where the time goes; measuring each step adds a microsecond to it.")
+def main(calls: int, blocks: int, steps: bool) -> None:
+    """Print what each call takes of this process's processor time."""
+    body = request_body(kling_openapi.read(kling_openapi.SERVICE))
+    bench = Bench(images="offline", relays={RELAYED: "http://127.0.0.1:9"})
+    asyncio.run(stepwise(bench, body, calls) if steps else table(bench, body, calls, blocks))
+
+
+if __name__ == "__main__":
+    main()

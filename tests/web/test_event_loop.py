@@ -1,0 +1,98 @@
+"""The calls that the edge serves on the event loop: the same responses as through Flask, and Flask is never asked."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from kling_mock.app import create_app
+from kling_mock.serving.edge import Edge
+
+MODEL = "kling-v3-turbo-image-to-video"
+BODY = {"model": MODEL, "image_start": "https://cdn.example.com/first.jpg"}
+KEY = {"authorization": "Bearer sk-test"}
+
+
+class Scope:
+    """What the server says of a request."""
+
+    http_version, scheme, server, client = "1.1", "http", "127.0.0.1:4010", "127.0.0.1:50000"
+
+    def __init__(self, method: str, target: str, body: bytes) -> None:
+        self.method = method
+        self.path, _, self.query_string = target.partition("?")
+        self.headers = {"host": "127.0.0.1:4010", **KEY, "content-length": str(len(body))}
+
+
+class Proto:
+    """A connection that has the body already, and keeps the response."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body, self.status, self.sent = body, 0, b""
+
+    async def __call__(self) -> bytes:
+        return self.body
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.sent = status, body
+
+
+def never(environ: Any, start_response: Any) -> Any:
+    """Stand in for Flask where it must not be asked."""
+    raise AssertionError(environ["PATH_INFO"])
+
+
+def called(edge: Edge, method: str, target: str, body: Any = None) -> tuple[int, Any]:
+    """Status and body of one call."""
+    raw = b"" if body is None else orjson.dumps(body)
+    proto = Proto(raw)
+    asyncio.run(edge.__rsgi__(Scope(method, target, raw), proto))
+    return proto.status, orjson.loads(proto.sent)
+
+
+@pytest.fixture
+def edge() -> Edge:
+    """The edge over a fake whose Flask application must not be called."""
+    app = create_app(images="offline", clock="manual", start=1_757_169_743)
+    app.wsgi_app = never  # type: ignore[method-assign]
+    return Edge(app)
+
+
+@pytest.mark.parametrize("target", ["/v1/tasks", "/v1/tasks?status=processing", f"/v1/tasks?model={MODEL}&page_size=1"])
+def test_a_list_is_served_without_flask(edge: Edge, target: str) -> None:
+    """With a filter and without."""
+    task_id = called(edge, "POST", "/v1/videos/generations", BODY)[1]["id"]
+
+    status, page = called(edge, "GET", target)
+
+    assert (status, page["total"], [row["id"] for row in page["data"]]) == (200, 1, [task_id])
+
+
+def test_pages_beyond_the_first_are_the_older_tasks(edge: Edge) -> None:
+    """The total counts all of them, past the end there are none."""
+    made = [called(edge, "POST", "/v1/videos/generations", BODY)[1]["id"] for _ in range(5)]
+    pages = [called(edge, "GET", f"/v1/tasks?page={number}&page_size=2")[1] for number in (1, 2, 3, 4)]
+
+    assert [row["id"] for page in pages for row in page["data"]] == made[::-1]
+    assert [page["total"] for page in pages] == [5] * 4
+
+
+def test_calls_about_an_account_are_served_without_flask(edge: Edge) -> None:
+    """A batch, the balance, the models, an upload token; and the checks of health."""
+    task_id = called(edge, "POST", "/v1/videos/generations", BODY)[1]["id"]
+
+    assert called(edge, "GET", f"/v1/tasks/{task_id}")[1]["id"] == task_id
+    assert called(edge, "POST", "/v1/tasks/batch", {"task_ids": [task_id]})[1]["data"][0]["id"] == task_id
+    assert called(edge, "GET", "/v1/credits")[1]["success"] is True
+    assert MODEL in [it["id"] for it in called(edge, "GET", "/v1/models")[1]["data"]]
+    assert called(edge, "POST", "/v1/files/upload-token")[0] == 200
+    assert called(edge, "GET", "/__mock/health") == (200, {"status": "ok"})
+    assert called(edge, "GET", "/__mock/ready") == (200, {"status": "ok"})
+
+
+def test_a_wrong_query_is_the_documented_error(edge: Edge) -> None:
+    """As everywhere."""
+    status, body = called(edge, "GET", "/v1/tasks?page=0")
+
+    assert (status, body["error"]["param"]) == (400, "page")
