@@ -194,10 +194,11 @@ def duration_high(view: View, rule: Rule) -> Iterator[Check]:
 
 @judge("SV-10")
 def duration_bounds(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at right creates with either bound, and at those with which the kit tries what lies between."""
+    """Looks at right creates with either bound, and with what the kit tries between; one written with a point is SV-31's."""
     field = rule.params["field"]
     bounds = (view.contract.duration_min, view.contract.duration_max)
-    calls = (call for call in own(view, sound(view)) if call.asked(field) in bounds or rule.id in call.probe.rules)
+    whole = (call for call in own(view, sound(view)) if not isinstance(call.asked(field), float))
+    calls = (call for call in whole if call.asked(field) in bounds or rule.id in call.probe.rules)
     yield from _taken(view, calls, field, lambda call: f"{field} {call.asked(field)}")
 
 
