@@ -33,9 +33,9 @@ def free_port() -> int:
 class Cluster:
     """`with Cluster() as cluster: cluster.database()` gives the URL of a new, empty database."""
 
-    def __init__(self, *, durable: bool = False) -> None:
-        """*durable*: commits wait for the disk, as in production."""
-        self._durable = durable
+    def __init__(self, *, durable: bool = False, segment_megabytes: int = 16) -> None:
+        """*durable*: commits wait for the disk, as in production. *segment_megabytes*: the size of its log's files."""
+        self._durable, self._segment = durable, segment_megabytes
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -47,9 +47,8 @@ class Cluster:
         if os.getuid() == 0:  # initdb refuses root
             user = pwd.getpwnam("postgres")
             os.chown(self._folder, user.pw_uid, user.pw_gid)
-        self._run(
-            "initdb", "-D", str(self._data), "-U", "kling", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
-        )
+        options = ["-U", "kling", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"]
+        self._run("initdb", "-D", str(self._data), f"--wal-segsize={self._segment}", *options)
         self.port = free_port()
         self.start()
         return self
@@ -74,6 +73,16 @@ class Cluster:
     def stop(self, how: str = "immediate") -> None:
         """Stop the server: `immediate` is a crash, `fast` an orderly end."""
         self._run("pg_ctl", "-D", str(self._data), "-m", how, "-w", "stop")
+
+    def limit(self, most: int | None) -> None:
+        """Let no file of the server grow beyond so many bytes, as if the disk were full there; None lifts that."""
+        server = int((self._data / "postmaster.pid").read_text().split()[0])
+        stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat")]
+        family = [int(stat.split()[0]) for stat in stats if int(stat.rpartition(")")[2].split()[1]) == server]
+        program = shutil.which("prlimit")
+        assert program is not None
+        for pid in (server, *family):
+            self._run(program, "--pid", str(pid), f"--fsize={'unlimited' if most is None else most}:unlimited")
 
     def database(self) -> str:
         """Return the URL of a new, empty database."""

@@ -138,7 +138,7 @@ class Fake:
         for process in self._running.values():
             process.send_signal(signal.SIGTERM)
         for process in self._running.values():
-            process.wait(30)
+            process.wait(_PATIENCE)
             if process.stdin:
                 process.stdin.close()
 
