@@ -266,6 +266,57 @@ class CreatedLater(Api):
         return {**shown, "created": shown["created"] + 1}
 
 
+class CutKeys(Api):
+    """Keys are kept by their first sixteen characters."""
+
+    def create(self, account: Account, headers: Any, body: bytes) -> Answer:
+        """Two keys that begin alike are one."""
+        return super().create(account, {"Idempotency-Key": (headers.get("Idempotency-Key") or "")[:16]}, body)
+
+
+class OnlySome(Api):
+    """Durations of 3, 5, 10 and 15 seconds."""
+
+    def check_duration(self, asked: Json) -> None:
+        """No others."""
+        if asked.get("duration", 5) not in (3, 5, 10, 15):
+            raise Refused(400, "invalid_request", "duration: 3, 5, 10 or 15", "duration")
+        super().check_duration(asked)
+
+
+class TellsStates(Api):
+    """Another account's task is forbidden while it runs, and unknown when it is over."""
+
+    def find(self, account: Account, task_id: str) -> Task:
+        """403, and then 404."""
+        for other in list(self.accounts.values()):
+            if other is not account and task_id in other.tasks and not other.tasks[task_id].settled:
+                raise Refused(403, "permission_denied", "not yours")
+        return super().find(account, task_id)
+
+
+class HiddenFee(Api):
+    """1080p costs nine credits more than it says."""
+
+    def make(self, account: Account, asked: Json, price: float, size: tuple[int, int], key: str) -> Json:
+        """They are taken beside the reservation."""
+        account.credits -= 9 if asked.get("quality") == "1080p" else 0
+        return super().make(account, asked, price, size, key)
+
+
+class UnpaidTasks(Api):
+    """A create without the means is refused, and made."""
+
+    def create(self, account: Account, headers: Any, body: bytes) -> Answer:
+        """402, and a task in the list."""
+        try:
+            return super().create(account, headers, body)
+        except Refused as error:
+            if error.status == 402:
+                self.make(account, self.parse(body), 0.0, (1280, 720), "")
+            raise
+
+
 BROKEN: dict[str, type[Api]] = {
     "empty-credentials": EmptyCredentials, "no-point": NoPoint, "before-at": BeforeAt, "looks-inside": LooksInside,
     "no-address-check": NoAddressCheck, "other-link": OtherLink, "open-links": OpenLinks, "oldest-first": OldestFirst,
@@ -273,6 +324,7 @@ BROKEN: dict[str, type[Api]] = {
     "shared-keys": SharedKeys, "dear-when-long": DearWhenLong, "flat-price": FlatPrice, "by-the-call": ByTheCall,
     "follows-redirects": FollowsRedirects, "late-retries": LateRetries, "thirty-seconds": ThirtySeconds, "five-seconds": FiveSeconds,
     "overspends": Overspends, "late-replays": LateReplays, "created-later": CreatedLater,
+    "cut-keys": CutKeys, "only-some": OnlySome, "tells-states": TellsStates, "hidden-fee": HiddenFee, "unpaid-tasks": UnpaidTasks,
 }  # fmt: skip
 
 if __name__ == "__main__":
