@@ -60,7 +60,8 @@ def test_legacy_dialect() -> None:
         if event.answer.status < 400:
             return body
         entry = LEGACY[body["error"]["code"]]
-        return {"error": {"code": entry.status, "message": "so it is", "type": entry.legacy_type}}
+        said = body["error"]["message"]
+        return {"error": {"code": entry.status, "message": said, "type": entry.legacy_type}}
 
     assert not breaches(answered(legacy))
 

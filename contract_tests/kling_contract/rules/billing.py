@@ -339,11 +339,11 @@ def one_task_at_one_moment(view: View, _: Rule) -> Iterator[Check]:
 
 @judge("SB-21")
 def cost_agrees(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at every task that says twice what it cost."""
+    """Looks at completed tasks that say twice what they cost."""
     for _task, sighting in view.sightings:
         usage = sighting.body.get("usage")
         cost = usage.get("cost") if isinstance(usage, dict) else None
-        if not isinstance(usage, dict) or not isinstance(cost, dict):
+        if sighting.status != "completed" or not isinstance(usage, dict) or not isinstance(cost, dict):
             continue
         used, said = usage.get("credits_used"), cost.get("credits")
         if is_number(used) and is_number(said):
