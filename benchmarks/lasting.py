@@ -99,20 +99,24 @@ def lag(databases: Databases, kind: str, seconds: int, rate: int, body: Mapping[
         spread(serving.base, {**body, "callback_url": hook}, plans)
         if kind != "memory":
             held.enter_context(courier(store))
-        with closing(connect(serving.base)) as connection:
-            connection.request("PUT", "/__mock/clock", b'{"mode": "real"}', {"Content-Type": "application/json"})
-            connection.getresponse().read()
-            drained(hook, count)
-            end, shown = perf_counter() + 60.0, []
-            while (
-                sum(bool(one["attempts"]) for one in shown) < count and perf_counter() < end
-            ):  # the last are being recorded
-                pause(0.2)
-                connection.request("GET", "/__mock/deliveries")
-                shown = json.loads(connection.getresponse().read())["deliveries"]
+        _control(serving.base, "PUT", "/__mock/clock", b'{"mode": "real"}')
+        drained(hook, count)
+        end, shown = perf_counter() + 60.0, []
+        while (
+            sum(bool(one["attempts"]) for one in shown) < count and perf_counter() < end
+        ):  # the last are being recorded
+            pause(0.2)
+            shown = _control(serving.base, "GET", "/__mock/deliveries")["deliveries"]
     late = [one["attempts"][0]["sent"] - one["attempts"][0]["due"] for one in shown if one["attempts"]]
     cuts = quantiles(late, n=100)
     return {"p50": cuts[49], "p99": cuts[98], "count": len(late)}
+
+
+def _control(base: str, method: str, path: str, body: bytes | None = None) -> Any:
+    """Make one call on a connection of its own: one that was idle while callbacks arrived may be closed."""
+    with closing(connect(base)) as connection:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read())
 
 
 def recovery(databases: Databases, kind: str, times: int, body: Mapping[str, Any]) -> list[float]:
