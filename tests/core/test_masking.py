@@ -151,6 +151,18 @@ def test_a_known_key_goes_in_every_spelling(how: str) -> None:
     assert masked.endswith(' after"}')
 
 
+@pytest.mark.parametrize("behind", ["", ":", ":x", ":xy"])
+@pytest.mark.parametrize("ahead", ["", "u", "uv", "uvw", "user"])
+@pytest.mark.parametrize("key", [CANARY, f"{CANARY}9", f"{CANARY}98"])
+def test_all_of_a_known_key_goes_from_base64(key: str, ahead: str, behind: str) -> None:
+    """Wherever it stands in a group of three bytes: what stays are the characters that also depend on its neighbours."""
+    mask = Mask(b"salt", [key])
+    packed = base64.b64encode(f"{ahead}{key}{behind}".encode()).decode().rstrip("=")
+    first, end = -(-len(ahead) * 8 // 6), len(ahead + key) * 8 // 6
+
+    assert mask.text(packed) == packed[:first] + mask.token(key) + packed[end:]
+
+
 def test_the_word_before_a_secret_stays(mask: Mask) -> None:
     """What kind of secret it was can still be read."""
     shown = mask.text(f"it said Bearer {CANARY} to me")
@@ -250,6 +262,17 @@ def test_a_key_in_base64_is_found_by_its_shape(ahead: str, url: bool) -> None:
         assert packed.rstrip("=") not in mask.text(text)
         assert "key-" in mask.text(text)
         assert packed.rstrip("=").encode() not in mask.bytes(text.encode())
+
+
+@pytest.mark.parametrize("more", ["A", "AA", "AAA", "AAAA"])
+def test_a_packed_key_is_found_in_a_run_of_any_length(more: str) -> None:
+    """One that is no whole number of bytes, because letters follow it, is opened as far as it goes."""
+    packed = base64.b64encode(b"sk-live-cAnary7f3b9d1eZx81").decode().rstrip("=")
+
+    masked = Mask(b"salt").text(packed + more)
+
+    assert packed not in masked
+    assert "key-" in masked
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,38 @@ def test_every_cap_by_itself(caps: dict[str, Any], said: str) -> None:
         watch.before("POST", SHORT)
 
 
+def test_the_seconds_of_all_creates_together_are_capped() -> None:
+    """Up to the cap, counted from none; the refusal says how many there are."""
+    watch = guard(max_usd=9.0, creates=None, at_once=None, seconds=6.0)
+    accept(watch)
+    accept(watch)
+
+    with pytest.raises(Withheld, match=r"^6 of 6 s of video are made already; raise --max-seconds$"):
+        watch.before("POST", SHORT)
+
+
+def test_one_create_is_allowed_where_no_number_is_given() -> None:
+    """The caution of a default: a second one needs to be asked for."""
+    watch = Guard(lambda _: Charge(), Caps(max_usd=1.0, at_once=None))
+    accept(watch)
+
+    with pytest.raises(Withheld, match="the cap is 1 accepted create; raise --max-creates"):
+        watch.before("POST", SHORT)
+
+
+@pytest.mark.parametrize(("last", "stopped"), [(501.0, False), (500.0, False), (499.0, True)])
+def test_a_balance_that_fell_by_more_than_the_cap_ends_the_run(last: float, stopped: bool) -> None:
+    """Though what was accepted explains it: to the cap, and not a credit further."""
+    watch = Guard(lambda _: Charge(), Caps(max_usd=5.0), usd_per_credit=0.01)
+    watch.balance(1000.0)
+    watch.after("POST", Charge(worst=9.0), 200, task_id="task-1")
+
+    watch.balance(last)
+
+    assert bool(watch.stopped) is stopped
+    assert watch.stopped in ("", "the balance fell by $5.01, more than the cap of $5.00")
+
+
 def test_a_task_that_is_over_makes_room_for_the_next() -> None:
     """One at a time, not one for ever."""
     watch = guard(max_usd=9.0, creates=None)
@@ -319,3 +351,27 @@ def test_retry_after_is_honoured_before_the_next_request(value: str, stopped: bo
     if value == "2":
         sender.send("GET", CREATE, [], None)
         assert waits[0] == pytest.approx(2, abs=1)
+
+
+@pytest.mark.parametrize(("status", "believed"), [(199, False), (200, True), (299, True), (300, False)])
+def test_only_a_granted_request_says_what_the_balance_is(status: int, believed: bool) -> None:
+    """What stands in a refusal or a redirect is no reading."""
+    deaf = _Deaf(
+        RawResponse(status, (), b'{"data": {"token": {"remaining_credits": 70}, "user": {"remaining_credits": 70}}}')
+    )
+    sender = GuardedSender(deaf, guard(), CONTRACT, keys=["sk-key-0815"])
+
+    sender.send("GET", "https://service.example/v1/credits", [], None)
+
+    assert (sender.guard.books.last is not None) is believed
+
+
+def test_without_a_key_to_look_for_every_create_may_cost_and_nothing_else() -> None:
+    """A proxy knows its client's key only when it is too late: creates count, lookups and uploads do not."""
+    sender = GuardedSender(_Deaf(RawResponse(200, (), b"{}")), guard(creates=None, at_once=None), CONTRACT)
+
+    sender.send("POST", CREATE.replace("/videos/generations", "/tasks/batch"), [], b"{}")
+    assert sender.guard.spent.sent == 0
+    sender.send("POST", CREATE, [], b"{}")
+    sender.send("POST", "https://service.example/v1/images/generations", [], b"{}")
+    assert sender.guard.spent.sent == 2

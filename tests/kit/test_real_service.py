@@ -1,6 +1,7 @@
 """The kit against a service that bills: the stand-in, whose ledger says what was really accepted and charged."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -219,3 +220,39 @@ def test_a_plan_needs_no_service_at_all() -> None:
     assert [f"mode {mode}" in result.output for mode in ("readonly", "refusals", "paid")] == [True] * 3
     assert result.output.count("plan hash: ") == 3
     assert "audio_urls" not in result.output
+
+
+def plan_lines(service: StandIn, mode: str) -> list[str]:
+    """The plan of one mode, a line each."""
+    result = run(service, "--mode", mode, "--max-usd", "1", "--plan")
+    return str(result.output).splitlines()
+
+
+def test_a_plan_shows_the_reads_of_the_task_that_it_makes(service: StandIn) -> None:
+    """Behind the create that is meant to be accepted, and nowhere else."""
+    reads = {mode: [line for line in plan_lines(service, mode) if "until it ends" in line] for mode in MODES}
+
+    assert [len(reads[mode]) for mode in MODES] == [0, 0, 1]
+    assert "GET /v1/tasks/{id}" in reads["paid"][0]
+
+
+def test_a_plan_says_what_it_costs_in_the_words_of_its_mode(service: StandIn) -> None:
+    """Nothing; nothing unless the service errs; the price of a task."""
+    free, refused, paid_for = ("\n".join(plan_lines(service, mode)) for mode in MODES)
+
+    assert "at worst $0.00, because no create carries the key" in free
+    assert "if the service accepted every one" in refused
+    assert "expected: $0.00" in refused
+    assert "accepted every one" not in paid_for
+    assert "expected: $0.00" not in paid_for
+
+
+def test_a_plan_shows_how_sure_each_refusal_is(service: StandIn) -> None:
+    """In brackets behind its rules; what is no refusal has none."""
+    lines = [line for line in plan_lines(service, "refusals") if "POST /v1/videos/generations" in line]
+
+    assert not [line for line in lines if "()" in line]
+    assert [line for line in lines if re.search(r" SV-09 \(\w+\)  ", line)]
+
+
+MODES = ("readonly", "refusals", "paid")

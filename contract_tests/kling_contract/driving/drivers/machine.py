@@ -4,6 +4,7 @@ Each draw has a history of its own, on one account that is forgotten before the 
 failure is added to the run's. Never run against a service that bills.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -65,6 +66,7 @@ class Run:
         self.failure: Failure | None = None
         self.stopped: Stopped | None = None
         self.stories = 0
+        self.played: Counter[str] = Counter()
         self.end = context.recorder.mono() + SECONDS
         self.steered = "clock" in context.features
         self.cancels = self.steered and "cancel" in context.features
@@ -114,7 +116,12 @@ def run(context: RunContext, choice: Choice) -> list[str]:
             lines = _told(shared)
     if shared.stopped is not None:
         raise shared.stopped
-    return lines or [f"machine: {shared.stories} stories drawn"]
+    return lines or [f"machine: {shared.stories} stories drawn{_counted(shared.played)}"]
+
+
+def _counted(played: Counter[str]) -> str:
+    """Return how many steps of each kind were played, so that a kind that is no longer drawn is seen to be missing."""
+    return f": {', '.join(f'{number} {kind}' for kind, number in sorted(played.items()))}" if played else ""
 
 
 def _told(shared: Run) -> list[str]:
@@ -210,6 +217,7 @@ class Story(RuleBasedStateMachine):
             return
         try:
             self.player.play(step)
+            self.shared.played[step["do"]] += 1
         except Stopped as stop:
             self.shared.stopped = stop
 
