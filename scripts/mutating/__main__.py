@@ -89,7 +89,7 @@ def found(name: str, drawn: list[tuple[Fault, str]], tests: list[str], workers: 
     with tempfile.TemporaryDirectory(prefix="mut-") as folder:
         copy = Path(folder) / "copy"
         copy_checkout(copy)
-        known = reached(copy, GROUPS[name].files(ROOT), tests)
+        known = reached(copy, name, GROUPS[name].files(ROOT), tests)
         print(f"{name}: {len(known.seconds)} tests in {sum(known.seconds.values()):.0f} s", flush=True)
         for outcome in judged(copy, known, tests, drawn, workers):
             outcomes.append(outcome)

@@ -39,16 +39,26 @@ GROUPS = {
     ),
     "courier": Group(
         (f"{FAKE}/service/courier.py", f"{FAKE}/core/callbacks.py", f"{FAKE}/core/deliveries.py"),
-        ("tests/core/test_callbacks.py", "tests/core/test_deliveries.py", "tests/web/test_callbacks.py"),
+        (
+            "tests/core/test_callbacks.py",
+            "tests/core/test_deliveries.py",
+            "tests/web/test_callbacks.py",
+            "tests/web/test_courier.py",
+        ),
     ),
     "rules": Group(
-        (f"{KIT}/rules",), ("tests/kit/test_judges.py", "tests/kit/test_judges_hold.py", "tests/kit/test_lab_judges.py")
+        (f"{KIT}/rules",),
+        (
+            "tests/kit/test_judges.py",
+            "tests/kit/test_lab_judges.py",
+            "tests/kit/test_findings.py",
+        ),
     ),
     "guard": Group(
         (f"{KIT}/driving/guard.py", f"{KIT}/driving/guarded.py", f"{KIT}/driving/planning.py"),
         ("tests/kit/test_guard.py", "tests/kit/test_real_service.py"),
     ),
     "masking": Group(("common/kling_common/masking.py",), ("tests/core/test_masking.py", "tests/kit/test_history.py")),
-    "drivers": Group((f"{KIT}/driving/drivers",), ("tests/kit/test_drivers.py",)),
+    "drivers": Group((f"{KIT}/driving/drivers",), ("tests/kit/test_drivers.py", "tests/kit/test_drawn_probes.py")),
     "client": Group((CLIENT,), ("tests/client",)),
 }

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import yaml
@@ -17,6 +18,7 @@ Fault = dict[str, Any]
 Run = dict[str, Any]
 
 
+@cache
 def equivalents() -> dict[tuple[str, str, str], str]:
     """Return why a change makes no difference, by file and by the lines that it replaces and puts there."""
     listed = yaml.safe_load(EQUIVALENTS.read_text(encoding="utf-8")) or []

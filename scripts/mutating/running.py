@@ -1,6 +1,7 @@
 """Runs faults, two at a time, each against the tests that reach its line: the likeliest and quickest first."""
 
 import ast
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from .faults import Fault, change
 from .groups import ROOT, SOURCES
 
 HERE = Path(__file__).resolve().parent
+KEPT = ROOT / ".mutation"
 PYTEST = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--capture=sys", "--hypothesis-seed=0", "-m", "not e2e"]
 # Packages are imported before pytest, which then cannot rewrite the assertions in them.
 PYTEST += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
@@ -34,7 +36,7 @@ class Reached:
 
     def at(self, fault: Fault) -> tuple[bool, list[str]]:
         """Return whether a fault's line ran on import, and the tests that may notice it, in the order to try them."""
-        lines = self.lines.get(str(self.root / fault.file), {})
+        lines = self.lines.get(fault.file, {})
         span = statement((self.root / fault.file).read_text(encoding="utf-8"), fault.line)
         here = {test for line in span for test in lines.get(str(line), ())}
         on_import = "" in here
@@ -96,19 +98,70 @@ def started(copy: Path, script: str, job: dict[str, Any], **pipes: Any) -> subpr
     return subprocess.Popen(command, cwd=copy, env=environment, text=True, **pipes)
 
 
-def reached(copy: Path, files: Iterable[str], tests: Iterable[str]) -> Reached:
+def reached(copy: Path, name: str, files: Iterable[str], tests: Iterable[str]) -> Reached:
     """Run a group's tests without any fault: tests that fail by themselves would notice everything.
+
+    What they reach is kept for the next run; test files that changed since are run again, and all of them where the modules changed.
 
     Raises:
         SystemExit: They fail.
     """
-    job = {"pytest": PYTEST, "tests": list(tests), "files": [str(copy / file) for file in files], "root": str(copy)}
-    ran = started(copy, "reached.py", job, stdout=subprocess.PIPE)
-    said, _ = ran.communicate()
-    if ran.returncode:
-        raise SystemExit(f"{said}\nThe tests fail without any fault: mend them first.")
-    found = json.loads((copy.parent / "job.reached.json").read_text(encoding="utf-8"))
-    return Reached(copy, found["lines"], found["seconds"], found["modules"])
+    files = list(files)
+    kept = kept_of(name, {file: digest(copy / file) for file in files})
+    wanted = {file: digest(copy / file) for file in test_files(copy, tests)}
+    stale = [file for file in wanted if kept["tests"].get(file) != wanted[file]]
+    if stale:
+        job = {"pytest": PYTEST, "tests": stale, "files": [str(copy / file) for file in files], "root": str(copy)}
+        ran = started(copy, "reached.py", job, stdout=subprocess.PIPE)
+        said, _ = ran.communicate()
+        if ran.returncode:
+            raise SystemExit(f"{said}\nThe tests fail without any fault: mend them first.")
+        merge(kept, json.loads((copy.parent / "job.reached.json").read_text(encoding="utf-8")), stale)
+        kept["tests"].update({file: wanted[file] for file in stale})
+        KEPT.mkdir(exist_ok=True)
+        (KEPT / f"{name}.json").write_text(json.dumps(kept), encoding="utf-8")
+    seconds = {test: taken for test, taken in kept["seconds"].items() if of_file(test) in wanted}
+    return Reached(copy, kept["lines"], seconds, kept["modules"])
+
+
+def kept_of(name: str, modules: dict[str, str]) -> dict[str, Any]:
+    """Return what is kept of a group; nothing where its modules have changed."""
+    file = KEPT / f"{name}.json"
+    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return (
+        kept if kept.get("of") == modules else {"of": modules, "tests": {}, "lines": {}, "seconds": {}, "modules": []}
+    )
+
+
+def merge(kept: dict[str, Any], found: dict[str, Any], stale: list[str]) -> None:
+    """Put what a run of *stale* test files has found in the place of what was kept of them."""
+    kept["seconds"] = {test: taken for test, taken in kept["seconds"].items() if of_file(test) not in stale} | found[
+        "seconds"
+    ]
+    for file in {*kept["lines"], *found["lines"]}:
+        old, new = kept["lines"].get(file, {}), found["lines"].get(file, {})
+        kept["lines"][file] = {
+            line: sorted({test for test in old.get(line, ()) if of_file(test) not in stale} | set(new.get(line, ())))
+            for line in {*old, *new}
+        }
+    kept["modules"] = sorted({*kept["modules"], *found["modules"]})
+
+
+def of_file(test: str) -> str:
+    """Return the file that a test stands in."""
+    return test.partition("::")[0]
+
+
+def test_files(copy: Path, tests: Iterable[str]) -> Iterator[str]:
+    """Yield the test files at and below *tests*."""
+    for test in tests:
+        found = sorted((copy / test).rglob("test_*.py")) if (copy / test).is_dir() else [copy / test]
+        yield from (str(path.relative_to(copy)) for path in found)
+
+
+def digest(path: Path) -> str:
+    """Return what a file is recognised by."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def judged(
@@ -186,5 +239,5 @@ def question(
         "mutated": mutated,
         "on_import": on_import,
         "tests": tests,
-        "seconds": int(30 + 3 * sum(known.seconds[test] for test in tests)),
+        "seconds": int(20 + 2 * sum(known.seconds[test] for test in tests)),
     }

@@ -268,16 +268,6 @@ def test_a_machine_finds_and_shrinks(server: StandIn, monkeypatch: pytest.Monkey
     assert judge_history(again.recorder.events, Choice(only=frozenset({"SV-09"})), lambda _: "").exit == 1
 
 
-def test_a_machine_is_quiet_on_a_correct_server(fake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stories with clock, cancel, callbacks, downloads and credits; nothing is added to the run's history."""
-    monkeypatch.setattr(machine, "EXAMPLES", 5)
-    with context_at(fake) as context:
-        assert machine.run(context, Choice()) == [
-            line for line in machine.run(context, Choice()) if "stories drawn" in line
-        ]
-        assert context.recorder.events == ()
-
-
 def test_known_failures_stop_no_story(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is listed with a reason is not looked for."""
     monkeypatch.setattr(machine, "EXAMPLES", 8)

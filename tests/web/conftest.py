@@ -221,7 +221,7 @@ class Receiver:
         names: Any = None,
     ) -> Outcome:
         """The transport's part: never raises; what the judge finds is kept."""
-        call = Call(url, orjson.loads(body), dict(headers), timeout, relay)
+        call = Call(url, orjson.loads(bytes(body)), dict(headers), timeout, relay)
         try:
             if not self.bent:
                 self.judge.callback(call.body)

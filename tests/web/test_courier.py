@@ -1,0 +1,49 @@
+"""The courier between requests: what is late, and what the journal keeps of an attempt."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+HOOK = "https://8.8.8.8/hook"
+
+
+def test_what_fell_due_before_a_request_is_sent_by_it(make: Callable[..., Any]) -> None:
+    """On a clock that runs; with a store that processes share it is left to the courier's own thread."""
+    rig = make(clock="real")
+    came = threading.Event()
+    rig.receiver.meanwhile = lambda _: came.set()
+    if rig.fake.world.store.blocking:
+        rig.fake.courier.start()
+    rig.task("completed queued=0.001 runs=0.001", callback_url=HOOK)
+
+    for _ in range(1000):
+        rig.control("GET", "/accounts")
+        if came.wait(0.02):
+            break
+
+    assert came.is_set()
+
+
+def test_the_journal_gives_the_length_of_a_body_that_it_keeps_in_part(rig: Any) -> None:
+    """A callback of megabytes is kept by its start; one that is kept whole needs no length."""
+    for story in ("completed queued=1 runs=4", "callback-huge bytes=1500000"):
+        rig.task(story, callback_url=HOOK)
+    rig.advance(1000)
+
+    small, large = sorted(
+        (one for one in rig.control("GET", "/journal")["entries"] if one["kind"] == "attempt"),
+        key=lambda one: "request_body_bytes" in one,
+    )
+    assert "request_body_bytes" not in small
+    assert large["request_body_bytes"] > 1_500_000
+
+
+def test_a_clock_that_is_made_manual_later_is_one(make: Callable[..., Any]) -> None:
+    """Whoever looks then finds that what is due now has happened."""
+    rig = make(clock="real")
+    rig.control("PUT", "/clock", {"mode": "manual"})
+    task_id = rig.create(callback_url=HOOK, headers={"X-Mock-Scenario": "instant"}).json["id"]
+
+    (owed,) = rig.control("GET", f"/deliveries?task_id={task_id}")["deliveries"]
+
+    assert owed["state"] == "delivered"
