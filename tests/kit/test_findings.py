@@ -5,18 +5,26 @@ file anew: `PYTHONPATH=tests/kit python tests/kit/test_findings.py`.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from faults import BAD, GOOD, mutated
 from scene import BOOK, judged
 from tape import CONTRACT
 from test_lab_judges import CASES
 
+from kling_contract.history.events import from_json, to_json
 from kling_contract.rules.registry import judge_all
 
 FILE = Path(__file__).with_name("findings.json")
+
+
+def read_again(events: Iterable[Any]) -> tuple[Any, ...]:
+    """The events as they come from a file, where no two equal texts are one object."""
+    return tuple(from_json(orjson.loads(orjson.dumps(to_json(event)))) for event in events)
 
 
 def shown(found: Any) -> dict[str, Any]:
@@ -29,12 +37,14 @@ def of_a_server(rule_id: str) -> dict[str, Any]:
     """What the judge of a server rule says of the correct history and of its fault."""
     pick, change, *every = BAD[rule_id]
     histories = {"right": GOOD, "wrong": mutated(pick, change, every=bool(every))}
-    return {name: shown(judge_all(events, CONTRACT, [BOOK[rule_id]])[0]) for name, events in histories.items()}
+    return {
+        name: shown(judge_all(read_again(events), CONTRACT, [BOOK[rule_id]])[0]) for name, events in histories.items()
+    }
 
 
 def of_a_client(rule_id: str) -> dict[str, Any]:
     """What the judge of a client rule says of its good case and of its bad one."""
-    right, wrong = (judged(rule_id, make(rule_id).recorder.events) for make in CASES[rule_id])
+    right, wrong = (judged(rule_id, read_again(make(rule_id).recorder.events)) for make in CASES[rule_id])
     return {"right": shown(right), "wrong": shown(wrong)}
 
 
