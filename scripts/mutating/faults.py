@@ -2,6 +2,7 @@
 
 import difflib
 import random
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,11 @@ class Fault:
         """Return *source* with the fault in it; None where it is no Python or does not change anything."""
         found: str | None = mutate_code(source, get_operator(self.operator)(), self.occurrence)
         try:
-            return found if found and compile(found, self.file, "exec") != compile(source, self.file, "exec") else None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SyntaxWarning)
+                return (
+                    found if found and compile(found, self.file, "exec") != compile(source, self.file, "exec") else None
+                )
         except SyntaxError:
             return None
 

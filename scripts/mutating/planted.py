@@ -155,8 +155,12 @@ def patched(session: pytest.Session, fault: Job, say: Callable[[str], None]) -> 
 
     Raises:
         ValueError: The fault changes what functions there are, or what they take from those around them.
+        SyntaxError: Python warns of it.
     """
-    before, after = (compile(fault[key], fault["path"], "exec", dont_inherit=True) for key in ("source", "mutated"))
+    with warnings.catch_warnings():
+        # What Python warns of (`is` with a literal) may fail where the module is imported, so that is what has to be tried.
+        warnings.simplefilter("error", SyntaxWarning)
+        before, after = (compile(fault[key], fault["path"], "exec", dont_inherit=True) for key in ("source", "mutated"))
     new = {old: other for old, other in zip(codes(before), codes(after), strict=True) if old != other}
     for found in gc.get_objects():
         if isinstance(found, FunctionType) and found.__code__.co_filename == fault["path"] and found.__code__ in new:
