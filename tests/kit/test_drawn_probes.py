@@ -101,6 +101,21 @@ def test_every_kind_of_step_reaches_the_wire(fake: str) -> None:
     assert player.wrong == ""
 
 
+def test_a_story_that_reads_the_balance_finds_what_was_taken(fake: str) -> None:
+    """The bookkeeping of a story: what its tasks reserve, and nothing else, may be gone."""
+    with context_at(fake) as context:
+        session = context.session("machine")
+        player = Player(context, session)
+        for step in ({"do": "credits"}, {"do": "create", "members": {}, "callback": False}, {"do": "credits"}):
+            player.play(step)
+        assert player.wrong == ""
+        left = player.balance
+        assert session.control is not None
+        session.control.account(credits=left - 0.5)
+        player.play({"do": "credits"})
+        assert player.wrong == f"{left:.2f} credits should be left, {left - 0.5:.2f} are"
+
+
 def test_a_machine_draws_every_kind_of_step(fake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the server has all that they need; the driver's line says how many of each.
 

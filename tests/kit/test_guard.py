@@ -219,6 +219,24 @@ def test_a_refused_create_counts_while_the_balance_cannot_be_read(readings: tupl
     assert "no reading of the balance shows that it is free" in watch.bill()
 
 
+def test_the_bill_says_what_a_run_may_have_cost() -> None:
+    """Of nothing, of a create that was accepted, and with what the balance showed of it."""
+    watch = Guard(lambda _: Charge(0.3, 0.6, 3.0), Caps(max_usd=5.0, at_once=None, creates=None), usd_per_credit=0.01)
+    assert watch.bill() == "creates sent: 0, accepted: 0; may have cost $0.00 at worst"
+    accept(watch)
+    assert watch.bill() == (
+        "creates sent: 1, accepted: 1; may have cost $0.60 at worst ($0.30 by the price list; the balance could not be read)"
+    )
+    watch.balance(1000.0)
+    accept(watch)
+    watch.balance(970.0)
+    watch.after("POST", watch.before("POST", SHORT), 400)
+    assert watch.bill() == (
+        "creates sent: 3, accepted: 2; may have cost $1.80 at worst ($0.90 by the price list; the balance fell by 30 credits "
+        "($0.30)) ($0.60 for a create that was refused, because no reading of the balance shows that it is free)"
+    )
+
+
 def test_a_reading_that_was_asked_for_before_a_refusal_says_nothing_of_it() -> None:
     """The two may cross on the way."""
     watch = guard(max_usd=0.5)

@@ -199,3 +199,12 @@ def test_a_traceback_on_demand(words: tuple[str, ...], variable: str, monkeypatc
     assert (
         loud.splitlines()[-1] == quiet.splitlines()[-1] == "kling-contract: the kit failed: RuntimeError: a seam burst"
     )
+
+
+def test_a_folder_for_reports_that_cannot_be_made_is_found_out(server: StandIn, tmp_path: Path) -> None:
+    """One line that names it, and exit code 2."""
+    (tmp_path / "file").write_text("in the way")
+    result = quick(server, "--only", "SA-06", "--report", str(tmp_path / "file" / "out"))
+
+    assert str(result.exception).endswith(f"{tmp_path / 'file' / 'out'}: Not a directory")
+    assert getattr(result.exception, "exit_code", 2) == 2

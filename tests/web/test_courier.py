@@ -2,7 +2,10 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 HOOK = "https://8.8.8.8/hook"
 
@@ -47,3 +50,22 @@ def test_a_clock_that_is_made_manual_later_is_one(make: Callable[..., Any]) -> N
     (owed,) = rig.control("GET", f"/deliveries?task_id={task_id}")["deliveries"]
 
     assert owed["state"] == "delivered"
+
+
+def test_the_journal_has_the_urls_and_the_seconds(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a request with its query, and of an attempt as the transport measured it; in its own form and in HAR."""
+    post = rig.receiver.post
+    monkeypatch.setattr(rig.receiver, "post", lambda *given, **more: replace(post(*given, **more), seconds=1.25))
+    task_id = rig.task("completed queued=1 runs=4", callback_url=f"{HOOK}?order=7")
+    rig.call("GET", f"/v1/tasks/{task_id}?look=twice&b=%20")
+    rig.advance(5)
+
+    entries = rig.control("GET", "/journal")["entries"]
+    (read,) = [one for one in entries if one["kind"] == "exchange" and one["request"]["method"] == "GET"]
+    (attempt,) = [one for one in entries if one["kind"] == "attempt"]
+    assert read["request"]["url"] == f"/v1/tasks/{task_id}?look=twice&b=%20"
+    assert read["seconds"] > 0
+    assert attempt["seconds"] == 1.25
+    shown = [one["request"] for one in rig.control("GET", "/journal.har")["log"]["entries"]]
+    (har,) = [one for one in shown if "look=twice" in one["url"]]
+    assert {one["name"]: one["value"] for one in har["queryString"]} == {"look": "twice", "b": " "}
