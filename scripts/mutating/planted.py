@@ -220,7 +220,8 @@ def from_import(job: Job, fault: Job, say: Callable[[str], None]) -> int:
     SourceFileLoader.get_code = faulty  # type: ignore[method-assign]
     failing = Failing()
     places = list(dict.fromkeys(name.partition("::")[0] for name in fault["tests"]))
-    code = pytest.main([*job["pytest"], "-x", *places], plugins=[failing, Choosing(fault)])
+    # Modules of a plugin whose assertions pytest rewrites would be read from their files, by a loader of its own.
+    code = pytest.main([*job["pytest"], "--assert=plain", "-x", *places], plugins=[failing, Choosing(fault)])
     say(failing.first or f"pytest ended with {int(code)}" if code else "")
     return int(code)
 
