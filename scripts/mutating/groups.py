@@ -51,7 +51,6 @@ GROUPS = {
         (
             "tests/kit/test_judges.py",
             "tests/kit/test_lab_judges.py",
-            "tests/kit/test_findings.py",
             "tests/kit/test_lab_limits.py",
         ),
     ),
