@@ -13,7 +13,7 @@ from kling_openapi.near_misses import near_misses
 FAMILY = kling_openapi.family()
 NAMES = pytest.mark.parametrize("name", FAMILY.models)
 DRAWN = settings(
-    max_examples=settings.default.max_examples // 2,
+    max_examples=max(200, settings.default.max_examples // 2),
     deadline=None,
     derandomize=True,
     database=None,
