@@ -82,7 +82,7 @@ def load(url: str, task_id: str, pictures: list[str]) -> None:
 
 
 def main() -> None:
-    """Load one fake from a process of its own, and print what health takes: 20 busy threads beside the clock would be in its way."""
+    """Load one fake from a process of its own, and print what health takes: 20 busy threads next to the clock would be in its way."""
     with Running(["--clock", "manual"]) as fake:
         print("at the start:", memory(fake))
         body = {"model": MODEL, "image_start": "https://image.test/640x480.png"}

@@ -33,7 +33,7 @@ class Watch:
 
 
 def main(file: Path) -> int:
-    """Write `imports`, `lines` and `seconds` beside the job."""
+    """Write `imports`, `lines` and `seconds` next to the job."""
     job = json.loads(file.read_text(encoding="utf-8"))
     watched = coverage.Coverage(data_file=None, include=job["files"], config_file=False)
     watch = Watch(watched)

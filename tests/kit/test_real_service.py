@@ -94,7 +94,7 @@ def test_refusals_poke_at_no_private_network(service: StandIn) -> None:
     assert (result.exception, result.return_value) == (None, 0), result.output
     params = [row.get("param") for row in rows(service, "refused")]
     assert len(params) > 30
-    assert params.count("callback_url") <= 12
+    assert params.count("callback_url") <= 16
 
 
 def test_refusals_go_on_after_an_accepted_one(service: StandIn, tmp_path, monkeypatch) -> None:

@@ -60,7 +60,7 @@ def test_what_is_only_assumed_to_be_refused_is_not_sent() -> None:
 def test_an_accepted_refusal_is_named_with_its_price_and_its_rule_and_the_run_goes_on() -> None:
     """While the cap allows it every other refusal is still asked for."""
     with Service(Behaviour(accepts="aspect_ratio")) as service:
-        ran = run(service, "refusals", 5.0)
+        ran = run(service, "refusals", 9.0)
 
     assert len(service.ledger.rows) >= 2
     assert "aspect_ratio: '16:9'" in ran.text

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil, isfinite
 from typing import Any
 
 import kling_openapi
@@ -71,7 +72,8 @@ class Price:
 def seconds_of(body: Any, contract: Contract) -> float:
     """Return the most seconds of video that a create of *body* can make, whatever a careless server reads into it.
 
-    Without a duration, and with one below the least, that is the default; with one that is no number it may be the longest.
+    Without a duration, and with one below the least, that is the default; with one that is no number it may be the longest. A
+    fraction counts as a whole second.
     """
     least = float(max(contract.duration_default, contract.duration_min))
     seconds = body.get("duration") if isinstance(body, dict) else None
@@ -79,4 +81,6 @@ def seconds_of(body: Any, contract: Contract) -> float:
         return least
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         return float(contract.duration_max)
-    return float(seconds) if seconds >= contract.duration_min else least
+    if not seconds >= contract.duration_min:
+        return least
+    return float(ceil(seconds)) if isfinite(seconds) else seconds

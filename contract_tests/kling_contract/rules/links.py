@@ -272,11 +272,11 @@ def result_data_agrees(view: View, rule: Rule) -> Iterator[Check]:
             continue
         asked = task.create.asked(rule.params["length"]) if task.create else MISSING
         for row in (row for row in rows if isinstance(row, dict)):
-            for name in ("video_url", "url"):
+            for name in rule.params["links"]:
                 if isinstance(row.get(name), str):
                     same = parts_of(row[name])[:3] in links
                     yield check(same, f"a {name} that is in results", quoted(row[name]), sighting)
-            seconds = row.get("duration")
+            seconds = row.get(rule.params["seconds"])
             if is_number(asked) and is_number(seconds):
                 near = abs(seconds - asked) <= HALF
                 yield check(near, f"{asked:g} s in result_data", f"{seconds:g} s", task.create, sighting)

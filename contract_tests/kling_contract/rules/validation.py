@@ -12,7 +12,7 @@ from kling_contract.history.labels import Expect
 from kling_contract.reading.addresses import is_public_neighbour, split
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View
 from kling_contract.rules.judging import Check, check, judge, quoted
-from kling_contract.rules.rulebook import Rule
+from kling_contract.rules.rulebook import Rule, rules
 from kling_contract.rules.wire import STEPS_ASIDE
 from kling_openapi import family
 
@@ -83,7 +83,7 @@ def _about_another(view: View, call: Call, field: str) -> bool:
     member = contract.member(param)
     if "x-image" in member:
         return True  # whether an image is taken is judged where the image is known
-    if _TRIED.get(param) in call.probe.rules:
+    if any(rules(contract)[rule].params["field"] == param for rule in _ORDINARY & {*call.probe.rules}):
         return True
     value = call.asked(param)
     if param == "callback_url":
@@ -91,8 +91,8 @@ def _about_another(view: View, call: Call, field: str) -> bool:
     return _is_probed(member, value)
 
 
-_TRIED = {"prompt": "SV-06", "duration": "SV-10"}
-"""Members of which the kit tries ordinary values besides the bounds, and the rules for which it does."""
+_ORDINARY = frozenset({"SV-06", "SV-10"})
+"""Rules for which the kit tries ordinary values of a member besides the bounds."""
 
 
 def _is_probed(member: dict[str, Any], value: Any) -> bool:

@@ -153,7 +153,7 @@ def alike(context: RunContext, session: Session) -> None:
 
 SCRIPTS = (
     Script("prices", ("SB-01", "SB-02", "SB-18", "SB-19"), prices, alone=True, document=True),
-    Script("billing", ("SB-02", "SB-03", "SB-07", "SB-11"), completed, alone=True),
+    Script("billing", ("SB-02", "SB-03", "SB-07", "SB-11", "SB-21"), completed, alone=True),
     Script("billing-failed", ("SB-04",), failed, needs=("scenarios", "clock"), alone=True),
     Script("billing-cancelled", ("SB-04", "SL-22"), cancelled, needs=("cancel", "clock"), alone=True),
     Script("poor", ("SB-05", "SB-06", "SB-11"), poor, needs=("credits",), alone=True),

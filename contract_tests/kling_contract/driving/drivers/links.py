@@ -100,7 +100,7 @@ def _completed_closely(context: RunContext, session: Session) -> tuple[str, floa
 
 
 SCRIPTS = (
-    Script("links", ("SK-01", "SK-02", "SK-03", "SK-08", "SK-09", "SK-10", "SK-12", "SK-13"), fetched),
+    Script("links", ("SK-01", "SK-02", "SK-03", "SK-08", "SK-09", "SK-10", "SK-12", "SK-13", "SK-14"), fetched),
     Script("links-agree", ("SK-11",), agreeing, needs=("relays", "clock")),
     Script("expiry", ("SK-04", "SK-05", "SK-06", "SK-07"), expiry, needs=("clock",)),
 )
