@@ -40,6 +40,11 @@ def as_right(view: View, rule: Rule) -> Iterator[Check]:
             yield right(case, rule.id)
 
 
+def _heard(case: Case) -> bool:
+    """Whether the client took a genuine callback: it shows the end as well as a read, so that there may be nothing left to ask."""
+    return any(one.delivered and one.event.who for one in case.attempts)
+
+
 def _survived(case: Case, rule_id: str, polls: list[Call]) -> Iterator[Check]:
     """That reading went on after *polls*, and the case ended as it should. A recording may end before that is seen."""
     if case.note is None or not case.able or case.facts.right.completes is not True:
@@ -47,7 +52,8 @@ def _survived(case: Case, rule_id: str, polls: list[Call]) -> Iterator[Check]:
     last = polls[-1]
     more = case.after(last.event, case.polls)
     what = f"answered {got(last)}" if got(last) else f"lost ({last.event.lost})"
-    yield check(more, f"read again after a read was {what}", "never read again", last, *case.results[-1:])
+    if more or not _heard(case):
+        yield check(more, f"read again after a read was {what}", "never read again", last, *case.results[-1:])
     yield sound(case, rule_id, "the job survives", last)
 
 
@@ -205,7 +211,8 @@ def patient_with_new(view: View, rule: Rule) -> Iterator[Check]:
     for case in about(view, rule.id):
         missing = [poll for poll in case.polls[:1] if got(poll) == 404]
         if missing:
-            yield check(len(case.polls) > 1, "read again", "never read again", missing[0], case.results[-1])
+            if len(case.polls) > 1 or not _heard(case):
+                yield check(len(case.polls) > 1, "read again", "never read again", missing[0], case.results[-1])
             yield sound(case, rule.id, "the job survives", missing[0])
 
 
