@@ -328,12 +328,16 @@ def test_few_waits_after_a_5xx_show_what_they_can(rule: str, gaps: tuple[float, 
 @pytest.mark.parametrize(
     ("rule", "failed"), [("CP-05", {"status": 503}), ("CP-06", {"lost": "cut"})], ids=["a 5xx", "a cut read"]
 )
-def test_a_callback_is_as_good_as_another_read(rule: str, failed: dict[str, Any]) -> None:
-    """After a read that failed, a genuine callback shows the end, so there is nothing left to ask; a forged one shows nothing."""
+def test_who_was_shown_the_end_need_not_read_again(rule: str, failed: dict[str, Any]) -> None:
+    """By a genuine callback, or by the read before the one that failed; a forged callback shows nothing."""
+    confirmed = judged(
+        rule, Scene(rule).create().poll("completed").poll("", **failed).fetch().served().told().recorder.events
+    )
     taken = judged(rule, hook(rule).poll("", **failed).back().fetch().served().told().recorder.events)
     forged = judged(rule, hook(rule).poll("", **failed).back(forged=True).told().recorder.events)
     ended = judged(rule, hook(rule).poll("", **failed).back().told(5).recorder.events)
 
     assert (bool(taken.looked), taken.findings) == (True, ())
+    assert (bool(confirmed.looked), confirmed.findings) == (True, ())
     assert forged.findings
     assert ended.findings

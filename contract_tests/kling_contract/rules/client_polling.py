@@ -40,19 +40,20 @@ def as_right(view: View, rule: Rule) -> Iterator[Check]:
             yield right(case, rule.id)
 
 
-def _heard(case: Case) -> bool:
-    """Whether the client took a genuine callback: it shows the end as well as a read, so that there may be nothing left to ask."""
-    return any(one.delivered and one.event.who for one in case.attempts)
+def _knows(view: View, case: Case) -> bool:
+    """Whether the client was shown the end, by a read or by a genuine callback that it took: there may be nothing left to ask."""
+    heard = any(one.delivered and one.event.who for one in case.attempts)
+    return heard or any(got(call) == 200 and _over(view, call) for call in case.polls)
 
 
-def _survived(case: Case, rule_id: str, polls: list[Call]) -> Iterator[Check]:
+def _survived(view: View, case: Case, rule_id: str, polls: list[Call]) -> Iterator[Check]:
     """That reading went on after *polls*, and the case ended as it should. A recording may end before that is seen."""
     if case.note is None or not case.able or case.facts.right.completes is not True:
         return
     last = polls[-1]
     more = case.after(last.event, case.polls)
     what = f"answered {got(last)}" if got(last) else f"lost ({last.event.lost})"
-    if more or not _heard(case):
+    if more or not _knows(view, case):
         yield check(more, f"read again after a read was {what}", "never read again", last, *case.results[-1:])
     yield sound(case, rule_id, "the job survives", last)
 
@@ -63,7 +64,7 @@ def survives_errors(view: View, rule: Rule) -> Iterator[Check]:
     for case in cases(view):
         failed = [poll for poll in case.polls if got(poll) >= 500]
         if failed and case.flow == "once":
-            yield from _survived(case, rule.id, failed)
+            yield from _survived(view, case, rule.id, failed)
 
 
 @judge("CP-06")
@@ -72,7 +73,7 @@ def survives_cuts(view: View, rule: Rule) -> Iterator[Check]:
     for case in cases(view):
         cut = [poll for poll in case.polls if poll.event.lost == "cut"]
         if cut and case.flow == "once":
-            yield from _survived(case, rule.id, cut)
+            yield from _survived(view, case, rule.id, cut)
 
 
 @judge("CP-07")
@@ -211,7 +212,7 @@ def patient_with_new(view: View, rule: Rule) -> Iterator[Check]:
     for case in about(view, rule.id):
         missing = [poll for poll in case.polls[:1] if got(poll) == 404]
         if missing:
-            if len(case.polls) > 1 or not _heard(case):
+            if len(case.polls) > 1 or not _knows(view, case):
                 yield check(len(case.polls) > 1, "read again", "never read again", missing[0], case.results[-1])
             yield sound(case, rule.id, "the job survives", missing[0])
 
