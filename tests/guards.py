@@ -4,8 +4,6 @@
 `tests/test_guards.py` holds there that every guard is still where the list says.
 """
 
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("common", "openapi", "mock_server", "contract_tests", "clients/python")
+from mutating.checkout import copy_checkout, environment
 
 
 @dataclass(frozen=True)
@@ -32,28 +28,12 @@ class Guard:
 GUARDS = [Guard(**one) for one in yaml.safe_load(Path(__file__).with_name("guards.yaml").read_text(encoding="utf-8"))]
 
 
-def copy_checkout(copy: Path) -> None:
-    """Copy what git knows of, as it is in the working tree."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-zco", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    ).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-
-
 def noticed(copy: Path, guard: Guard) -> bool:
     """Whether the guard's tests fail without it."""
     path = copy / guard.file
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(guard.old, guard.new, 1), encoding="utf-8")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(str(copy / source) for source in SOURCES),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "HYPOTHESIS_PROFILE": "ci",
-    }
+    own = {"PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "ci"}
     command = [
         sys.executable,
         "-m",
@@ -67,7 +47,8 @@ def noticed(copy: Path, guard: Guard) -> bool:
         *guard.tests.split(),
     ]
     try:
-        ran = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=600, check=False)
+        env = {**environment(copy), **own}
+        ran = subprocess.run(command, cwd=copy, env=env, capture_output=True, timeout=600, check=False)
         return ran.returncode == 1
     except subprocess.TimeoutExpired:
         return True

@@ -8,14 +8,16 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .faults import Fault, sample
-from .groups import GROUPS, ROOT
+from .checkout import ROOT, copy_checkout
+from .faults import Fault, again, sample
+from .groups import GROUPS
 from .results import Run, equivalents, missed, record, runs, shown, state, table, write_page
-from .running import copy_checkout, judged, reached
+from .running import judged, reached
 
 
 def main() -> None:
@@ -46,58 +48,52 @@ def plant(given: argparse.Namespace) -> None:
     run: Run = {"seed": given.seed, "sample": given.sample, "groups": {}}
     for name in names:
         drawn = sample(ROOT, name, GROUPS[name], given.sample // len(GROUPS), given.seed)
-        outcomes = found(name, drawn, list(GROUPS[name].tests), given.workers)
-        run["groups"][name] = {**stamp(), "faults": outcomes}
-        if given.record:
-            record(run)
-            write_page()
+        run["groups"][name] = {**stamp(), "faults": []}
+        for outcome in found(name, drawn, list(GROUPS[name].tests), given.workers):
+            run["groups"][name]["faults"].append(outcome)
+            keep(run, given)
     print(f"\nsample {given.sample}, seed {given.seed}\n\n{table(run)}")
 
 
 def plant_again(given: argparse.Namespace) -> None:
-    """Plant what was not noticed once more, and note what is noticed by now."""
+    """Plant what was not noticed once more, and note what is noticed by now.
+
+    A fault is found again by the lines that it replaces, wherever they stand today.
+    """
     (run,) = (run for run in runs() if run["seed"] == given.seed)
-    for name, group in run["groups"].items():
-        left = [fault for fault in group["faults"] if fault in missed(run)]
-        if left and name in (given.group or GROUPS):
-            drawn = [as_drawn(fault) for fault in left]
-            for fault, outcome in zip(
-                left, found(name, drawn, given.tests or list(GROUPS[name].tests), given.workers), strict=True
-            ):
-                fault["since"] = outcome["by"]
+    for name in given.group or run["groups"]:
+        left = [(fault, again(ROOT, fault)) for fault in run["groups"][name]["faults"] if fault in missed(run)]
+        for fault in (fault for fault, place in left if place is None):
+            print(f"changed since, so not planted: {shown(fault)}\n", flush=True)
+        drawn = [(fault, place) for fault, place in left if place is not None]
+        outcomes = found(name, [place for _, place in drawn], given.tests or list(GROUPS[name].tests), given.workers)
+        for (fault, _), outcome in zip(drawn, outcomes, strict=True):
+            fault["since"] = outcome["by"]
+            keep(run, given)
+
+
+def keep(run: Run, given: argparse.Namespace) -> None:
+    """Record what is found so far, where that was asked for: a run that is interrupted has lost nothing."""
     if given.record:
         record(run)
         write_page()
 
 
-def as_drawn(fault: dict[str, Any]) -> tuple[Fault, str]:
-    """Return a recorded fault as it is drawn.
-
-    Raises:
-        SystemExit: The code has changed since.
-    """
-    drawn = Fault(fault["file"], fault["line"], fault["operator"], fault["occurrence"])
-    mutated = drawn.mutated((ROOT / drawn.file).read_text(encoding="utf-8"))
-    if mutated is None:
-        raise SystemExit(f"{drawn.file}:{drawn.line} has changed since the run: draw anew.")
-    return drawn, mutated
-
-
-def found(name: str, drawn: list[tuple[Fault, str]], tests: list[str], workers: int) -> list[dict[str, Any]]:
-    """Plant faults of a group, printing those that are not noticed as they come."""
-    outcomes = []
+def found(name: str, drawn: list[tuple[Fault, str]], tests: list[str], workers: int) -> Iterator[dict[str, Any]]:
+    """Plant faults of a group, and yield what became of each; those that are not noticed are printed as they come."""
+    if not drawn:
+        return
     with tempfile.TemporaryDirectory(prefix="mut-") as folder:
         copy = Path(folder) / "copy"
         copy_checkout(copy)
         known = reached(copy, name, GROUPS[name].files(ROOT), tests)
         print(f"{name}: {len(known.seconds)} tests in {sum(known.seconds.values()):.0f} s", flush=True)
-        for outcome in judged(copy, known, tests, drawn, workers):
-            outcomes.append(outcome)
+        for number, outcome in enumerate(judged(copy, known, tests, drawn, workers), 1):
             if state(outcome, equivalents()) == "missed":
                 print(f"\n{shown(outcome)}\n", flush=True)
             else:
-                print(f"  {len(outcomes)}/{len(drawn)} {outcome['file']}:{outcome['line']} {outcome['by']}", flush=True)
-    return outcomes
+                print(f"  {number}/{len(drawn)} {outcome['file']}:{outcome['line']} {outcome['by']}", flush=True)
+            yield outcome
 
 
 def stamp() -> dict[str, str]:

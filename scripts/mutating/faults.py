@@ -5,6 +5,7 @@ import random
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,21 @@ def change(source: str, mutated: str) -> tuple[str, str]:
     lines = list(difflib.unified_diff(source.splitlines(), mutated.splitlines(), lineterm="", n=0))[3:]
     was, now = ([line[1:].strip() for line in lines if line.startswith(sign)] for sign in "-+")
     return "\n".join(was), "\n".join(now)
+
+
+def again(root: Path, recorded: dict[str, Any]) -> tuple[Fault, str] | None:
+    """Return a recorded fault as it is drawn, found by its lines; None where the code has changed.
+
+    Where the lines stand more than once, those that are nearest to where they stood are meant.
+    """
+    lines = (root / recorded["file"]).read_text(encoding="utf-8").splitlines(keepends=True)
+    was, now = recorded["was"].split("\n"), recorded["now"].split("\n")
+    found = [start for start in range(len(lines)) if [line.strip() for line in lines[start : start + len(was)]] == was]
+    if not found:
+        return None
+    start = min(found, key=lambda start: abs(start + 1 - recorded["line"]))
+    there = lines[start : start + len(was)]
+    indents = [line[: len(line) - len(line.lstrip())] for line in there]
+    changed = [f"{indent}{line}\n" for indent, line in zip_longest(indents[: len(now)], now, fillvalue=indents[0])]
+    fault = Fault(recorded["file"], start + 1, recorded["operator"], recorded["occurrence"])
+    return fault, "".join([*lines[:start], *changed, *lines[start + len(was) :]])

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-SOURCES = ("common", "openapi", "mock_server", "contract_tests", "clients/python")
 FAKE, KIT, CLIENT = "mock_server/kling_mock", "contract_tests/kling_contract", "clients/python/kling_client"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from .groups import ROOT
+from .checkout import ROOT
 
 RECORDED = ROOT / "tests" / "mutation.json"
 EQUIVALENTS = ROOT / "tests" / "equivalents.yaml"

@@ -3,8 +3,6 @@
 import ast
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +12,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from .checkout import ROOT, environment
 from .faults import Fault, change
-from .groups import ROOT, SOURCES
 
 HERE = Path(__file__).resolve().parent
 KEPT = ROOT / ".mutation"
@@ -72,30 +70,14 @@ def statement(source: str, line: int) -> range:
     return best
 
 
-def copy_checkout(copy: Path) -> None:
-    """Copy what git knows of, as it is in the working tree."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-zco", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    ).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-
-
 def started(copy: Path, script: str, job: dict[str, Any], **pipes: Any) -> subprocess.Popen[str]:
     """Start a script of this folder in the copy, whose modules come before those that are installed."""
     scratch = copy.parent / "tmp"
     scratch.mkdir(exist_ok=True)
     (copy.parent / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(str(copy / source) for source in SOURCES),
-        "HYPOTHESIS_STORAGE_DIRECTORY": str(scratch / "hypothesis"),
-        "TMPDIR": str(scratch),
-    }
+    own = {"HYPOTHESIS_STORAGE_DIRECTORY": str(scratch / "hypothesis"), "TMPDIR": str(scratch)}
     command = [sys.executable, str(HERE / script), str(copy.parent / "job.json")]
-    return subprocess.Popen(command, cwd=copy, env=environment, text=True, **pipes)
+    return subprocess.Popen(command, cwd=copy, env={**environment(copy), **own}, text=True, **pipes)
 
 
 def reached(copy: Path, name: str, files: Iterable[str], tests: Iterable[str]) -> Reached:
