@@ -25,7 +25,7 @@ def main() -> int:
     jury = [member for member in jury if member.timing or not options.timing]
     with loaded(options.load):
         runs = _side_by_side(jury, options) if options.timing or options.quick else {}
-        runs |= {member.name: _played(member, options) for member in jury if member.name not in runs}
+        runs |= _whole([member for member in jury if member.name not in runs], options)
     lines = _timing(jury, runs) if options.timing else _everything(jury, runs)
     print("\n".join(lines))
     if options.write:
@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clients", action="store_true", help="only clients")
     parser.add_argument("--servers", action="store_true", help="only servers")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this member; repeatable")
-    parser.add_argument("--workers", type=int, default=1, help="members at once")
+    parser.add_argument("--workers", type=int, default=6, help="members at once")
     parser.add_argument("--write", metavar="FILE", help="write the table there")
     return parser.parse_args()
 
@@ -65,12 +65,14 @@ def _side_by_side(jury: list[Member], options: argparse.Namespace) -> dict[str, 
     return runs
 
 
-def _played(member: Member, options: argparse.Namespace) -> list[Played]:
-    """One member against everything."""
+def _whole(jury: list[Member], options: argparse.Namespace) -> dict[str, list[Played]]:
+    """Members against everything, some at once: a run mostly waits, and whoever hangs is waited for two minutes."""
+    runs: dict[str, list[Played]] = {member.name: [] for member in jury}
     with ThreadPoolExecutor(options.workers) as pool:
-        found = list(pool.map(lambda _: play(member), range(options.times)))
-    print(f"{member.name}: {Counter(one.wrong or 'as it should be' for one in found)}", file=sys.stderr, flush=True)
-    return found
+        for played in pool.map(play, [member for member in jury for _ in range(options.times)]):
+            runs[played.member.name].append(played)
+            print(f"{played.member.name}: {played.wrong or 'as it should be'}", file=sys.stderr, flush=True)
+    return runs
 
 
 @contextmanager
