@@ -3,6 +3,9 @@
 import pytest
 from scene import Scene, judged
 
+from kling_contract.judging import judge_history
+from kling_contract.rules.verdicts import Choice
+
 
 @pytest.mark.parametrize(
     ("status", "accused"), [(400, True), (401, True), (402, True), (403, True), (404, True), (429, False), (500, False)]
@@ -12,3 +15,35 @@ def test_a_refused_create_is_not_repeated_whatever_refused_it(status: int, accus
     scene = Scene("CM-05").create(status).create(status).told(4)
 
     assert bool(judged("CM-05", scene.recorder.events).findings) is accused
+
+
+def verdict_of(rule: str, scene: Scene) -> str:
+    """What the kit says of one rule."""
+    run = judge_history(scene.recorder.events, Choice(), str)
+    return next(one.result for one in run.verdicts if one.rule.id == rule)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state", "reads", "verdict"),
+    [(7.9, "processing", 6, "warn"), (7.9, "odd", 6, "warn"), (3.0, "processing", 2, "fail"), (7.9, "processing", 2, "fail"),
+     (7.9, "completed", 6, "fail")],
+)  # fmt: skip
+def test_a_limit_that_comes_before_the_end_is_no_breach(seconds: float, state: str, reads: int, verdict: str) -> None:
+    """CP-09: who read to its limit of 8 s and saw no end may be a right client on a slow machine; who stopped, or saw it, is not."""
+    scene = Scene("CP-09").create(after=0.1)
+    for _ in range(reads):
+        scene.poll("odd")
+    scene.poll(state).told(5, seconds=seconds)
+
+    assert verdict_of("CP-09", scene) == verdict
+
+
+@pytest.mark.parametrize(("ended", "verdict"), [("on purpose", "warn"), ("deadline", "warn"), ("itself", "fail")])
+def test_a_process_that_was_killed_could_not_tidy_up(ended: str, verdict: str) -> None:
+    """CQ-03: a file with the key is a warning where the lab ended the process; what it said is a breach all the same."""
+    file = {"name": "headers", "size": 9, "sha256": "0" * 64}
+    left = Scene("CQ-03").create().told(None, signal=9, ended=ended, files=[file], leaks=["headers"])
+    said = Scene("CQ-03").create().told(None, signal=9, ended=ended, files=[file], leaks=["headers", "stderr"])
+
+    assert verdict_of("CQ-03", left) == verdict
+    assert verdict_of("CQ-03", said) == "fail"

@@ -2,12 +2,13 @@
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kling_contract.driving.control import ControlFailed
-from kling_contract.lab.lab import Ended
+from kling_contract.lab.lab import Case, Ended, short_of_time
 from kling_contract.lab.pace import Pace, deadline, pace_for
 from kling_contract.lab.results import RunRequest, RunResult
 from kling_contract.lab.run import bound_of
@@ -355,3 +356,18 @@ def test_what_comes_first() -> None:
 
     assert STORIES[names[0]].canary
     assert names.index("stuck") < names.index("webhook-twice") < names.index("link-cut")
+
+
+@pytest.mark.parametrize(
+    ("result", "short"),
+    [(RunResult(exit=5, seconds=7.0), "gave up"), (RunResult(exit=0, seconds=7.0), ""), (RunResult(exit=5, seconds=3.0), ""),
+     (RunResult(exit=5, seconds=1.0, said={"outcome": "gave_up"}), "gave up"), (RunResult(ended="deadline", seconds=9.0), "cut short"),
+     (RunResult(ended="deadline", seconds=120.0), "")],
+)  # fmt: skip
+def test_who_used_its_whole_limit_is_asked_again(result: RunResult, short: str, tmp_path: Path) -> None:
+    """A client without a word for it, too, may have given up for want of time, which a busy machine takes from it."""
+    seen = Seen()
+    seen.take(read(1.0))
+    case = Case(STORIES["happy"], "sk-lab-x", tmp_path, seen, results=[result])
+
+    assert short_of_time(case, 8.0) == short

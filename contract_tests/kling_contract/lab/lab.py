@@ -29,6 +29,7 @@ from kling_contract.lab.stories import PROMPT, Story, filled
 from kling_contract.lab.watch import Seen
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.case_facts import SPELT, CaseFacts
+from kling_contract.rules.cases import MOST_OF
 from kling_contract.serving import free_port
 
 _LAST_BYTE = 8 << 20
@@ -359,7 +360,7 @@ class Lab:
             live = list(case.events)
         ordered = sorted([*live, *seen], key=lambda event: event.mono)
         called = any(isinstance(event, Exchange) and event.url.startswith(self.fake.origin) for event in ordered)
-        short: Short = "" if final else _short_of_time(case)
+        short: Short = "" if final else short_of_time(case, self.pace.limit_for(case.story))
         return Ended(case.story, tuple(case.results), (*ordered, *served, *notes), called, hooked(ordered), short)
 
     def keep(self, ended: Ended) -> Ended:
@@ -380,12 +381,16 @@ class Lab:
         return found
 
 
-def _short_of_time(case: Case) -> Short:
-    """How a client ran out of time where it should have completed: so may a good one on a busy machine."""
+def short_of_time(case: Case, limit: float) -> Short:
+    """How a client that was given *limit* seconds ran out of them where it should have completed: so may a good one on a busy
+    machine.
+    """
     if case.story.right.completes is not True or not case.seen.reads:
         return ""
-    if any((results.said or {}).get("outcome") == "gave_up" for results in case.results):
-        return "gave up"
+    for result in case.results:
+        spent = result.ended == "itself" and result.exit not in (0, None) and result.seconds >= MOST_OF * limit
+        if spent or (result.said or {}).get("outcome") == "gave_up":
+            return "gave up"
     forced = any(result.ended == "deadline" and result.seconds < FORCED for result in case.results)
     return "cut short" if forced else ""
 

@@ -14,11 +14,14 @@ import orjson
 from kling_common.masking import TOKEN
 from kling_contract.history.events import Download, Note
 from kling_contract.history.labels import Topic
+from kling_contract.reading.records import links_of
 from kling_contract.reading.view import Attempt, Call, View, is_task
 from kling_contract.rules.case_facts import CaseFacts, Flow, facts_of
 
 CRASH = 63
 """Above this, and by a signal, a process has not failed but broken down."""
+MOST_OF = 0.7
+"""The share of the time it was given after which a client counts as having used it."""
 DRIVEN = frozenset({"fake", "readonly", "refusals", "paid"})
 """Modes of histories in which the kit itself was the client (`verdicts.DRIVEN`)."""
 
@@ -92,6 +95,22 @@ class Case:
     def limit(self) -> float:
         """Seconds after which the lab ends the client."""
         return self.facts.limit or (self.facts.deadline or 0.0) + self.facts.grace
+
+    @property
+    def spent(self) -> bool:
+        """Whether the client took the time that it was given, or nearly."""
+        return bool(self.results) and self.results[-1].data.get("seconds", 0.0) >= MOST_OF * (
+            self.facts.deadline or 0.0
+        )
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether its limit came while it read a task that was not over: so ends a right client on a slow machine."""
+        if self.forced or self.completes or not (self.spent and self.polls and self.facts.deadline):
+            return False
+        last, first = self.polls[-1], self.calls[0]
+        asked_on = last.event.ended_mono - first.event.mono >= MOST_OF * MOST_OF * self.results[-1].data["seconds"]
+        return asked_on and got(last) == 200 and is_task(last.got) and not (links_of(last.got) or last.got.get("error"))
 
     @property
     def cause(self) -> str:

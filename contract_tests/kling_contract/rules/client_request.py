@@ -8,8 +8,11 @@ from kling_contract.reading.addresses import split
 from kling_contract.reading.view import MISSING, View
 from kling_contract.rules.case_facts import SPELT
 from kling_contract.rules.cases import about, cases, completes, ending, got, has_key, outcome, strays
-from kling_contract.rules.judging import Check, check, judge, quoted
+from kling_contract.rules.judging import Check, check, doubted, judge, quoted
 from kling_contract.rules.rulebook import Rule
+
+_BY_FORCE = ("deadline", "on purpose")
+"""How a process ended that the lab killed."""
 
 
 def _origin(url: str) -> str:
@@ -59,7 +62,10 @@ def key_not_in_output(view: View, _: Rule) -> Iterator[Check]:
         for note in case.results:
             leaks = note.data["leaks"]
             shown = f"the key stands in {', '.join(leaks)}" if leaks else ""
-            yield check(not leaks, "the key nowhere in output and files", shown, note)
+            found = check(not leaks, "the key nowhere in output and files", shown, note)
+            files = {file["name"] for file in note.data["files"]}
+            by_force = note.data["ended"] in _BY_FORCE and files.issuperset(leaks)
+            yield doubted(found, "the process was ended by force, and could not tidy up") if by_force else found
 
 
 @judge("CQ-04")
