@@ -1,5 +1,6 @@
 """`create_app()`: the fake as a Flask application, usable under any WSGI server and under Flask's test client."""
 
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from kling_mock.service.world import World
 from kling_mock.store.interface import Store, StoreUnusable
 from kling_mock.store.journal import Journal
 from kling_mock.store.memory import MemoryStore
+from kling_mock.store.records import MOST_UNTOUCHED
 from kling_mock.web.access import Access, impersonated
 from kling_mock.web.accounts import Accounts
 from kling_mock.web.api import Api
@@ -51,6 +53,24 @@ def build(chosen: Settings, sender: Sender | None = None) -> Fake:
     )
     fetcher = _transport(chosen, lambda ip: not is_internal(ip, contract.address.internal))
     store = _store(chosen, service_settings)
+    with ExitStack() as unless_all_is_well:
+        unless_all_is_well.callback(store.close)
+        fake = _fake(chosen, contract, service_settings, catalogue, store, fetcher, callbacks, sender)
+        unless_all_is_well.pop_all()
+    return fake
+
+
+def _fake(
+    chosen: Settings,
+    contract: Contract,
+    service_settings: ServiceSettings,
+    catalogue: Catalogue,
+    store: Store,
+    fetcher: Transport,
+    callbacks: Transport,
+    sender: Sender | None,
+) -> Fake:
+    """Put the parts together, all on *store*."""
     salt = store.secret("mask", partial(ids.secret, "mask", chosen.chosen_seed))
     # It does not learn: there may be any number of keys, and they are known by their shape or from the settings.
     store.journal.mask = Mask(salt, chosen.keys or (), own=_pseudonym, learns=False)
@@ -81,6 +101,7 @@ def _store(chosen: Settings, service_settings: ServiceSettings) -> Store:
             journal,
             chosen.relays,
             service_settings.upload_store_bytes,
+            MOST_UNTOUCHED,
         )
     from kling_mock.store.sql.store import SqlStore
 
@@ -96,6 +117,7 @@ def _store(chosen: Settings, service_settings: ServiceSettings) -> Store:
             settings=chosen.model_dump_json(
                 exclude_unset=True, exclude={"store", "admin_token", "workers", "no_courier"}
             ),
+            most_untouched=MOST_UNTOUCHED,
         )
     except StoreUnusable as error:
         raise BadSetting(str(error)) from error

@@ -8,6 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from kling_mock import app as app_module
+
 HOOK = "https://8.8.8.8/hook"
 KEYS = st.sampled_from(["sk-a", "sk-b"])
 SCENARIOS = st.sampled_from(
@@ -86,6 +88,12 @@ class Agreement(RuleBasedStateMachine):
         """A reset of one account."""
         self.both("POST", "/__mock/reset", key=key)
 
+    @rule(first=st.integers(0, 20), count=st.integers(1, 8))
+    def strangers(self, first: int, count: int) -> None:
+        """Keys that do nothing but ask, more than are kept: that the stores forget them, and whom, shows in no response."""
+        for number in range(first, first + count):
+            self.both("GET", "/v1/credits", key=f"sk-stranger-{number}")
+
     @rule(
         path=st.sampled_from(["/v1/credits", "/v1/tasks", "/__mock/tasks", "/__mock/deliveries", "/__mock/clock"]),
         key=KEYS,
@@ -96,8 +104,11 @@ class Agreement(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.e2e)])
-def test_stores_agree(kind: str, new_url: Callable[[str], str], process_class: type) -> None:
+def test_stores_agree(
+    kind: str, new_url: Callable[[str], str], process_class: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Memory and another store, side by side."""
+    monkeypatch.setattr(app_module, "MOST_UNTOUCHED", 4)
     fakes = [process_class(url) for url in ("memory", new_url(kind))]
     case = type("Agreement", (Agreement,), {"fakes": fakes})
     run_state_machine_as_test(case, settings=settings(max_examples=5, stateful_step_count=10, deadline=None))

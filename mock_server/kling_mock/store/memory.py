@@ -21,9 +21,7 @@ from kling_mock.store.disk import Disk
 from kling_mock.store.interface import Account, Blob, Names, Queued
 from kling_mock.store.journal import Journal
 from kling_mock.store.memory_account import MemoryAccount
-
-MOST_UNTOUCHED = 10_000
-"""Accounts that are kept although nothing sets them apart from one that was never seen: callers may invent any number of keys."""
+from kling_mock.store.records import MOST_UNTOUCHED
 
 
 class MemoryStore:

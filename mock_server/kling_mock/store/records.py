@@ -12,6 +12,9 @@ Names = Mapping[str, Sequence[IPAddress]]
 SHARE = 16
 """Of the tasks that an account keeps, this part is dropped at a time, so that it costs little for each."""
 
+MOST_UNTOUCHED = 10_000
+"""Accounts that are kept although nothing sets them apart from one that was never seen: callers may invent any number of keys."""
+
 
 class NoRoom(Exception):
     """The bytes could not be kept; the message says why."""

@@ -8,13 +8,14 @@ from math import inf
 from typing import IO, Any, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from kling_mock.clock import Clock
 from kling_mock.core.deliveries import Delivery
 from kling_mock.core.tasks import Task
-from kling_mock.ids import fingerprint
 from kling_mock.store.interface import Account, Blob, Names, NoRoom, Queued
+from kling_mock.store.records import MOST_UNTOUCHED
+from kling_mock.store.sql import meta
+from kling_mock.store.sql.accounts import Accounts
 from kling_mock.store.sql.blobs import SqlBlob, keep_picture, picture
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.journal import SqlJournal
@@ -23,20 +24,20 @@ from kling_mock.store.sql.statements import Statement
 from kling_mock.store.sql.tables import (
     ACCOUNT,
     OF_ACCOUNT,
+    SERVER_CLOCK,
     accounts,
     blobs,
     clocks,
     deliveries,
     files,
-    meta,
     queue,
     secrets,
     tasks,
 )
-from kling_mock.store.sql.time import SERVER_CLOCK, Time
+from kling_mock.store.sql.time import Time
 from kling_mock.store.sql.transaction import DELIVERY, TASK, SqlTransaction
 
-_DEFAULTS, _RELAYS, _SETTINGS = "defaults", "relays", "settings"
+_SETTINGS = "settings"
 _OF_A_PROCESS = frozenset(
     {"host", "port", "public_url", "allowed_host", "trust_proxy", "tls", "proxy_port", "ca_out"}
     | {"clock", "start", "fetch_local", "callback_ca"}
@@ -45,7 +46,6 @@ _OF_A_PROCESS = frozenset(
 
 _log = logging.getLogger(__name__)
 
-_OF_KEY = Statement(ACCOUNT.where(accounts.c.key == bindparam("key")))
 _AGAIN = Statement(ACCOUNT.where(accounts.c.id == bindparam("account")))
 _READ = Statement(
     update(tasks)
@@ -79,26 +79,26 @@ class SqlStore(Time):
         upload_bytes: int = 1 << 30,
         started_as: str = "",
         settings: str = "{}",
+        most_untouched: int = MOST_UNTOUCHED,
     ) -> None:
         """Open the database. *settings* is left there for couriers.
 
         Raises:
             StoreUnusable: it cannot be used.
         """
-        super().__init__(Database(url), start_clock)
-        self._credits, self._upload_bytes = credits, upload_bytes
-        self._first_relays = dict(relays or {})
+        database = Database(url)
+        super().__init__(database, Accounts(database, credits, most_untouched), start_clock)
+        self._upload_bytes = upload_bytes
         self.journal = SqlJournal(self.database, entries=entries)
         with ExitStack() as unless_all_is_well:
             unless_all_is_well.callback(self.close)
-            self._start(started_as, settings, new_relays=bool(relays))
+            self._start(started_as, settings, relays or {})
             unless_all_is_well.pop_all()
 
-    def _start(self, started_as: str, settings: str, *, new_relays: bool) -> None:
+    def _start(self, started_as: str, settings: str, relays: Mapping[str, str]) -> None:
         with self.database.writing() as connection:
             was_set = self._begin_clock(connection, started_as)
-            _set_meta(connection, _RELAYS, json.dumps(self._first_relays), only_new=not new_relays)
-            _set_meta(connection, _DEFAULTS, "{}", only_new=True)
+            self._rows.begin(connection, relays)
             self._leave(connection, settings)
         if was_set:
             self._wake_anew(SERVER_CLOCK)
@@ -106,7 +106,7 @@ class SqlStore(Time):
 
     def _leave(self, connection: Connection, settings: str) -> None:
         """Leave *settings* for couriers; say so where the last ones were others, whose fake may still be running."""
-        before = json.loads(_meta(connection, _SETTINGS, "{}"))
+        before = json.loads(meta.value_of(connection, _SETTINGS, "{}"))
         now = json.loads(settings)
         other = sorted(name for name in {*before, *now} - _OF_A_PROCESS if before.get(name) != now.get(name))
         if before and other:
@@ -116,7 +116,7 @@ class SqlStore(Time):
                 self.database.shown,
                 options,
             )
-        _set_meta(connection, _SETTINGS, settings)
+        meta.set_value(connection, _SETTINGS, settings)
 
     def check(self) -> None:
         """Ask the database for an answer."""
@@ -127,39 +127,18 @@ class SqlStore(Time):
     def seen(self, key: str) -> SqlAccount:
         """Return the account of *key*, made on first sight."""
         with self.database.reading() as connection:
-            row = _OF_KEY.first(connection, key=key)
+            row = self._rows.found(connection, key)
         if row is None:
-            self._add(key)
-            with self.database.reading() as connection:
-                (row,) = _OF_KEY.rows(connection, key=key)
+            with self.database.writing() as connection:
+                row = self._rows.made(connection, key)
         return account_of(row, self.database.ahead)
-
-    def _add(self, key: str) -> None:
-        with self.database.writing() as connection:
-            defaults = json.loads(_meta(connection, _DEFAULTS))
-            models = defaults.get("models")
-            values = {
-                "key": key,
-                "name": fingerprint(key),
-                "clock_id": SERVER_CLOCK,
-                "credits": defaults.get("credits", self._credits),
-                "models": None if models is None else json.dumps(models),
-                "rate_limit": defaults.get("rate_limit"),
-                "relays": _meta(connection, _RELAYS),
-            }
-            blank = {"used": 0.0, "number": 0, "counts": "{}", "requests": "[]", "names": "{}", "changes": 0}
-            try:
-                connection.execute(insert(accounts).values(**values, **blank))
-            except IntegrityError:  # another process was first
-                connection.exec_driver_sql("ROLLBACK")
-                connection.exec_driver_sql("BEGIN")
 
     def refresh(self, account: Account) -> SqlAccount:
         """Return the account as it stands now."""
         own = cast("SqlAccount", account)
         with self.database.reading() as connection:
-            (row,) = _AGAIN.rows(connection, account=own.id)
-        return account_of(row, self.database.ahead)
+            row = _AGAIN.first(connection, account=own.id)
+        return self.seen(own.key) if row is None else account_of(row, self.database.ahead)
 
     def named(self, name: str) -> SqlAccount | None:
         """Return the account with this public name."""
@@ -185,23 +164,22 @@ class SqlStore(Time):
     def begin(self, account: Account) -> Iterator[SqlTransaction]:
         """Return a transaction on the account's facts; its row is locked until the block ends."""
         with self.database.writing() as connection:
-            facts = SqlTransaction(self.database, connection, cast("SqlAccount", account).id)
+            row = self._rows.locked(connection, cast("SqlAccount", account))
+            facts = SqlTransaction(self.database, connection, row)
             yield facts
             facts.finish()
 
     def count_request(self, account: Account, window: float) -> float | None:
         """Count a request against the account's rate limit; return the seconds to wait where it is refused."""
-        own = cast("SqlAccount", account)
         with self.database.writing() as connection:
-            mine = ACCOUNT.where(accounts.c.id == own.id).with_for_update(of=accounts)
-            row = connection.execute(mine).mappings().one()
+            row = self._rows.locked(connection, cast("SqlAccount", account))
             now = SqlClock(row, self.database.ahead).now()
             calls = [at for at in json.loads(row["requests"]) if at > now - window]
             limit = row["rate_limit"]
             if limit is not None and len(calls) >= limit:
                 return float(calls[0] + window - now)
             values = {"requests": json.dumps([*calls, now])}
-            connection.execute(update(accounts).where(accounts.c.id == own.id).values(values))
+            connection.execute(update(accounts).where(accounts.c.id == row["id"]).values(values))
         return None
 
     def configure(self, account: Account | None, values: Mapping[str, Any]) -> None:
@@ -211,30 +189,32 @@ class SqlStore(Time):
             given["models"] = sorted(given["models"])
         with self.database.writing() as connection:
             if account is None:
-                _set_meta(connection, _DEFAULTS, json.dumps({**json.loads(_meta(connection, _DEFAULTS)), **given}))
+                self._rows.set_defaults(connection, given)
             if given.get("models") is not None:
                 given["models"] = json.dumps(given["models"])
             if given:
-                connection.execute(self._of(update(accounts), account).values(**given, changes=accounts.c.changes + 1))
+                changed = self._of(update(accounts), self._own(connection, account))
+                connection.execute(changed.values(**given, changes=accounts.c.changes + 1))
 
     def set_relays(self, account: Account | None, relays: Mapping[str, str]) -> None:
         """Set where callbacks really go."""
         text = json.dumps(dict(relays))
         with self.database.writing() as connection:
             if account is None:
-                _set_meta(connection, _RELAYS, text)
-            connection.execute(self._of(update(accounts), account).values(relays=text))
+                self._rows.set_relays(connection, text)
+            connection.execute(self._of(update(accounts), self._own(connection, account)).values(relays=text))
 
     def set_names(self, account: Account | None, names: Names) -> None:
         """Set what names resolve to."""
         with self.database.writing() as connection:
-            connection.execute(self._of(update(accounts), account).values(names=names_json(names)))
+            changed = self._of(update(accounts), self._own(connection, account))
+            connection.execute(changed.values(names=names_json(names)))
 
     def queue(self, account: Account | None, scenario: Queued) -> None:
         """Queue a scenario for one account, or for the next create of any."""
-        whose = None if account is None else cast("SqlAccount", account).id
         values = {"name": scenario.name, "params": json.dumps(scenario.params), "times": scenario.times}
         with self.database.writing() as connection:
+            whose = self._own(connection, account)
             connection.execute(insert(queue).values(account_id=whose, used=scenario.used, **values))
 
     def queued(self, account: Account | None) -> list[Queued]:
@@ -248,32 +228,39 @@ class SqlStore(Time):
 
     def reset(self, account: Account | None) -> None:
         """Forget the doings of one account, or of all."""
-        blank = {"credits": self._credits, "used": 0.0, "number": 0, "counts": "{}", "requests": "[]"}
+        blank = {"credits": self._rows.credits, "used": 0.0, "number": 0, "counts": "{}", "requests": "[]"}
         blank |= {"models": None, "rate_limit": None, "due": None, "wake": None}
         with self.database.writing() as connection:
-            connection.execute(self._of(select(accounts.c.id), account).order_by(accounts.c.id).with_for_update())
-            self._forget(connection, account)
-            clock = self._restart_clock(connection, account)
-            values = {**blank, "clock_id": clock, "changes": accounts.c.changes + 1}
-            connection.execute(self._of(update(accounts), account).values(values))
+            own = clock = None
             if account is None:
-                _set_meta(connection, _DEFAULTS, "{}")
+                connection.execute(select(accounts.c.id).order_by(accounts.c.id).with_for_update())
+            else:
+                row = self._rows.locked(connection, cast("SqlAccount", account))
+                own, clock = row["id"], row["clock_id"]
+            self._forget(connection, own)
+            values = {**blank, "clock_id": self._restart_clock(connection, clock), "changes": accounts.c.changes + 1}
+            connection.execute(self._of(update(accounts), own).values(values))
+            if account is None:
+                self._rows.clear_defaults(connection)
                 connection.execute(delete(clocks).where(clocks.c.id != SERVER_CLOCK))
 
-    def _forget(self, connection: Connection, account: Account | None) -> None:
-        if account is None:
+    def _forget(self, connection: Connection, own: int | None) -> None:
+        if own is None:
             for table in (*OF_ACCOUNT, blobs):
                 connection.execute(delete(table))
             return
-        own = cast("SqlAccount", account).id
         connection.execute(
             delete(blobs).where(blobs.c.id.in_(select(files.c.blob_id).where(files.c.account_id == own)))
         )
         for table in OF_ACCOUNT:
             connection.execute(delete(table).where(table.c.account_id == own))
 
-    def _of(self, statement: Any, account: Account | None) -> Any:
-        return statement if account is None else statement.where(accounts.c.id == cast("SqlAccount", account).id)
+    def _own(self, connection: Connection, account: Account | None) -> int | None:
+        """Return the number of the account's row, which is locked; None where all are meant."""
+        return None if account is None else int(self._rows.locked(connection, cast("SqlAccount", account))["id"])
+
+    def _of(self, statement: Any, own: int | None) -> Any:
+        return statement if own is None else statement.where(accounts.c.id == own)
 
     # Reading
 
@@ -376,22 +363,9 @@ class SqlStore(Time):
 def settings_of(database: Database) -> str | None:
     """Return the settings with which the fake on this database was started last; None before it ever was."""
     with database.reading() as connection:
-        return connection.execute(select(meta.c.value).where(meta.c.name == _SETTINGS)).scalar_one_or_none()
+        return meta.value_of(connection, _SETTINGS) or None
 
 
 def _ends(task: Task) -> bool:
     polls = task.plan.polls
     return bool(polls) and task.ended_at is None and task.cancelled_at is None and task.reads > sum(polls or ())
-
-
-def _meta(connection: Connection, name: str, default: str = "") -> str:
-    found = connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()
-    return default if found is None else str(found)
-
-
-def _set_meta(connection: Connection, name: str, value: str, *, only_new: bool = False) -> None:
-    known = connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()
-    if known is None:
-        connection.execute(insert(meta).values(name=name, value=value))
-    elif not only_new:
-        connection.execute(update(meta).where(meta.c.name == name).values(value=value))

@@ -20,6 +20,9 @@ from sqlalchemy import (
 VERSION = 1
 """Changes with every change below that a database of before does not have."""
 
+SERVER_CLOCK = 1
+"""The first row of the clocks."""
+
 metadata = MetaData()
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 

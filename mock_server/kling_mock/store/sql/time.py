@@ -11,14 +11,13 @@ from kling_mock import clock as clocks_of_here
 from kling_mock.clock import Clock, Mode, NotManual
 from kling_mock.core.moments import after
 from kling_mock.store.interface import Account, StoreDown
+from kling_mock.store.sql.accounts import Accounts
 from kling_mock.store.sql.agenda import real, wake_values
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.rows import SqlAccount, SqlClock, account_of
 from kling_mock.store.sql.statements import Statement
-from kling_mock.store.sql.tables import ACCOUNT, accounts, clocks, deliveries, locks, meta
+from kling_mock.store.sql.tables import ACCOUNT, SERVER_CLOCK, accounts, clocks, deliveries, locks, meta
 
-SERVER_CLOCK = 1
-"""The first row of the clocks."""
 _STARTED = "started_as"
 _ALL = "advance"
 _HELD = 60.0
@@ -32,7 +31,7 @@ _MINE = accounts.c.id == bindparam("account")
 _LOCK = Statement(ACCOUNT.where(_MINE).with_for_update(of=accounts))
 _AGENDA = Statement(update(accounts).where(_MINE), "due", "wake")
 _WAKE = Statement(update(accounts).where(_MINE), "wake")
-_CHANGES = Statement(select(accounts.c.changes).where(_MINE))
+_CHANGES = Statement(select(accounts.c.changes).where(accounts.c.key == bindparam("key")))
 _ANYTHING_DUE = accounts.c.due.is_not(None) | accounts.c.wake.is_not(None)
 _FIRST_DUE = select(accounts.c.id).where(accounts.c.wake <= bindparam("now")).order_by(accounts.c.wake).limit(1)
 _DUE = Statement(_FIRST_DUE)
@@ -47,8 +46,8 @@ _FREE_AGAIN = Statement(
 class Time:
     """The part of the SQL store that is about time."""
 
-    def __init__(self, database: Database, start_clock: Callable[[], Clock]) -> None:
-        self.database, self._start_clock = database, start_clock
+    def __init__(self, database: Database, rows: Accounts, start_clock: Callable[[], Clock]) -> None:
+        self.database, self._rows, self._start_clock = database, rows, start_clock
         self._woken = threading.Event()
         self._advancing: set[str] = set()
         self._last: SqlClock | None = None
@@ -88,14 +87,12 @@ class Time:
             self._set(connection, self._clock(connection, SERVER_CLOCK), start.mode, start.run[2] or 1.0)
         return known not in (None, started_as)
 
-    def _restart_clock(self, connection: Connection, account: Account | None) -> int:
-        """Set the account's own clock, or the server's, to how it was started; return its id."""
+    def _restart_clock(self, connection: Connection, own: int | None) -> int:
+        """Set an account's clock of this id, or the server's, to how it was started; return the id of the account's own."""
         values = self._values(self._start_clock())
-        if account is None:
+        if own is None:
             connection.execute(update(clocks).where(clocks.c.id == SERVER_CLOCK).values(values))
             return SERVER_CLOCK
-        found = select(accounts.c.clock_id).where(accounts.c.id == cast("SqlAccount", account).id)
-        own = int(connection.execute(found).scalar_one())
         if own == SERVER_CLOCK:
             return self._new_clock(connection, values)
         connection.execute(update(clocks).where(clocks.c.id == own).values(values))
@@ -112,14 +109,12 @@ class Time:
             if account is None:
                 rows = connection.execute(_CLOCK.order_by(clocks.c.id)).mappings().all()
                 return [SqlClock(row, self.database.ahead) for row in rows]
-            own = cast("SqlAccount", account).id
-            found = select(accounts.c.clock_id).where(accounts.c.id == own).with_for_update()
-            clock_id = int(connection.execute(found).scalar_one())
-            clock = self._clock(connection, clock_id)
-            if clock_id != SERVER_CLOCK:
+            row = self._rows.locked(connection, cast("SqlAccount", account))
+            clock = self._clock(connection, row["clock_id"])
+            if clock.id != SERVER_CLOCK:
                 return [clock]
             clock_id = self._new_clock(connection, self._values(clock.fork()))
-            connection.execute(update(accounts).where(accounts.c.id == own).values(clock_id=clock_id))
+            connection.execute(update(accounts).where(accounts.c.id == row["id"]).values(clock_id=clock_id))
             return [self._clock(connection, clock_id)]
 
     def set_clock(self, account: Account | None, mode: Mode, rate: float) -> None:
@@ -196,7 +191,7 @@ class Time:
                 mine = (accounts.c.clock_id == cast("SqlClock", clock).id, accounts.c.due <= moment)
                 due = ACCOUNT.where(*mine).order_by(accounts.c.due, accounts.c.id).limit(1)
                 if account is not None:
-                    due = due.where(accounts.c.id == cast("SqlAccount", account).id)
+                    due = due.where(accounts.c.key == account.key)
                 row = connection.execute(due).mappings().first()
                 if row is not None and (found is None or (row["due"], row["id"]) < found[:2]):
                     found = (row["due"], row["id"], account_of(row, self.database.ahead))
@@ -255,8 +250,8 @@ class Time:
     def changes(self, account: Account) -> int:
         """Return the number of changes so far."""
         with self.database.reading() as connection:
-            (found,) = _CHANGES.rows(connection, account=cast("SqlAccount", account).id)
-        return int(found["changes"])
+            found = _CHANGES.first(connection, key=account.key)
+        return 0 if found is None else int(found["changes"])
 
     def wait(self, account: Account, seen: int, timeout: float) -> None:
         """Look again and again whether there was another change."""

@@ -25,7 +25,7 @@ from kling_mock.store.sql.rows import (
     task_values,
 )
 from kling_mock.store.sql.statements import Row, Statement
-from kling_mock.store.sql.tables import ACCOUNT, accounts, blobs, deliveries, files, idempotency, queue, tasks
+from kling_mock.store.sql.tables import accounts, blobs, deliveries, files, idempotency, queue, tasks
 
 _CHUNK = 64
 MARGIN = 5.0
@@ -36,7 +36,6 @@ _OF_DELIVERY = (deliveries.c.account_id == bindparam("account"), deliveries.c.id
 _REMEMBERED = idempotency.c.account_id == bindparam("account")
 _QUEUED_FIRST = (queue.c.account_id.is_(None), queue.c.id)
 
-_LOCK = Statement(ACCOUNT.where(accounts.c.id == bindparam("account")).with_for_update(of=accounts))
 _SAVE = Statement(
     update(accounts).where(accounts.c.id == bindparam("account")),
     *("credits", "used", "number", "counts", "due", "wake", "changes"),
@@ -80,11 +79,11 @@ _DUE_DELIVERIES = Statement(
 
 
 class SqlTransaction:
-    """See `Transaction`. Rows are read when they are first asked for."""
+    """See `Transaction`. Rows are read when they are first asked for; the account's own is read, and locked, before."""
 
-    def __init__(self, database: Database, connection: Connection, account_id: int) -> None:
-        self._database, self._connection, self._id = database, connection, account_id
-        (self._row,) = _LOCK.rows(connection, account=account_id)
+    def __init__(self, database: Database, connection: Connection, account: Row) -> None:
+        self._database, self._connection, self._row = database, connection, account
+        self._id: int = account["id"]
         self._clock: Clock = SqlClock(self._row, database.ahead)
         self.credits, self.used = number(self._row["credits"]), number(self._row["used"])
         self._number: int = self._row["number"]

@@ -1,0 +1,73 @@
+"""What every store does when it is asked directly, and how a fake opens one."""
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+import pytest
+
+from kling_mock import app as app_module
+from kling_mock.config import BadSetting, settings
+from kling_mock.core.tasks import Frame, Plan, Status, Task
+from kling_mock.store.memory import MemoryStore
+from kling_mock.store.sql.store import SqlStore
+
+START = 1_757_169_743.0
+AGES = [(-inf, 4), (START - 1, 4), (START, 3), (START + 9.5, 3), (START + 10, 1), (START + 20, 0), (inf, 0)]
+
+
+def a_task(number: int, created_at: float) -> Task:
+    """Return a task that is over at once."""
+    plan = Plan(Status.COMPLETED, 0.0, 0.0)
+    return Task(f"task-{number}", number, created_at, "m", "i", Frame(1, 1), 720, 5, None, 1.0, 1.0, "completed", plan)
+
+
+def test_tasks_are_counted_by_age(any_url: str, process: Callable[..., Any]) -> None:
+    """Those created after a moment, that moment itself not included; of this account alone."""
+    store = process(any_url).fake.world.store
+    account, other = store.seen("sk-test"), store.seen("sk-other")
+    with store.begin(account) as facts:
+        for seconds in (0, 10, 10, 20):
+            facts.add_task(a_task(facts.next_number(), START + seconds))
+    with store.begin(other) as facts:
+        facts.add_task(a_task(facts.next_number(), START + 30))
+
+    assert [(since, store.count_tasks(account, since)) for since, _ in AGES] == AGES
+    assert (store.count_tasks(account), store.count_tasks(other)) == (4, 1)
+
+
+def test_a_list_counts_what_can_be_read(any_url: str, process: Callable[..., Any]) -> None:
+    """The total of a list has no task that is past its retention."""
+    fake = process(any_url, service_settings={"task_retention_seconds": 100})
+    for _ in range(3):
+        assert fake.create()[0] == 200
+        fake.advance(40)
+
+    shown = fake.call("GET", "/v1/tasks")[1]
+    assert (shown["total"], len(shown["data"])) == (2, 2)
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The stores that were closed."""
+    found: list[Any] = []
+    for kind in (MemoryStore, SqlStore):
+        close = kind.close
+        monkeypatch.setattr(kind, "close", lambda self, close=close: (found.append(self), close(self)))
+    return found
+
+
+def test_a_fake_that_does_not_start_closes_its_store(any_url: str, closed: list[Any]) -> None:
+    """A setting that turns out wrong once the store is open leaves no connection behind."""
+    with pytest.raises(BadSetting, match="--scenario"):
+        app_module.build(settings(store=any_url, scenario="no-such-scenario"))
+
+    assert len(closed) == 1
+
+
+def test_a_fake_that_starts_keeps_its_store_open(any_url: str, closed: list[Any]) -> None:
+    """And one that starts has it to itself."""
+    fake = app_module.build(settings(store=any_url))
+
+    assert not closed
+    fake.world.store.close()
