@@ -6,6 +6,7 @@ and a connection that the server had closed meanwhile never looks like a lost re
 
 import heapq
 import http.client
+import select
 import socket
 import ssl
 import threading
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 from urllib.parse import urlsplit
+
+from kling_contract.driving import plain
 
 ANSWER_CAP = 8 * 1024 * 1024
 """Bytes of an answer that are read; no JSON of a task comes near."""
@@ -105,6 +108,63 @@ class Sender:
         return http.client.HTTPSConnection(host, parts.port or 443, timeout=seconds, context=self._tls)
 
 
+class KeptSender(Sender):
+    """Keeps connections for further exchanges, which halves what one costs: for a server that is known to keep to HTTP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[tuple[float, str, http.client.HTTPConnection]] = []
+
+    def __enter__(self) -> "KeptSender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._kept:
+            self._kept.pop()[2].close()
+
+    def stream(
+        self, method: str, url: str, headers: Headers, body: bytes | None, limits: Limits, taker: Taker | None
+    ) -> RawResponse:
+        """One exchange on a connection of before; on one of its own where it is not plain."""
+        place = _place(url)
+        connection = self._idle(place) or self._connection(url, limits.seconds)
+        head = plain.head_of(connection, (method, _target(url), headers, body))
+        last = True
+        try:
+            if head is None:
+                return super().stream(method, url, headers, body, limits, taker)
+            found = _begun(connection, method, plain.send(connection, head, body))
+            ends = isinstance(found, http.client.HTTPResponse) or not found.lasting
+            reply = _taken(found, connection.sock, limits, taker)
+            last = ends or bool(reply.lost)
+            return reply
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return _lost(error)
+        finally:
+            if last:
+                connection.close()
+            else:
+                self._kept.append((time.perf_counter(), place, connection))
+
+    def _idle(self, place: str) -> http.client.HTTPConnection | None:
+        """A connection to *place* that is still open: a server may close one that was idle for long."""
+        while self._kept:
+            since, where, connection = self._kept.pop()
+            readable, _, _ = select.select([connection.sock], [], [], 0)
+            if where == place and not readable and time.perf_counter() - since < _IDLE:
+                return connection
+            connection.close()
+        return None
+
+
+_IDLE = 5.0
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _target(url: str) -> str:
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -187,15 +247,9 @@ def _exchange(
 ) -> RawResponse:
     late, taker = watch
     try:
-        method, target, headers, body = request
-        connection.putrequest(method, target, skip_accept_encoding=True, skip_host=_names(headers, "host"))
-        for name, value in headers:
-            connection.putheader(name, value.encode("utf-8"))
-        if body is not None and not _names(headers, "content-length"):
-            connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders()
-        sending = _send_body(connection, body)
-        reply = _answer(connection, limits, sending, taker)
+        head = plain.head_of(connection, request)
+        sending = _send(connection, request) if head is None else plain.send(connection, head, request[3])
+        reply = _taken(_begun(connection, request[0], sending), connection.sock, limits, taker)
         # Cut by our own deadline, an answer may look like one that just ended.
         return _too_late(limits) if late.is_set() else reply
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -210,8 +264,15 @@ def _names(headers: Headers, wanted: str) -> bool:
     return any(name.lower() == wanted for name, _ in headers)
 
 
-def _send_body(connection: http.client.HTTPConnection, body: bytes | None) -> OSError | None:
-    """Send *body*; a server that answers and hangs up before it has read everything is not an error yet."""
+def _send(connection: http.client.HTTPConnection, request: tuple[str, str, Headers, bytes | None]) -> OSError | None:
+    """Send a request that is not plain; a server that answers and hangs up before it has read everything is not an error yet."""
+    method, target, headers, body = request
+    connection.putrequest(method, target, skip_accept_encoding=True, skip_host=_names(headers, "host"))
+    for name, value in headers:
+        connection.putheader(name, value.encode("utf-8"))
+    if body is not None and not _names(headers, "content-length"):
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
     try:
         if body:
             connection.send(body)
@@ -220,32 +281,43 @@ def _send_body(connection: http.client.HTTPConnection, body: bytes | None) -> OS
     return None
 
 
-def _answer(
-    connection: http.client.HTTPConnection, limits: Limits, sending: OSError | None, taker: Taker | None
-) -> RawResponse:
+def _begun(
+    connection: http.client.HTTPConnection, method: str, sending: OSError | None
+) -> plain.Answer | http.client.HTTPResponse:
+    """A response up to its head. sending: what broke when the request was sent, which is the cause where there is no response."""
     try:
-        response = connection.getresponse()
+        return plain.read(connection.sock, method)
     except (OSError, http.client.HTTPException):
         if sending is not None:
             raise sending from None
         raise
+
+
+def _taken(
+    found: plain.Answer | http.client.HTTPResponse, sock: socket.socket, limits: Limits, taker: Taker | None
+) -> RawResponse:
+    """A response whose head was read, with its body."""
+    if isinstance(found, plain.Answer):
+        status, headers = found.status, found.headers
+        blocks = found.blocks(sock)
+    else:
+        status, headers = found.status, tuple(found.getheaders())
+        blocks = iter(lambda: found.read1(_BLOCK), b"")
     kept, size = bytearray(), 0
     if taker is not None:
-        taker.head(response.status, response.getheaders())
-    while block := response.read1(_BLOCK):
+        taker.head(status, headers)
+    for block in blocks:
         size += len(block)
         if taker is not None:
             taker.block(block)
         else:
             kept += block[: limits.answer - len(kept)]
         if size > limits.answer:
-            cut = RawResponse(response.status, tuple(response.getheaders()), bytes(kept), "too large")
-            return RawResponse(
-                cut.status, cut.headers, cut.body, cut.lost, f"an answer of more than {limits.answer} bytes"
-            )
-    if response.length:
-        return RawResponse(lost="cut", detail=f"the answer ended {response.length} bytes early")
-    return RawResponse(response.status, tuple(response.getheaders()), bytes(kept))
+            detail = f"an answer of more than {limits.answer} bytes"
+            return RawResponse(status, headers, bytes(kept), "too large", detail)
+    if found.length:
+        return RawResponse(lost="cut", detail=f"the answer ended {found.length} bytes early")
+    return RawResponse(status, headers, bytes(kept))
 
 
 def _lost(error: Exception) -> RawResponse:

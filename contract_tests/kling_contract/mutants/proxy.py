@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from kling_contract.driving.sender import Limits, RawResponse, Sender, Taker
+from kling_contract.driving.sender import KeptSender, Limits, RawResponse, Sender, Taker
 from kling_contract.mutants.messages import CallbackPost, Memory, ReceiverResponse, Request, Response, tasks_in
 from kling_contract.mutants.mutant import Switch
 from kling_contract.mutants.relays import Relay, post
@@ -27,12 +27,13 @@ class Proxy(Listening):
         self.upstream = upstream
         self.switches = tuple(switches)
         self.memory = Memory(self.send, post)
-        self._wire = Sender()
+        self._wire = KeptSender()
         self._relays: dict[str, Relay] = {}
         self._listener = Listener(self._serve, timeout=_TIMEOUT)
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
+        self._wire.__exit__()
         for relay in self._relays.values():
             relay.close()
 

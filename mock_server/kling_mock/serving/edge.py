@@ -1,7 +1,8 @@
 """The edge: serves the fake over sockets, on granian's RSGI interface, in one process.
 
 The service's own calls, save those about files, are served on the event loop, by the same handlers that Flask calls; what blocks in
-them runs in a thread. All else goes through Flask in a thread. Faults of a scenario act on the real connection (faults.py).
+them runs in a thread, as do control calls with a literal path, which Flask would make three times as dear. All else goes through Flask
+in a thread. Faults of a scenario act on the real connection (faults.py).
 """
 
 import asyncio
@@ -53,6 +54,12 @@ class Edge:
         self._task_prefix: str = operations["getTask"].path.partition("{")[0]
         self._literal = frozenset(it.path for it in operations.values() if "{" not in it.path)
         self._health = {path: next(iter(fake.control.protocol.paths[path].values())) for path in _HEALTH}
+        self._control = {
+            (method, path): name
+            for path, methods in fake.control.protocol.paths.items()
+            for method, name in methods.items()
+            if "{" not in path
+        }
         self._blocking = fake.world.store.blocking
         kinds = ("service", "control", "files", "looks")
         self._pools = {kind: ThreadPoolExecutor(_THREADS, thread_name_prefix=kind) for kind in kinds}
@@ -115,6 +122,10 @@ class Edge:
             await self._wait(proto, request)
         elif request.method == "GET" and request.path in self._health and not self._blocking:
             response = self._fake.control.call(self._health[request.path], request)
+            proto.response_bytes(response.status, response.headers, response.body)
+        elif (operation := self._control.get((request.method, request.path))) is not None:
+            call = partial(self._fake.control.call, operation, request)
+            response = await asyncio.get_running_loop().run_in_executor(self._pools["control"], call)
             proto.response_bytes(response.status, response.headers, response.body)
         else:
             await self._through_flask(asyncio.get_running_loop(), scope, proto, request)
