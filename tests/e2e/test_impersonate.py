@@ -161,6 +161,19 @@ def test_an_https_url_in_a_plain_request_is_carried_on(ask: Callable[..., bytes]
     assert ask(f"GET https://api.evolink.ai:8443/ HTTP/1.1\r\n{head}".encode()).startswith(b"HTTP/1.1 403")
 
 
+def test_a_client_that_closes_its_side_behind_a_plain_request_gets_the_response(ask: Callable[..., bytes]) -> None:
+    """The fake's side of such a call is TLS, which has no half to close."""
+    body = b'{"model": "kling-v3-turbo-image-to-video", "image_start": "https://image.test/640x480.png"}'
+    head = f"Host: api.evolink.ai\r\nAuthorization: Bearer sk-half\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    made = ask(b"POST https://api.evolink.ai/v1/videos/generations HTTP/1.1\r\n" + head + body, end=True)
+    assert made.startswith(b"HTTP/1.1 200"), made
+    name = json.loads(made.partition(b"\r\n\r\n")[2])["id"].encode()
+    head = b"Host: api.evolink.ai\r\nAuthorization: Bearer sk-half\r\n\r\n"
+    shown = ask(b"GET https://api.evolink.ai/v1/tasks/" + name + b" HTTP/1.1\r\n" + head, end=True)
+    assert shown.startswith(b"HTTP/1.1 200"), shown
+    assert json.loads(shown.partition(b"\r\n\r\n")[2])["id"].encode() == name
+
+
 @pytest.mark.parametrize(
     ("said", "status"),
     [

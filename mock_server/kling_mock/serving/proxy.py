@@ -60,6 +60,8 @@ class Proxy:
         self._own = frozenset((spelled(host), port) for host, port in own)
         self._refused = refused
         self._server: asyncio.Server | None = None
+        self._under_way: set[asyncio.Task[None] | None] = set()
+        """Nothing else holds a call whose client has closed its side: it would be collected as garbage."""
 
     async def start(self, port: int) -> int:
         """Listen on *port*, 0 for a free one; the port.
@@ -77,6 +79,7 @@ class Proxy:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._under_way.add(asyncio.current_task())
         try:
             async with asyncio.timeout(_HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -91,6 +94,7 @@ class Proxy:
             pass  # it sent no request, or it is gone
         finally:
             writer.close()
+            self._under_way.discard(asyncio.current_task())
 
     def way(self, head: bytes) -> Way:
         """Where the request that begins with *head* goes.
@@ -199,14 +203,16 @@ async def _ask(reader: asyncio.StreamReader, fake: asyncio.StreamWriter) -> None
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Bytes from one side to the other, and the end of them."""
+    """Bytes from one side to the other, and the end of them where one side can end alone.
+
+    TLS cannot: the single exchange of such a connection ends with its response, which a client that has sent its whole request and
+    closed its own side still waits for.
+    """
     while data := await reader.read(_CHUNK):
         writer.write(data)
         await writer.drain()
     if writer.can_write_eof():
         writer.write_eof()
-    else:
-        writer.close()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
