@@ -110,7 +110,10 @@ def is_secret(name: str) -> bool:
 def header(headers: Iterable[tuple[str, str]], name: str) -> str | None:
     """Return the first value of header *name*, whatever its case; None when it is not there."""
     wanted = name.lower()
-    return next((value for key, value in headers if key.lower() == wanted), None)
+    for key, value in headers:
+        if key.lower() == wanted:
+            return value
+    return None
 
 
 class _Spellings:

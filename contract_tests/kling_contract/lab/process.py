@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from kling_contract.lab.results import End
 from kling_contract.rules.verdicts import SetupError
@@ -23,6 +23,31 @@ _TICK = 0.02
 _GLANCE = 0.2
 """Seconds in which a client that is to be stopped is stopped."""
 _JOIN = 2.0
+
+
+class Process(Protocol):
+    """What `subprocess.Popen` has of a process that was started, as far as it matters here."""
+
+    pid: int
+    returncode: int | None
+    stdout: IO[bytes] | None
+    stderr: IO[bytes] | None
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for its end. Raises TimeoutExpired."""
+        ...
+
+
+class Start(Protocol):
+    """What starts a command, see `start`."""
+
+    def __call__(self, command: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> Process:
+        """A process of its own."""
+        ...
 
 
 @dataclass(slots=True)
@@ -74,17 +99,18 @@ def run(
     late: Callable[[], float] = lambda: 0.0,
     needles: Sequence[bytes] = (),
     mark: str = "",
+    start: Start | None = None,
 ) -> Ran:
     """Run *command* until it ends, *patience* seconds are over, it floods, or *stop* is set.
 
     late: seconds more, asked when *patience* is over. mark: a variable as it stands in *environment*, `NAME=value`, by which
-    processes that left the session are found.
+    processes that left the session are found. start: what starts it, in place of the function of that name.
 
     Raises:
         SetupError: it cannot be started.
     """
     began = time.perf_counter()
-    process = start(command, folder=folder, environment=environment)
+    process = (start or _start)(command, folder=folder, environment=environment)
     news, flooded = threading.Event(), threading.Event()
     taps = Tap(needles, flooded, news), Tap(needles, flooded, news)
     readers = _read(process, taps)
@@ -100,7 +126,7 @@ def run(
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             stream.close()
-    code = process.returncode
+    code = process.returncode or 0
     return Ran(
         code if code >= 0 else None, -code if code < 0 else None, ended, time.perf_counter() - began, *taps, children
     )
@@ -123,7 +149,10 @@ def start(
         raise SetupError(f"{command[0]}: cannot be started: {error.strerror}") from error
 
 
-def _read(process: subprocess.Popen[bytes], taps: Iterable[Tap]) -> list[threading.Thread]:
+_start: Start = start
+
+
+def _read(process: Process, taps: Iterable[Tap]) -> list[threading.Thread]:
     readers = []
     for tap, stream in zip(taps, (process.stdout, process.stderr), strict=True):
         reader = threading.Thread(target=tap.drain, args=(stream,), daemon=True)
@@ -132,7 +161,7 @@ def _read(process: subprocess.Popen[bytes], taps: Iterable[Tap]) -> list[threadi
     return readers
 
 
-def _reap(process: subprocess.Popen[bytes], news: threading.Event) -> None:
+def _reap(process: Process, news: threading.Event) -> None:
     """Set *news* when *process* ends. Many clients run at once, so none of them is polled."""
 
     def wait() -> None:
@@ -143,7 +172,7 @@ def _reap(process: subprocess.Popen[bytes], news: threading.Event) -> None:
 
 
 def _wait(
-    process: subprocess.Popen[bytes],
+    process: Process,
     until: float,
     stop: threading.Event,
     flooded: threading.Event,
@@ -161,7 +190,7 @@ def _wait(
     return "itself"
 
 
-def end(process: subprocess.Popen[bytes], *, gently: bool = True, mark: str = "") -> int:
+def end(process: Process, *, gently: bool = True, mark: str = "") -> int:
     """End *process*, its session, and what left the session; return how many others were still running."""
     if process.poll() is None and gently:
         _signal(process.pid, signal.SIGTERM)

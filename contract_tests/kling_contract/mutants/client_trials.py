@@ -14,6 +14,7 @@ from kling_contract.lab.fake import Fake
 from kling_contract.lab.lab import Lab
 from kling_contract.lab.stories import Story, load
 from kling_contract.mutants.clients import CORRECT, MUTANTS, ClientMutant, command
+from kling_contract.mutants.forking import ForkServer
 from kling_contract.mutants.selftest import Row, SendCallback, Wish
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.rules.rulebook import Rule, rules
@@ -67,7 +68,7 @@ def _missed(row: Row) -> bool:
 
 
 class _Bench:
-    """One fake for all, one more for each that must be alone; a folder that goes away."""
+    """One fake for all, one more for each that must be alone; a source of processes; a folder that goes away."""
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
@@ -76,6 +77,7 @@ class _Bench:
 
     def __enter__(self) -> "_Bench":
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kling-selftest-")))
+        self.processes = self._stack.enter_context(ForkServer())
         try:
             self.shared = self.fake("shared")
         except BaseException:
@@ -103,7 +105,7 @@ class _Running:
         folder.mkdir(parents=True)
         fake = bench.fake(f"{client.switch}-{attempt}") if client.alone else bench.shared
         self._lab = Lab(fake, bench.contract, self._recorder, folder, client.pace)
-        adapter = CommandAdapter(command(client, bench.contract), bench.contract)
+        adapter = CommandAdapter(command(client, bench.contract), bench.contract, start=bench.processes.start)
         self._seconds = 0.0
         self._futures = [pool.submit(self._play, story, adapter) for story in client.plays(bench.stories)]
 

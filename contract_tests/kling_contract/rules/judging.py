@@ -4,7 +4,7 @@ No check at all means that the history holds nothing that could show the rule (`
 a finding. A judge reads nothing but the view and its rule, so the same history gives the same verdict.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from kling_contract.reading.ledger import Reading
 from kling_contract.reading.view import Attempt, Call, Sighting, View
 from kling_contract.rules.rulebook import Rule
 
+_WITH_EVENT = (Call, Sighting, Attempt)
 Shown = Event | Call | Sighting | Attempt | Reading | None
 
 
@@ -77,8 +78,10 @@ def judge(rule_id: str) -> Callable[[Judge], Judge]:
 
 
 def check(holds: object, expected: object, seen: object, *shown: Shown) -> Check:
-    """A check that *holds* or not; *expected* and *seen* in words or as the JSON value itself."""
-    return Check(bool(holds), _words(expected), _words(seen), _seqs(shown))
+    """A check that *holds* or not; *expected* and *seen* in words or as the JSON value itself, written down for a breach alone."""
+    if holds:  # nearly all of them, and a report has no words for those
+        return Check(True, "", "", _seqs(shown))
+    return Check(False, _words(expected), _words(seen), _seqs(shown))
 
 
 def doubted(found: Check, why: str) -> Check:
@@ -91,8 +94,12 @@ def implied(by: str, seen: object, *shown: Shown) -> Check:
     return Check(True, "", _words(seen), _seqs(shown), by)
 
 
-def _seqs(shown: Iterable[Shown]) -> tuple[int, ...]:
-    events: list[Any] = [item.event if isinstance(item, Call | Sighting | Attempt) else item for item in shown]
+def _seqs(shown: Sequence[Shown]) -> tuple[int, ...]:
+    if len(shown) == 1:
+        item: Any = shown[0]
+        event = item.event if isinstance(item, _WITH_EVENT) else item
+        return () if event is None else (event.seq,)
+    events: list[Any] = [item.event if isinstance(item, _WITH_EVENT) else item for item in shown]
     found = {event.seq for event in events if event is not None}
     return tuple(sorted(found) if len(found) > 1 else found)
 

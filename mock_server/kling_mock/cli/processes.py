@@ -1,6 +1,5 @@
 """`kling-mock courier`, and the workers of `kling-mock serve --workers N`."""
 
-import asyncio
 import json
 import os
 import signal
@@ -167,6 +166,8 @@ def serve_workers(settings: Any, options: tuple[str, ...], ready: Any, *, stop_w
     Raises:
         BadSetting: they do not start.
     """
+    import asyncio  # half of what --help would take
+
     from kling_mock.serving.workers import Supervisor
 
     asyncio.run(Supervisor(settings, options).run(ready, stop_with_stdin=stop_with_stdin))

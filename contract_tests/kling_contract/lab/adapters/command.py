@@ -33,7 +33,8 @@ _RESULT_CAP = 1 << 20
 class CommandAdapter:
     """Runs `command`, a process a case. Placeholders are filled in; variables say the same.
 
-    here: the folder that relative paths in the command are relative to; each case has a working folder of its own.
+    here: the folder that relative paths in the command are relative to; each case has a working folder of its own. start: what
+    starts a process, for a command that need not be started anew each time.
 
     Raises:
         SetupError: there is no such program, or an unknown placeholder.
@@ -44,8 +45,11 @@ class CommandAdapter:
     bounded = False
     min_poll: float | None = None
 
-    def __init__(self, command: Sequence[str], contract: Contract, here: Path | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], contract: Contract, here: Path | None = None, start: process.Start | None = None
+    ) -> None:
         self.command = rooted(command, here or Path.cwd())
+        self._start = start
         self._contract = contract
         holes = frozenset(hole for word in command for hole in _HOLE.findall(word))
         self.takes, self.bounded = holes & _OPTIONS, "deadline" in holes
@@ -78,7 +82,7 @@ class CommandAdapter:
         try:
             ran = process.run(
                 self._words(wanted), folder=wanted.folder, environment=environment, patience=wanted.limit or wanted.deadline + wanted.grace,
-                stop=wanted.stop, late=lambda: _late(wanted, began), needles=needles, mark=mark,
+                stop=wanted.stop, late=lambda: _late(wanted, began), needles=needles, mark=mark, start=self._start,
             )  # fmt: skip
         finally:
             wanted.up.set()

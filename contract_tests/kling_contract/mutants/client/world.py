@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -87,9 +88,15 @@ class Sockets:
     """The real world. verify: whether certificates are."""
 
     def __init__(self, *, verify: bool = True) -> None:
-        self._tls = ssl.create_default_context()
-        if not verify:
-            self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
+        self._verify = verify
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """What secures a connection: made for the first that is, since most runs have none."""
+        context = ssl.create_default_context()
+        if not self._verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, seconds: float, most: int
