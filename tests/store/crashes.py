@@ -101,13 +101,15 @@ class Fake:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
-        """Start a process; the web is waited for."""
+        """Start a process; the web is waited for, and begun again where another program took its port while it was away."""
         command = [sys.executable, "-m", "kling_mock", *self._commands[name], "--stop-with-stdin"]
         self._running[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         if name == "web":
             until = clocks.monotonic() + _PATIENCE
             while self.call("GET", "/__mock/ready")[0] != 200:
                 assert clocks.monotonic() < until, "the web process did not come back"
+                if self._running[name].poll() is not None:
+                    self._running[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
                 clocks.pause(0.05)
 
     def kill(self, name: str) -> None:
