@@ -254,6 +254,16 @@ def LISTED(event: Any) -> bool:  # noqa: N802 - a pick, as the others
 WHOLE = next(event for event in GOOD if LISTED(event))
 
 
+def filed(path: str, status: int = 200) -> Pick:
+    """Calls of the files API by a part of their URL."""
+    return lambda e: isinstance(e, Exchange) and f"{histories.FILES}/" in e.url and path in e.url and e.answer.status == status
+
+
+def _listing(*ids: str) -> dict[str, Any]:
+    rows = [{"file_id": each, "file_name": "x", "file_size": 54, "upload_time": "2026-01-01T00:00:00Z"} for each in ids]
+    return {"success": True, "code": 200, "msg": "ok", "data": {"files": rows, "total": 2}}
+
+
 def row(**members: Any) -> Change:
     """Change members of the first row."""
 
@@ -441,6 +451,19 @@ BAD: dict[str, tuple[Any, ...]] = {
     "ST-05": (LISTED, row(has_results=True)),
     "ST-06": (exchange("POST", "/v1/tasks/batch", 200), lambda e: with_body(e, {"data": []}), True),
     "ST-07": (exchange("POST", "/v1/tasks/batch", 400), status(200)),
+    "SF-01": (filed("upload/base64"), status(201)),
+    "SF-02": (filed("quota"), lambda e: with_body(e, {**body_of(e), "data": {"used_files": 0}})),
+    "SF-03": (filed("upload/base64"), inner("data", file_size=72)),
+    "SF-04": (lambda e: filed("upload/base64")(e) and "fileName" in asked(e), inner("data", file_name="file.gif")),
+    "SF-05": (filed("list"), lambda e: with_body(e, _listing("file-0", "file-1", "file-2"))),
+    "SF-06": (filed("upload/base64", 400), lambda e: with_body(status(200)(e), {"success": True, "code": 200, "msg": "ok"})),
+    "SF-07": (filed("upload/base64", 400), body(code="invalid_request")),
+    "SF-08": (filed("upload/url", 400), body(code=400)),
+    "SF-09": (filed("quota"), inner("data", remain_files=90)),
+    "SF-10": (filed("page=2"), lambda e: with_body(e, _listing("file-2"))),
+    "SF-11": (filed("pageSize=100"), lambda e: with_body(e, _listing("file-1", "file-2"))),
+    "SF-12": (filed("upload/base64"), inner("data", expires_at="2026-01-01T00:00:00Z")),
+    "SF-13": (lambda e: filed("list")(e) and e.who == WHO_ELSE, lambda e: with_body(e, _listing("file-1"))),
     "SB-16": (lambda e: create(duration=6)(e) and header_of(e, "idempotency-replayed"), body(id="task-unified-1-aaaaaaaa")),
 }  # fmt: skip
 

@@ -1,12 +1,13 @@
 """A correct server's history that shows every server rule, written by hand."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from tape import BODY, CONTRACT, CREATE, GOOD_IMAGE, KEY, OTHER, START, STRANGE, THIRD, Tape, error
+from tape import BASE, BODY, CONTRACT, CREATE, GOOD_IMAGE, KEY, OTHER, START, STRANGE, THIRD, Tape, error
 
 from kling_contract.history.events import Balance
-from kling_contract.history.labels import Expect, MediumFacts, Receiver, Topic, When
+from kling_contract.history.labels import Expect, ImageFacts, MediumFacts, Receiver, Topic, When
 
 
 def good() -> list[Any]:
@@ -21,6 +22,7 @@ def good() -> list[Any]:
     _billing(tape)
     _lists(tape)
     _models(tape)
+    _files(tape)
     return tape.events
 
 
@@ -44,6 +46,65 @@ def _lists(tape: Tape) -> None:
     tape.call("POST", "/v1/tasks/batch", {"task_ids": asked}, answer={"data": [older, newer]}, key=key)
     many = {"task_ids": [f"task-unified-1757169743-{number:08d}" for number in range(CONTRACT.batch_max + 1)]}
     tape.call("POST", "/v1/tasks/batch", many, status=400, answer=error(400, "task_ids"), key=key)
+
+
+PICTURE = "R0lGODdhCAAIAIEAAICAgAAAAAAAAAAAACwAAAAACAAIAAAIDwABCBxIsKDBgwgTKkwYEAA7"
+FILES = "/api/v1/files"
+
+
+def _files(tape: Tape) -> None:
+    """Files of one account: two of one name, another one that is deleted, and what is refused."""
+    facts = ImageFacts(width=8, height=8, size=54, format="gif")
+    label: dict[str, Any] = {"rules": ("SF-01",), "value": "gif as base64", "image": facts}
+    tape.call("GET", f"{FILES}/quota", answer=_fine(_quota(0)))
+    denied = {"success": False, "code": 401, "msg": "no key"}
+    tape.call("GET", f"{FILES}/quota", key=None, status=401, answer=denied)
+    for number, asked in enumerate((
+        {"file_name": "one.gif", "upload_path": "contract"}, {"fileName": "two.gif", "uploadPath": "contract"},
+        {"file_name": "one.gif", "upload_path": "contract"},
+    )):  # fmt: skip
+        body = {"base64_data": PICTURE, **asked}
+        tape.call("POST", f"{FILES}/upload/base64", body, answer=_fine(_file(number, tape.now)), **label)
+    for code, body, rule, why in (
+        (40002, {"base64_data": "VGV4dA=="}, "SF-06", "type"), (40004, {"file_url": "https://x.invalid/"}, "SF-08", "download"),
+    ):  # fmt: skip
+        way = "base64" if why == "type" else "url"
+        refusal = {"success": False, "code": code, "msg": "no"}
+        tape.call("POST", f"{FILES}/upload/{way}", body, status=400, answer=refusal, rules=(rule, "SF-08"), value=why)
+    tape.call("GET", f"{FILES}/quota", answer=_fine(_quota(2)))
+    tape.call("GET", f"{FILES}/list", answer=_fine(_page(2, 1)))
+    for page, number in ((1, 2), (2, 1)):
+        tape.call("GET", f"{FILES}/list?page={page}&pageSize=1", answer=_fine(_page(number)), group="files")
+    tape.call("GET", f"{FILES}/list", key=OTHER, answer=_fine({"files": [], "total": 0}))
+    nothing = {"success": False, "code": 404, "msg": "no such file"}
+    tape.call("DELETE", f"{FILES}/file-2", key=OTHER, status=404, answer=nothing)
+    tape.call("DELETE", f"{FILES}/file-1", answer={"success": True, "code": 200, "msg": "ok"})
+    tape.call("GET", f"{FILES}/list?pageSize=100", answer=_fine({"files": _page(2)["files"], "total": 1}))
+    tape.call("GET", f"{FILES}/quota", answer=_fine(_quota(1)))
+
+
+def _fine(data: Any) -> dict[str, Any]:
+    return {"success": True, "code": 200, "msg": "ok", "data": data}
+
+
+def _quota(used: int) -> dict[str, Any]:
+    return {"user_group": "default", "used_files": used, "max_files": 100, "remain_files": 100 - used}
+
+
+def _file(number: int, now: float) -> dict[str, Any]:
+    url = f"{BASE}/uploads/a/file-{number}/x.gif"
+    born, ends = (datetime.fromtimestamp(moment, UTC).isoformat() for moment in (now, now + CONTRACT.file_lifetime))
+    return {
+        "file_id": f"file-{number}", "file_name": ("one.gif", "two.gif")[number % 2], "original_name": "x.gif",
+        "file_size": 54, "mime_type": "image/gif", "upload_path": "contract", "file_url": url, "download_url": url,
+        "upload_time": born, "expires_at": ends,
+    }  # fmt: skip
+
+
+def _page(*numbers: int) -> dict[str, Any]:
+    names = ("file_id", "file_name", "file_size", "upload_time")
+    rows = [{name: _file(number, START)[name] for name in names} for number in numbers]
+    return {"files": rows, "total": 2}
 
 
 def _row(task: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class Target:
     """One server under judgement.
 
     features: parts of the control protocol that it offers. accounts: whether keys of our own making are accounts.
-    `beside`: operationIds of the documented optional operations that it serves.
+    `beside`: operationIds of the documented optional operations that it serves. files: whether it serves the files
+    API, which is asked for where nothing bills.
     """
 
     base: str
@@ -35,6 +36,7 @@ class Target:
     declared: tuple[str, ...] = ()
     accounts: bool = False
     optional: frozenset[str] = frozenset()
+    files: bool = False
     control: Control | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -142,6 +144,7 @@ def discover(asked: Asked, contract: Contract, sender: Sender) -> Target:
         declared=declared,
         accounts=accounts,
         optional=optional,
+        files=mode == "fake" and _serves(sender, base, asked.key, contract, "getFileQuota"),
         control=control,
         info=dict(info or {}),
     )
@@ -200,6 +203,13 @@ def _optional(sender: Sender, base: str, key: str, contract: Contract) -> frozen
         said = f"{query.status or query.lost}, {kind}"
         raise SetupError(f"{base}: what it answers ({said}) is not JSON: is this the address of the API?")
     return frozenset(found)
+
+
+def _serves(sender: Sender, base: str, key: str, contract: Contract, name: str) -> bool:
+    """Whether the target answers a read with JSON."""
+    headers = [("Authorization", f"Bearer {key}"), ("Accept", "application/json")]
+    reply = sender.send("GET", base + contract.named(name).template, headers, None, Limits(_PATIENCE))
+    return reply.status == 200 and _is_json(reply)
 
 
 def _is_json(reply: RawResponse) -> bool:

@@ -85,6 +85,7 @@ class Contract:
         link = schemas["CompletedTask"]["properties"]["results"]["x-link"]
         self.link_lifetime = float(link["lifetime_seconds"])
         self.link_type: str = link["content_type"]
+        self.file_lifetime = float(schemas["UploadedFile"]["x-files"]["lifetime_seconds"])
         polling = self._find("x-polling")
         self.min_poll, self.give_up = float(polling["min_poll_seconds"]), float(polling["give_up_seconds"])
         self.task_members: tuple[str, ...] = tuple(common["required"])
@@ -166,6 +167,7 @@ class Contract:
             statuses,
             frozenset(html),
             "videos" in node["tags"],
+            "files" in node["tags"],
             "x-integer-codes" in node,
         )
 
@@ -364,6 +366,7 @@ class Contract:
             "timeout": f"{self.timeout:g}", "retries": len(self.retry_delays), "attempts": len(self.retry_delays) + 1,
             "delays": ", ".join(f"{delay:g}" for delay in self.retry_delays),
             "link_hours": f"{self.link_lifetime / 3600:g}", "link_type": self.link_type,
+            "file_hours": f"{self.file_lifetime / 3600:g}",
             "statuses": ", ".join(self.statuses), "batch_max": self.batch_max, "billing_rule": self.billing_rule,
         }  # fmt: skip
 

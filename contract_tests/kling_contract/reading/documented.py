@@ -58,6 +58,8 @@ class Operation:
     """Statuses whose body may be an HTML page of a gateway."""
     core: bool
     """Whether every server of the contract has it; the others are optional."""
+    files: bool = False
+    """Whether it is one of the file host's, which has errors of its own."""
     integer_codes: bool = False
     """Whether its errors carry the HTTP status as their code, whatever the dialect of the others."""
 

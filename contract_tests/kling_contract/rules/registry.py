@@ -16,6 +16,7 @@ from kling_contract.rules import (
     client_request,
     client_result,
     client_webhook,
+    files,
     frames,
     lifecycle,
     links,
@@ -29,7 +30,7 @@ from kling_contract.rules.judging import JUDGES, Finding, Judge, Judgement
 from kling_contract.rules.repetition import confirmed, pairs_in
 from kling_contract.rules.rulebook import Rule
 
-MODULES = (wire, validation, frames, refusals, models, lifecycle, callbacks, links, auth, billing, lists)
+MODULES = (wire, validation, frames, refusals, models, lifecycle, callbacks, links, auth, billing, lists, files)
 CLIENT_MODULES = (client_request, client_money, client_polling, client_pacing, client_result, client_webhook)
 
 judges: Mapping[str, Judge] = MappingProxyType(JUDGES)

@@ -365,6 +365,8 @@ def answers_match(view: View, _: Rule) -> Iterator[Check]:
     for call in view.calls:
         if call.operation is None or call.got is MISSING or call.faulty or view.is_other(call):
             continue
+        if call.operation.files:
+            continue  # SF-02 and SF-07 speak of those
         flaws = view.contract.answer_flaws(call.operation, call.status, call.got)
         kept = [flaw for flaw in flaws if not _is_faded(view, call, flaw)]
         hard = [flaw for flaw in kept if call.status >= 400 or not _is_softer(flaw)]

@@ -68,7 +68,7 @@ def elsewhere(context: RunContext, session: Session) -> None:
 
 def isolation(context: RunContext, session: Session) -> None:
     """Another account's task: by query, in the list, by its idempotency key, and with an unknown key."""
-    other = _other(context, session)
+    other = other_account(context, session)
     key = [("Idempotency-Key", f"contract-{secrets.token_hex(16)}")]
     body = context.body(prompt="a secret of the account's own")
     task = session.create(body, headers=key).task_id or context.made(session).task_id
@@ -94,10 +94,11 @@ def isolation(context: RunContext, session: Session) -> None:
         session.read(asked, probe=probe, auth=None)
 
 
-def _other(context: RunContext, session: Session) -> Session | None:
+def other_account(context: RunContext, session: Session) -> Session | None:
+    """The user's second key, else an account of another key of our making; None where there is neither."""
     if context.target.second_key:
         return session.as_key(context.target.second_key)
-    return context.session("isolation-other") if context.target.accounts else None
+    return context.session(f"{session.case}-other") if context.target.accounts else None
 
 
 def access(context: RunContext, session: Session) -> None:

@@ -9,6 +9,7 @@ from kling_contract.driving.drivers import (
     auth,
     billing,
     callbacks,
+    files,
     lifecycle,
     links,
     lists,
@@ -38,6 +39,7 @@ def every_script(context: RunContext) -> list[Script]:
         *refusals.SCRIPTS,
         *auth.SCRIPTS,
         *lists.SCRIPTS,
+        *files.SCRIPTS,
     ]
     if context.options.drawn:
         found.insert(0, validation.IMAGES)

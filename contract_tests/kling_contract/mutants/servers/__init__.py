@@ -5,6 +5,7 @@ from kling_contract.mutants.servers import (
     auth,
     billing,
     callbacks,
+    files,
     lifecycle,
     links,
     lists,
@@ -14,6 +15,6 @@ from kling_contract.mutants.servers import (
     wire,
 )
 
-TABLES = (wire, validation, models, lifecycle, callbacks, links, auth, billing, lists, schema)
+TABLES = (wire, validation, models, lifecycle, callbacks, links, auth, billing, lists, files, schema)
 SERVERS: tuple[Mutant, ...] = tuple(mutant for table in TABLES for mutant in table.MUTANTS)
 BY_NAME = by_name(SERVERS)
