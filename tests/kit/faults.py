@@ -256,7 +256,9 @@ WHOLE = next(event for event in GOOD if LISTED(event))
 
 def filed(path: str, status: int = 200) -> Pick:
     """Calls of the files API by a part of their URL."""
-    return lambda e: isinstance(e, Exchange) and f"{histories.FILES}/" in e.url and path in e.url and e.answer.status == status
+    return lambda e: (
+        isinstance(e, Exchange) and f"{histories.FILES}/" in e.url and path in e.url and e.answer.status == status
+    )
 
 
 def _listing(*ids: str) -> dict[str, Any]:
@@ -464,6 +466,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "SF-11": (filed("pageSize=100"), lambda e: with_body(e, _listing("file-1", "file-2"))),
     "SF-12": (filed("upload/base64"), inner("data", expires_at="2026-01-01T00:00:00Z")),
     "SF-13": (lambda e: filed("list")(e) and e.who == WHO_ELSE, lambda e: with_body(e, _listing("file-1"))),
+    "SF-14": (filed("quota", 401), lambda e: with_body(status(200)(e), {"success": True, "code": 200, "msg": "ok"})),
     "SB-16": (lambda e: create(duration=6)(e) and header_of(e, "idempotency-replayed"), body(id="task-unified-1-aaaaaaaa")),
 }  # fmt: skip
 

@@ -27,7 +27,8 @@ junk = st.recursive(
     odd, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
 )
 MEMBERS = [
-    "id", "status", "progress", "created", "results", "error", "usage", "task_info", "data", "total", "model", "result_data", "success", "code",
+    "id", "status", "progress", "created", "results", "error", "usage", "task_info", "data", "total", "model", "result_data",
+    "success", "code",
 ]  # fmt: skip
 
 

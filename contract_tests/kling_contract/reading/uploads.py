@@ -40,9 +40,13 @@ def file_limits(contract: Contract) -> FileLimits:
 def file_calls(view: View, *names: str) -> Iterator[Call]:
     """Calls of the files API, of some operations where *names* says which; faults that the driver forced are left out."""
     for call in view.calls:
-        if call.operation is not None and call.operation.files and not call.faulty:
-            if not names or call.name in names:
-                yield call
+        if (
+            call.operation is not None
+            and call.operation.files
+            and not call.faulty
+            and call.name in (names or (call.name,))
+        ):
+            yield call
 
 
 def refused(call: Call) -> bool:

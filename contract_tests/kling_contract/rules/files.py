@@ -157,8 +157,9 @@ def quota_adds_up(view: View, _: Rule) -> Iterator[Check]:
             files = {place: each for place, each in files.items() if each != file_id(call)}
             held[call.event.who] = files
         elif call.name == "getFileQuota" and done(call):
-            used, most, left = (data_of(call).get(name) for name in ("used_files", "max_files", "remain_files"))
-            if not all(isinstance(each, int) for each in (used, most, left)):
+            data = data_of(call)
+            used, most, left = data.get("used_files"), data.get("max_files"), data.get("remain_files")
+            if not isinstance(used, int) or not isinstance(most, int) or not isinstance(left, int):
                 continue
             yield check(used + left == most, f"used and remaining files are {most} together", f"{used} + {left}", call)
             others = used - len(files)
@@ -187,7 +188,9 @@ def pages_of_files(view: View, _: Rule) -> Iterator[Check]:
             again = [each for each in ids if each in seen]
             yield check(not again, "no file on two pages", ", ".join(again), first, call)
             total = data_of(first).get("total")
-            yield check(data_of(call).get("total") == total, f"a total of {total}", data_of(call).get("total"), first, call)
+            yield check(
+                data_of(call).get("total") == total, f"a total of {total}", data_of(call).get("total"), first, call
+            )
             full = len(seen) == most and isinstance(total, int) and total > len(seen)
             yield check(ids or not full, f"more of {total} files", "none", first, call)
         elif group:
@@ -233,29 +236,36 @@ def _moment(text: Any) -> datetime | None:
 
 @judge("SF-13")
 def files_belong_to_accounts(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at the kit's calls without a key, and at what another account's key gets of a file that was uploaded here."""
+    """Looks at what another account's key gets of a file that was uploaded here; a deletion that does nothing may be answered 200."""
     owner: dict[str, str] = {}
     taken: dict[str, Call] = {}
     for call in file_calls(view):
-        who = call.event.who
-        if not call.by_kit or call.status in (0, 405, 429):
+        who, named = call.event.who, file_id(call)
+        if not call.by_kit or not who:
             continue
-        if call.sent_header("authorization") is None:
-            if call.status != 404:
-                yield check(refused(call), "401 without a key", _said(call), call)
-        elif call.name in UPLOADS and done(call):
-            owner[file_id(call)] = who
-        elif call.name == "deleteFile" and who == owner.get(file_id(call)):
-            taken.pop(file_id(call), None)
-            owner.pop(file_id(call))
-        elif call.name == "deleteFile" and file_id(call) in owner:
-            if done(call):
-                taken[file_id(call)] = call
-            else:
-                yield check(True, "", "", call)
+        if call.name in UPLOADS and done(call):
+            owner[named] = who
+        elif call.name == "deleteFile" and named in owner and who == owner[named]:
+            owner.pop(named)
+            taken.pop(named, None)
+        elif call.name == "deleteFile" and named in owner and done(call):
+            taken[named] = call
         elif call.name == "listFiles" and done(call):
-            theirs = [each for each in rows_of(call) if owner.get(each, who) != who]
-            yield check(not theirs, "no file of another account", ", ".join(theirs[:3]), call)
-            for each, deleted in [pair for pair in taken.items() if owner[pair[0]] == who]:
-                yield check(each in rows_of(call), f"{each}, which another account deleted", "it is gone", deleted, call)
-                taken.pop(each)
+            yield from _in_the_list(call, owner, taken)
+
+
+def _in_the_list(call: Call, owner: dict[str, str], taken: dict[str, Call]) -> Iterator[Check]:
+    """Whether an account's list has no file of another one, and still has its own that another one deleted."""
+    who, listed = call.event.who, rows_of(call)
+    theirs = [each for each in listed if owner.get(each, who) != who]
+    yield check(not theirs, "no file of another account", ", ".join(theirs[:3]), call)
+    for each in [each for each in taken if owner[each] == who]:
+        yield check(each in listed, f"{each}, which another account deleted", "it is gone", taken.pop(each), call)
+
+
+@judge("SF-14")
+def no_files_without_a_key(view: View, _: Rule) -> Iterator[Check]:
+    """Looks at the kit's calls without a key."""
+    for call in file_calls(view):
+        if call.by_kit and call.sent_header("authorization") is None and call.status not in (0, 404, 405, 429):
+            yield check(refused(call), "401 without a key", _said(call), call)

@@ -10,7 +10,7 @@ from kling_contract.driving.session import Seen, Session
 from kling_contract.history.labels import ImageFacts, Probe, Topic
 from kling_contract.reading.uploads import file_limits
 
-RULES = tuple(f"SF-{number:02}" for number in range(1, 14))
+RULES = tuple(f"SF-{number:02}" for number in range(1, 15))
 _PICTURES = {
     "png": "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg==",
     "gif": "R0lGODdhCAAIAIEAAICAgAAAAAAAAAAAACwAAAAACAAIAAAIDwABCBxIsKDBgwgTKkwYEAA7",
@@ -35,7 +35,7 @@ def files(context: RunContext, session: Session) -> None:
         return
     quota = _path(context, "getFileQuota")
     session.call("GET", quota)
-    session.call("GET", quota, auth=None, probe=Probe(rules=("SF-13",)))
+    session.call("GET", quota, auth=None, probe=Probe(rules=("SF-14",)))
     made = _uploads(context, session)
     _refusals(context, session)
     session.call("GET", quota)
@@ -66,19 +66,11 @@ def _uploads(context: RunContext, session: Session) -> list[str]:
     """Each way and each type, in both spellings, and one name twice; the ids that were given, one that was replaced last."""
     name = f"contract-{secrets.token_hex(4)}"
     way = _path(context, "uploadBase64")
-    label, url = context.picture(0)
     seen = [
         _picture(session, way, "png", {"file_name": f"{name}-1.png", "upload_path": _FOLDER}),
         _picture(session, way, "gif", {"fileName": f"{name}-2.gif", "uploadPath": _FOLDER}),
         _picture(session, way, "webp", {"file_name": f"{name}-1.png", "upload_path": _FOLDER}),
-        session.call(
-            "POST",
-            _path(context, "uploadUrl"),
-            {"file_url": url, "fileName": f"{name}-3.jpg"},
-            probe=Probe(
-                rules=("SF-01",), value="an upload by URL", image=label and ImageFacts(format=label.image.format)
-            ),
-        ),
+        _by_url(context, session, f"{name}-3.jpg"),
         _form(context, session, f"{name}-4.jpg"),
     ]
     return list(dict.fromkeys(each for each in map(_id, [*seen[1:], seen[0]]) if each))
@@ -88,6 +80,15 @@ def _picture(session: Session, way: str, kind: str, more: dict[str, str]) -> See
     facts = ImageFacts(width=8, height=8, size=len(base64.b64decode(_PICTURES[kind])), format=kind)
     probe = Probe(rules=("SF-01",), value=f"{kind} as base64", image=facts)
     return session.call("POST", way, {"base64_data": _PICTURES[kind], **more}, probe=probe)
+
+
+def _by_url(context: RunContext, session: Session, name: str) -> Seen:
+    """An upload that the server fetches."""
+    label, url = context.picture(0)
+    drawn = label.image if label else None
+    facts = ImageFacts(format=drawn.format) if drawn else None
+    probe = Probe(rules=("SF-01",), value="an upload by URL", image=facts)
+    return session.call("POST", _path(context, "uploadUrl"), {"file_url": url, "fileName": name}, probe=probe)
 
 
 def _form(context: RunContext, session: Session, name: str) -> Seen:

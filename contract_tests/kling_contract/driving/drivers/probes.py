@@ -151,9 +151,13 @@ def _callbacks(contract: Contract, base: Base) -> Iterator[Near]:
     for spelt in ("127.0.0.1", "10.0.0.1", "192.168.0.1", "172.16.0.1", "169.254.169.254", "[::1]", "localhost"):
         for before in ("hooks.example.com", "hooks.example.com:443"):
             yield from _each(base, "callback_url", "SV-33", (f"https://{before}@{spelt}/done",), risky=True)
+    for after in ("?", "#", "?to=", "/"):
+        yield from _each(
+            base, "callback_url", "SV-18", (f"https://127.0.0.1{after}@hooks.example.com/done",), risky=True
+        )
     for before in ("user", "user:a-word", "8.8.8.8"):
         yield from _each(base, "callback_url", "SV-33", (f"https://{before}@127.0.0.1/done",), risky=True)
-    yield from _each(base, "callback_url", "SV-19", (long_url(contract, 1),))
+    yield from _each(base, "callback_url", "SV-19", (long_url(contract, 1), long_url(contract, 1000)))
 
 
 def long_url(contract: Contract, beyond: int = 0, origin: str = "https://hooks.example.com") -> str:
@@ -173,7 +177,7 @@ def _internal(networks: tuple[Network, ...]) -> Iterator[str]:
             yield f"[::ffff:{network[1]}]"
     yield from _spellings(ipaddress.IPv4Address("127.0.0.1"))
     yield from _spellings(ipaddress.IPv4Address("10.0.0.1"))
-    yield from ("[0:0:0:0:0:0:0:1]", "[0000::0001]", "169.254.169.254")
+    yield from ("[0:0:0:0:0:0:0:1]", "[0000::0001]", "169.254.169.254", "[fe80::1%25eth0]")
 
 
 def _bracketed(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

@@ -12,11 +12,12 @@ _DRAWN = "https://image.test"
 _OTHER_FORMATS = ("gif", "webp", "bmp", "tiff")
 _TYPICAL = 100_000
 """Bytes that a drawing of ordinary size has, roughly: far from every limit."""
-_LOOK_INTERNAL = ("localhost", "mylocalhost", "10.0.0.1", "127.0.0.1", "192.168.0.1", "fd00")
+_LOOK_INTERNAL = ("localhost", "mylocalhost", "10.0.0.1", "127.0.0.1", "192.168.0.1", "fd00", "internal")
 """How public names begin that lead nowhere inside."""
 _PUBLIC = (
     f"https://{HOST}", f"https://{HOST}:443/done", f"https://{HOST}:8443/done", f"https://{HOST}/a_b/c%20d?one=1&two=%2F&three",
-    f"HTTPS://{HOST.upper()}/Done", "https://[2606:4700:4700::1111]/done",
+    f"HTTPS://{HOST.upper()}/Done", "https://[2606:4700:4700::1111]/done", "https://8.8.8.8/done",
+    f"https://{HOST.upper()}/done", "https://xn--bcher-kva.hooks-1.example.com/done",
 )  # fmt: skip
 _ORDINARY = 'A café, "quoted" & <tagged>;\r\n\tthen 水 and 🌊 — 100% slow-motion \\ it\'s'
 """What people write: quotes, line breaks, and characters of several scripts."""
@@ -55,6 +56,7 @@ def addresses(context: RunContext, session: Session) -> None:
         "/localhost/10.0.0.1",
         "/done?to=192.168.0.1",
         "/done?next=http%3A%2F%2Flocalhost%3A3000%2F",
+        "/done?next=http://127.0.0.1:3000/",
     )
     for url in (*(f"{name}/done" for name in names), *(f"https://{HOST}{rest}" for rest in seeming)):
         session.create(context.body(callback_url=url), probe=Probe(rules=("SV-32",), expect=Expect.ACCEPTED))

@@ -130,5 +130,5 @@ MUTANTS = (
            Switch(on_request=lambda ask, _: Response(200, body=_LISTED) if ask.name == "deleteFile" else ask), masked_by="SF-09"),
     _broken("SF-12", "a-day-long", "keeps files for a day", answers(_uploaded, _for_a_day)),
     _broken("SF-13", "files-shared", "has one place for everybody's files", Switch(on_request=_shared)),
-    _broken("SF-13", "quota-without-a-key", "tells a quota to who has no key", Switch(on_request=_open)),
+    _broken("SF-14", "quota-without-a-key", "tells a quota to who has no key", Switch(on_request=_open)),
 )  # fmt: skip
