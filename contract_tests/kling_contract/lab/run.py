@@ -30,6 +30,8 @@ _IMPERSONATED = "a client with built-in addresses cannot be led to another base 
 
 MakeAdapter = Callable[[Path, Mapping[str, str]], Adapter]
 """Makes an adapter, given a folder to work in and the environment of a program that is there for all cases."""
+Bound = Callable[[Pace], float]
+"""Gives the seconds after which the rest of a run is left out."""
 
 
 def run(
@@ -42,10 +44,12 @@ def run(
     impersonate: bool = False,
     running: Running | None = None,
     report: Report = lambda _: None,
+    bound: Bound | None = None,
 ) -> tuple[list[Ended], Pace]:
     """Put one client through *stories*, writing everything into *recorder*; return the cases, and the pace that was found.
 
-    running: a fake to use that is there already. report: called with each case that is over.
+    running: a fake to use that is there already. report: called with each case that is over. bound: gives the seconds of the whole
+    run at a pace; None for `bound_of`.
 
     Raises:
         SetupError: the fake or the client cannot be started, or the client never called the lab.
@@ -58,7 +62,7 @@ def run(
                 pace = pace_for(contract, adapter.min_poll, pace.deadline)
             lab = Lab(fake, contract, recorder, folder, pace)
             try:
-                with measured(recorder), _bounded(lab):
+                with measured(recorder), _bounded(lab, bound or bound_of):
                     ended, unable = _all(stories, lab, adapter, report, impersonate=impersonate)
                 lab.strays()
             except BaseException:
@@ -103,16 +107,15 @@ def bound_of(pace: Pace) -> float:
 
 
 @contextmanager
-def _bounded(lab: Lab) -> Iterator[None]:
+def _bounded(lab: Lab, bound: Bound) -> Iterator[None]:
     """Leave out what does not fit into the time of a whole run, which grows with the pace that the client turns out to keep."""
     over, began = threading.Event(), lab.recorder.mono()
 
     def watch() -> None:
-        while (left := began + bound_of(lab.pace) - lab.recorder.mono()) > 0:
+        while (left := began + bound(lab.pace) - lab.recorder.mono()) > 0:
             if over.wait(left):
                 return
-        bound = bound_of(lab.pace)
-        lab.end_for_time(f"the {bound:.0f} s of a whole run were over; --only RULE plays what shows one rule")
+        lab.end_for_time(f"the {bound(lab.pace):.0f} s of a whole run were over; --only RULE plays what shows one rule")
 
     threading.Thread(target=watch, daemon=True).start()
     try:
