@@ -309,3 +309,52 @@ def test_a_body_outside_of_the_folder_is_not_read(tmp_path: Path) -> None:
     (folder / "a.har").write_text(json.dumps(log(*entries)))
     run = judge(folder / "a.har")
     assert broken(run) == []
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "Bearer", "Token ", "basic"])
+def test_a_scheme_whose_credential_was_cut_off_says_nothing(judged: Callable[..., Run], scheme: str) -> None:
+    """
+    A tool that leaves the scheme and cuts off the key: every answer is 200, so there was one.
+    """
+    entries = good()
+    for one in entries:
+        one["request"]["headers"][0]["value"] = scheme
+    run = judged(*entries)
+    assert broken(run) == []
+    assert {one.result for one in run.verdicts if one.rule.id == "CQ-01"} == {Result.NOT_RUN}
+
+
+def test_a_whole_number_with_a_point_is_an_integer(judged: Callable[..., Run]) -> None:
+    """
+    JSON knows one kind of number: 1757169743.0 is an integer wherever one is asked for.
+    """
+    point = {"created": 1757169743.0, "progress": 0.0, "task_info": {"video_duration": 5.0, "estimated_time": 30.0}}
+    later = {**point, "status": "processing", "progress": 10.0}
+    assert (
+        broken(judged(entry("POST", CREATE, BODY, task(**point)), entry("GET", READ, None, task(**later), at=10))) == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("param", "named"),
+    [("/image_start", True), ("body/image_start", True), ("$.input.image_start", True), ("image_start[0]", True),
+     ("image", False), ("my_image_start", False)],
+)  # fmt: skip
+def test_a_path_to_a_field_names_it(judged: Callable[..., Run], param: str, named: bool) -> None:
+    """
+    error.param may be a pointer or a path: the field's name is in it as a step of its own.
+    """
+    error = {"error": {"code": "invalid_request", "message": "no URL", "type": "invalid_request_error", "param": param}}
+    run = judged(entry("POST", CREATE, {**BODY, "image_start": "ftp://x/y"}, error, 400))
+    assert ("SW-14" not in broken(run)) is named
+
+
+@pytest.mark.parametrize(("status", "blamed"), [(502, False), (503, False), (504, False), (500, True), (401, True)])
+def test_a_gateways_page_is_not_the_services_answer(judged: Callable[..., Run], status: int, blamed: bool) -> None:
+    """
+    What a gateway says of a service that is not there is a page, whatever its status.
+    """
+    page = entry("GET", READ, None, None, status, at=20)
+    page["response"]["content"]["text"] = "<html>busy</html>"
+    page["response"]["headers"][0]["value"] = "text/html"
+    assert ({"SW-01", "SW-11"} <= set(broken(judged(*good(), page)))) is blamed

@@ -160,16 +160,11 @@ class Contract:
                 statuses[status] = content["application/json"]["schema"]
             if "text/html" in content:
                 html.add(status)
+        tags = node["tags"]
         return Operation(
-            node["operationId"],
-            method.upper(),
-            template,
-            statuses,
-            frozenset(html),
-            "videos" in node["tags"],
-            "files" in node["tags"],
-            "x-integer-codes" in node,
-        )
+            node["operationId"], method.upper(), template, statuses, frozenset(html),
+            "videos" in tags, "files" in tags, "x-integer-codes" in node,
+        )  # fmt: skip
 
     def routes(self, path: str) -> tuple[Operation, ...]:
         """The documented calls on *path*, whatever their method; only those of the most literal template."""

@@ -29,6 +29,8 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 """What tools write where a credential stood."""
+_SCHEME = re.compile(r"(bearer|basic|token|digest|api-?key)?", re.IGNORECASE)
+"""A scheme, behind which a tool cut the credential off, or nothing at all."""
 
 
 def read(path: Path) -> list[AnyEvent]:
@@ -120,8 +122,10 @@ def _usual(url: str) -> str:
 
 
 def _is_blotted(name: str, value: str) -> bool:
-    """Whether a tool wrote a mark in the place of the whole credential, scheme and all."""
-    return name.lower() in ("authorization", "proxy-authorization") and _MARK.fullmatch(value.strip()) is not None
+    """Whether a tool wrote a mark in the place of the whole credential, scheme and all, or left the scheme alone."""
+    said = value.strip()
+    blotted = _MARK.fullmatch(said) is not None or _SCHEME.fullmatch(said) is not None
+    return blotted and name.lower() in ("authorization", "proxy-authorization")
 
 
 def _decoded(body: bytes | None) -> bytes | None:

@@ -119,7 +119,7 @@ def errors_have_their_members(view: View, _: Rule) -> Iterator[Check]:
     """Looks at refusals of the files API. Where a path is not served there is nobody to know of its errors."""
     for call in file_calls(view):
         absent = call.status in (404, 405) and call.name != "deleteFile" and "success" not in _members(call)
-        gateway = call.got is MISSING and (call.status >= 500 or call.status == 429)
+        gateway = call.got is MISSING and (call.status >= 500 or call.status in (413, 429))
         if not refused(call) or not call.shown or absent or gateway:
             continue
         flaws = view.contract.flaws("FileError", None if call.got is MISSING else call.got)

@@ -17,7 +17,7 @@ from kling_contract.rules.cases import Case, got
 def asked_until(call: Call) -> float | None:
     """Return the moment (Unix seconds) until which an answer asks to wait; None when it does not say."""
     value = (call.header("retry-after") or "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return call.event.ended_at + int(value)
     try:
         return parsedate_to_datetime(value).timestamp()

@@ -1,7 +1,7 @@
 """Judges of the wire (SW) and of the schemas (SS): status, headers, and the shape of every body."""
 
+import re
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from kling_contract.history.labels import Topic
@@ -9,6 +9,7 @@ from kling_contract.reading.documented import DocumentedError, Flaw
 from kling_contract.reading.view import MISSING, Call, View
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
+from kling_contract.rules.waiting import asked_until
 
 _BODILESS = ("HEAD", "OPTIONS")
 STEPS_ASIDE = frozenset({0, 401, 402, 403, 413, 415, 429})
@@ -26,9 +27,14 @@ def service_calls(view: View) -> Iterator[Call]:
             yield call
 
 
+_GATEWAY = frozenset({502, 503, 504})
+"""Statuses with which a gateway answers for a service that is not there."""
+
+
 def may_be_html(call: Call) -> bool:
-    """Whether the contract lets this answer be a gateway's page."""
-    return call.operation is not None and str(call.status) in call.operation.html
+    """Whether an answer may be a gateway's page: where the contract lets it, or where no service answered a client's call."""
+    absent = call.status in _GATEWAY and call.got is MISSING and not call.by_kit
+    return absent or (call.operation is not None and str(call.status) in call.operation.html)
 
 
 def errors(view: View) -> Iterator[Call]:
@@ -121,7 +127,7 @@ def created_value(view: View, rule: Rule) -> Iterator[Check]:
         replayed = call.header("idempotency-replayed") is not None
         if call.accepted and isinstance(call.got, dict) and "created" in call.got and not replayed:
             created = call.got["created"]
-            whole = isinstance(created, int) and not isinstance(created, bool)
+            whole = isinstance(created, int | float) and not isinstance(created, bool) and created % 1 == 0
             near = whole and call.event.earliest - span <= created <= call.event.ended_at + span
             expected = f"an integer within {span} s of {call.event.ended_at:.0f}"
             yield check(near, expected, quoted(created), call)
@@ -194,6 +200,10 @@ def _distinct(values: list[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
+_STEPS = re.compile(r"[./\[\]]")
+"""What stands between the names in a path to a field."""
+
+
 @judge("SW-14")
 def error_param(view: View, _: Rule) -> Iterator[Check]:
     """Looks at creates refused for one field; the older dialect may leave the name out."""
@@ -204,11 +214,7 @@ def error_param(view: View, _: Rule) -> Iterator[Check]:
         param = call.error.get("param")
         if param is None and isinstance(call.error.get("code"), int):
             continue
-        named = isinstance(param, str) and fields[0] in (
-            param,
-            param.rpartition(".")[2],
-            *param.replace("[", ".").split(".")[:1],
-        )
+        named = isinstance(param, str) and fields[0] in _STEPS.split(param)
         yield check(named, f"param {quoted(fields[0])}", f"param {quoted(param)}", call)
 
 
@@ -267,19 +273,12 @@ def retry_after(view: View, _: Rule) -> Iterator[Check]:
     for call in view.calls:
         if call.status == 429 and call.headed:
             given = call.header("retry-after")
-            yield check(_is_wait(given), "Retry-After in seconds or as an HTTP date", f"Retry-After: {given}", call)
-
-
-def _is_wait(given: str | None) -> bool:
-    if given is None:
-        return False
-    if given.strip().isascii() and given.strip().isdigit():
-        return True
-    try:
-        parsedate_to_datetime(given)
-    except ValueError:
-        return False
-    return True
+            yield check(
+                asked_until(call) is not None,
+                "Retry-After in seconds or as an HTTP date",
+                f"Retry-After: {given}",
+                call,
+            )
 
 
 @judge("SW-20")
