@@ -358,3 +358,30 @@ def test_a_gateways_page_is_not_the_services_answer(judged: Callable[..., Run], 
     page["response"]["content"]["text"] = "<html>busy</html>"
     page["response"]["headers"][0]["value"] = "text/html"
     assert ({"SW-01", "SW-11"} <= set(broken(judged(*good(), page)))) is blamed
+
+
+LINK = "https://files.example.com/v.mp4"
+DONE = task(status="completed", progress=100, results=[LINK], usage={"credits_reserved": 36, "credits_used": 36})
+
+
+@pytest.mark.parametrize(("status", "blamed"), [(0, False), (206, False), (304, False), (200, False), (404, True)])
+def test_what_a_browser_shows_of_a_download(judged: Callable[..., Run], status: int, blamed: bool) -> None:
+    """
+    A video that the user closed, one that is shown by parts, and one that was there already say nothing of the link.
+    """
+    fetched = entry("GET", LINK, None, None, status, at=12, keyed=False)
+    fetched["response"] |= {"headers": [{"name": "Content-Type", "value": "video/mp4"}], "content": {"size": 100_000}}
+    run = judged(entry("POST", CREATE, BODY, task()), entry("GET", READ, None, DONE, at=10), fetched)
+    assert ("SK-02" in broken(run)) is blamed
+
+
+@pytest.mark.parametrize("status", [0, -1])
+def test_an_attempt_without_an_answer_may_have_ended_at_once(judged: Callable[..., Run], status: int) -> None:
+    """
+    Who ended it, and when, the recording does not say: a retry a second after its begin is not early.
+    """
+    url = "https://hooks.example.com/done"
+    lost = entry("POST", url, DONE, None, status, at=10, keyed=False)
+    lost["response"] |= {"headers": [], "content": {"size": 0}}
+    taken = entry("POST", url, DONE, None, 200, at=11, keyed=False)
+    assert broken(judged(entry("POST", CREATE, {**BODY, "callback_url": url}, task()), lost, taken)) == []

@@ -45,8 +45,11 @@ def ended(view: View, attempt: Attempt) -> float:
 
 
 def ended_earliest(view: View, attempt: Attempt) -> float:
-    """The first moment (account's clock) at which the attempt may have ended for its sender: one that left may have left at once."""
-    if attempt.event.ended == "gone":
+    """The first moment (account's clock) at which the attempt may have ended for its sender.
+
+    One that left may have left at once; so may one without an answer in another program's recording, which does not say who ended it.
+    """
+    if attempt.event.ended == "gone" or (attempt.event.ended == "cut" and not attempt.event.case):
         return attempt.earliest
     return min(attempt.event.ended_earliest, attempt.earliest + view.contract.timeout)
 

@@ -116,7 +116,7 @@ def other_types_refused(view: View, rule: Rule) -> Iterator[Check]:
 
 @judge("SF-07")
 def errors_have_their_members(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at refusals of the files API. Where a path is not served there is nobody to know of its errors."""
+    """Looks at refusals of the files API. A path that is not served has no errors of its own."""
     for call in file_calls(view):
         absent = call.status in (404, 405) and call.name != "deleteFile" and "success" not in _members(call)
         gateway = call.got is MISSING and (call.status >= 500 or call.status in (413, 429))

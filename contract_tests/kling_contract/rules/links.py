@@ -67,10 +67,18 @@ def absolute_https(view: View, _: Rule) -> Iterator[Check]:
             yield check(fine, "an absolute https URL", quoted(link), sighting)
 
 
+_NOT_WHOLE = frozenset({None, 0, 206, 304})
+
+
 @judge("SK-02")
 def link_gives_video(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at whole downloads in the first half of a link's life; a 401 is SK-03's."""
+    """Looks at whole downloads in the first half of a link's life; a 401 is SK-03's.
+
+    What a recording shows of an aborted download, of a part, or of what the client had already, says nothing of the link.
+    """
     for task, download in fetched(view):
+        if not download.case and (download.lost or download.status in _NOT_WHOLE):
+            continue
         young = least_age(task, download) < HALF * view.contract.link_lifetime
         if young and alive(view, task, download) and not download.asked_range and download.status != 401:
             kind = (header(download.headers, "content-type") or "").split(";")[0].strip().lower()
@@ -249,7 +257,9 @@ def part_is_the_part(view: View, _: Rule) -> Iterator[Check]:
         said = header(download.headers, "content-range") or ""
         found = _PART.fullmatch(said.strip())
         if found is None:
-            continue  # SK-08
+            if download.case and not said:
+                yield check(False, "Content-Range with a 206", "none", download)
+            continue
         first, last = int(found[1]), int(found[2])
         asked = download.asked_range.removeprefix("bytes=").partition("-")
         fits = str(first) == asked[0] and (not asked[2] or last <= int(asked[2])) and last - first + 1 == download.size

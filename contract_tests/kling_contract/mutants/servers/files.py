@@ -93,7 +93,7 @@ def _shared(ask: Request, memory: Memory) -> Request | Response:
 
 
 def _open(ask: Request, memory: Memory) -> Request | Response:
-    """A quota is told without a key: that of who asked last."""
+    """A quota is shown without a key: that of who asked last."""
     if ask.name != "getFileQuota":
         return ask
     if ask.key:
