@@ -151,6 +151,8 @@ def quota_adds_up(view: View, _: Rule) -> Iterator[Check]:
     before: dict[str, tuple[int, Call]] = {}
     for call in file_calls(view):
         files = held.setdefault(call.event.who, {})
+        if call.name in UPLOADS and (call.status == 0 or call.status >= 500):
+            before.pop(call.event.who, None)  # nothing says whether the file is there
         if call.name in UPLOADS and done(call) and file_id(call):
             files[place_of(call)] = file_id(call)
         elif call.name == "deleteFile" and done(call):

@@ -61,8 +61,8 @@ def _is_marked(ask: Request) -> bool:
     return is_file(ask) and ask.target.endswith(_MARK)
 
 
-def _knows_links() -> tuple[Switch, ...]:
-    """Whatever the query of a link, the file comes."""
+def _knows_links(*, theirs: bool = False) -> tuple[Switch, ...]:
+    """Whatever the query of a link, the file comes; *theirs*: where it is the query of another link."""
 
     def on_response(ask: Request, answer: Response, memory: Memory) -> Response:
         for task in tasks_in(ask, answer):
@@ -72,8 +72,11 @@ def _knows_links() -> tuple[Switch, ...]:
         return answer
 
     def on_request(ask: Request, memory: Memory) -> Request:
-        known = memory.account("links").kept.get(ask.path) if is_file(ask) else None
-        return replace(ask, target=known) if known else ask
+        links = memory.account("links").kept
+        known = links.get(ask.path) if is_file(ask) else None
+        query = ask.target.removeprefix(ask.path)
+        right = not theirs or (bool(query) and any(link.endswith(query) for link in links.values()))
+        return replace(ask, target=known) if known and right else ask
 
     return Switch(on_response=on_response), Switch(on_request=on_request)
 
@@ -102,6 +105,7 @@ MUTANTS = (
            asks(_is_marked, lambda ask: replace(ask, target=ask.target.removesuffix(_MARK))),
            answers(lambda ask, answer: _is_marked(ask) and answer.accepted, padded)),
     broken("SK-12", "signature-ignored", "serves a signed link whatever its signature", *_knows_links()),
+    broken("SK-12", "signature-of-another-link", "serves a signed link with the signature of another one", *_knows_links(theirs=True)),
     broken("SK-13", "part-of-the-next", "says that a part begins one byte later than it was asked to",
            answers(lambda ask, answer: is_file(ask) and answer.status == 206, header("Content-Range", "bytes 1-100/100000"))),
     broken("SK-14", "other-result-data", "names another video in result_data than in results",
