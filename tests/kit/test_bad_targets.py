@@ -95,7 +95,12 @@ def test_tls_that_fails() -> None:
 
 def test_not_http() -> None:
     """Something else listens on that port."""
-    with raw(lambda connection: connection.sendall(b"220 mail.example.com ESMTP\r\n")) as url:
+
+    def greet(connection: socket.socket) -> None:
+        connection.recv(4096)  # what is not read when a connection is closed resets it
+        connection.sendall(b"220 mail.example.com ESMTP\r\n")
+
+    with raw(greet) as url:
         assert "not HTTP" in refusal(url)
 
 
