@@ -124,7 +124,9 @@ def test_a_machine_draws_every_kind_of_step(fake: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(machine, "EXAMPLES", 12)
     monkeypatch.setattr(machine, "SECONDS", 240.0)
     with context_at(fake) as context:
-        context.options = replace(context.options, seed=3)
+        context.options = replace(
+            context.options, seed=8
+        )  # fewer than half of all seeds come to a download in so few stories
         (line,) = machine.run(context, Choice())
         assert context.recorder.events == ()
     numbers = counts(line)

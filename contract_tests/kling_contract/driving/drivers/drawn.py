@@ -1,5 +1,8 @@
 """What the drivers that draw their calls share: a seed, bounds, and no file left behind."""
 
+import gzip
+import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,17 +11,39 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.internal.charmap import charmap_file
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
+
+_CODEC = "utf-8"
+_TEXT = [[0, 0xD7FF], [0xE000, sys.maxunicode]]
+"""The characters that have an encoding: all but the surrogates."""
 
 
 @contextmanager
 def no_traces() -> Iterator[None]:
-    """Hypothesis keeps its caches in a folder that goes with the block, not in the user's."""
+    """Hypothesis keeps its caches in a folder that goes with the block, not in the user's, and draws nothing from the kit's source.
+
+    It would parse every module outside of site-packages for values to try, which takes a second, and makes what a seed draws depend on
+    how the kit is installed.
+    """
+    read_sources = providers._get_local_constants
+    providers._get_local_constants = Constants
     with tempfile.TemporaryDirectory(prefix="kling-contract-") as folder:
         set_hypothesis_home_dir(Path(folder))
         try:
+            _keep_table()
             yield
         finally:
             set_hypothesis_home_dir(None)
+            providers._get_local_constants = read_sources
+
+
+def _keep_table() -> None:
+    """Write the table that Hypothesis would make by encoding every character there is, which takes seconds, where it looks for it."""
+    file = charmap_file(f"codec-v2-{_CODEC}")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(gzip.compress(json.dumps([_TEXT, []]).encode()))
 
 
 def bounds(examples: int, *, shrink: bool = True, **more: Any) -> settings:
