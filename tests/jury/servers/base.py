@@ -408,7 +408,10 @@ class Api:
         rows = [
             row for row in rows if asked.get("type", row["type"]) == row["type"] and asked.get("model", MODEL) == MODEL
         ]
-        page, size = int(asked.get("page", 1)), int(asked.get("page_size", 20))
+        numbers = asked.get("page", "1"), asked.get("page_size", "20")
+        if not all(number.isascii() and number.isdigit() for number in numbers):
+            raise Refused(400, "invalid_request", "pages are numbers", "page")
+        page, size = map(int, numbers)
         return Answer(
             200, {"data": rows[(page - 1) * size : page * size], "total": len(rows), "page": page, "page_size": size}
         )

@@ -13,7 +13,9 @@ from kling_contract.reading.contract import Contract
 from kling_contract.reading.listing import list_filters
 
 _TASKS, _PAGE = 5, 2
-_ODD_QUERIES = ("status=none", "page=1000000")
+_PATIENCE = 60
+"""Account seconds in which a task should begin."""
+_ODD_QUERIES = ("status=none", "page=1000000", "page=one", "page_size=1000000")
 _ODD_BATCHES: tuple[Any, ...] = ({}, [], {"task_ids": "one"}, {"task_ids": [5]}, {"task_ids": []})
 """What must be answered, whatever the answer (SW-15). A page of 0 is left out: what a server then says of its page is open."""
 
@@ -23,6 +25,7 @@ def lists(context: RunContext, session: Session) -> None:
     if "listTasks" not in context.target.optional:
         return
     ids = _several(context, session)
+    _until_under_way(context, session, ids[-2])
     for task in ids:
         session.read(task)
     probe = Probe(rules=("ST-02", "ST-03"), group=f"list-{secrets.token_hex(4)}")
@@ -61,6 +64,14 @@ def _several(context: RunContext, session: Session) -> list[str]:
         if "clock" in context.features:
             session.clock.advance(1)
     return ids
+
+
+def _until_under_way(context: RunContext, session: Session, task: str) -> None:
+    """Move the clock until a task has begun, so that tasks of every status are listed."""
+    for _ in range(_PATIENCE if "clock" in context.features else 0):
+        if session.read(task).state != context.contract.live[0]:
+            return
+        session.clock.advance(1)
 
 
 def _batches(context: RunContext, session: Session, ids: list[str]) -> None:

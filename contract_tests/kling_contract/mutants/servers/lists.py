@@ -59,6 +59,8 @@ MUTANTS = (
     broken("ST-04", "links-in-rows", "puts result links into rows", shows(_linked, at=(ROWS,), when=is_("completed")), masked_by="SS-01"),
     broken("ST-05", "row-behind", "shows another progress in rows than in queries",
            shows(setting(progress=50), at=(ROWS,), when=is_("completed")), masked_by="SL-08"),
+    broken("ST-05", "row-not-begun", "says in rows that a task that has begun is pending",
+           shows(setting(status="pending"), at=(ROWS,), when=is_("processing")), masked_by="SL-04"),
     broken("ST-05", "results-unsaid", "says in rows that a completed task has no results",
            shows(setting(has_results=False), at=(ROWS,), when=is_("completed"))),
     broken("ST-06", "batch-forgets", "leaves the first task out of a batch", answers(ok("batchTasks"), _first_dropped)),
