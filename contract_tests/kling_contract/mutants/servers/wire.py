@@ -119,6 +119,8 @@ MUTANTS = (
     broken("SW-14", "nameless-field", "does not say which field is wrong", answers(_refused, error(param=DROP))),
     broken("SW-15", "unknown-path-500", "breaks on a path that it does not know",
            answers(lambda ask, answer: answer.status == 404 and not ask.name, status(500))),
+    broken("SW-15", "hangs-up-on-odd-pages", "closes the connection when a page is no number",
+           Switch(on_request=lambda ask, _: Response(0) if "page=one" in ask.target else ask), scripts=("lists",)),
     broken("SW-15", "garbage-500", "breaks on a body that is not JSON", answers(_no_json, status(500))),
     broken("SW-16", "no-allow", "answers 405 without Allow", answers(status_was(405), header("Allow", DROP))),
     broken("SW-16", "method-404", "answers 404 to a method that a path does not have",
