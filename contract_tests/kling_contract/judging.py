@@ -87,7 +87,7 @@ def finish(run: Run, folder: Path | None, console: Console) -> int:
     terminal.show(run, console)
     if folder is not None:
         files.write(run, folder)
-        console.print(f"report: {folder / 'report.html'}", style="dim", highlight=False, soft_wrap=True)
+        terminal.say(console, f"report: {folder / 'report.html'}", "dim")
     return run.exit
 
 

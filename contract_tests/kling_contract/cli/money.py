@@ -2,61 +2,42 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
 
-from kling_contract.cli.options import Number, variable
+from kling_contract.cli.options import Number, option, options
 from kling_contract.driving.drivers.running import Money, Wanted, plan_of
 from kling_contract.driving.drivers.steps import Plan
 from kling_contract.driving.planning import print_real
 from kling_contract.driving.target import on_this_machine, origin_of
 from kling_contract.reading.contract import Contract
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _option(name: str, **more: Any) -> Callable[[Any], Any]:
-    return click.option(name, envvar=variable(name.removeprefix("--")), **more)
-
-
-_CAPS = (
-    _option("--max-usd", type=Number(min=0), metavar="X",
-            help="Most dollars that the run may cost at worst. Needed wherever something may be charged."),
-    _option("--usd-per-second", type=Number(min=0, min_open=True), metavar="X",
-            help="What a second of video costs at worst. Default: twice the contract's price, which no document states."),
-    _option("--max-creates", type=click.IntRange(min=0), metavar="N",
-            help="Most creates that may be accepted. Default: 1; with --mode refusals only --max-usd counts."),
-    _option("--max-seconds", type=Number(min=0), metavar="S", help="Most seconds of video that may be made."),
-    _option("--max-wall", type=Number(min=0), metavar="S",
-            help="Seconds of real time after which nothing that may cost is sent."),
-    _option("--max-at-once", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-            help="Most tasks that may be under way at one time."),
+caps = options(
+    option("--max-usd", type=Number(min=0), metavar="X",
+           help="Most dollars that the run may cost at worst. Needed wherever something may be charged."),
+    option("--usd-per-second", type=Number(min=0, min_open=True), metavar="X",
+           help="What a second of video costs at worst. Default: twice the contract's price, which no document states."),
+    option("--max-creates", type=click.IntRange(min=0), metavar="N",
+           help="Most creates that may be accepted. Default: 1; with --mode refusals only --max-usd counts."),
+    option("--max-seconds", type=Number(min=0), metavar="S", help="Most seconds of video that may be made."),
+    option("--max-wall", type=Number(min=0), metavar="S",
+           help="Seconds of real time after which nothing that may cost is sent."),
+    option("--max-at-once", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+           help="Most tasks that may be under way at one time."),
 )  # fmt: skip
-_AGREEMENT = (
-    _option("--plan", is_flag=True, help="Print every call with its expected and its worst charge; send nothing."),
-    _option("--plan-hash", default="", metavar="HASH",
-            help="The plan that you agree to, as --plan prints it. A paid run asks for a yes on a terminal, for this without one."),
-    _option("--include-assumptions", is_flag=True,
-            help="Also send a service that bills what we only assume to be refused. It may be accepted, and charged."),
+"""Gives a command the options of `money_of`."""
+agreement = options(
+    option("--plan", is_flag=True, help="Print every call with its expected and its worst charge; send nothing."),
+    option("--plan-hash", default="", metavar="HASH",
+           help="The plan that you agree to, as --plan prints it. A paid run asks for a yes on a terminal, for this without one."),
+    option("--include-assumptions", is_flag=True,
+           help="Also send a service that bills what we only assume to be refused. It may be accepted, and charged."),
 )  # fmt: skip
-
-
-def caps(command: F) -> F:
-    """Give *command* the options of `money_of`."""
-    for option in reversed(_CAPS):
-        command = option(command)
-    return command
-
-
-def agreement(command: F) -> F:
-    """Give *command* the options plan, plan_hash and include_assumptions."""
-    for option in reversed(_AGREEMENT):
-        command = option(command)
-    return command
+"""Gives a command the options plan, plan_hash and include_assumptions."""
 
 
 def money_of(given: Mapping[str, Any]) -> Money:

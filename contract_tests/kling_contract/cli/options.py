@@ -32,8 +32,39 @@ class Number(click.FloatRange):
         return found if isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
 
 
-ALLOW_HTTP = click.option("--allow-http", is_flag=True, envvar=variable("allow-http"),
-                          help="Send the key over plain http to other machines too.")  # fmt: skip
+def option(name: str, **more: Any) -> Callable[[F], F]:
+    """An option that its variable gives as well."""
+    return click.option(name, **{"envvar": variable(name.removeprefix("--")), **more})
+
+
+def options(*every: Callable[[Any], Any]) -> Callable[[F], F]:
+    """A decorator that gives a command these options, in this order."""
+
+    def add(command: F) -> F:
+        for one in reversed(every):
+            command = one(command)
+        return command
+
+    return add
+
+
+ALLOW_HTTP = option("--allow-http", is_flag=True, help="Send the key over plain http to other machines too.")
+POLL = option("--poll", type=Number(min=0.01), metavar="S", help="Seconds between polls in real time.")
+PATIENCE = option("--patience", type=Number(min=0), metavar="S", help="Seconds that a task is waited for in real time.")
+
+
+def timeout(default: float) -> Callable[[F], F]:
+    """The option --timeout."""
+    seconds = Number(min=0.1)
+    return option(
+        "--timeout", type=seconds, default=default, show_default=True, metavar="S", help="Seconds for a whole exchange."
+    )
+
+
+def ca_file(trust: str = "Certificates to trust") -> Callable[[F], F]:
+    """The option --ca-file; *trust* says of whom."""
+    file = click.Path(path_type=Path, exists=True, dir_okay=False)
+    return option("--ca-file", type=file, metavar="FILE", help=f"{trust} instead of the system's.")
 
 
 def _address(_: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
@@ -43,15 +74,14 @@ def _address(_: click.Context, parameter: click.Parameter, value: str) -> tuple[
     return host, int(port)
 
 
-CALLBACKS = (
-    click.option("--callback-base", default="", envvar=variable("callback-base"), metavar="URL",
-                 help="A public https URL that leads to --callback-listen."),
-    click.option("--callback-listen", default="127.0.0.1:0", envvar=variable("callback-listen"), callback=_address, metavar="HOST:PORT",
-                 show_default=True, help="Where callbacks are received."),
+CALLBACKS = options(
+    option("--callback-base", default="", metavar="URL", help="A public https URL that leads to --callback-listen."),
+    option("--callback-listen", default="127.0.0.1:0", callback=_address, metavar="HOST:PORT", show_default=True,
+           help="Where callbacks are received."),
 )  # fmt: skip
 
 
-def folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+def _made(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
     """A folder to write into, made at once: after a long run is too late to learn that it cannot be."""
     try:
         if value is not None:
@@ -61,26 +91,23 @@ def folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | 
     return value
 
 
-_COMMON = (
-    click.option("--report", type=click.Path(path_type=Path, file_okay=False, writable=True), callback=folder,
-                 envvar=variable("report"), metavar="DIR",
-                 help="Write report.json, junit.xml, report.html, rules.html, summary.md, badge.json and history.jsonl there."),
-    click.option("--only", callback=ids, multiple=True, envvar=variable("only"), metavar="ID,...",
-                 help="Judge these rules alone."),
-    click.option("--skip", callback=ids, multiple=True, envvar=variable("skip"), metavar="ID,...",
-                 help="Leave these rules out."),
-    click.option("--known-failing", type=click.Path(path_type=Path, dir_okay=False), envvar=variable("known-failing"),
-                 metavar="FILE", help="YAML, `ID: reason` a line. A listed rule that holds fails the run."),
-    click.option("--seed", type=int, envvar=variable("seed"), help="Seed of everything that is drawn."),
-    click.option("--strict", is_flag=True, envvar=variable("strict"), help="A SHOULD, or a rule that could not be tested, fails the run."),
+def folder_option(name: str, **more: Any) -> Callable[[F], F]:
+    """An option that names a folder to write into."""
+    place = click.Path(path_type=Path, file_okay=False, writable=True)
+    return option(name, type=place, callback=_made, metavar="DIR", **more)
+
+
+common = options(
+    folder_option("--report",
+                  help="Write report.json, junit.xml, report.html, rules.html, summary.md, badge.json and history.jsonl there."),
+    option("--only", callback=ids, multiple=True, metavar="ID,...", help="Judge these rules alone."),
+    option("--skip", callback=ids, multiple=True, metavar="ID,...", help="Leave these rules out."),
+    option("--known-failing", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+           help="YAML, `ID: reason` a line. A listed rule that holds fails the run."),
+    option("--seed", type=int, help="Seed of everything that is drawn."),
+    option("--strict", is_flag=True, help="A SHOULD, or a rule that could not be tested, fails the run."),
 )  # fmt: skip
-
-
-def common(command: F) -> F:
-    """Give *command* the shared options, as keyword arguments report, only, skip, known_failing, seed and strict."""
-    for option in reversed(_COMMON):
-        command = option(command)
-    return command
+"""Gives a command the shared options, as keyword arguments report, only, skip, known_failing, seed and strict."""
 
 
 def chosen(

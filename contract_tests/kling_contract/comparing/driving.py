@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from kling_contract.driving.bodies import right_body
 from kling_contract.driving.drivers import real
@@ -16,6 +15,7 @@ from kling_contract.driving.session import Line
 from kling_contract.driving.target import discover
 from kling_contract.history.events import AnyEvent, Recorder
 from kling_contract.history.labels import Topic
+from kling_contract.reading.addresses import origin_in
 
 RATE = 60.0
 """How much faster than real time a fake that can be steered runs while it is compared."""
@@ -56,8 +56,8 @@ def drive(wanted: Wanted, mode: str) -> Driven:
     target = replace(target, optional=frozenset(OPTIONAL_READS))
     recorder = Recorder(keys=[wanted.asked.key])
     guard = guard_of(wanted, target.mode)
-    spending = mode not in ("readonly",)
-    sender = GuardedSender(plain, guard, contract, keys=[wanted.asked.key], spending=spending) if target.real else plain
+    past = GuardedSender(plain, guard, contract, keys=[wanted.asked.key], spending=mode != "readonly")
+    sender = past if target.real else plain
     line = Line(target, contract, recorder, sender, guard, Limits(wanted.timeout))
     recorder.note(
         Topic.RUN, target=target.base, mode=target.mode, features=list(target.declared), contract=contract.version
@@ -69,8 +69,7 @@ def drive(wanted: Wanted, mode: str) -> Driven:
             if session.control is not None and "clock" in target.features:
                 session.clock.scale(RATE)
             if session.control is not None and context.options.callback_base and "relays" in target.features:
-                parts = urlsplit(context.options.callback_base)
-                context.relay(session, {f"{parts.scheme}://{parts.netloc}": context.receiver.origin})
+                context.relay(session, {origin_in(context.options.callback_base): context.receiver.origin})
             real.run(context, plan_for([wanted], mode), remarks.append, session=session)
     except Stopped as stop:
         recorder.note(Topic.STOPPED, reason=str(stop))

@@ -1,13 +1,14 @@
 """A comparison on the terminal, as Markdown, HTML and JSON, and as one number."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
-from rich.text import Text
 
 from kling_contract.comparing.differences import Comparison, Difference, event_json
+from kling_contract.reports.terminal import say
 from kling_contract.rules.verdicts import SetupError
 
 _SHOWN_STEPS = 3
@@ -18,39 +19,35 @@ _ENVIRONMENT = Environment(
 
 def show(found: Comparison, console: Console) -> None:
     """Print *found*; the last line is the number."""
-    console.print(
-        f"A: {found.a}\nB: {found.b}\n{found.compared} steps compared", highlight=False, markup=False, soft_wrap=True
-    )
+    say(console, f"A: {found.a}\nB: {found.b}\n{found.compared} steps compared")
     for difference in found.differences:
         _line(difference, console)
     for name in found.stale:
-        console.print(
-            Text(f"STALE      {name}: allowed, and there is no such difference; take it out of the allow file"),
-            soft_wrap=True,
-        )
+        say(console, f"STALE      {name}: allowed, and there is no such difference; take it out of the allow file")
     if found.single:
-        names = "; ".join(found.single[:_SHOWN_STEPS])
-        more = f" and {len(found.single) - _SHOWN_STEPS} more" if len(found.single) > _SHOWN_STEPS else ""
-        console.print(Text(f"not compared, since only one side has it: {names}{more}", style="dim"), soft_wrap=True)
-    style = "bold red" if found.exit else "bold green"
-    console.print(Text(f"differences: {found.number}", style=style))
+        say(console, f"not compared, since only one side has it: {_some(found.single)}", "dim")
+    say(console, f"differences: {found.number}", "bold red" if found.exit else "bold green")
 
 
 def _line(difference: Difference, console: Console) -> None:
     head = f"{difference.verdict.upper():<15}{difference.id}"
-    console.print(Text(head, style="dim" if difference.verdict == "allowed" else "bold"), soft_wrap=True)
+    say(console, head, "dim" if difference.verdict == "allowed" else "bold")
     rows = [
         ("A", difference.a),
         ("B", difference.b),
         ("breaks", ", ".join(difference.rules)),
         ("reason", difference.reason),
+        ("seen in", _some(difference.steps)),
     ]
-    shown = "; ".join(difference.steps[:_SHOWN_STEPS])
-    more = len(difference.steps) - _SHOWN_STEPS
-    rows.append(("seen in", shown + (f" and {more} more" if more > 0 else "")))
     for name, value in rows:
         if value:
-            console.print(Text(f"               {name:<8} {value}"), soft_wrap=True)
+            say(console, f"               {name:<8} {value}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of *names*, and how many more there are."""
+    more = len(names) - _SHOWN_STEPS
+    return "; ".join(names[:_SHOWN_STEPS]) + (f" and {more} more" if more > 0 else "")
 
 
 def markdown(found: Comparison) -> str:

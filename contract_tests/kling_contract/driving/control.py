@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from kling_common.members import member, number_in
 from kling_contract.driving.sender import Limits, Sender
 
 ROOT = "/__mock"
@@ -60,7 +61,7 @@ class Control:
             found = self.call("GET", "/info", seconds=10.0)
         except ControlFailed:
             return None
-        return found if isinstance(found, dict) and isinstance(found.get("features"), list) else None
+        return found if isinstance(member(found, "features"), list) else None
 
     def reset(self) -> None:
         """Forget everything of the account."""
@@ -82,10 +83,10 @@ class Control:
 
     @staticmethod
     def _number(answer: Any, method: str, path: str) -> float:
-        now = answer.get("now") if isinstance(answer, dict) else None
-        if not isinstance(now, int | float):
+        now = number_in(answer, "now")
+        if now is None:
             raise ControlFailed(f"{method} {ROOT}{path}: no number in now")
-        return float(now)
+        return now
 
     def story(self, name: str, times: int = 1, **params: Any) -> None:
         """Queue a scenario for the account's next creates."""

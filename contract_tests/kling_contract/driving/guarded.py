@@ -2,17 +2,18 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from kling_common.bodies import json_or_none
 from kling_common.masking import Mask, header
+from kling_common.members import member
 from kling_contract.driving.guard import SAFE, Charge, Guard, Stopped, Withheld
 from kling_contract.driving.sender import About, Headers, Limits, RawResponse, Sender
 from kling_contract.history.events import wall
 from kling_contract.reading.contract import Contract
+from kling_contract.reading.ledger import balance_of, reserved_by
+from kling_contract.reading.retry_after import wait_until
 
 
 def wait(seconds: float) -> None:
@@ -97,7 +98,7 @@ class GuardedSender(Sender):
     def _learn_cost(self, method: str, reply: RawResponse, charge: Charge, about: About) -> None:
         """Tell the guard what became of a request that may cost."""
         answer = json_or_none(reply.body)
-        task = answer.get("id") if isinstance(answer, Mapping) and _fine(reply) else None
+        task = member(answer, "id") if _fine(reply) else None
         self.guard.after(
             method, charge, reply.status, name=about.name, task_id=task if isinstance(task, str) else "", planned=about.planned
         )  # fmt: skip
@@ -122,44 +123,12 @@ def _fine(reply: RawResponse) -> bool:
 
 def tasks_in(answer: Any) -> list[Mapping[str, Any]]:
     """The tasks that an answer shows: itself, or the rows in its data."""
-    rows = answer.get("data") if isinstance(answer, Mapping) else None
-    found = rows if isinstance(rows, list) else [answer]
-    return [row for row in found if isinstance(row, Mapping) and isinstance(row.get("id"), str)]
-
-
-def reserved_by(answer: Any) -> float | None:
-    """The credits that a create's answer says it reserved."""
-    usage = answer.get("usage") if isinstance(answer, Mapping) else None
-    return _number(usage.get("credits_reserved")) if isinstance(usage, Mapping) else None
-
-
-def balance_of(body: Any) -> float | None:
-    """The credits in an answer of the credits call; None when it has none, or when there is no limit."""
-    node: Any = body
-    for member in ("data", "token"):
-        node = node.get(member) if isinstance(node, Mapping) else None
-    if not isinstance(node, Mapping) or node.get("unlimited_credits"):
-        return None
-    return _number(node.get("remaining_credits"))
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    rows = member(answer, "data")
+    return [row for row in (rows if isinstance(rows, list) else [answer]) if isinstance(member(row, "id"), str)]
 
 
 def pause_of(reply: RawResponse) -> float | None:
     """Seconds that a Retry-After asks for, as a number or as a date; None where it says nothing that can be read."""
-    value = (header(reply.headers, "retry-after") or "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
-    moment = date_of(value)
-    return None if moment is None else max(moment - wall().at, 0.0)
-
-
-def date_of(value: str) -> float | None:
-    """Unix seconds of an HTTP date; None where it is not a date."""
-    try:
-        moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    now = wall().at
+    until = wait_until(header(reply.headers, "retry-after"), now)
+    return None if until is None else max(until - now, 0.0)

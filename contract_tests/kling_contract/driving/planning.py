@@ -16,6 +16,7 @@ from kling_contract.driving.session import Line
 from kling_contract.driving.target import Target, choose_mode, services_of
 from kling_contract.history.events import Recorder
 from kling_contract.reading.contract import shipped
+from kling_contract.reports.terminal import say
 
 _BILLED = ("readonly", "refusals", "paid")
 _HEAD = ["expected", "worst", "call", "rules and what is sent"]
@@ -30,44 +31,33 @@ def print_plan(wanted: Wanted, console: Console) -> None:
     base = wanted.asked.base
     mode = choose_mode(base, wanted.asked.mode, control=False, services=services_of(wanted.contract))
     if mode == "fake":
-        _say(console, f"plan for {base}, mode {mode}; nothing is sent now")
+        say(console, f"plan for {base}, mode {mode}; nothing is sent now")
         _print_fake(wanted, console)
         return
     for number, name in enumerate(_BILLED if wanted.asked.mode is None else (mode,)):
         if number:
-            _say(console, "")
+            say(console, "")
         print_real(plan_of(wanted, name), wanted.money.max_usd, console)
 
 
 def print_real(plan: Plan, cap: float | None, console: Console) -> None:
     """Print one plan for a service that bills."""
-    _say(console, f"plan for {plan.base}, mode {plan.mode}; nothing is sent now")
+    say(console, f"plan for {plan.base}, mode {plan.mode}; nothing is sent now")
     credits_ = shipped().named("getCredits").template
-    rows = [
-        _row(
-            Step(
-                "GET",
-                credits_,
-                ("SB-02", "SB-05", "SB-07"),
-                "before, after, and after each create that carries the key",
-            )
-        )
-    ]
+    around = "before, after, and after each create that carries the key"
+    calls = [Step("GET", credits_, ("SB-02", "SB-05", "SB-07"), around)]
     for step in plan.steps:
-        rows.append(_row(step))
+        calls.append(step)
         if step.kind is Kind.TASK:
-            rows.append(
-                _row(Step("GET", shipped().task_path("{id}"), ("SL-*",), "until it ends; then each link three times"))
-            )
-    _show(console, [_HEAD, *rows])
-    _say(console, _total(plan))
-    _say(console, f"plan hash: {plan.hash}")
+            path = shipped().task_path("{id}")
+            calls.append(Step("GET", path, ("SL-*",), "until it ends; then each link three times"))
+    _show(console, [_HEAD, *map(_row, calls)])
+    say(console, _total(plan))
+    say(console, f"plan hash: {plan.hash}")
     if cap is not None:
-        over = [step for step in plan.steps if step.worst_usd > cap + 1e-9]
-        _say(
-            console,
-            f"cap: ${cap:.2f}" + (f"; {len(over)} of these calls may cost more and would not be sent" if over else ""),
-        )
+        over = len([step for step in plan.steps if step.worst_usd > cap + 1e-9])
+        more = f"; {over} of these calls may cost more and would not be sent" if over else ""
+        say(console, f"cap: ${cap:.2f}{more}")
 
 
 def _total(plan: Plan) -> str:
@@ -93,11 +83,7 @@ def _row(step: Step) -> list[str]:
 
 
 def _show(console: Console, rows: list[list[str]]) -> None:
-    _say(console, columns(rows, right=(0, 1)))
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    say(console, columns(rows, right=(0, 1)))
 
 
 def _print_fake(wanted: Wanted, console: Console) -> None:
@@ -116,7 +102,7 @@ def _print_fake(wanted: Wanted, console: Console) -> None:
             Step("POST", create, near.rules, f"{near.field or 'body'}: {str(near.value)[:60]!r}") for near in misses
         ]
         _show(console, [_HEAD, *scripts, *map(_row, calls)])
-    _say(console, "expected: $0.00; at worst $0.00: a fake bills nothing")
+    say(console, "expected: $0.00; at worst $0.00: a fake bills nothing")
 
 
 def _needed(features: Iterable[str]) -> str:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from kling_contract.history.events import Callback, Moment, Recorder, wall
+from kling_contract.reading.addresses import origin_in
 from kling_contract.serving import Incoming, Listener, Listening, certificate
 
 _MOST = 1024 * 1024
@@ -143,7 +143,7 @@ class Receiver(Listening):
     def _url(self, request: Incoming) -> str:
         """As the sender named it; behind a tunnel, as it was registered."""
         host = request.headers.get("Host") or "unknown"
-        return f"{_origin(self.base)}{request.path}" if self.base else f"https://{host}{request.path}"
+        return f"{origin_in(self.base)}{request.path}" if self.base else f"https://{host}{request.path}"
 
     def _left_within(self, request: Incoming, delay: float) -> bool:
         """Wait *delay* real seconds; return whether the sender hung up meanwhile.
@@ -168,12 +168,6 @@ def _respond(request: Incoming, act: Act) -> Literal["answered", "cut", "gone"]:
         request.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         return "cut"
     return "answered" if request.respond(act.status, _headers(act)) else "gone"
-
-
-def _origin(base: str) -> str:
-    """Scheme, host and port of a public base; tunnels keep the path."""
-    parts = urlsplit(base)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _hung_up(connection: socket.socket) -> bool:

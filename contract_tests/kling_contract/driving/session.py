@@ -7,15 +7,16 @@ from typing import Any
 import orjson
 
 from kling_common.bodies import json_or_none
+from kling_common.members import member
 from kling_contract.driving.clocks import AccountClock
 from kling_contract.driving.control import Control
 from kling_contract.driving.guard import SAFE, Guard, Stopped
-from kling_contract.driving.guarded import balance_of
 from kling_contract.driving.sender import About, Limits, RawResponse, Sender
 from kling_contract.driving.target import Target
 from kling_contract.history.events import Balance, Download, Exchange, Moment, Note, Recorder
 from kling_contract.history.labels import Expect, Probe, Topic, When
 from kling_contract.reading.contract import Contract
+from kling_contract.reading.ledger import balance_of
 from kling_contract.reading.video import decode
 from kling_contract.reading.view import links_of
 
@@ -47,19 +48,19 @@ class Seen:
     @property
     def task_id(self) -> str:
         """The id of the task in it; empty where there is none."""
-        found = self.body.get("id") if isinstance(self.body, dict) else None
+        found = member(self.body, "id")
         return found if isinstance(found, str) else ""
 
     @property
     def state(self) -> str:
         """The status of the task in it."""
-        found = self.body.get("status") if isinstance(self.body, dict) else None
+        found = member(self.body, "status")
         return found if isinstance(found, str) else ""
 
     @property
     def links(self) -> list[str]:
         """The result links in it."""
-        return links_of(self.body) if isinstance(self.body, dict) else []
+        return links_of(self.body)
 
 
 @dataclass(slots=True)

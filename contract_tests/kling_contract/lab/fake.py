@@ -7,9 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -17,6 +15,7 @@ from kling_common.launch import Launched, NotReady
 from kling_contract.driving.control import Control, ControlFailed
 from kling_contract.driving.sender import Limits, Sender
 from kling_contract.lab.watch import Watch
+from kling_contract.reading.addresses import origin_in
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.verdicts import SetupError
 from kling_contract.serving import free_port
@@ -87,12 +86,10 @@ class Fake:
         self.watch = Watch(self.control).__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.watch.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self.watch.__exit__(*error)
         if self._process is not None:
-            self._process.__exit__(kind, error, trace)
+            self._process.__exit__(*error)
 
     def _find(self, running: Running) -> None:
         """Get to know a fake that runs already, with a task of an account of its own."""
@@ -128,8 +125,7 @@ class Fake:
         links = json.loads(shown.body).get("results") if shown.status == 200 else None
         if not links:
             raise SetupError(f"--fake {self.origin}: its scenario `instant` gives no link; is it another version?")
-        parts = urlsplit(str(links[0]))
-        return f"{parts.scheme}://{parts.netloc}"
+        return origin_in(str(links[0]))
 
     def _start(self) -> str:
         """Start it; return its complaint when it does not come up."""

@@ -27,6 +27,7 @@ from kling_contract.lab.pace import FORCED, GRACE, Pace
 from kling_contract.lab.results import Adapter, RunRequest, RunResult, cut, places_of
 from kling_contract.lab.stories import PROMPT, Story, filled
 from kling_contract.lab.watch import Seen
+from kling_contract.reading.addresses import origin_in
 from kling_contract.reading.contract import Contract
 from kling_contract.rules.case_facts import SPELT, CaseFacts
 from kling_contract.rules.cases import MOST_OF
@@ -230,7 +231,7 @@ class Lab:
             story.flow == "again"
         ):  # what its later runs make is over at once: a task of usual length would only be waited for
             control.story("poll-paced", 2, pending=0, processing=0)
-        control.relays({_origin(wanted.callback_url): f"http://127.0.0.1:{wanted.callback_port}"})
+        control.relays({origin_in(wanted.callback_url): f"http://127.0.0.1:{wanted.callback_port}"})
         asked = {
             name: value for name, value in wanted.request.items() if name != "image_start" or name in story.request
         }
@@ -327,12 +328,12 @@ class Lab:
 
         def target() -> str:
             """Where the client listens; empty while it does not."""
-            place = _origin(wanted.listening[0]) if wanted.listening else own
+            place = origin_in(wanted.listening[0]) if wanted.listening else own
             return place if listens(place) else ""
 
         wait_for(lambda: wanted.heard.is_set() or (case.story.forge and listens(own)), over)
         if wanted.listening:
-            control.relays({_origin(wanted.callback_url): _origin(wanted.listening[0])})
+            control.relays({origin_in(wanted.callback_url): origin_in(wanted.listening[0])})
         tasks: Any = wait_for(lambda: self._tasks(case), over) if case.story.forge else None
         origin = wait_for(target, over) if tasks else None
         if not origin:
@@ -393,8 +394,3 @@ def short_of_time(case: Case, limit: float) -> Short:
             return "gave up"
     forced = any(result.ended == "deadline" and result.seconds < FORCED for result in case.results)
     return "cut short" if forced else ""
-
-
-def _origin(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from statistics import median
-from types import TracebackType
 from typing import Any, Self
 
 from kling_contract.history.events import Exchange, wall
@@ -13,6 +12,7 @@ from kling_contract.lab.pace import GRACE, PATIENCE, Pace
 from kling_contract.lab.results import Adapter
 from kling_contract.lab.stories import Story, lacking
 from kling_contract.lab.watch import Seen
+from kling_contract.reading.addresses import origin_in
 from kling_contract.rules.verdicts import SetupError
 from kling_openapi.model import Model
 
@@ -74,12 +74,10 @@ class Scheduler:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is not None:
             self._lab.abort()
-        self._pool.shutdown(cancel_futures=error is not None)
+        self._pool.shutdown(cancel_futures=kind is not None)
 
     def start(self, stories: Iterable[Story]) -> None:
         """Start those of *stories* that are not under way yet."""
@@ -246,14 +244,8 @@ def never_called(over: Ended, *, impersonate: bool = False) -> str:
     )
     if results.ended == "deadline":
         how = "stopped at its deadline"
-    visited = dict.fromkeys(_origin(event.url) for event in over.events if isinstance(event, Exchange))
+    visited = dict.fromkeys(origin_in(event.url) for event in over.events if isinstance(event, Exchange))
     went = f", but {' and '.join(visited)}" if visited else ""
     said = (results.stderr.strip() or results.stdout.strip())[-_SAID:]
     way_out = WAYS_IMPERSONATED if impersonate else WAYS
     return f"the client never called the lab{went} ({how}){f'; it said: {said}' if said else ''}; {way_out}"
-
-
-def _origin(url: str) -> str:
-    """Scheme, host and port of *url*."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"

@@ -27,6 +27,12 @@ def parts_of(url: str) -> SplitResult:
     return split(url) or SplitResult("", "", url, "", "")
 
 
+def origin_in(url: str) -> str:
+    """Scheme, host and port of *url*."""
+    parts = parts_of(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def literal(host: str) -> IPAddress | None:
     """The address that *host* spells, dotted, short, decimal, hex, octal, IPv6 or IPv4-mapped; None for a name."""
     bare = host.strip("[]").partition("%")[0]

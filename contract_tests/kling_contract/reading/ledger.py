@@ -6,6 +6,7 @@ from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
 
+from kling_common.members import number_in, object_in
 from kling_contract.history.events import Balance
 from kling_contract.history.labels import When
 from kling_contract.reading.view import Attempt, Call, TaskRecord, View
@@ -105,23 +106,16 @@ def readings(view: View) -> tuple[Reading, ...]:
         if isinstance(event, Balance)
     ]
     for call in view.calls:
-        token = _token(call)
-        if token is not None:
-            found.append(Reading(call.event.who, token, call.event.mono, call.event.ended_mono, call.event.seq))
+        left = balance_of(call.got) if call.name == "getCredits" and call.accepted else None
+        if left is not None:
+            found.append(Reading(call.event.who, left, call.event.mono, call.event.ended_mono, call.event.seq))
     return tuple(sorted(found, key=lambda reading: (reading.ended, reading.seq)))
 
 
-def _token(call: Call) -> float | None:
+def balance_of(answer: Any) -> float | None:
     """The balance in an answer of the credits call; None when it has none or is without a limit."""
-    if call.name != "getCredits" or not call.accepted:
-        return None
-    node: Any = call.got
-    for member in ("data", "token"):
-        node = node.get(member) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or node.get("unlimited_credits"):
-        return None
-    remaining = node.get("remaining_credits")
-    return float(remaining) if isinstance(remaining, int | float) and not isinstance(remaining, bool) else None
+    token = object_in(answer, "data", "token")
+    return None if token.get("unlimited_credits") else number_in(token, "remaining_credits")
 
 
 @cache
@@ -153,6 +147,9 @@ def life(view: View, task: TaskRecord) -> Window | None:
 
 def reserved(task: TaskRecord) -> float | None:
     """The credits that the create answer says it reserved; None when it does not say."""
-    usage = task.create.got.get("usage") if task.create and isinstance(task.create.got, dict) else None
-    amount = usage.get("credits_reserved") if isinstance(usage, dict) else None
-    return float(amount) if isinstance(amount, int | float) and not isinstance(amount, bool) else None
+    return reserved_by(task.create.got) if task.create else None
+
+
+def reserved_by(answer: Any) -> float | None:
+    """The credits that a create's answer says it reserved; None when it does not say."""
+    return number_in(answer, "usage", "credits_reserved")

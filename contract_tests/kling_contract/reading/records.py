@@ -1,5 +1,6 @@
 """What a history holds, record by record: calls with their JSON, sightings of tasks, callback attempts, and a record of each task."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -7,7 +8,8 @@ from typing import Any, Literal
 import orjson
 
 from kling_common.masking import header
-from kling_contract.history.events import Body, Callback, Download, Exchange, Note
+from kling_common.members import list_in, object_in
+from kling_contract.history.events import Body, Callback, Download, Exchange, Note, VideoFacts
 from kling_contract.history.labels import Expect, Probe, Topic
 from kling_contract.reading.documented import Flaw, Operation
 
@@ -89,10 +91,19 @@ class Call:
         return bool(self.event.case)
 
     @property
+    def body(self) -> dict[str, Any]:
+        """The JSON object of the answer; empty when it is none."""
+        return object_in(self.got)
+
+    @property
     def error(self) -> dict[str, Any]:
         """The error object of the answer; empty when it has none."""
-        error = self.got.get("error") if isinstance(self.got, dict) else None
-        return error if isinstance(error, dict) else {}
+        return object_in(self.got, "error")
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The tasks that the answer lists."""
+        return [row for row in list_in(self.got, "data") if is_task(row)]
 
     def header(self, name: str) -> str | None:
         """A header of the answer."""
@@ -219,6 +230,11 @@ class TaskRecord:
         return self.noted(Topic.SETTLED) is not None
 
     @cached_property
+    def videos(self) -> list[tuple[Download, VideoFacts]]:
+        """Its downloads that a decoder opened, and what it found."""
+        return [(one, one.video) for one in self.downloads if one.video is not None and not one.video.error]
+
+    @cached_property
     def links(self) -> list[str]:
         """Every result link it showed, in order."""
         found = (link for s in self.sightings if s.status == "completed" for link in links_of(s.body))
@@ -236,10 +252,14 @@ class TaskRecord:
         return min((s.event.ended_at for s in self.sightings if s.terminal), default=float("inf"))
 
 
-def links_of(body: dict[str, Any]) -> list[str]:
+def media_type(headers: Sequence[tuple[str, str]]) -> str:
+    """The Content-Type of *headers* without its parameters, in small letters; empty where there is none."""
+    return (header(headers, "content-type") or "").split(";")[0].strip().lower()
+
+
+def links_of(body: Any) -> list[str]:
     """The strings in a task's results."""
-    results = body.get("results")
-    return [link for link in results if isinstance(link, str)] if isinstance(results, list) else []
+    return [link for link in list_in(body, "results") if isinstance(link, str)]
 
 
 def is_task(body: Any) -> bool:

@@ -126,6 +126,10 @@ class View:
             if note.data.get("task_id") in self.tasks:
                 self.tasks[note.data["task_id"]].notes.append(note)
 
+    def made_by(self, create: Call) -> TaskRecord | None:
+        """The task that a create made."""
+        return next((task for task in self.tasks.values() if task.create is create), None)
+
     def calls_of(self, who: str) -> list[Call]:
         """The calls of one account, in order."""
         return self._by_who.get(who, [])
@@ -220,17 +224,20 @@ def _target(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
+_SOURCES: Mapping[str, Source] = {
+    "createVideo": "create",
+    "getTask": "read",
+    "batchTasks": "batch",
+    "listTasks": "list",
+}
+
+
 def _shown(call: Call) -> Iterator[tuple[dict[str, Any], Source]]:
     """The tasks in the answer of *call*."""
     if not call.accepted:
         return
-    sources: dict[str, Source] = {
-        "createVideo": "create",
-        "getTask": "read",
-        "batchTasks": "batch",
-        "listTasks": "list",
-    }
-    source = sources.get(call.name)
-    rows = call.got.get("data") if source in ("batch", "list") and isinstance(call.got, dict) else [call.got]
-    if source is not None and isinstance(rows, list):
-        yield from ((row, source) for row in rows if is_task(row))
+    source = _SOURCES.get(call.name)
+    if source in ("batch", "list"):
+        yield from ((row, source) for row in call.rows)
+    elif source is not None and is_task(call.got):
+        yield call.got, source

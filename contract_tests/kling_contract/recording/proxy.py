@@ -20,11 +20,12 @@ from kling_common.authority import Authority
 from kling_common.bodies import json_or_none
 from kling_common.masking import header
 from kling_contract.driving.guard import SAFE, Stopped
-from kling_contract.driving.guarded import GuardedSender, balance_of, tasks_in
+from kling_contract.driving.guarded import GuardedSender, tasks_in
 from kling_contract.driving.sender import About, Limits, RawResponse, Sender
 from kling_contract.history.events import Balance, Download, Exchange, Note, Recorder, wall
 from kling_contract.history.labels import Topic
 from kling_contract.reading.contract import Contract
+from kling_contract.reading.ledger import balance_of
 from kling_contract.reading.view import links_of
 from kling_contract.recording.tunnels import Tunnels, carry
 from kling_contract.serving import Incoming, Listener, Listening, Relay

@@ -1,5 +1,8 @@
 """The step summary: short Markdown for a pull request."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from kling_contract.rules.verdicts import ORDER, Result, Run, Verdict
 
 _SAID = (Result.FAIL, Result.STALE, Result.KIT_ERROR, Result.UNTESTABLE, Result.WARN, Result.KNOWN)
@@ -47,3 +50,8 @@ def _row(verdict: Verdict) -> str:
 def _cell(text: str) -> str:
     short = text if len(text) <= 160 else text[:157] + "..."
     return " ".join(short.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
+
+
+def distinct(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """Return the *names* of reports; what has the same name as another with its path as well."""
+    return [f"{name} ({path})" if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]

@@ -22,6 +22,11 @@ _EVENTS = 4
 _WIDEST = 60
 
 
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print *text* as it stands, in lines as long as they are."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
 def show(run: Run, console: Console, *, everything: bool = False) -> None:
     """Print *run*: the loud verdicts in full, the quiet ones in a line; *everything* also lists what was not run."""
     by_seq = {event.seq: event for event in run.events}

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from kling_common.masking import TOKEN
+from kling_common.members import object_in
 from kling_contract.history.labels import Expect
 from kling_contract.reading.ledger import reserved
 from kling_contract.reading.view import MISSING, Call, TaskRecord, View, is_task
@@ -46,13 +47,8 @@ def _is_401(call: Call, what: str) -> Check:
 def no_header(view: View, _: Rule) -> Iterator[Check]:
     """Looks at calls without Authorization, with no key anywhere and nothing wrong in the body."""
     for call in sent_by_kit(view):
-        if (
-            scheme(call) is None
-            and not _is_empty(call)
-            and not key_elsewhere(call)
-            and not call.flaws
-            and call.operation is not None
-        ):
+        keyless = scheme(call) is None and not _is_empty(call) and not key_elsewhere(call)
+        if keyless and not call.flaws and call.operation is not None:
             yield _is_401(call, "without Authorization")
 
 
@@ -118,13 +114,9 @@ def accounts_are_apart(view: View, rule: Rule) -> Iterator[Check]:
                 fine = call.status in rule.params["statuses"] and not is_task(call.got)
                 yield check(fine, f"one of {rule.params['statuses']} and no task", call.status, call)
         elif call.name in ("batchTasks", "listTasks") and call.accepted:
-            foreign = [task for task in _ids(call.got) if owner.get(task, call.event.who) != call.event.who]
+            ids = [row["id"] for row in call.rows]
+            foreign = [task for task in ids if owner.get(task, call.event.who) != call.event.who]
             yield check(not foreign, "no task of another account", ", ".join(foreign), call)
-
-
-def _ids(body: Any) -> list[str]:
-    rows = body.get("data") if isinstance(body, dict) else None
-    return [row["id"] for row in rows if is_task(row)] if isinstance(rows, list) else []
 
 
 @judge("SA-07")
@@ -161,9 +153,7 @@ def refusal_gives_nothing_away(view: View, _: Rule) -> Iterator[Check]:
     first: dict[tuple[str, str], Call] = {}
     for call in sent_by_kit(view):
         task = view.tasks.get(call.path.rpartition("/")[2]) if call.name == "getTask" else None
-        if task is None or not call.event.who or task.who in ("", call.event.who) or not 400 < call.status < 500:
-            continue
-        if call.status == 401:
+        if task is None or not call.event.who or task.who in ("", call.event.who) or not 401 < call.status < 500:
             continue
         given = _given_away(view, task, call)
         yield check(not given, "nothing of the task", given, task.create, call)
@@ -176,17 +166,14 @@ def _given_away(view: View, task: TaskRecord, call: Call) -> str:
     """What a refusal says of the task; empty where it says nothing."""
     names = [name for name in _names(call.got) if name in _OF_TASKS]
     text = call.event.answer.body.text or "" if call.event.answer else ""
-    sent = task.create.sent if task.create and isinstance(task.create.sent, dict) else {}
+    sent = object_in(task.create.sent) if task.create else {}
     known = [value for name, value in sent.items() if name != "model" and isinstance(value, str)]
     price = reserved(task)
-    if (
-        price is not None
-        and not price.is_integer()
-        and re.search(rf"(?<![\d.]){re.escape(f'{price:g}')}(?![\d.])", _message(call))
-    ):
+    fraction = price is not None and not price.is_integer()
+    if fraction and re.search(rf"(?<![\d.]){re.escape(f'{price:g}')}(?![\d.])", _message(call)):
         names.append(f"{price:g} credits")
     spoken = [value for value in (*known, *task.links, task.who) if len(value) >= _LEAST and value in text]
-    state = call.got.get("status") if isinstance(call.got, dict) else None
+    state = call.body.get("status")
     states = [state] if isinstance(state, str) and state in view.contract.statuses else []
     return ", ".join([*names, *states, *(value[:40] for value in spoken)])
 

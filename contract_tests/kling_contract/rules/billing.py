@@ -4,14 +4,15 @@ Credits are read from outside only, so a judge compares two readings of one acco
 moved them; readings that other tasks may have disturbed are passed over.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from kling_common.members import is_number, number_in, object_in
 from kling_contract.history.labels import Expect
 from kling_contract.reading.ledger import Window, life, readings, reserved, windows
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View
 from kling_contract.rules.judging import Check, Shown, check, judge, quoted
-from kling_contract.rules.lifecycle import IDENTITY, is_number
+from kling_contract.rules.lifecycle import IDENTITY, changed
 from kling_contract.rules.refusals import lists_around
 from kling_contract.rules.rulebook import Rule
 
@@ -37,7 +38,7 @@ def _priced(view: View, rule: Rule) -> Iterator[tuple[TaskRecord, float, str, fl
         quality = task.create.sent.get(rule.params["tier"], view.contract.quality_default)
         seconds = task.create.sent.get(rule.params["length"], view.contract.duration_default)
         named = isinstance(quality, str) and quality in view.contract.qualities
-        if named and isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
+        if named and is_number(seconds) and seconds > 0:
             yield task, credits_, quality, seconds
 
 
@@ -98,8 +99,7 @@ def billing_rule_agrees(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every task that says how it is billed."""
     wanted = view.contract.billing_rule
     for task, sighting in view.sightings:
-        usage = sighting.body.get("usage")
-        said = usage.get("billing_rule", MISSING) if isinstance(usage, dict) else MISSING
+        said = object_in(sighting.body, "usage").get("billing_rule", MISSING)
         other = task.create is not None and view.contract.other(task.create.sent) is not None
         if wanted and said is not MISSING and not other:
             yield check(said == wanted, f"billing_rule {wanted}", quoted(said), sighting)
@@ -126,9 +126,7 @@ def _failed_by(task: TaskRecord, window: Window) -> bool:
 
 def credits_used(task: TaskRecord) -> float | None:
     """Credits that the task says it cost; None where it does not say."""
-    usage = task.final.body.get("usage") if task.final else None
-    used = usage.get("credits_used") if isinstance(usage, dict) else None
-    return float(used) if isinstance(used, int | float) and not isinstance(used, bool) else None
+    return number_in(task.final.body, "usage", "credits_used") if task.final else None
 
 
 def _cost(view: View, status: str) -> Iterator[tuple[TaskRecord, float, Window | None]]:
@@ -222,14 +220,19 @@ def twins_are_two(view: View, _: Rule) -> Iterator[Check]:
             yield _spent(window, sum(amount for amount in amounts if amount is not None), *twins)
 
 
+def _bursts(calls: Iterable[Call]) -> Iterable[list[Call]]:
+    """Those of *calls* that the driver sent at once, together."""
+    found: dict[str, list[Call]] = {}
+    for call in calls:
+        if call.probe.group:
+            found.setdefault(call.probe.group, []).append(call)
+    return found.values()
+
+
 @judge("SB-09")
 def burst_stops_at_balance(view: View, _: Rule) -> Iterator[Check]:
     """Looks at bursts of creates at once with balance for some of them."""
-    bursts: dict[str, list[Call]] = {}
-    for call in view.creates:
-        if call.probe.group and call.probe.expected is not None:
-            bursts.setdefault(call.probe.group, []).append(call)
-    for burst in bursts.values():
+    for burst in _bursts(call for call in view.creates if call.probe.expected is not None):
         if all(call.status not in (0, 429) for call in burst):
             accepted = sum(call.accepted for call in burst)
             expected = burst[0].probe.expected
@@ -271,7 +274,11 @@ def _same_body(earlier: Call, call: Call) -> bool:
 
 
 def _id(call: Call) -> object:
-    return call.got.get("id") if call.accepted and isinstance(call.got, dict) else None
+    return call.body.get("id") if call.accepted else None
+
+
+def _is_replay(earlier: Call, call: Call) -> bool:
+    return _id(call) is not None and _id(call) == _id(earlier)
 
 
 @judge("SB-12")
@@ -280,11 +287,10 @@ def replay_is_the_task(view: View, _: Rule) -> Iterator[Check]:
     for earlier, call in _repeated(view):
         if _same_body(earlier, call):
             yield check(_id(call) == _id(earlier), f"{_id(earlier)} again", f"{call.status} {_id(call)}", earlier, call)
-        if _same_body(earlier, call) and _id(call) is not None and _id(call) == _id(earlier):
+        if _same_body(earlier, call) and _is_replay(earlier, call):
             names = [name for name in IDENTITY if name in earlier.got and name in call.got]
-            changed = [name for name in names if earlier.got[name] != call.got[name]]
-            seen = ", ".join(f"{name} {quoted(earlier.got[name])} then {quoted(call.got[name])}" for name in changed)
-            yield check(not changed, "the same " + ", ".join(names), seen, earlier, call)
+            seen = changed(names, earlier.got, call.got)
+            yield check(not seen, "the same " + ", ".join(names), seen, earlier, call)
 
 
 @judge("SB-13")
@@ -298,7 +304,7 @@ def replay_is_said(view: View, _: Rule) -> Iterator[Check]:
             yield check(said is None or said.lower() != "true", "no idempotency-replayed", f"{said}", call)
         known.add(place)
     for earlier, call in _repeated(view):
-        if _same_body(earlier, call) and _id(call) is not None and _id(call) == _id(earlier):
+        if _same_body(earlier, call) and _is_replay(earlier, call):
             said = call.header("idempotency-replayed") or "nothing"
             yield check(said.lower() == "true", "idempotency-replayed: true", said, earlier, call)
 
@@ -306,9 +312,7 @@ def replay_is_said(view: View, _: Rule) -> Iterator[Check]:
 @judge("SB-14")
 def replay_is_free(view: View, _: Rule) -> Iterator[Check]:
     """Looks at stretches whose only creates answered older tasks again."""
-    repeats = {
-        call.event.seq for earlier, call in _repeated(view) if _id(call) is not None and _id(call) == _id(earlier)
-    }
+    repeats = {call.event.seq for earlier, call in _repeated(view) if _is_replay(earlier, call)}
     for window in windows(view):
         takes = [call for call in window.calls if _took(call)]
         replays = takes and all(call.event.seq in repeats for call in takes)
@@ -327,11 +331,7 @@ def other_body_is_refused(view: View, _: Rule) -> Iterator[Check]:
 @judge("SB-16")
 def one_task_at_one_moment(view: View, _: Rule) -> Iterator[Check]:
     """Looks at bursts of creates with one key and body: those that were accepted answer one task."""
-    bursts: dict[str, list[Call]] = {}
-    for call in view.creates:
-        if call.probe.group and call.sent_header("idempotency-key") is not None:
-            bursts.setdefault(call.probe.group, []).append(call)
-    for burst in bursts.values():
+    for burst in _bursts(call for call in view.creates if call.sent_header("idempotency-key") is not None):
         made = {str(_id(call)) for call in burst if _id(call) is not None}
         if made and len(burst) > 1:
             yield check(len(made) == 1, "one task", f"{len(made)} tasks for {len(burst)} creates", *burst)
@@ -341,12 +341,9 @@ def one_task_at_one_moment(view: View, _: Rule) -> Iterator[Check]:
 def cost_agrees(view: View, _: Rule) -> Iterator[Check]:
     """Looks at completed tasks that say twice what they cost."""
     for _task, sighting in view.sightings:
-        usage = sighting.body.get("usage")
-        cost = usage.get("cost") if isinstance(usage, dict) else None
-        if sighting.status != "completed" or not isinstance(usage, dict) or not isinstance(cost, dict):
-            continue
-        used, said = usage.get("credits_used"), cost.get("credits")
-        if is_number(used) and is_number(said):
+        used = number_in(sighting.body, "usage", "credits_used")
+        said = number_in(sighting.body, "usage", "cost", "credits")
+        if sighting.status == "completed" and used is not None and said is not None:
             yield check(abs(said - used) <= CENT, f"cost.credits {used:g}", f"{said:g}", sighting)
 
 

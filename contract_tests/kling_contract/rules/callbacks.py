@@ -6,6 +6,7 @@ from kling_common.masking import TOKEN, header
 from kling_contract.history.labels import Receiver, Topic, When
 from kling_contract.reading.addresses import parts_of
 from kling_contract.reading.ledger import readings
+from kling_contract.reading.records import media_type
 from kling_contract.reading.view import MISSING, Attempt, Call, TaskRecord, View, is_task
 from kling_contract.rules.attempts import (
     called,
@@ -77,7 +78,7 @@ def posted_as_json(view: View, _: Rule) -> Iterator[Check]:
     for attempt in view.callbacks:
         if not attempt.event.request.headers:
             continue
-        kind = (header(attempt.event.request.headers, "content-type") or "").split(";")[0].strip().lower()
+        kind = media_type(attempt.event.request.headers)
         fine = attempt.event.method == "POST" and kind == "application/json"
         yield check(fine, "POST, application/json", f"{attempt.event.method}, {kind or 'no Content-Type'}", attempt)
 

@@ -4,7 +4,8 @@ A case of the lab has a note that says what is right and one for each process; i
 one key did, and only what traffic shows can be judged.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -12,10 +13,10 @@ from typing import Any
 import orjson
 
 from kling_common.masking import TOKEN
+from kling_common.members import member
 from kling_contract.history.events import Download, Note
 from kling_contract.history.labels import Topic
-from kling_contract.reading.records import links_of
-from kling_contract.reading.view import Attempt, Call, View, is_task
+from kling_contract.reading.view import Attempt, Call, View, is_task, links_of
 from kling_contract.rules.case_facts import CaseFacts, Flow, facts_of
 
 CRASH = 63
@@ -82,14 +83,19 @@ class Case:
         return bool(self.results) and not any(note.data.get("cannot") for note in self.results)
 
     @property
+    def last(self) -> Note:
+        """How its last process ended; only a case with `results` has one."""
+        return self.results[-1]
+
+    @property
     def completes(self) -> bool:
         """Whether the client says, in the end, that it has the video."""
-        return bool(self.results) and completes(self.results[-1])
+        return bool(self.results) and completes(self.last)
 
     @property
     def forced(self) -> bool:
         """Whether the lab had to end the client by force, so that what it would have done is not known."""
-        return bool(self.results) and self.results[-1].data["ended"] == "deadline"
+        return bool(self.results) and self.last.data["ended"] == "deadline"
 
     @property
     def limit(self) -> float:
@@ -99,9 +105,7 @@ class Case:
     @property
     def spent(self) -> bool:
         """Whether the client took the time that it was given, or nearly."""
-        return bool(self.results) and self.results[-1].data.get("seconds", 0.0) >= MOST_OF * (
-            self.facts.deadline or 0.0
-        )
+        return bool(self.results) and self.last.data.get("seconds", 0.0) >= MOST_OF * (self.facts.deadline or 0.0)
 
     @property
     def out_of_time(self) -> bool:
@@ -109,7 +113,7 @@ class Case:
         if self.forced or self.completes or not (self.spent and self.polls and self.facts.deadline):
             return False
         last, first = self.polls[-1], self.calls[0]
-        asked_on = last.event.ended_mono - first.event.mono >= MOST_OF * MOST_OF * self.results[-1].data["seconds"]
+        asked_on = last.event.ended_mono - first.event.mono >= MOST_OF * MOST_OF * self.last.data["seconds"]
         return asked_on and got(last) == 200 and is_task(last.got) and not (links_of(last.got) or last.got.get("error"))
 
     @property
@@ -118,8 +122,8 @@ class Case:
         if not self.results:
             return ""
         if not self.forced:
-            again = self.flow == "once" and len(self.accepted) > max(1, self.facts.right.creates) and self._failed
-            return "CD-11" if self.results[-1].data.get("broken") else "CM-06" if again else ""
+            again = self.flow == "once" and len(self.accepted) > max(1, self.facts.right.creates) and self.failed
+            return "CD-11" if self.last.data.get("broken") else "CM-06" if again else ""
         if not self.accepted and any(got(create) == 429 for create in self.creates):
             return "CM-14"
         if any(download.lost == "endless" for download in self.downloads):
@@ -128,14 +132,19 @@ class Case:
         return "CP-14" if silent and not self.after(silent[-1].event, self.calls) else "CP-13"
 
     @property
-    def _failed(self) -> bool:
+    def failed(self) -> bool:
         """Whether a read showed that a task failed."""
-        return any(isinstance(call.got, dict) and call.got.get("status") == "failed" for call in self.polls)
+        return any(call.body.get("status") == "failed" for call in self.polls)
 
     @property
     def words(self) -> str:
         """Everything that the client said, as one text."""
         return "\n".join(words(note) for note in self.results)
+
+    def speaks_of(self, kind: str, words: str) -> bool:
+        """Whether the client names an error of that *kind*, or says one of *words*, a pattern."""
+        named = member(self.last.data, "said", "error", "class") == kind
+        return named or re.search(words, self.words, re.IGNORECASE) is not None
 
     @property
     def wrong(self) -> str:
@@ -143,14 +152,13 @@ class Case:
         right = self.facts.right
         if not self.results:
             return "nothing is known of its end"
-        last = self.results[-1]
-        if last.data.get("broken"):
-            return str(last.data["broken"])
-        if last.data["ended"] == "deadline":
-            return f"did not end by itself: {ending(last)}"
-        if right.completes is not None and completes(last) != right.completes:
-            return f"{'did not complete' if right.completes else 'claims to have completed'}: {ending(last)}"
-        said = outcome(last)
+        if self.last.data.get("broken"):
+            return str(self.last.data["broken"])
+        if self.forced:
+            return f"did not end by itself: {ending(self.last)}"
+        if right.completes is not None and self.completes != right.completes:
+            return f"{'did not complete' if right.completes else 'claims to have completed'}: {ending(self.last)}"
+        said = outcome(self.last)
         if said and right.says and said not in right.says:
             return f"says {said}, which is not {' or '.join(right.says)}"
         if len(self.accepted) > right.creates:
@@ -164,8 +172,7 @@ class Case:
     @property
     def links(self) -> list[str]:
         """The links that the client was shown."""
-        found = (call.got.get("results") for call in self.polls if isinstance(call.got, dict) and not call.event.lost)
-        return [link for links in found if isinstance(links, list) for link in links if isinstance(link, str)]
+        return [link for call in self.polls if not call.event.lost for link in links_of(call.body)]
 
 
 def _reads(call: Call) -> list[Call]:
@@ -174,16 +181,14 @@ def _reads(call: Call) -> list[Call]:
         return [call]
     asked = call.asked("task_ids") if call.name == "batchTasks" else None
     ids = [one for one in asked if isinstance(one, str)] if isinstance(asked, list) else []
-    data = call.got.get("data") if isinstance(call.got, dict) else None
-    found = {one["id"]: one for one in data if is_task(one)} if isinstance(data, list) else {}
+    found = {row["id"]: row for row in call.rows}
     template = next((op.template for op in call.routes), "/batch").rpartition("/")[0]
     return [replace(call, path=f"{template}/{one}", got=found.get(one, call.got)) for one in ids]
 
 
 def outcome(note: Note) -> str:
     """The word that a client says; empty where it says none."""
-    said = note.data.get("said") or {}
-    return str(said.get("outcome") or "")
+    return str(member(note.data, "said", "outcome") or "")
 
 
 def completes(note: Note) -> bool:
@@ -199,24 +204,23 @@ def words(note: Note) -> str:
 
 def ending(note: Note) -> str:
     """How a process ended, in words, with its last line."""
-    data = note.data
+    data, word = note.data, outcome(note)
     if data.get("broken"):
         return str(data["broken"])
-    how = {"deadline": f"still running after {data['seconds']:.1f} s", "flood": "flooded its output"}.get(
-        data["ended"], ""
-    )
-    if not how:
-        how = (
-            f"exit code {data['exit']}"
-            if data.get("exit") is not None
-            else f"signal {data['signal']}"
-            if data.get("signal")
-            else ""
-        )
-    word = outcome(note)
     text = (data.get("stderr") or data.get("stdout") or "").strip().splitlines()
-    parts = [how, f"says {word}" if word else "", f"last line: {text[-1][:160]}" if text else ""]
+    parts = [_how(data), f"says {word}" if word else "", f"last line: {text[-1][:160]}" if text else ""]
     return ", ".join(part for part in parts if part)
+
+
+def _how(data: Mapping[str, Any]) -> str:
+    """What ended a process, in words; empty where the lab ended it on purpose."""
+    if data["ended"] == "deadline":
+        return f"still running after {data['seconds']:.1f} s"
+    if data["ended"] == "flood":
+        return "flooded its output"
+    if data.get("exit") is not None:
+        return f"exit code {data['exit']}"
+    return f"signal {data['signal']}" if data.get("signal") else ""
 
 
 def crashed(note: Note) -> bool:
@@ -269,7 +273,7 @@ def _observed(view: View) -> Iterator[Case]:
     for who in dict.fromkeys(call.event.who for call in view.calls):
         mine_alone = (call for call in view.calls if call.event.who == who and not view.is_other(call))
         case = Case(who, who, calls=list(mine_alone))
-        mine = {link for call in case.calls if isinstance(call.got, dict) for link in call.got.get("results") or ()}
+        mine = {link for call in case.calls for link in links_of(call.body)}
         case.downloads = [download for download in view.downloads if download.url in mine]
         yield case
 

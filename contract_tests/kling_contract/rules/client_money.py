@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 
+from kling_common.members import member
+from kling_contract.reading.ledger import reserved_by
 from kling_contract.reading.view import Call, View, is_task
 from kling_contract.rules.cases import Case, about, cases, completes, ending, got, outcome
 from kling_contract.rules.client_pacing import hammered, obeys
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.waiting import asked_until, is_date
+from kling_contract.rules.waiting import asked_until
 
 REFUSED = (400, 401, 402, 403, 404)
 IDEMPOTENCY = "idempotency-key"
@@ -26,11 +28,8 @@ def again(case: Case, create: Call) -> list[Call]:
 
 def lost(create: Call) -> bool:
     """Whether the client cannot know what became of a create: no whole answer, or one that names no task."""
-    return (
-        bool(create.event.lost)
-        or create.event.answer is None
-        or (create.accepted and create.shown and not is_task(create.got))
-    )
+    unreadable = create.accepted and create.shown and not is_task(create.got)
+    return bool(create.event.lost) or create.event.answer is None or unreadable
 
 
 def _alone(view: View) -> Iterator[Case]:
@@ -52,9 +51,8 @@ def one_create(view: View, _: Rule) -> Iterator[Check]:
     """Looks at requests whose first create went well."""
     for case in _alone(view):
         if case.note is not None and case.creates and got(case.creates[0]) == 200 and is_task(case.creates[0].got):
-            failed = any(isinstance(call.got, dict) and call.got.get("status") == "failed" for call in case.polls)
             made = case.accepted
-            if not failed and (len(made) > 1 or not case.forced):
+            if not case.failed and (len(made) > 1 or not case.forced):
                 yield check(len(made) <= 1, "one accepted create", f"{len(made)} accepted creates", *made)
 
 
@@ -80,11 +78,7 @@ def failure_not_repeated(view: View, _: Rule) -> Iterator[Check]:
 def limited_waits(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the next create after one that was answered 429, with seconds to wait."""
     for case in _alone(view):
-        creates = case.creates
-        for create in creates:
-            found = obeys(case, create, creates, rule.params["tolerance"])
-            if got(create) == 429 and not is_date(create) and found is not None:
-                yield found
+        yield from obeys(case, case.creates, rule)
 
 
 @judge("CM-05")
@@ -113,7 +107,7 @@ def _looked(case: Case, create: Call, following: Call) -> bool:
 def failure_is_final(view: View, _: Rule) -> Iterator[Check]:
     """Looks at creates after a task was seen to have failed."""
     for case in _alone(view):
-        ended = [call for call in case.polls if isinstance(call.got, dict) and call.got.get("status") == "failed"]
+        ended = [call for call in case.polls if call.body.get("status") == "failed"]
         if not ended:
             continue
         more = case.after(ended[0].event, case.creates)
@@ -137,7 +131,7 @@ def limit_is_survived(view: View, rule: Rule) -> Iterator[Check]:
         left = case.creates[0].event.at + (case.facts.deadline or until) - until
         more = case.after(limited[0].event, case.creates)
         if more or left > 0:
-            yield check(more, "sent again after the wait", ending(case.results[-1]), limited[0], case.results[-1])
+            yield check(more, "sent again after the wait", ending(case.last), limited[0], case.last)
 
 
 @judge("CM-14")
@@ -149,9 +143,7 @@ def limit_is_respected(view: View, rule: Rule) -> Iterator[Check]:
             continue
         yield from hammered(limited, rule)
         fine = len(limited) <= rule.params["most"] and not case.forced
-        yield check(
-            fine, "an end of the attempts", f"{len(limited)} creates, {ending(case.results[-1])}", *limited[-1:]
-        )
+        yield check(fine, "an end of the attempts", f"{len(limited)} creates, {ending(case.last)}", *limited[-1:])
 
 
 @judge("CM-07")
@@ -160,13 +152,11 @@ def lost_is_unknown(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CM-07"):
         ours = [create for create in case.creates if create.event.lost or got(create) == 504]
         mended = any(got(create) == 200 and is_task(create.got) for create in case.creates)
-        if ours and not mended and outcome(case.results[-1]):
+        if ours and not mended and outcome(case.last):
             # Whoever looked for the task and names it knows more than that, which is better still.
-            named = (case.results[-1].data.get("said") or {}).get("task_id") in {
-                create.got["id"] for create in case.accepted
-            }
-            fine = outcome(case.results[-1]) == "unknown" or named
-            yield check(fine, "outcome unknown", ending(case.results[-1]), ours[-1], case.results[-1])
+            ids = {create.got["id"] for create in case.accepted}
+            fine = outcome(case.last) == "unknown" or member(case.last.data, "said", "task_id") in ids
+            yield check(fine, "outcome unknown", ending(case.last), ours[-1], case.last)
 
 
 @judge("CM-08")
@@ -174,17 +164,10 @@ def resumed(view: View, _: Rule) -> Iterator[Check]:
     """Looks at the second run of a command whose first was killed after its create."""
     for case in about(view, "CM-08"):
         if len(case.results) == 2 and case.results[0].data["ended"] == "on purpose" and case.accepted:
-            made = case.accepted
-            yield check(
-                len(made) == 1,
-                "the task resumed, nothing new created",
-                f"{len(made)} tasks created",
-                *made,
-                case.results[1],
-            )
-            yield check(
-                completes(case.results[1]), "the resumed task completed", ending(case.results[1]), case.results[1]
-            )
+            made, second = case.accepted, case.last
+            expected = "the task resumed, nothing new created"
+            yield check(len(made) == 1, expected, f"{len(made)} tasks created", *made, second)
+            yield check(completes(second), "the resumed task completed", ending(second), second)
 
 
 @judge("CM-09")
@@ -203,9 +186,8 @@ def one_for_two(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CM-10"):
         made = case.accepted
         saved = [one.ended_mono for one in case.downloads if one.status == 200 and not one.lost]
-        if made and not any(
-            end <= create.event.mono for end in saved for create in made[1:]
-        ):  # else one came after the other
+        one_after_the_other = any(end <= create.event.mono for end in saved for create in made[1:])
+        if made and not one_after_the_other:
             yield check(len(made) == 1, "one create for one file", f"{len(made)} accepted creates", *made)
 
 
@@ -215,10 +197,8 @@ def balance_is_named(view: View, rule: Rule) -> Iterator[Check]:
     for case in about(view, "CM-11"):
         answered = [call for call in case.creates if got(call) == 402]
         if answered:
-            error = (case.results[-1].data.get("said") or {}).get("error") or {}
-            named = isinstance(error, dict) and error.get("class") == "balance"
-            fine = named or re.search(rule.params["words"], case.words, re.IGNORECASE)
-            yield check(fine, "a word of the balance", ending(case.results[-1]), answered[0], case.results[-1])
+            fine = case.speaks_of("balance", rule.params["words"])
+            yield check(fine, "a word of the balance", ending(case.last), answered[0], case.last)
 
 
 @judge("CM-12")
@@ -226,11 +206,10 @@ def charge_is_shown(view: View, _: Rule) -> Iterator[Check]:
     """Looks for the reserved or used credits in what a client says."""
     for case in about(view, "CM-12"):
         for create in case.accepted:
-            usage = create.got.get("usage")
-            reserved = usage.get("credits_reserved") if isinstance(usage, dict) else None
-            if isinstance(reserved, int | float) and not isinstance(reserved, bool):
+            reserved = reserved_by(create.got)
+            if reserved is not None:
                 shown = re.search(rf"(?<![\w.]){re.escape(f'{reserved:g}')}(?!\w)", case.words)
-                yield check(shown, f"{reserved:g} credits shown", "no charge shown", create, case.results[-1])
+                yield check(shown, f"{reserved:g} credits shown", "no charge shown", create, case.last)
 
 
 @judge("CM-15")

@@ -1,6 +1,7 @@
 """Judges of how often a client reads (CP): pauses, requests to wait, bursts. docs/client-lab.md states the statistics."""
 
 from collections.abc import Iterator
+from statistics import fmean, median
 
 from kling_contract.reading.view import Call, View
 from kling_contract.rules.cases import Case, about, cases, got
@@ -12,13 +13,10 @@ from kling_contract.rules.waiting import (
     apart,
     asked_until,
     by_task,
-    early,
     floor,
     gaps,
     good_waits,
     is_date,
-    mean,
-    middle,
     spread,
     surely_below,
     unhurried,
@@ -52,7 +50,7 @@ def keeps_floor(view: View, rule: Rule) -> Iterator[Check]:
             if enough or tiny or alike(waits, max(rule.params["alike"] * least, _ROUNDING)):
                 allowed = least * (1 - rule.params["tolerance"])
                 fine = not surely_below(waits, allowed, rule.params["errors"] if enough else 0.0)
-                seen = f"{mean(waits):.2f} s: {shown(waits)}"
+                seen = f"{fmean(waits):.2f} s: {shown(waits)}"
                 yield check(fine, f"a mean wait of {least:g} s or more", seen, *calls[:3], *stubborn)
 
 
@@ -66,9 +64,9 @@ def does_not_hurry(view: View, rule: Rule) -> Iterator[Check]:
                 continue
             half = len(waits) // 2
             first, second = waits[:half], waits[-half:]
-            fine = not apart(first, second) or middle(second) >= middle(first) * rule.params["share"]
-            seen = f"{middle(second):.2f} s in the later half"
-            yield check(fine, f"no shorter waits than {middle(first):.2f} s", seen, *calls[:1], *calls[-2:])
+            fine = not apart(first, second) or median(second) >= median(first) * rule.params["share"]
+            seen = f"{median(second):.2f} s in the later half"
+            yield check(fine, f"no shorter waits than {median(first):.2f} s", seen, *calls[:1], *calls[-2:])
 
 
 def _stubborn(view: View) -> list[Call]:
@@ -79,43 +77,42 @@ def _stubborn(view: View) -> list[Call]:
     given = [case.facts.min_poll for case in cases(view) if case.facts.held_to is not None and case.facts.min_poll]
     hurried = [case for case in cases(view) if given and (case.facts.min_poll or max(given)) * _FAR <= max(given)]
     found = [calls for case in hurried for calls in unhurried(case) if len(good_waits(calls)) >= 2]
-    quick = min(found, key=lambda calls: mean(good_waits(calls)), default=[])
-    return quick[:2] if quick and mean(good_waits(quick)) >= max(given) else []
+    quick = min(found, key=lambda calls: fmean(good_waits(calls)), default=[])
+    return quick[:2] if quick and fmean(good_waits(quick)) >= max(given) else []
 
 
-def obeys(case: Case, refused: Call, later: list[Call], tolerance: float) -> Check | None:
-    """Return the check that the next of *later* waits as *refused* asks; None where it does not ask, or a callback came first."""
-    until = asked_until(refused)
-    if until is None:
-        return None
-    following = case.after(refused.event, later)[:1]
-    if following and any(refused.event.mono <= one.event.mono <= following[0].event.mono for one in case.attempts):
-        return None
-    hurry = early(until, following[0]) if following else 0.0
-    wanted = f"nothing sent before Retry-After ({refused.header('retry-after')}) is over"
-    return check(hurry <= tolerance, wanted, f"sent again {hurry:.2f} s too early", refused, *following)
+def obeys(case: Case, calls: list[Call], rule: Rule, *, dates: bool = False) -> Iterator[Check]:
+    """That after each of *calls* that was answered 429 the next one waits as it asks, in seconds or by *dates*.
+
+    Nothing is said of one that a callback came before.
+    """
+    for refused in (call for call in calls if got(call) == 429 and is_date(call) == dates):
+        until, following = asked_until(refused), case.after(refused.event, calls)[:1]
+        called = following and any(
+            refused.event.mono <= one.event.mono <= following[0].event.mono for one in case.attempts
+        )
+        if until is not None and not called:
+            hurry = until - following[0].event.at if following else 0.0
+            wanted = f"nothing sent before Retry-After ({refused.header('retry-after')}) is over"
+            fine = hurry <= rule.params["tolerance"]
+            yield check(fine, wanted, f"sent again {hurry:.2f} s too early", refused, *following)
 
 
 @judge("CP-03")
 def obeys_retry_after(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the next read after one that was answered 429, with seconds to wait."""
     for case in cases(view):
-        polls = case.polls if case.flow == "once" else []
-        for poll in polls:
-            found = obeys(case, poll, polls, rule.params["tolerance"])
-            if got(poll) == 429 and not is_date(poll) and found is not None:
-                yield found
+        if case.flow == "once":
+            yield from obeys(case, case.polls, rule)
 
 
 @judge("CP-04")
 def obeys_dates(view: View, rule: Rule) -> Iterator[Check]:
     """The same for reads and creates, where Retry-After is a date."""
     for case in cases(view):
-        for calls in (case.polls, case.creates) if case.flow == "once" else ():
-            for call in calls:
-                found = obeys(case, call, calls, rule.params["tolerance"])
-                if got(call) == 429 and is_date(call) and found is not None:
-                    yield found
+        if case.flow == "once":
+            yield from obeys(case, case.polls, rule, dates=True)
+            yield from obeys(case, case.creates, rule, dates=True)
 
 
 @judge("CP-18")
@@ -124,10 +121,9 @@ def spreads_waits(view: View, rule: Rule) -> Iterator[Check]:
     for case in about(view, rule.id):
         tasks = [calls for calls in by_task(case).values() if len(good_waits(calls)) >= 2]
         waits = [wait for calls in tasks for wait in good_waits(calls)[:2]]
-        if len(tasks) >= rule.params["tasks"] and middle(waits) >= rule.params["pause"]:
-            fine = (
-                max(spread(waits[::2]), spread(waits[1::2])) >= rule.params["spread"]
-            )  # the first waits, the second waits
+        if len(tasks) >= rule.params["tasks"] and median(waits) >= rule.params["pause"]:
+            first, second = waits[::2], waits[1::2]
+            fine = max(spread(first), spread(second)) >= rule.params["spread"]
             yield check(fine, "waits that differ", f"{shown(waits)}: all in step", *(calls[0] for calls in tasks))
 
 
@@ -145,7 +141,7 @@ def no_burst(view: View, rule: Rule) -> Iterator[Check]:
     for case in about(view, rule.id):
         for calls in _after_failure(case):
             usual = [wait for task in by_task(case).values() for wait in good_waits(task)]
-            limit = rule.params["share"] * max(middle(usual) if usual else 0.0, case.facts.min_poll or 0.0)
+            limit = rule.params["share"] * max(median(usual) if usual else 0.0, case.facts.min_poll or 0.0)
             waits = gaps(calls)[:3]
             if len(waits) == 3 or any(wait >= limit for wait in waits):
                 burst = all(wait < limit for wait in waits)
@@ -157,11 +153,8 @@ def waits_grow(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the waits between failed reads in a row: whether they are all alike."""
     for case in about(view, rule.id):
         for calls in _after_failure(case):
-            row = []
-            for call in calls:
-                row.append(call)
-                if got(call) < 500:
-                    break
+            ended = next((number for number, call in enumerate(calls) if got(call) < 500), len(calls))
+            row = calls[: ended + 1]
             waits = gaps(row)
             alike = bool(waits) and max(waits) <= min(waits) * rule.params["growth"]
             if len(waits) >= rule.params["waits"] or (waits and not alike):

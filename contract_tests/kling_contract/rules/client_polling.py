@@ -1,6 +1,5 @@
 """Judges of how a client reads a task until it is over, and whether it hangs (CP-13 `gives_up`, CP-14 `silence_ends`)."""
 
-import re
 from collections.abc import Iterator
 
 from kling_contract.reading.view import Call, View, links_of
@@ -18,10 +17,9 @@ _OUT_OF_TIME = "its limit came before its task was over, as on a slow machine; -
 
 def sound(case: Case, rule_id: str, expected: str, *shown: Shown) -> Check:
     """Return the check that *case* ended as its story has it, unless the breach of another rule explains its end."""
-    last = case.results[-1]
     if case.cause not in ("", rule_id):
-        return implied(case.cause, f"{case.facts.story or case.name}: {ending(last)}", *shown, last)
-    ends = check(not case.wrong, expected, case.wrong, *shown, last)
+        return implied(case.cause, f"{case.facts.story or case.name}: {ending(case.last)}", *shown, case.last)
+    ends = check(not case.wrong, expected, case.wrong, *shown, case.last)
     return doubted(ends, _OUT_OF_TIME) if case.out_of_time else ends
 
 
@@ -84,38 +82,41 @@ def stops_at_end(view: View, rule: Rule) -> Iterator[Check]:
     Of a recording only the minute after the end counts: later reads are another visit.
     """
     for case in cases(view):
-        for calls in by_task(case).values() if case.flow in ("once", "many") else ():
-            ends = [call for call in calls if got(call) == 200 and _over(view, call)]
-            if not ends:
-                continue
-            more = case.after(ends[0].event, calls)
+        for end, more in _after_end(view, case) if case.flow in ("once", "many") else ():
             if case.note is None:
-                more = [call for call in more if call.event.mono - ends[0].event.mono <= _VISIT]
-            refused = sum(1 for download in case.downloads if download.status not in (200, 206))
-            fine = len(more) <= rule.params["reads"] + refused + len(case.attempts)
-            yield check(fine, "no polling after the end was seen", f"{len(more)} more reads", ends[0], *more[:2])
+                more = [call for call in more if call.event.mono - end.event.mono <= _VISIT]
+            fine = len(more) <= _allowed(case, rule)
+            yield check(fine, "no polling after the end was seen", f"{len(more)} more reads", end, *more[:2])
+
+
+def _after_end(view: View, case: Case) -> Iterator[tuple[Call, list[Call]]]:
+    """The first read that showed the end of each task, and the reads of it after that."""
+    for calls in by_task(case).values():
+        end = next((call for call in calls if got(call) == 200 and _over(view, call)), None)
+        if end is not None:
+            yield end, case.after(end.event, calls)
+
+
+def _allowed(case: Case, rule: Rule) -> int:
+    """How many reads after an end are no polling: a few, and one for each refused download and callback."""
+    refused = sum(download.status not in (200, 206) for download in case.downloads)
+    return int(rule.params["reads"]) + refused + len(case.attempts)
 
 
 def _over(view: View, call: Call) -> bool:
     """Whether an answer shows an end that leaves nothing to ask."""
-    body = call.got if isinstance(call.got, dict) else {}
-    status = body.get("status")
-    return status in view.contract.terminal and (status != "completed" or bool(links_of(body)))
+    status = call.body.get("status")
+    return status in view.contract.terminal and (status != "completed" or bool(links_of(call.body)))
 
 
 @judge("CP-08")
 def ends_are_ends(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at tasks whose end a read showed: whether the client went on all the same, or called it unfinished."""
     for case in about(view, rule.id):
-        for calls in by_task(case).values() if case.flow == "once" else ():
-            ends = [call for call in calls if got(call) == 200 and _over(view, call)]
-            if ends:
-                more, last = case.after(ends[0].event, calls), case.results[-1]
-                refused = sum(1 for download in case.downloads if download.status not in (200, 206))
-                fine = len(more) <= rule.params["reads"] + refused + len(case.attempts) and outcome(last) != "gave_up"
-                yield check(
-                    fine, "an end of the waiting", f"{len(more)} more reads, {ending(last)}", ends[0], *more[:1], last
-                )
+        for end, more in _after_end(view, case) if case.flow == "once" else ():
+            fine = len(more) <= _allowed(case, rule) and outcome(case.last) != "gave_up"
+            seen = f"{len(more)} more reads, {ending(case.last)}"
+            yield check(fine, "an end of the waiting", seen, end, *more[:1], case.last)
 
 
 for _rule in ("CP-09", "CP-12"):
@@ -141,7 +142,7 @@ def gives_up(view: View, rule: Rule) -> Iterator[Check]:
     for case in cases(view):
         if not case.results or (case not in stuck and case.cause != rule.id):
             continue
-        last, shown = case.results[-1], case.polls[-1:] or case.creates[-1:]
+        last, shown = case.last, case.polls[-1:] or case.creates[-1:]
         if case.cause not in ("", rule.id):
             yield implied(case.cause, ending(last), *shown, last)
             continue
@@ -156,12 +157,8 @@ def _works(case: Case) -> bool:
     """Whether a client went on reading to the last, or waits for a callback, as one does that has a longer limit of its own."""
     if not case.polls:
         return case.hooked
-    return float(case.results[-1].data["seconds"]) - _since_first(case) < LONGEST_PAUSE
-
-
-def _since_first(case: Case) -> float:
-    """Seconds from its first call to its last read."""
-    return case.polls[-1].event.mono - case.calls[0].event.mono
+    last_read = case.polls[-1].event.mono - case.calls[0].event.mono
+    return float(case.last.data["seconds"]) - last_read < LONGEST_PAUSE
 
 
 @judge("CP-23")
@@ -169,10 +166,8 @@ def names_the_task(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at what a client says when it gives up."""
     for case in about(view, rule.id):
         if case.accepted and not case.forced and not case.completes:
-            task_id = str(case.accepted[0].got["id"])
-            yield check(
-                task_id in case.words, "the task's id", ending(case.results[-1]), *case.polls[-1:], case.results[-1]
-            )
+            named = str(case.accepted[0].got["id"]) in case.words
+            yield check(named, "the task's id", ending(case.last), *case.polls[-1:], case.last)
 
 
 @judge("CP-14")
@@ -182,7 +177,7 @@ def silence_ends(view: View, _: Rule) -> Iterator[Check]:
         silent = [call for call in case.calls if call.event.lost == "timeout"]
         if silent:  # whoever calls again has ended the call that was not answered
             fine = not case.forced or bool(case.after(silent[0].event, case.calls))
-            yield check(fine, f"an end within {case.limit:g} s", ending(case.results[-1]), silent[-1], case.results[-1])
+            yield check(fine, f"an end within {case.limit:g} s", ending(case.last), silent[-1], case.last)
 
 
 @judge("CP-15")
@@ -192,14 +187,8 @@ def survives_pages(view: View, rule: Rule) -> Iterator[Check]:
         pages = [call for call in case.calls if call.status and not isinstance(call.got, dict)]
         if not pages:
             continue
-        last = case.results[-1]
-        yield check(
-            not crashed(last) and "Traceback (most recent" not in last.data["stderr"],
-            "no crash",
-            ending(last),
-            pages[0],
-            last,
-        )
+        fine = not crashed(case.last) and "Traceback (most recent" not in case.last.data["stderr"]
+        yield check(fine, "no crash", ending(case.last), pages[0], case.last)
         if pages[0].name == "getTask" and pages[0].status < 500:
             yield sound(case, rule.id, "the job survives", pages[0])
         elif pages[0].name == "getTask" and case.wrong:
@@ -213,7 +202,7 @@ def patient_with_new(view: View, rule: Rule) -> Iterator[Check]:
         missing = [poll for poll in case.polls[:1] if got(poll) == 404]
         if missing:
             if len(case.polls) > 1 or not _knows(view, case):
-                yield check(len(case.polls) > 1, "read again", "never read again", missing[0], case.results[-1])
+                yield check(len(case.polls) > 1, "read again", "never read again", missing[0], case.last)
             yield sound(case, rule.id, "the job survives", missing[0])
 
 
@@ -226,7 +215,5 @@ def revoked_stops(view: View, rule: Rule) -> Iterator[Check]:
             continue
         more = case.after(refused[0].event, case.polls)
         yield check(not more, "no read after a 401", f"{len(more)} more", refused[0], *more[:1])
-        error = (case.results[-1].data.get("said") or {}).get("error") or {}
-        named = isinstance(error, dict) and error.get("class") == "auth"
-        fine = not case.completes and (named or re.search(rule.params["words"], case.words, re.IGNORECASE))
-        yield check(fine, "reported as a problem of the key", ending(case.results[-1]), refused[0], case.results[-1])
+        fine = not case.completes and case.speaks_of("auth", rule.params["words"])
+        yield check(fine, "reported as a problem of the key", ending(case.last), refused[0], case.last)

@@ -1,23 +1,19 @@
 """Judges of what a client sends (CQ)."""
 
 from collections.abc import Iterator
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from kling_common.masking import header
-from kling_contract.reading.addresses import split
+from kling_common.members import object_in
+from kling_contract.reading.addresses import origin_in, split
 from kling_contract.reading.view import MISSING, View
 from kling_contract.rules.case_facts import SPELT
-from kling_contract.rules.cases import about, cases, completes, ending, got, has_key, outcome, strays
+from kling_contract.rules.cases import about, cases, ending, got, has_key, outcome, strays
 from kling_contract.rules.judging import Check, check, doubted, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
 _BY_FORCE = ("deadline", "on purpose")
 """How a process ended that the lab killed."""
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 @judge("CQ-01")
@@ -72,12 +68,11 @@ def key_not_in_output(view: View, _: Rule) -> Iterator[Check]:
 def key_stays_home(view: View, _: Rule) -> Iterator[Check]:
     """Looks at downloads from another origin, and at whatever arrived on other hosts: redirect targets, proxies, forged links."""
     for case in cases(view):
-        api = str(case.facts.api or (case.calls and _origin(case.calls[0].event.url)) or "")
+        api = str(case.facts.api or (case.calls and origin_in(case.calls[0].event.url)) or "")
         for download in case.downloads:
-            if _origin(download.url) != api:
-                yield check(
-                    not download.who, "no key at the link's host", f"the key went to {_origin(download.url)}", download
-                )
+            if origin_in(download.url) != api:
+                seen = f"the key went to {origin_in(download.url)}"
+                yield check(not download.who, "no key at the link's host", seen, download)
         for call in case.elsewhere:
             if case.facts.base == "plain-http":
                 continue  # there the user named the host; CQ-06 judges it
@@ -92,22 +87,21 @@ def create_not_redirected(view: View, _: Rule) -> Iterator[Check]:
     for case in cases(view):
         for call in case.creates:
             location = call.header("location") or ""
-            if 300 <= got(call) < 400 and location and _origin(location) != _origin(call.event.url):
+            if 300 <= got(call) < 400 and location and origin_in(location) != origin_in(call.event.url):
                 followed = [other for other in case.elsewhere if other.event.mono >= call.event.mono]
                 seen = f"{followed[0].event.method} {followed[0].event.url}" if followed else ""
-                yield check(not followed, f"nothing sent to {_origin(location)}", seen, call, *followed[:1])
+                yield check(not followed, f"nothing sent to {origin_in(location)}", seen, call, *followed[:1])
 
 
 @judge("CQ-06")
 def plain_http_refused(view: View, _: Rule) -> Iterator[Check]:
     """Looks at a base URL of plain http on another host: whether anything was sent, and what the client says."""
     for case in about(view, "CQ-06"):
-        last = case.results[-1]
         if case.elsewhere:
             first = case.elsewhere[0]
-            yield check(False, "refused, and nothing sent", f"{first.event.method} {first.event.url}", first, last)
-        elif outcome(last):
-            yield check(outcome(last) == "refused", "refused", ending(last), last)
+            yield check(False, "refused, and nothing sent", f"{first.event.method} {first.event.url}", first, case.last)
+        elif outcome(case.last):
+            yield check(outcome(case.last) == "refused", "refused", ending(case.last), case.last)
 
 
 @judge("CQ-07")
@@ -154,8 +148,8 @@ def forbidden_refused(view: View, _: Rule) -> Iterator[Check]:
             flaws = "; ".join(f"{flaw.field}: {flaw.keyword}" for flaw in bent[0].flaws)
             yield check(False, f"refused before it is sent: {asked}", f"sent, against the contract ({flaws})", bent[0])
         elif not case.creates:
-            last = case.results[-1]
-            yield check(not completes(last) and last.data["ended"] == "itself", f"refused: {asked}", ending(last), last)
+            fine = not case.completes and case.last.data["ended"] == "itself"
+            yield check(fine, f"refused: {asked}", ending(case.last), case.last)
 
 
 @judge("CQ-11")
@@ -167,7 +161,7 @@ def nothing_unasked(view: View, _: Rule) -> Iterator[Check]:
         for call in case.creates if case.note is not None and "CQ-10" not in case.facts.rules else ():
             if contract.other(call.sent) is not None:
                 continue  # what the stories ask for are members of the contract's own model
-            sent = call.sent if isinstance(call.sent, dict) else {}
+            sent = object_in(call.sent)
             given = {*contract.required, "callback_url", *case.facts.request}
             extra = {name: value for name, value in sent.items() if name not in given}
             more = {name: value for name, value in extra.items() if defaults.get(name, MISSING) != value}
@@ -180,16 +174,13 @@ def nothing_dropped(view: View, rule: Rule) -> Iterator[Check]:
     for case in about(view, rule.id):
         asked = {name: value for name, value in case.facts.request.items() if name in view.contract.options}
         for call in case.creates[:1]:
-            sent = call.sent if isinstance(call.sent, dict) else {}
+            sent = object_in(call.sent)
             model = view.contract.other(sent)
             asked = {name: value for name, value in asked.items() if model is None or name in model.taken}
             taken = set(asked) if any(sent.get(name) == value for name, value in asked.items()) else set()
             for name in sorted((taken | set(case.facts.offered)) & set(asked)):
-                fine = sent.get(name, MISSING) == asked[name] or (
-                    isinstance(asked[name], str)
-                    and not view.contract.member(name).get("oneOf")
-                    and asked[name] in str(sent.get(name))
-                )
+                free_text = isinstance(asked[name], str) and not view.contract.member(name).get("oneOf")
+                fine = sent.get(name, MISSING) == asked[name] or (free_text and asked[name] in str(sent.get(name)))
                 seen = quoted(sent[name]) if name in sent else f"no {name}"
                 yield check(fine, f"{name} {quoted(asked[name])}, as it was asked for", seen, call)
 
@@ -197,20 +188,21 @@ def nothing_dropped(view: View, rule: Rule) -> Iterator[Check]:
 @judge("CQ-16")
 def slash_is_no_path(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the paths that a client makes of a base URL with a slash at its end."""
+    yield from _first_path(view, rule, "//", "a path with one slash")
+
+
+def _first_path(view: View, rule: Rule, wrong: str, expected: str) -> Iterator[Check]:
+    """That the path of the first call of each case about *rule* does not begin with *wrong*."""
     for case in about(view, rule.id):
         for call in case.calls[:1]:
             path = call.event.url.removeprefix(case.facts.api)
-            yield check(not path.startswith("//"), "a path with one slash", path, call)
+            yield check(not path.startswith(wrong), expected, path, call)
 
 
 @judge("CQ-17")
 def version_is_said_once(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the paths that a client makes of a base URL that ends in the version."""
-    twice = view.contract.root.rstrip("/") * 2
-    for case in about(view, rule.id):
-        for call in case.calls[:1]:
-            path = call.event.url.removeprefix(case.facts.api)
-            yield check(not path.startswith(twice), "a path with the version once", path, call)
+    yield from _first_path(view, rule, view.contract.root.rstrip("/") * 2, "a path with the version once")
 
 
 @judge("CQ-12")
@@ -218,13 +210,13 @@ def id_is_encoded(view: View, _: Rule) -> Iterator[Check]:
     """Looks at reads of a task whose id means something else when it stands bare in a path."""
     for case in cases(view):
         for create in case.creates:
-            task_id = create.got.get("id") if isinstance(create.got, dict) and not create.event.lost else None
+            task_id = create.body.get("id") if not create.event.lost else None
             wanted = quote(task_id, safe="") if isinstance(task_id, str) else ""
             if not isinstance(task_id, str) or wanted == task_id:
                 continue
             stem = view.contract.named("getTask").template.partition("{")[0]
             for call in case.after(create.event, case.calls):
-                path = call.event.url.removeprefix(_origin(call.event.url))
+                path = call.event.url.removeprefix(origin_in(call.event.url))
                 if call.event.method == "GET" and path.startswith(stem):
                     # The lab's fake shows paths decoded: one that still has all of the id was encoded.
                     fine = path.lower() == (stem + wanted).lower() or (case.note is not None and path == stem + task_id)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kling_contract.history.events import Download
+from kling_common.members import member
 from kling_contract.reading.view import Attempt, Call, View
 from kling_contract.rules.case_facts import SPELT
 from kling_contract.rules.cases import Case, about, cases, completes, ending, got, outcome
@@ -14,6 +14,7 @@ from kling_contract.rules.rulebook import Rule
 OUT = "video.mp4"
 """The final name in every case of the lab."""
 GONE = (403, 404, 410)
+"""How an expired link is answered."""
 
 
 def saved(note: Any) -> dict[str, Any] | None:
@@ -23,19 +24,12 @@ def saved(note: Any) -> dict[str, Any] | None:
 
 def seen_end(case: Case, status: str) -> Call | None:
     """The first read that showed the client *status*."""
-    shown = (call for call in case.polls if got(call) == 200 and isinstance(call.got, dict))
-    return next((call for call in shown if call.got.get("status") == status), None)
+    return next((call for call in case.polls if got(call) == 200 and call.body.get("status") == status), None)
 
 
 def heard_end(case: Case, status: str) -> Attempt | None:
     """The first genuine callback that showed the client *status*."""
-    genuine = (one for one in case.attempts if one.event.who and isinstance(one.body, dict))
-    return next((one for one in genuine if one.body.get("status") == status), None)
-
-
-def refused(download: Download) -> bool:
-    """Whether a link was answered as an expired one is."""
-    return download.status in GONE
+    return next((one for one in case.attempts if one.event.who and member(one.body, "status") == status), None)
 
 
 @judge("CD-01")
@@ -45,12 +39,11 @@ def succeeds(view: View, rule: Rule) -> Iterator[Check]:
         end = seen_end(case, "completed")
         if end is None:
             continue
-        last = case.results[-1]
         yield right(case, rule.id)
         if case.completes:
             results = all(link.partition("?")[0] in case.words for link in case.links) and bool(case.links)
-            fine = saved(last) or results
-            yield check(fine, "the video saved, or its links told", "neither file nor links", end, last)
+            fine = saved(case.last) or results
+            yield check(fine, "the video saved, or its links told", "neither file nor links", end, case.last)
 
 
 @judge("CD-02")
@@ -69,13 +62,11 @@ def downloads_soon(view: View, _: Rule) -> Iterator[Check]:
 def same_bytes(view: View, _: Rule) -> Iterator[Check]:
     """Compares saved files with what the link serves."""
     for case in about(view, "CD-03"):
-        file = saved(case.results[-1])
+        file = saved(case.last)
         if file is not None and case.served:
             fine = any(note.data["sha256"] == file["sha256"] for note in case.served)
             sizes = " or ".join(str(note.data["size"]) for note in case.served)
-            yield check(
-                fine, f"the {sizes} bytes served", f"{file['size']} bytes", *case.downloads[:2], case.results[-1]
-            )
+            yield check(fine, f"the {sizes} bytes served", f"{file['size']} bytes", *case.downloads[:2], case.last)
 
 
 @judge("CD-04")
@@ -86,10 +77,10 @@ def no_half_file(view: View, _: Rule) -> Iterator[Check]:
         whole = [download for download in case.downloads if not download.lost and download.status in (200, 206)]
         if not cut:
             continue
-        file = saved(case.results[-1])
+        file = saved(case.last)
         fine = file is None or (whole and any(note.data["sha256"] == file["sha256"] for note in case.served))
         seen = f"{OUT} of {file['size']} bytes" if file else ""
-        yield check(fine, f"no {OUT} that is not whole", seen, cut[0], case.results[-1])
+        yield check(fine, f"no {OUT} that is not whole", seen, cut[0], case.last)
 
 
 @judge("CD-05")
@@ -99,7 +90,7 @@ def resumes_download(view: View, rule: Rule) -> Iterator[Check]:
         cut = [download for download in case.downloads if download.lost]
         if cut:
             more = [download for download in case.downloads if download.mono > cut[0].mono]
-            yield check(more, "downloaded again", "never downloaded again", cut[0], case.results[-1])
+            yield check(more, "downloaded again", "never downloaded again", cut[0], case.last)
             made = case.accepted
             yield check(len(made) == 1, "no new create", f"{len(made)} creates", cut[0], *made)
             yield sound(case, rule.id, "the video in the end", cut[0])
@@ -109,16 +100,11 @@ def resumes_download(view: View, rule: Rule) -> Iterator[Check]:
 def refreshes_link(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at what follows a link that was refused as an expired one is."""
     for case in about(view, "CD-06"):
-        gone = [download for download in case.downloads if refused(download)]
+        gone = [download for download in case.downloads if download.status in GONE]
         if gone:
             fresh = [poll for poll in case.polls if poll.event.mono >= gone[0].mono]
-            yield check(
-                1 <= len(fresh) <= rule.params["reads"] * len(gone),
-                "a fresh read of the task",
-                f"{len(fresh)} reads",
-                gone[0],
-                *fresh[:2],
-            )
+            fine = 1 <= len(fresh) <= rule.params["reads"] * len(gone)
+            yield check(fine, "a fresh read of the task", f"{len(fresh)} reads", gone[0], *fresh[:2])
             made = case.accepted
             yield check(len(made) == 1, "no new create", f"{len(made)} creates", gone[0], *made)
             yield sound(case, rule.id, case.facts.summary, gone[0])
@@ -129,9 +115,9 @@ def page_is_no_video(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at a link that serves a page."""
     for case in about(view, "CD-07"):
         if case.downloads:
-            file = saved(case.results[-1])
+            file = saved(case.last)
             seen = f"{OUT} of {file['size']} bytes" if file else ""
-            yield check(file is None, f"no {OUT}", seen, case.downloads[0], case.results[-1])
+            yield check(file is None, f"no {OUT}", seen, case.downloads[0], case.last)
             yield sound(case, rule.id, "no success", case.downloads[0])
 
 
@@ -141,10 +127,9 @@ def download_is_bounded(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CD-08"):
         endless = [download for download in case.downloads if download.lost == "endless"]
         if endless:
-            file = saved(case.results[-1])
-            fine = not case.wrong and file is None
-            seen = case.wrong or f"{OUT} was left"
-            yield check(fine, "an end by itself, without success", seen, endless[0], case.results[-1])
+            file = saved(case.last)
+            seen = case.wrong or (f"{OUT} was left" if file else "")
+            yield check(not seen, "an end by itself, without success", seen, endless[0], case.last)
 
 
 judge("CD-09")(as_right)
@@ -155,14 +140,11 @@ def reason_is_passed_on(view: View, _: Rule) -> Iterator[Check]:
     """Looks for the service's code and message of a failed task in what the client says."""
     for case in about(view, "CD-12"):
         end = seen_end(case, "failed")
-        if end is None or case.forced or outcome(case.results[-1]) == "gave_up":
+        if end is None or case.forced or outcome(case.last) == "gave_up":
             continue
-        error = end.got.get("error")
-        error = error if isinstance(error, dict) else {}
-        for member in ("code", "message"):
-            value = str(error.get(member) or "")
-            last = case.results[-1]
-            yield check(value in case.words, f"error.{member} passed on: {value}", ending(last), end, last)
+        for name in ("code", "message"):
+            value = str(end.error.get(name) or "")
+            yield check(value in case.words, f"error.{name} passed on: {value}", ending(case.last), end, case.last)
 
 
 @judge("CD-10")
@@ -170,9 +152,8 @@ def failure_is_told(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at failed tasks: no success."""
     for case in about(view, "CD-10"):
         end = seen_end(case, "failed") or heard_end(case, "failed")
-        last = case.results[-1]
-        if end is not None and outcome(last) == "gave_up":
-            yield implied("CP-08", ending(last), end, last)
+        if end is not None and outcome(case.last) == "gave_up":
+            yield implied("CP-08", ending(case.last), end, case.last)
         elif end is not None:
             yield sound(case, rule.id, "an end without success", end)
 
@@ -209,9 +190,5 @@ def _agreement(case: Case, note: Any) -> Iterator[Check]:
     hashes = {file["sha256"] for file in data["files"]}
     for file in said.get("files") or ():
         if isinstance(file, dict) and file.get("sha256"):
-            yield check(
-                file["sha256"] in hashes,
-                "a file as it was reported",
-                f"sha256 {file['sha256'][:12]} is not there",
-                note,
-            )
+            seen = f"sha256 {file['sha256'][:12]} is not there"
+            yield check(file["sha256"] in hashes, "a file as it was reported", seen, note)

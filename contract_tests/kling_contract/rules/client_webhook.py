@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from kling_common.members import member
 from kling_contract.reading.view import Attempt, View, is_task
+from kling_contract.rules.attempts import took
 from kling_contract.rules.cases import Case, about
 from kling_contract.rules.client_polling import right, sound
 from kling_contract.rules.judging import Check, check, implied, judge
@@ -22,14 +24,9 @@ def forged(case: Case) -> list[Attempt]:
     return [attempt for attempt in case.attempts if not attempt.event.who]
 
 
-def lasted(attempt: Attempt) -> float:
-    """Seconds until the answer."""
-    return attempt.event.ended_mono - attempt.event.mono
-
-
 def late(view: View, case: Case) -> list[Attempt]:
     """Callbacks that were not answered in time: the service sends them again, so that they are handled more than once."""
-    return [attempt for attempt in genuine(case) if lasted(attempt) >= view.contract.timeout]
+    return [attempt for attempt in genuine(case) if took(attempt) >= view.contract.timeout]
 
 
 def secret(case: Case) -> bool:
@@ -45,14 +42,10 @@ def once(view: View, case: Case) -> Iterator[Check]:
     if slow:
         yield implied("CW-01", "a callback that was not answered in time came again", *slow[:1])
         return
-    whole = [
-        download
-        for download in case.downloads
-        if download.status == 200 and not download.lost and not download.asked_range
-    ]
+    whole = [one for one in case.downloads if one.status == 200 and not one.lost and not one.asked_range]
     yield check(len(whole) <= 1, "one download", f"{len(whole)} downloads", *shown[:2], *whole)
     for note in case.results:
-        effects = (note.data.get("said") or {}).get("effects")
+        effects = member(note.data, "said", "effects")
         if effects is not None:
             yield check(effects == 1, "one effect", f"{effects} effects", *shown[:2], note)
 
@@ -62,9 +55,9 @@ def answers_in_time(view: View, _: Rule) -> Iterator[Check]:
     """Looks at callbacks that found a receiver."""
     for case in about(view, "CW-01"):
         for attempt in genuine(case):
-            if attempt.answered or lasted(attempt) >= view.contract.timeout:
-                seen = f"{attempt.answered or 'no answer'} after {lasted(attempt):.1f} s"
-                yield check(attempt.delivered and lasted(attempt) < view.contract.timeout, "2xx in time", seen, attempt)
+            if attempt.answered or took(attempt) >= view.contract.timeout:
+                seen = f"{attempt.answered or 'no answer'} after {took(attempt):.1f} s"
+                yield check(attempt.delivered and took(attempt) < view.contract.timeout, "2xx in time", seen, attempt)
 
 
 @judge("CW-02")
@@ -78,21 +71,18 @@ def answers_before_work(view: View, rule: Rule) -> Iterator[Check]:
         for attempt in genuine(case):
             if attempt.answered:
                 limit = slow * rule.params["share"]
-                yield check(
-                    lasted(attempt) < limit,
-                    f"an answer before the video, in {limit:g} s",
-                    f"after {lasted(attempt):.2f} s",
-                    attempt,
-                )
+                expected = f"an answer before the video, in {limit:g} s"
+                yield check(took(attempt) < limit, expected, f"after {took(attempt):.2f} s", attempt)
 
 
 @judge("CW-03")
-def twice_is_once(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at a callback that came twice, or would have."""
-    for case in about(view, "CW-03"):
+@judge("CW-05")
+def one_effect(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at a callback that came twice, or would have; and at tasks whose end a read and a callback show."""
+    for case in about(view, rule.id):
         if genuine(case):
             yield from once(view, case)
-            yield right(case, "CW-03")
+            yield right(case, rule.id)
 
 
 @judge("CW-04")
@@ -102,15 +92,6 @@ def early_is_kept(view: View, _: Rule) -> Iterator[Check]:
         for attempt in genuine(case)[:1]:
             yield check(attempt.delivered, "2xx", attempt.answered or "no answer", attempt)
             yield right(case, "CW-04")
-
-
-@judge("CW-05")
-def both_are_once(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at tasks whose end a read and a callback show."""
-    for case in about(view, "CW-05"):
-        if genuine(case):
-            yield from once(view, case)
-            yield right(case, "CW-05")
 
 
 @judge("CW-06")
@@ -126,14 +107,17 @@ def _with(case: Case, rule_id: str, attempt: Attempt) -> Check:
     return sound(case, rule_id, f"{case.facts.summary}: what a read shows counts", attempt)
 
 
+def _answer(attempt: Attempt) -> int | str:
+    """The status that an attempt was answered with; where it was not, how it ended."""
+    return attempt.answered or attempt.event.ended
+
+
 @judge("CW-07")
 def unknown_is_nothing(view: View, _: Rule) -> Iterator[Check]:
     """Looks at a forged callback for an unknown task."""
     for case in about(view, "CW-07"):
         for attempt in forged(case):
-            yield check(
-                0 < attempt.answered < 500, "an answer, and no crash", attempt.answered or attempt.event.ended, attempt
-            )
+            yield check(0 < attempt.answered < 500, "an answer, and no crash", _answer(attempt), attempt)
             yield _with(case, "CW-07", attempt)
 
 
@@ -145,9 +129,8 @@ def confirms(view: View, _: Rule) -> Iterator[Check]:
             if not attempt.answered or (attempt.event.who and secret(case)):
                 continue
             fetched = case.elsewhere
-            yield check(
-                not fetched, "nothing done on the callback's word", "its link was fetched", attempt, *fetched[:1]
-            )
+            expected = "nothing done on the callback's word"
+            yield check(not fetched, expected, "its link was fetched", attempt, *fetched[:1])
             yield _with(case, "CW-08", attempt)
 
 
@@ -160,7 +143,7 @@ def rubbish_is_refused(view: View, rule: Rule) -> Iterator[Check]:
             if attempt.event.method == "POST" and (large or not is_task(attempt.body)):
                 fine = 400 <= attempt.answered < 500 or (large and attempt.event.ended == "cut")
                 what = f"{attempt.event.request.body.size} bytes" if large else "no JSON"
-                yield check(fine, f"{what}: refused with 4xx", attempt.answered or attempt.event.ended, attempt)
+                yield check(fine, f"{what}: refused with 4xx", _answer(attempt), attempt)
                 yield _with(case, "CW-09", attempt)
 
 
@@ -170,13 +153,8 @@ def only_post(view: View, _: Rule) -> Iterator[Check]:
     for case in about(view, "CW-10"):
         for attempt in forged(case):
             if attempt.event.method != "POST":
-                fine = 400 <= attempt.answered < 500
-                yield check(
-                    fine,
-                    f"{attempt.event.method}: 405, or another 4xx",
-                    attempt.answered or attempt.event.ended,
-                    attempt,
-                )
+                expected = f"{attempt.event.method}: 405, or another 4xx"
+                yield check(400 <= attempt.answered < 500, expected, _answer(attempt), attempt)
 
 
 @judge("CW-11")
@@ -192,13 +170,11 @@ def takes_what_it_answers(view: View, _: Rule) -> Iterator[Check]:
     """Looks at a callback that cannot be confirmed just now: 5xx asks for another, 2xx promises to see to it."""
     for case in about(view, "CW-12"):
         answered = [attempt for attempt in genuine(case) if attempt.answered]
-        if answered:
-            if any(attempt.delivered for attempt in answered):
-                yield _with(case, "CW-12", answered[0])
-            else:
-                yield check(
-                    all(attempt.answered >= 500 for attempt in answered), "5xx", answered[0].answered, answered[0]
-                )
+        if any(attempt.delivered for attempt in answered):
+            yield _with(case, "CW-12", answered[0])
+        elif answered:
+            fine = all(attempt.answered >= 500 for attempt in answered)
+            yield check(fine, "5xx", answered[0].answered, answered[0])
 
 
 @judge("CW-13")

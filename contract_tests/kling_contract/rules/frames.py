@@ -27,7 +27,7 @@ def what_became(view: View, call: Call) -> tuple[bool | None, str]:
     """Whether the image was taken: a 400 and a failed task say no, a completed task yes; None while it is not known."""
     if not call.accepted:
         return (False if 400 <= call.status < 500 else None), f"{call.status} {call.error.get('message', '')}"
-    task = next((task for task in view.tasks.values() if task.create is call), None)
+    task = view.made_by(call)
     end = task.end if task else None
     if end is None:
         return None, "a task without an end"

@@ -1,9 +1,10 @@
 """Judges of the lifecycle (SL): what a task may show, in which order, and what must stay the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any, TypeGuard
+from typing import Any
 
+from kling_common.members import is_number, member, object_in
 from kling_contract.history.events import Note
 from kling_contract.history.labels import Expect, Topic
 from kling_contract.reading.addresses import parts_of
@@ -29,11 +30,6 @@ def _step(earlier: Sighting, later: Sighting) -> str:
     return f"{earlier.status} {quoted(earlier.progress)} then {later.status} {quoted(later.progress)}"
 
 
-def is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether a JSON value is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 @judge("SL-01")
 def begins_pending(view: View, _: Rule) -> Iterator[Check]:
     """Looks at accepted creates that show a task."""
@@ -51,7 +47,7 @@ def ids_differ(view: View, _: Rule) -> Iterator[Check]:
     """Looks at accepted creates, those with an idempotency key left out; needs two."""
     first: dict[str, Call] = {}
     for call in view.creates:
-        task_id = call.got.get("id") if call.accepted and isinstance(call.got, dict) else None
+        task_id = call.body.get("id") if call.accepted else None
         if isinstance(task_id, str) and call.sent_header("idempotency-key") is None:
             earlier = first.setdefault(task_id, call)
             if len(first) > 1 or earlier is not call:
@@ -161,17 +157,12 @@ def failed_has_no_results(view: View, _: Rule) -> Iterator[Check]:
             yield check(not results, "no results", quoted(results), sighting)
 
 
-def _error(sighting: Sighting) -> dict[str, Any]:
-    error = sighting.body.get("error")
-    return error if isinstance(error, dict) else {}
-
-
 @judge("SL-12")
 def failed_has_error(view: View, _: Rule) -> Iterator[Check]:
     """Looks at failed tasks shown in full."""
     for _task, sighting in view.sightings:
         if sighting.status == "failed" and sighting.full:
-            error = _error(sighting)
+            error = object_in(sighting.body, "error")
             both = isinstance(error.get("code"), str) and isinstance(error.get("message"), str)
             yield check(both, "error.code and error.message, strings", quoted(sighting.body.get("error")), sighting)
 
@@ -180,7 +171,7 @@ def failed_has_error(view: View, _: Rule) -> Iterator[Check]:
 def error_code_known(view: View, _: Rule) -> Iterator[Check]:
     """Looks at failed tasks that give a code."""
     for _task, sighting in view.sightings:
-        code = _error(sighting).get("code")
+        code = member(sighting.body, "error", "code")
         if sighting.status == "failed" and isinstance(code, str):
             yield check(code in view.contract.task_errors, "a documented task error code", code, sighting)
 
@@ -201,24 +192,23 @@ def identity_stays(view: View, _: Rule) -> Iterator[Check]:
         first = task.sightings[0]
         for sighting in task.sightings[1:]:
             both = [name for name in IDENTITY if name in first.body and name in sighting.body]
-            changed = [name for name in both if first.body[name] != sighting.body[name]]
-            seen = ", ".join(
-                f"{name} {quoted(first.body[name])} then {quoted(sighting.body[name])}" for name in changed
-            )
-            yield check(not changed, "the same " + ", ".join(IDENTITY), seen, first, sighting)
+            seen = changed(both, first.body, sighting.body)
+            yield check(not seen, "the same " + ", ".join(IDENTITY), seen, first, sighting)
+
+
+def changed(names: Iterable[str], one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Those of the members *names* in which two tasks differ, with both values; empty where they are alike."""
+    return ", ".join(
+        f"{name} {quoted(one[name])} then {quoted(other[name])}" for name in names if one[name] != other[name]
+    )
 
 
 @judge("SL-16")
 def unknown_ids(view: View, _: Rule) -> Iterator[Check]:
     """Looks at queries of ids that cannot be any, and of ids that the driver made up."""
     for call in view.calls:
-        if (
-            call.name != "getTask"
-            or call.operation not in call.routes
-            or call.status in (0, 401, 402, 429)
-            or call.faulty
-            or not call.shown
-        ):
+        answered = call.status not in (0, 401, 402, 429) and not call.faulty and call.shown
+        if call.name != "getTask" or call.operation not in call.routes or not answered:
             continue
         malformed = not view.contract.task_id_pattern.search(call.path.rpartition("/")[2])
         if malformed or call.probe.expect is Expect.NO_SUCH_TASK:
@@ -260,8 +250,8 @@ def same_moment(view: View, rule: Rule) -> Iterator[Check]:
 def over_cannot_cancel(view: View, _: Rule) -> Iterator[Check]:
     """Looks at tasks that are over and have the member."""
     for _task, sighting in view.sightings:
-        info = sighting.body.get("task_info")
-        if sighting.terminal and isinstance(info, dict) and "can_cancel" in info:
+        info = object_in(sighting.body, "task_info")
+        if sighting.terminal and "can_cancel" in info:
             yield check(info["can_cancel"] is False, "can_cancel false", quoted(info["can_cancel"]), sighting)
 
 
@@ -315,8 +305,8 @@ def duration_said(view: View, rule: Rule) -> Iterator[Check]:
         asked = task.create.asked(rule.params["field"])
         wanted = view.contract.duration_default if asked is MISSING else asked
         for sighting in task.sightings:
-            info = sighting.body.get("task_info")
-            if isinstance(info, dict) and "video_duration" in info:
+            info = object_in(sighting.body, "task_info")
+            if "video_duration" in info:
                 said = info["video_duration"]
                 yield check(said == wanted, f"task_info.video_duration {quoted(wanted)}", quoted(said), sighting)
 
@@ -329,7 +319,7 @@ def cancelled_is_failed(view: View, rule: Rule) -> Iterator[Check]:
         note = task.noted(Topic.CANCELLED)
         last = next((sighting for sighting in reversed(task.reads) if note and sighting.event.seq > note.seq), None)
         if last is not None and note is not None and not _over_before(task, note):
-            seen = _error(last).get("code")
+            seen = member(last.body, "error", "code")
             fine = last.status == "failed" and seen == code
             yield check(fine, f"failed with {code}", f"{last.status} {seen or ''}", note, last)
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
 from kling_common.masking import header
+from kling_common.members import is_number
 from kling_contract.history.events import Download
 from kling_contract.reading.addresses import is_loopback, parts_of, split
+from kling_contract.reading.records import media_type
 from kling_contract.reading.view import MISSING, Sighting, TaskRecord, View, links_of
 from kling_contract.rules.judging import Check, check, judge, quoted
-from kling_contract.rules.lifecycle import is_number
 from kling_contract.rules.rulebook import Rule
 
 HALF = 0.5
@@ -81,7 +82,7 @@ def link_gives_video(view: View, _: Rule) -> Iterator[Check]:
             continue
         young = least_age(task, download) < HALF * view.contract.link_lifetime
         if young and alive(view, task, download) and not download.asked_range and download.status != 401:
-            kind = (header(download.headers, "content-type") or "").split(";")[0].strip().lower()
+            kind = media_type(download.headers)
             if whole(download) and download.status == 200 and not download.headers:
                 continue
             fine = whole(download) and download.status == 200 and kind == view.contract.link_type
@@ -182,19 +183,18 @@ def same_bytes(view: View, _: Rule) -> Iterator[Check]:
 @judge("SK-10")
 def video_as_asked(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at decoded videos of the document's own model, of tasks whose create is known."""
-    for task, download in fetched(view):
-        video = download.video
-        if video is None or video.error or task.create is None or not isinstance(task.create.sent, dict):
+    for task in view.tasks.values():
+        sent = task.create.sent if task.create else None
+        if not isinstance(sent, dict) or view.contract.other(sent) is not None:
             continue
-        if view.contract.other(task.create.sent) is not None:
-            continue
-        seconds = task.create.sent.get(rule.params["length"], view.contract.duration_default)
-        quality = task.create.sent.get(rule.params["tier"], view.contract.quality_default)
+        seconds = sent.get(rule.params["length"], view.contract.duration_default)
+        quality = sent.get(rule.params["tier"], view.contract.quality_default)
         side = view.contract.qualities.get(quality) if isinstance(quality, str) else None
-        near = isinstance(seconds, int | float) and abs(video.duration - seconds) <= rule.params["seconds"]
-        expected = f"{seconds} s, {side} px on the short side"
-        seen = f"{video.duration:g} s, {min(video.width, video.height)} px"
-        yield check(near and min(video.width, video.height) == side, expected, seen, task.create, download)
+        for download, video in task.videos:
+            near = isinstance(seconds, int | float) and abs(video.duration - seconds) <= rule.params["seconds"]
+            short = min(video.width, video.height)
+            expected, seen = f"{seconds} s, {side} px on the short side", f"{video.duration:g} s, {short} px"
+            yield check(near and short == side, expected, seen, task.create, download)
 
 
 @judge("SK-11")

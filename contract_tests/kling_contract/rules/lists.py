@@ -5,9 +5,10 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs
 
+from kling_common.members import is_whole, object_in
 from kling_contract.history.labels import Topic
 from kling_contract.reading.addresses import parts_of
-from kling_contract.reading.view import Call, Sighting, TaskRecord, View, is_task
+from kling_contract.reading.view import Call, Sighting, TaskRecord, View
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
@@ -16,11 +17,6 @@ CANCELLED = "cancelled"
 _FILTERS = frozenset({"status", "type", "model"})
 _NOT_THERE = frozenset({0, 401, 403, 404, 405, 429, 501})
 """Answers that say nothing of a list: a server need not have it."""
-
-
-def _rows(call: Call) -> list[dict[str, Any]]:
-    rows = call.got.get("data") if isinstance(call.got, dict) else None
-    return [row for row in rows if is_task(row)] if isinstance(rows, list) else []
 
 
 def _asked(call: Call) -> dict[str, str]:
@@ -35,9 +31,8 @@ def _lists(view: View) -> Iterator[Call]:
 def _created(view: View, row: dict[str, Any]) -> int | None:
     """When the task of a row was made, as the row says, else as its create did."""
     task = view.tasks.get(row["id"])
-    made = task.create.got.get("created") if task and task.create and isinstance(task.create.got, dict) else None
-    said = (row.get("created_at"), row.get("created"), made)
-    return next((value for value in said if isinstance(value, int) and not isinstance(value, bool)), None)
+    made = task.create.body.get("created") if task and task.create else None
+    return next((value for value in (row.get("created_at"), row.get("created"), made) if is_whole(value)), None)
 
 
 @judge("ST-01")
@@ -45,7 +40,7 @@ def newest_first(view: View, _: Rule) -> Iterator[Check]:
     """Looks at neighbours in accepted lists; of a query that the contract does not name, nothing is known."""
     for call in _lists(view):
         known = call.accepted and not set(_asked(call)) - _FILTERS - {"page", "page_size"}
-        for one, other in pairwise(_rows(call) if known else []):
+        for one, other in pairwise(call.rows if known else []):
             newer, older = _created(view, one), _created(view, other)
             if newer is not None and older is not None:
                 yield check(newer >= older, f"created at {newer} or before", str(older), call)
@@ -79,7 +74,7 @@ def filters_filter(view: View, _: Rule) -> Iterator[Check]:
         if not call.accepted:
             yield check(False, f"200 for {said}", call.status, call)
             continue
-        wrong = [row for row in _rows(call) for name, value in filters.items() if not _fits(view, row, name, value)]
+        wrong = [row for row in call.rows for name, value in filters.items() if not _fits(view, row, name, value)]
         seen = ", ".join(f"{row['id']} ({quoted(row['status'])})" for row in wrong[:3])
         yield check(not wrong, f"nothing but {said}", seen, call)
         if call.probe.group in whole and CANCELLED not in filters.values():
@@ -90,8 +85,8 @@ def _complete(view: View, whole: Call, call: Call, filters: dict[str, str]) -> I
     """Whether a narrowed list has every row of the whole one that fits, which it shares a moment and a page with."""
     if not view.exact(call.event.seq, call.event.who) or whole.event.earliest != call.event.ended_at:
         return
-    listed = {row["id"] for row in _rows(call)}
-    fitting = [row for row in _rows(whole) if all(_fits(view, row, name, value) for name, value in filters.items())]
+    listed = {row["id"] for row in call.rows}
+    fitting = [row for row in whole.rows if all(_fits(view, row, name, value) for name, value in filters.items())]
     missing = [row["id"] for row in fitting if row["id"] not in listed]
     yield check(not missing, "every task that fits", f"without {', '.join(missing[:3])}", whole, call)
 
@@ -111,7 +106,7 @@ def pages_add_up(view: View, _: Rule) -> Iterator[Check]:
             continue
         if page is None or size is None:
             whole.setdefault(call.probe.group, call)
-            total, rows = _total(call), len(_rows(call))
+            total, rows = _total(call), len(call.rows)
             if total is not None and call.accepted:
                 yield check(total >= rows, f"a total of {rows} or more", str(total), call)
                 if rows < (_echoed(call, "page_size") or 0) and _echoed(call, "page") == 1:
@@ -124,7 +119,7 @@ def _one_page(whole: Call, call: Call, page: int, size: int) -> Iterator[Check]:
     if not call.accepted:
         yield check(False, f"200 for page {page} of {size}", call.status, call)
         return
-    ids, got = [row["id"] for row in _rows(whole)], [row["id"] for row in _rows(call)]
+    ids, got = [row["id"] for row in whole.rows], [row["id"] for row in call.rows]
     wanted = ids[(page - 1) * size : page * size]
     known = page * size <= len(ids) or _total(whole) == len(ids)
     seen = f"{', '.join(got[:3]) or 'no rows'} ({len(got)})"
@@ -136,15 +131,15 @@ def _one_page(whole: Call, call: Call, page: int, size: int) -> Iterator[Check]:
     if _total(whole) is not None and _total(call) is not None:
         yield check(_total(call) == _total(whole), f"a total of {_total(whole)}", str(_total(call)), whole, call)
     for name, asked in (("page", page), ("page_size", size)):
-        echoed = call.got.get(name) if isinstance(call.got, dict) else None
+        echoed = call.body.get(name)
         if echoed is not None:
             yield check(echoed == asked, f"{name} {asked}", quoted(echoed), call)
 
 
 def _echoed(call: Call, name: str) -> int | None:
     """A number that a list says of itself."""
-    said = call.got.get(name) if isinstance(call.got, dict) else None
-    return said if isinstance(said, int) and not isinstance(said, bool) else None
+    said = call.body.get(name)
+    return said if is_whole(said) else None
 
 
 def _total(call: Call) -> int | None:
@@ -155,7 +150,7 @@ def _total(call: Call) -> int | None:
 def rows_have_no_links(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every row of a list."""
     for call in _lists(view):
-        for row in _rows(call) if call.accepted else []:
+        for row in call.rows if call.accepted else []:
             links = row.get("results") or row.get("result_data")
             yield check(not links, "no links", quoted(links), call)
 
@@ -181,8 +176,7 @@ def _same_moment(view: View, task: TaskRecord, row: Sighting, read: Sighting) ->
 
 def _differing(row: dict[str, Any], body: dict[str, Any]) -> Iterator[str]:
     """Where a row and a task differ in what both say."""
-    found = body.get("usage")
-    usage: dict[str, Any] = found if isinstance(found, dict) else {}
+    usage = object_in(body, "usage")
     facts = {
         **{name: body.get(name) for name in ("status", "type", "model", "progress")},
         "created_at": body.get("created"),
@@ -216,7 +210,7 @@ def batch_has_its_tasks(view: View, _: Rule) -> Iterator[Check]:
         if not call.accepted:
             yield check(False, f"200 for {len(ids)} ids", call.status, call)
             continue
-        got = [row["id"] for row in _rows(call)]
+        got = [row["id"] for row in call.rows]
         own = [each for each in dict.fromkeys(ids) if _is_own(view, call, each)]
         missing = [each for each in own if each not in got]
         extra = [each for number, each in enumerate(got) if each not in ids or each in got[:number]]

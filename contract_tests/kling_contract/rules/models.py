@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kling_contract.history.events import Download
+from kling_common.members import member
+from kling_contract.history.events import Download, VideoFacts
 from kling_contract.history.labels import MediumFacts
 from kling_contract.reading import prices
 from kling_contract.reading.ledger import reserved
@@ -20,7 +21,7 @@ from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.validation import judged, sound
 from kling_openapi.media import Facts, Limits, complaint
 from kling_openapi.model import Model, Quote
-from kling_openapi.output import pixels
+from kling_openapi.output import Size, pixels
 from kling_openapi.schemas import parts, spelled
 
 _OTHERS = frozenset({"model", "callback_url"})
@@ -79,9 +80,7 @@ def _is_about_it(model: Model, call: Call) -> bool:
 
 def _fits(limits: Limits, known: MediumFacts) -> bool | None:
     """Whether a medium is within *limits*; None where the two readings of "MB" differ."""
-    if known.fault:
-        return False
-    if complaint(limits, facts_of(known)) is not None:
+    if known.fault or complaint(limits, facts_of(known)) is not None:
         return False
     most = limits.max_bytes
     return None if most is not None and known.size > round(most / 1024**2) * 1000**2 else True
@@ -99,9 +98,8 @@ def media_within_limits(view: View, _: Rule) -> Iterator[Check]:
                 continue
             right, (taken, seen) = _fits(medium.limits, known), what_became(view, call)
             if right is not None and (taken is not None or call.status >= 500):
-                expected = (
-                    f"{medium.url} in {known.param} is {'taken' if right else 'refused'} by the file of {model.name}"
-                )
+                wanted = "taken" if right else "refused"
+                expected = f"{medium.url} in {known.param} is {wanted} by the file of {model.name}"
                 yield check(taken is right, expected, seen, call)
 
 
@@ -122,7 +120,7 @@ class _Made:
 
 def _made(view: View) -> Iterator[_Made]:
     for call, model in _held(view):
-        task = next((it for it in view.tasks.values() if it.create is call), None)
+        task = view.made_by(call)
         if task is None or call.flaws:
             continue
         known = facts_in(model, call.sent, call.probe.media)
@@ -166,37 +164,33 @@ def price_of_the_file(view: View, _: Rule) -> Iterator[Check]:
             yield check(abs(cost - right) <= CENT, expected, f"{cost:g}", made.create, made.task.final)
 
 
-def _videos(view: View) -> Iterator[tuple[_Made, Download]]:
-    """Tasks and each of their videos that a decoder opened."""
+def _videos(view: View) -> Iterator[tuple[_Made, Size, Download, VideoFacts]]:
+    """Tasks, the size that their videos should have, and each of those that a decoder opened."""
     for made in _made(view):
-        for download in made.task.downloads:
-            if download.video is not None and not download.video.error and made.quote.size is not None:
-                yield made, download
+        size = made.quote.size
+        if size is not None:
+            yield from ((made, size, download, video) for download, video in made.task.videos)
 
 
 @judge("SM-05")
 def length_of_the_file(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at what create answers say of the length, and at decoded videos."""
     for made in _made(view):
-        info = made.create.got.get("task_info") if isinstance(made.create.got, dict) else None
-        said = info.get("video_duration") if isinstance(info, dict) else None
+        said = member(made.create.got, "task_info", "video_duration")
         if said is not None and made.model.output.medium == "video":
             whole = int(made.quote.seconds + 0.5)  # a whole number by the schema, rounded half up
             yield check(said == whole, f"video_duration {whole}", quoted(said), made.create)
-    for made, download in _videos(view):
-        assert download.video is not None
-        length = download.video.duration
-        near = abs(length - made.quote.seconds) <= rule.params["seconds"]
+    for made, _size, download, video in _videos(view):
+        near = abs(video.duration - made.quote.seconds) <= rule.params["seconds"]
         expected = f"a video of {made.quote.seconds:g} s by the file of {made.model.name}"
-        yield check(near, expected, f"{length:g} s", made.create, download)
+        yield check(near, expected, f"{video.duration:g} s", made.create, download)
 
 
 @judge("SM-06")
 def ratio_of_the_file(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at decoded videos whose ratio the create and its media tell."""
-    for made, download in _videos(view):
-        size, video = made.quote.size, download.video
-        if size is None or video is None or not made.by_shape or not video.height:
+    for made, size, download, video in _videos(view):
+        if not made.by_shape or not video.height:
             continue
         wanted, got = size.width / size.height, video.width / video.height
         expected = f"the ratio {size.width}:{size.height} by the file of {made.model.name}"
@@ -207,16 +201,12 @@ def ratio_of_the_file(view: View, rule: Rule) -> Iterator[Check]:
 @judge("SM-07")
 def pixels_of_the_file(view: View, _: Rule) -> Iterator[Check]:
     """Looks at the shorter side of decoded videos; at both sides where the file names pixels."""
-    for made, download in _videos(view):
-        size, video = made.quote.size, download.video
-        if size is None or video is None:
-            continue
+    for made, size, download, video in _videos(view):
         seen = f"{video.width}x{video.height}"
         if size.pixels is not None and made.by_shape:
             width, height = pixels(size)
-            yield check(
-                (video.width, video.height) == (width, height), f"{width}x{height}", seen, made.create, download
-            )
+            fine = (video.width, video.height) == (width, height)
+            yield check(fine, f"{width}x{height}", seen, made.create, download)
         elif size.pixels is None:
             fine = min(video.width, video.height) == size.short_side
             yield check(fine, f"{size.short_side} px on the shorter side", seen, made.create, download)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from kling_common.members import member
 from kling_contract.reading.ledger import windows
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, View, is_task
 from kling_contract.rules.judging import Check, check, judge
@@ -42,16 +43,15 @@ def lists_around(view: View, status: int) -> Iterator[Check]:
             total = _total(call)
             if total is None:
                 continue
-            same = before is not None and before.event.url == call.event.url
-            if before is not None and same and refused and all(_is_still(made, status) for made in refused):
-                yield check(
-                    total == _total(before), f"{_total(before)} tasks", f"{total} tasks", before, *refused, call
-                )
+            still = refused and all(_is_still(made, status) for made in refused)
+            if before is not None and before.event.url == call.event.url and still:
+                wanted = _total(before)
+                yield check(total == wanted, f"{wanted} tasks", f"{total} tasks", before, *refused, call)
             before, refused = call, []
 
 
 def _total(call: Call) -> int | None:
-    total = call.got.get("total") if call.name == "listTasks" and isinstance(call.got, dict) else None
+    total = call.body.get("total") if call.name == "listTasks" else None
     return total if isinstance(total, int) else None
 
 
@@ -89,12 +89,11 @@ def image_unreachable(view: View, rule: Rule) -> Iterator[Check]:
     for call in view.creates:
         if call.probe.image is None or call.probe.image.fault != "unreachable" or not judged(call):
             continue
-        task = next((task for task in view.tasks.values() if task.create is call), None)
+        task = view.made_by(call)
         if task is None:
             yield check(call.status == 400, f"400, or a task that fails with {code}", call.status, call)
         elif task.end is not None:
-            error = task.end.body.get("error")
-            seen = error.get("code") if isinstance(error, dict) else None
+            seen = member(task.end.body, "error", "code")
             failed = task.end.status == "failed" and seen == code
             yield check(failed, f"a task that fails with {code}", f"{task.end.status} {seen or ''}", call, task.end)
 
@@ -145,9 +144,8 @@ def video_ratio(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at decoded videos of tasks whose first frame is known."""
     for task in view.tasks.values():
         image = task.probe.image
-        for download in task.downloads:
-            video = download.video
-            if image and image.height and video and not video.error and video.height:
+        for download, video in task.videos:
+            if image and image.height and video.height:
                 wanted, got = image.width / image.height, video.width / video.height
                 near = abs(got - wanted) <= rule.params["share"] * wanted
                 expected = f"the ratio of {image.width}x{image.height}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from kling_common.members import member
 from kling_contract.history.labels import Expect
 from kling_contract.reading.addresses import is_public_neighbour, split
 from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View
@@ -20,15 +21,9 @@ from kling_openapi import family
 def sound(view: View) -> Iterator[Call]:
     """Creates with nothing wrong in their body, sent to be answered and not refused for key, balance or rate."""
     for call in view.creates:
-        unnamed = isinstance(call.sent, dict) and set(call.sent) - view.contract.fields_of(call.sent)
-        if (
-            isinstance(call.sent, dict)
-            and not call.flaws
-            and not unnamed
-            and judged(call)
-            and call.probe.image is None
-            and call.probe.expect not in _TURNED_AWAY
-        ):
+        right = isinstance(call.sent, dict) and not call.flaws and set(call.sent) <= view.contract.fields_of(call.sent)
+        turned_away = call.probe.expect in _TURNED_AWAY or call.probe.image is not None
+        if right and judged(call) and not turned_away:
             yield call
 
 
@@ -80,28 +75,28 @@ def _about_another(view: View, call: Call, field: str) -> bool:
         return True  # what a recorded refusal was about is known from its param alone
     if not isinstance(param, str) or param == field:
         return False
-    member = contract.member(param)
-    if "x-image" in member:
+    known = contract.member(param)
+    if "x-image" in known:
         return True  # whether an image is taken is judged where the image is known
     if any(rules(contract)[rule].params["field"] == param for rule in _ORDINARY & {*call.probe.rules}):
         return True
     value = call.asked(param)
     if param == "callback_url":
         return value is not MISSING  # SV-19, SV-20, SV-32, SV-34 and SV-35 try what is right in one
-    return _is_probed(member, value)
+    return _is_probed(known, value)
 
 
 _ORDINARY = frozenset({"SV-06", "SV-10"})
 """Rules for which the kit tries ordinary values of a member besides the bounds."""
 
 
-def _is_probed(member: dict[str, Any], value: Any) -> bool:
-    """Whether *value* is one with which another rule tries that member: left out, at a bound, or one of the choices."""
+def _is_probed(known: dict[str, Any], value: Any) -> bool:
+    """Whether *value* is one with which another rule tries the member *known*: left out, at a bound, or one of the choices."""
     if value is MISSING:
-        return bool(member) and "default" not in member
+        return bool(known) and "default" not in known
     if isinstance(value, str):
-        return len(value) == member.get("maxLength") or value in [it.get("const") for it in member.get("oneOf", ())]
-    return isinstance(value, float) or ("minimum" in member and value in (member["minimum"], member.get("maximum")))
+        return len(value) == known.get("maxLength") or value in [it.get("const") for it in known.get("oneOf", ())]
+    return isinstance(value, float) or ("minimum" in known and value in (known["minimum"], known.get("maximum")))
 
 
 LOOKS_INTERNAL = re.compile(r"localhost|127\.0\.0\.1|10\.0\.0\.1|192\.168\.0\.1|172\.16\.0\.1")
@@ -132,36 +127,50 @@ def model_known(view: View, rule: Rule) -> Iterator[Check]:
             yield check(call.status in allowed, f"one of {allowed} for {quoted(named)}", call.status, call)
 
 
-@judge("SV-03")
-def image_needed(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at creates without image_start."""
-    yield from _refused(misused(view, rule, "required"), rule.params["field"])
+_WRONG = {
+    "SV-03": ("required",),
+    "SV-04": ("type", "pattern", "format"),
+    "SV-07": ("type",),
+    "SV-08": ("minimum",),
+    "SV-09": ("maximum",),
+    "SV-16": ("not",),
+}
+"""Rules that say how the member that they are about must not be, and the keywords by which the contract says so."""
 
 
-@judge("SV-04")
-def image_is_url(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at creates whose image_start is no http(s) URL."""
-    yield from _refused(misused(view, rule, "type", "pattern", "format"), rule.params["field"])
+def wrong_member(view: View, rule: Rule) -> Iterator[Check]:
+    """Looks at creates in which only the rule's member is wrong, by the keywords of that rule alone."""
+    yield from _refused(misused(view, rule, *_WRONG[rule.id]), rule.params["field"])
+
+
+for _rule in _WRONG:
+    judge(_rule)(wrong_member)
 
 
 @judge("SV-05")
 def prompt_optional(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at right creates without a prompt."""
     field = rule.params["field"]
-    yield from _taken(
-        view, (call for call in own(view, sound(view)) if call.asked(field) is MISSING), field, lambda _: f"no {field}"
-    )
+    without = (call for call in own(view, sound(view)) if call.asked(field) is MISSING)
+    yield from _taken(view, without, field, lambda _: f"no {field}")
 
 
 @judge("SV-06")
 def prompt_length(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at prompts of the greatest length and beyond."""
-    field = rule.params["field"]
-    for call in misused(view, rule, "maxLength"):
-        length = len(call.asked(field))
-        yield check(call.status == 400, f"400 for a {field} of {length} characters", call.status, call)
     longest = (call for call in own(view, sound(view)) if _is_tried(view, rule, call))
-    yield from _taken(view, longest, field, lambda call: f"a {field} of {_length(call.asked(field))} characters")
+    yield from _lengths(view, rule.params["field"], misused(view, rule, "maxLength"), longest)
+
+
+def _lengths(view: View, field: str, beyond: Iterable[Call], longest: Iterable[Call]) -> Iterator[Check]:
+    """That a text *beyond* the limit is refused, and the *longest* one is taken."""
+
+    def shown(call: Call) -> str:
+        return f"a {field} of {_length(call.asked(field))} characters"
+
+    for call in beyond:
+        yield check(call.status == 400, f"400 for {shown(call)}", call.status, call)
+    yield from _taken(view, longest, field, shown)
 
 
 def _is_tried(view: View, rule: Rule, call: Call) -> bool:
@@ -172,24 +181,6 @@ def _is_tried(view: View, rule: Rule, call: Call) -> bool:
 
 def _length(value: Any) -> int:
     return len(value) if isinstance(value, str) else -1
-
-
-@judge("SV-07")
-def prompt_is_text(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at prompts that are no string."""
-    yield from _refused(misused(view, rule, "type"), rule.params["field"])
-
-
-@judge("SV-08")
-def duration_low(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at durations below the least."""
-    yield from _refused(misused(view, rule, "minimum"), rule.params["field"])
-
-
-@judge("SV-09")
-def duration_high(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at durations above the greatest."""
-    yield from _refused(misused(view, rule, "maximum"), rule.params["field"])
 
 
 @judge("SV-10")
@@ -216,13 +207,12 @@ def duration_default(view: View, rule: Rule) -> Iterator[Check]:
     field = rule.params["field"]
     default = view.contract.duration_default
     for task in _made_without(view, field):
-        said = _said_duration(task)
+        said = member(task.create.got, "task_info", "video_duration") if task.create else None
         if said is not None:
             yield check(said == default, f"task_info.video_duration {default}", quoted(said), task.create)
-        for download in task.downloads:
-            if download.video and not download.video.error:
-                near = abs(download.video.duration - default) <= rule.params["seconds"]
-                yield check(near, f"a video of {default} s", f"{download.video.duration:g} s", task.create, download)
+        for download, video in task.videos:
+            near = abs(video.duration - default) <= rule.params["seconds"]
+            yield check(near, f"a video of {default} s", f"{video.duration:g} s", task.create, download)
 
 
 def _made_without(view: View, field: str) -> Iterator[TaskRecord]:
@@ -231,11 +221,6 @@ def _made_without(view: View, field: str) -> Iterator[TaskRecord]:
             continue
         if field not in task.create.sent:
             yield task
-
-
-def _said_duration(task: TaskRecord) -> Any:
-    info = task.create.got.get("task_info") if task.create else None
-    return info.get("video_duration") if isinstance(info, dict) else None
 
 
 @judge("SV-13")
@@ -264,16 +249,9 @@ def qualities_taken(view: View, rule: Rule) -> Iterator[Check]:
     yield from _taken(view, named, field, lambda call: f"{field} {call.asked(field)}")
     side = view.contract.qualities[view.contract.quality_default]
     for task in _made_without(view, field):
-        for download in task.downloads:
-            if download.video and not download.video.error:
-                short = min(download.video.width, download.video.height)
-                yield check(short == side, f"{side} px on the short side", f"{short} px", task.create, download)
-
-
-@judge("SV-16")
-def no_aspect_ratio(view: View, rule: Rule) -> Iterator[Check]:
-    """Looks at creates with aspect_ratio."""
-    yield from _refused(misused(view, rule, "not"), rule.params["field"])
+        for download, video in task.videos:
+            short = min(video.width, video.height)
+            yield check(short == side, f"{side} px on the short side", f"{short} px", task.create, download)
 
 
 @judge("SV-17")
@@ -305,16 +283,8 @@ def callback_behind_at(view: View, _: Rule) -> Iterator[Check]:
 @judge("SV-19")
 def callback_length(view: View, _: Rule) -> Iterator[Check]:
     """Looks at callback URLs of the greatest length and beyond."""
-    for call in flawed(view, "callback_url", "maxLength"):
-        length = _length(call.asked("callback_url"))
-        yield check(call.status == 400, f"400 for a callback_url of {length} characters", call.status, call)
     longest = (call for call in sound(view) if _length(call.asked("callback_url")) == view.contract.callback_url_max)
-    yield from _taken(
-        view,
-        longest,
-        "callback_url",
-        lambda call: f"a callback_url of {_length(call.asked('callback_url'))} characters",
-    )
+    yield from _lengths(view, "callback_url", flawed(view, "callback_url", "maxLength"), longest)
 
 
 @judge("SV-20")

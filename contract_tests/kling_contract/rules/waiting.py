@@ -5,35 +5,24 @@ docs/client-lab.md ("What a few waits can show").
 """
 
 from collections.abc import Iterable, Sequence
-from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from math import inf, sqrt
-from statistics import fmean, median, quantiles, stdev
+from statistics import fmean, quantiles, stdev
 
+from kling_contract.reading.retry_after import wait_until
 from kling_contract.reading.view import Call, View, is_task
 from kling_contract.rules.cases import Case, got
 
 
 def asked_until(call: Call) -> float | None:
     """Return the moment (Unix seconds) until which an answer asks to wait; None when it does not say."""
-    value = (call.header("retry-after") or "").strip()
-    if value.isascii() and value.isdigit():
-        return call.event.ended_at + int(value)
-    try:
-        return parsedate_to_datetime(value).timestamp()
-    except (TypeError, ValueError):
-        return None
+    return wait_until(call.header("retry-after"), call.event.ended_at)
 
 
 def is_date(call: Call) -> bool:
     """Return whether Retry-After is a date."""
     value = (call.header("retry-after") or "").strip()
     return bool(value) and not value.isdigit()
-
-
-def early(until: float, call: Call) -> float:
-    """Return the seconds by which *call* came before *until*; less than none when it came after."""
-    return until - call.event.at
 
 
 def by_task(case: Case) -> dict[str, list[Call]]:
@@ -59,16 +48,6 @@ def gaps(calls: Iterable[Call]) -> list[float]:
 def good_waits(calls: Sequence[Call]) -> list[float]:
     """Return the waits after reads that went well."""
     return [wait for call, wait in zip(calls, gaps(calls), strict=False) if got(call) == 200 and is_task(call.got)]
-
-
-def mean(waits: Sequence[float]) -> float:
-    """Return the mean."""
-    return fmean(waits)
-
-
-def middle(waits: Sequence[float]) -> float:
-    """Return the median."""
-    return median(waits)
 
 
 def surely_below(waits: Sequence[float], least: float, errors: float) -> bool:

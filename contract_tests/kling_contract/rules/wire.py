@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+from kling_common.members import is_number, is_whole
 from kling_contract.history.labels import Topic
 from kling_contract.reading.documented import DocumentedError, Flaw
+from kling_contract.reading.retry_after import wait_until
 from kling_contract.reading.view import MISSING, Call, View
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.waiting import asked_until
 
 _BODILESS = ("HEAD", "OPTIONS")
 STEPS_ASIDE = frozenset({0, 401, 402, 403, 413, 415, 429})
@@ -19,11 +21,8 @@ STEPS_ASIDE = frozenset({0, 401, 402, 403, 413, 415, 429})
 def service_calls(view: View) -> Iterator[Call]:
     """Calls below /v1 that were answered with a body."""
     for call in view.calls:
-        if (
-            call.path.startswith(view.contract.root)
-            and call.event.method not in _BODILESS
-            and call.status not in (0, 204, 304)
-        ):
+        answered = call.event.method not in _BODILESS and call.status not in (0, 204, 304)
+        if answered and call.path.startswith(view.contract.root):
             yield call
 
 
@@ -43,9 +42,9 @@ def errors(view: View) -> Iterator[Call]:
     return (call for call in answered if not may_be_html(call) and not call.faulty)
 
 
-def member(view: View, name: str) -> Iterator[Check]:
+def _member(name: str, view: View, _: Rule) -> Iterator[Check]:
     """A check for each sighting that has the member *name*: its value is what the contract says."""
-    for _, sighting in view.sightings:
+    for _task, sighting in view.sightings:
         if name in sighting.body:
             flaws = view.contract.member_flaws(name, sighting.body[name])
             yield check(not flaws, "; ".join(flaw.message for flaw in flaws), quoted(sighting.body[name]), sighting)
@@ -95,28 +94,8 @@ def id_shape(view: View, _: Rule) -> Iterator[Check]:
         yield check(view.contract.id_pattern.search(task.id), view.contract.id_pattern.pattern, task.id, shown)
 
 
-@judge("SW-06")
-def object_value(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at every sighting."""
-    yield from member(view, "object")
-
-
-@judge("SW-07")
-def type_value(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at every sighting."""
-    yield from member(view, "type")
-
-
-@judge("SW-08")
-def progress_value(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at every sighting."""
-    yield from member(view, "progress")
-
-
-@judge("SW-09")
-def status_value(view: View, _: Rule) -> Iterator[Check]:
-    """Looks at every sighting."""
-    yield from member(view, "status")
+for _rule, _name in (("SW-06", "object"), ("SW-07", "type"), ("SW-08", "progress"), ("SW-09", "status")):
+    judge(_rule)(partial(_member, _name))
 
 
 @judge("SW-10")
@@ -127,7 +106,7 @@ def created_value(view: View, rule: Rule) -> Iterator[Check]:
         replayed = call.header("idempotency-replayed") is not None
         if call.accepted and isinstance(call.got, dict) and "created" in call.got and not replayed:
             created = call.got["created"]
-            whole = isinstance(created, int | float) and not isinstance(created, bool) and created % 1 == 0
+            whole = is_number(created) and created % 1 == 0
             near = whole and call.event.earliest - span <= created <= call.event.ended_at + span
             expected = f"an integer within {span} s of {call.event.ended_at:.0f}"
             yield check(near, expected, quoted(created), call)
@@ -262,9 +241,7 @@ def too_large(view: View, _: Rule) -> Iterator[Check]:
     """Looks at probes with a body over the limit; hanging up on one is fine."""
     for call in view.creates:
         if "SW-18" in call.probe.rules and not call.faulty and call.status not in (401, 402, 403, 429):
-            fine = (
-                call.status == 413 and not view.contract.flaws("Error", call.got) if call.got is not MISSING else False
-            )
+            fine = call.status == 413 and call.got is not MISSING and not view.contract.flaws("Error", call.got)
             yield check(fine or call.status == 0, "413 and an error object", _answer(call), call)
 
 
@@ -274,12 +251,8 @@ def retry_after(view: View, _: Rule) -> Iterator[Check]:
     for call in view.calls:
         if call.status == 429 and call.headed:
             given = call.header("retry-after")
-            yield check(
-                asked_until(call) is not None,
-                "Retry-After in seconds or as an HTTP date",
-                f"Retry-After: {given}",
-                call,
-            )
+            fine = wait_until(given, call.event.ended_at) is not None
+            yield check(fine, "Retry-After in seconds or as an HTTP date", f"Retry-After: {given}", call)
 
 
 @judge("SW-20")
@@ -323,7 +296,7 @@ def id_tells_created(view: View, _: Rule) -> Iterator[Check]:
     """Looks at every sighting of a task whose id has the documented shape and that says when it was created."""
     for task, sighting in view.sightings:
         created = sighting.body.get("created")
-        if view.contract.id_pattern.search(task.id) and isinstance(created, int) and not isinstance(created, bool):
+        if view.contract.id_pattern.search(task.id) and is_whole(created):
             number = task.id.removeprefix(view.contract.id.prefix).partition("-")[0]
             yield check(number == str(created), f"created {number}, as the id {task.id} says", created, sighting)
 
@@ -354,7 +327,7 @@ def _is_softer(flaw: Flaw) -> bool:
 
 def _is_faded(view: View, call: Call, flaw: Flaw) -> bool:
     """Whether it is only that a task no longer lists links that are dead by now, which is not forbidden."""
-    created = call.got.get("created") if isinstance(call.got, dict) else None
+    created = call.body.get("created")
     old = isinstance(created, int | float) and call.event.ended_at >= created + view.contract.link_lifetime
     return old and (flaw.path, flaw.keyword) == (("results",), "minItems")
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import IO, Self
 from urllib.parse import urlsplit
 
@@ -54,10 +54,8 @@ class Running:
         self.proxy, self.impersonated = ready.get("proxy"), tuple(ready.get("names", ()))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._child.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._child.__exit__(*error)
 
     @property
     def pid(self) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from kling_common.authority import Authority
@@ -48,9 +47,7 @@ class SharedFake:
                 self._start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._held >= 0:
             os.close(self._held)
             self._held = -1

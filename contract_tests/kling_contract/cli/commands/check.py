@@ -1,6 +1,6 @@
 """`kling-contract check FILE...`: judge what was recorded earlier, or by other tools."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from kling_contract.cli.options import chosen, common
 from kling_contract.history.events import AnyEvent, HistoryError
 from kling_contract.judging import again, finish, judge_history, recorded
 from kling_contract.reports import files
+from kling_contract.reports.summary import distinct
+from kling_contract.reports.terminal import say
 from kling_contract.rules.verdicts import CLIENT, Choice, Run, SetupError
 
 
@@ -32,10 +34,11 @@ def command(recordings: tuple[Path, ...], report: Path | None, **options: Any) -
             console.rule(str(path))
         codes.append(finish(run, _folder(report, path, recordings), console))
     if report is not None and len(runs) > 1:
-        names = _titles(recordings, runs)
+        names = [run.target if run.mode == CLIENT else path.name for path, run in zip(recordings, runs, strict=True)]
+        names = distinct(names, recordings)
         files.write_page([replace(run, target=name) for run, name in zip(runs, names, strict=True)], report)
         console.rule()
-        console.print(f"side by side: {report / 'report.html'}", style="dim", highlight=False, soft_wrap=True)
+        say(console, f"side by side: {report / 'report.html'}", "dim")
     return _worst(codes)
 
 
@@ -48,12 +51,6 @@ def _judge(path: Path, choice: Choice) -> Run:
         raise SetupError(f"{error}; a recording is JSON Lines of the kit, a HAR file, or the fake's journal") from error
     run = judge_history(events, choice, again("check", [str(path)]))
     return run if run.target else replace(run, target=path.name)
-
-
-def _titles(recordings: Sequence[Path], runs: Sequence[Run]) -> list[str]:
-    """A client by its name, other recordings by their file's; what has the same name by its path as well."""
-    names = [run.target if run.mode == CLIENT else path.name for path, run in zip(recordings, runs, strict=True)]
-    return [f"{name} ({path})" if names.count(name) > 1 else name for path, name in zip(recordings, names, strict=True)]
 
 
 def _folder(report: Path | None, path: Path, every: tuple[Path, ...]) -> Path | None:

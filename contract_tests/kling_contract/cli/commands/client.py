@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from kling_common.columns import columns
 from kling_contract.cli.money import caps
-from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, variable
+from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, option, options
 from kling_contract.history.events import Note, Recorder, wall
 from kling_contract.history.labels import Topic
 from kling_contract.judging import finish, judge_history
@@ -28,55 +28,43 @@ from kling_contract.lab.run import MakeAdapter, run
 from kling_contract.lab.stories import Story
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.families import for_clients
+from kling_contract.reports.terminal import say
 from kling_contract.rules.verdicts import CLIENT, Choice, SetupError, book_of
-
-
-def _option(name: str, **more: Any) -> Callable[[Any], Any]:
-    return click.option(name, envvar=variable(name.removeprefix("--")), **more)
-
 
 _SECONDS = Number(min=0, min_open=True)
 
-_OPTIONS = (
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@options(
     click.option("--real", is_flag=True, help="The happy story alone, in front of the real service. Needs --max-usd."),
-    _option("--upstream", default="", metavar="URL", help="With --real: the service. Default: the contract's server."),
-    _option("--api-key", default="", metavar="KEY", help="With --real: the account. Default: KLING_API_KEY or EVOLINK_API_KEY."),
-    _option("--image", default="", metavar="URL", help="With --real: a first frame that the service can fetch."),
-    _option("--adapter", type=click.Choice(["command", "jsonl"]), default="command", show_default=True,
-            help="command: a process a story. jsonl: one program that speaks JSON lines."),
+    option("--upstream", default="", metavar="URL", help="With --real: the service. Default: the contract's server."),
+    option("--api-key", default="", metavar="KEY", help="With --real: the account. Default: KLING_API_KEY or EVOLINK_API_KEY."),
+    option("--image", default="", metavar="URL", help="With --real: a first frame that the service can fetch."),
+    option("--adapter", type=click.Choice(["command", "jsonl"]), default="command", show_default=True,
+           help="command: a process a story. jsonl: one program that speaks JSON lines."),
     click.option("--story", "names", multiple=True, metavar="NAME", help="Only this story; repeatable. `--stories` lists them."),
     click.option("--stories", "listing", is_flag=True, help="List the stories and stop."),
-    _option("--min-poll", type=_SECONDS, metavar="S",
-            help="Minimum seconds between polls that the client was configured with, in every story. Default: what an adapter declares, "
-                 "else the contract's value where a story is about it and KLING_MIN_POLL in all others."),
-    _option("--deadline", type=_SECONDS, metavar="S",
-            help="Seconds after which the client must give up; it finds them as {deadline} and KLING_DEADLINE. "
-                 "Default: derived from --min-poll or from the client's own pace."),
-    _option("--model", metavar="NAME", help="The model that the client is asked for, as {model} and KLING_MODEL. Default: the document's."),
+    option("--min-poll", type=_SECONDS, metavar="S",
+           help="Minimum seconds between polls that the client was configured with, in every story. Default: what an adapter declares, "
+                "else the contract's value where a story is about it and KLING_MIN_POLL in all others."),
+    option("--deadline", type=_SECONDS, metavar="S",
+           help="Seconds after which the client must give up; it finds them as {deadline} and KLING_DEADLINE. "
+                "Default: derived from --min-poll or from the client's own pace."),
+    option("--model", metavar="NAME", help="The model that the client is asked for, as {model} and KLING_MODEL. Default: the document's."),
     click.option("--contract", type=click.Path(path_type=Path, exists=True), metavar="FILE|FOLDER",
                  help="Another contract, a model file, or a folder of model files."),
-    _option("--name", default="", metavar="NAME", help="Name of the client in reports."),
-    click.option("--impersonate", is_flag=True, envvar=variable("impersonate"),
-                 help="For clients with the service's addresses built in: HTTPS under the service's own host names."),
-    _option("--fake", default="", metavar="URL",
-            help="Use a `kling-mock` that runs already, with --clock real, that no one else uses meanwhile and that reaches this machine."),
-    _option("--control-token", default="", metavar="TOKEN", help="With --fake: what it asks of control calls from other machines."),
+    option("--name", default="", metavar="NAME", help="Name of the client in reports."),
+    option("--impersonate", is_flag=True,
+           help="For clients with the service's addresses built in: HTTPS under the service's own host names."),
+    option("--fake", default="", metavar="URL",
+           help="Use a `kling-mock` that runs already, with --clock real, that no one else uses meanwhile and that reaches this machine."),
+    option("--control-token", default="", metavar="TOKEN", help="With --fake: what it asks of control calls from other machines."),
     click.option("--in-process", metavar="MODULE:CALLABLE",
                  help="Instead of a command: a Python function, played generated traces in this process. FILE.py:CALLABLE works too."),
     click.option("--drawn", type=click.IntRange(1), metavar="N",
                  help="Play N generated traces instead of the lab's stories: to a command, or with --in-process (200 by default)."),
     click.option("--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Play a saved trace."),
 )  # fmt: skip
-
-
-def _options(command: Any) -> Any:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-@click.command(context_settings={"ignore_unknown_options": False})
-@_options
 @ALLOW_HTTP
 @caps
 @common
@@ -201,7 +189,7 @@ def _name(words: tuple[str, ...]) -> str:
 
 def _list(every: dict[str, Story], console: Console) -> int:
     rows = [[story.name, story.summary, ", ".join(story.rules)] for story in every.values()]
-    console.print(columns(rows), highlight=False, markup=False, soft_wrap=True)
+    say(console, columns(rows))
     return 0
 
 

@@ -1,6 +1,5 @@
 """`kling-contract compare A B`: the drift between two histories, or between two servers put through the same plan."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,17 @@ import click
 from rich.console import Console
 
 from kling_contract.cli.money import agreement, caps, check_poll, confirmed, key_of, money_of
-from kling_contract.cli.options import ALLOW_HTTP, CALLBACKS, Number, folder, variable
+from kling_contract.cli.options import (
+    ALLOW_HTTP,
+    CALLBACKS,
+    PATIENCE,
+    POLL,
+    ca_file,
+    folder_option,
+    option,
+    options,
+    timeout,
+)
 from kling_contract.comparing import driving, reports
 from kling_contract.comparing.differences import Side, compare, side_of
 from kling_contract.comparing.profile import profile_of, write_profile
@@ -24,79 +33,29 @@ from kling_contract.driving.target import Asked, choose_mode, on_this_machine, o
 from kling_contract.history.events import HistoryError
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.reading.recordings import read
+from kling_contract.reports.terminal import say
 from kling_contract.rules.verdicts import REAL, SPENDING, SetupError, read_reasons
 
 _FORM = "write one line a difference, `member:/task_info/can_cancel:absent: why it may be`"
 
 
-def _option(name: str, **more: Any) -> Callable[[Any], Any]:
-    return click.option(name, envvar=variable(name.removeprefix("--")), **more)
-
-
-_OPTIONS = (
-    _option(
-        "--api-key",
-        default="",
-        metavar="KEY",
-        help="The account on both servers. Default: KLING_API_KEY or EVOLINK_API_KEY; on the loopback sk-test.",
-    ),
-    _option("--api-key-b", default="", metavar="KEY", help="The account on B, where it is another."),
-    _option(
-        "--mode",
-        type=click.Choice(["fake", *REAL]),
-        help="What is sent. Default: everything between two fakes, else readonly: nothing that could be charged.",
-    ),
-    _option("--image", default="", metavar="URL", help="A first frame that both servers can fetch."),
-    _option(
-        "--timeout",
-        type=Number(min=0.1),
-        default=30.0,
-        show_default=True,
-        metavar="S",
-        help="Seconds for a whole exchange.",
-    ),
-    _option("--poll", type=Number(min=0.01), metavar="S", help="Seconds between polls in real time."),
-    _option("--patience", type=Number(min=0), metavar="S", help="Seconds that a task is waited for in real time."),
-    _option(
-        "--ca-file",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        metavar="FILE",
-        help="Certificates to trust instead of the system's.",
-    ),
-    ALLOW_HTTP,
-    *CALLBACKS,
-    _option(
-        "--allow",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="YAML, `DIFFERENCE: reason` a line. One that is not needed fails the run.",
-    ),
-    _option(
-        "--profile",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Write a profile with which the fake (A) shows what B showed: `kling-mock serve --profile FILE`.",
-    ),
-    _option(
-        "--report",
-        type=click.Path(path_type=Path, file_okay=False, writable=True),
-        callback=folder,
-        metavar="DIR",
-        help="Write compare.json, compare.md and compare.html there.",
-    ),
-)
-
-
-def _options(command: Any) -> Any:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@_options
+@options(
+    option("--api-key", default="", metavar="KEY",
+           help="The account on both servers. Default: KLING_API_KEY or EVOLINK_API_KEY; on the loopback sk-test."),
+    option("--api-key-b", default="", metavar="KEY", help="The account on B, where it is another."),
+    option("--mode", type=click.Choice(["fake", *REAL]),
+           help="What is sent. Default: everything between two fakes, else readonly: nothing that could be charged."),
+    option("--image", default="", metavar="URL", help="A first frame that both servers can fetch."),
+    timeout(30.0), POLL, PATIENCE, ca_file(), ALLOW_HTTP, CALLBACKS,
+    option("--allow", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+           help="YAML, `DIFFERENCE: reason` a line. One that is not needed fails the run."),
+    option("--profile", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+           help="Write a profile with which the fake (A) shows what B showed: `kling-mock serve --profile FILE`."),
+    folder_option("--report", help="Write compare.json, compare.md and compare.html there."),
+)  # fmt: skip
 @caps
 @agreement
 def command(a: str, b: str, **given: Any) -> int:
@@ -128,7 +87,7 @@ def command(a: str, b: str, **given: Any) -> int:
     if given["profile"]:
         left = write_profile(profile_of(found, one, other, contract), given["profile"])
         for line in left:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            say(console, line)
     return found.exit
 
 
@@ -227,5 +186,5 @@ def _side(side: _Place, mode: str, contract: Contract, console: Console) -> tupl
             raise SetupError(str(error)) from error
     driven = driving.drive(side.wanted, mode)
     for line in driven.remarks:
-        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+        say(console, line, "dim")
     return side_of(side.wanted.asked.url, driven.events, contract), driven.usd

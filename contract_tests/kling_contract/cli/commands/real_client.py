@@ -21,6 +21,7 @@ from kling_contract.lab.adapters.jsonl import JsonlAdapter
 from kling_contract.lab.results import Adapter
 from kling_contract.lab.run import MakeAdapter
 from kling_contract.reading.contract import Contract
+from kling_contract.reports.terminal import say
 from kling_contract.rules.verdicts import Choice, SetupError
 
 _FAKE_IMAGE = "https://image.test/1280x720.jpg"
@@ -42,14 +43,14 @@ def judge(
         )
     wanted = _wanted(given, name, contract)
     for line in real.plan_lines(wanted, contract):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
     recorder = Recorder(keys=[wanted.key])
     try:
         remarks = real.run(wanted, _making(words, given, contract), contract, recorder)
     except NoAuthority as error:
         raise SetupError(str(error)) from error
     for line in remarks:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
     options = ["--real", "--max-usd", str(given["max_usd"]), "--upstream", wanted.upstream, "--image", wanted.image]
     start = ["kling-contract", "client", *options]
     run = judge_history(

@@ -1,6 +1,7 @@
 """`kling-contract record --upstream URL --out FILE -- COMMAND...`: record what a client and a service say to each other."""
 
 import shlex
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,59 +11,31 @@ from rich.console import Console
 
 from kling_common.authority import NoAuthority
 from kling_contract.cli.money import caps, money_of
-from kling_contract.cli.options import ALLOW_HTTP, Number, chosen, common, variable
+from kling_contract.cli.options import ALLOW_HTTP, ca_file, chosen, common, option, options, timeout, variable
 from kling_contract.driving.sender import Sender
 from kling_contract.history.events import Recorder
 from kling_contract.history.har import write_har
 from kling_contract.history.labels import Topic
-from kling_contract.judging import finish, judge_history
+from kling_contract.judging import again, finish, judge_history
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.recording import command as client
 from kling_contract.recording.proxy import RecordingProxy, streamed
 from kling_contract.recording.setup import opened
+from kling_contract.reports.terminal import say
 from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import Choice, SetupError
 
 
 @click.command()
-@click.option(
-    "--upstream",
-    envvar=variable("upstream"),
-    metavar="URL",
-    default="",
-    help="The service. Default: the contract's server.",
-)
-@click.option(
-    "--out",
-    envvar=variable("out"),
-    required=True,
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the masked history goes: JSON Lines, or HAR when it ends in .har.",
-)
-@click.option(
-    "--port",
-    envvar=variable("record-port"),
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Port of the proxy; a free one by default.",
-)
-@click.option(
-    "--timeout",
-    envvar=variable("timeout"),
-    type=Number(min=0.1),
-    default=60.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds for a whole exchange.",
-)
-@click.option(
-    "--ca-file",
-    envvar=variable("ca-file"),
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="Certificates to trust of the service instead of the system's.",
-)
+@options(
+    option("--upstream", metavar="URL", default="", help="The service. Default: the contract's server."),
+    option("--out", required=True, metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+           help="Where the masked history goes: JSON Lines, or HAR when it ends in .har."),
+    option("--port", envvar=variable("record-port"), type=click.IntRange(0, 65535), default=0,
+           help="Port of the proxy; a free one by default."),
+    timeout(60.0),
+    ca_file("Certificates to trust of the service"),
+)  # fmt: skip
 @ALLOW_HTTP
 @caps
 @common
@@ -97,12 +70,7 @@ def command(words: tuple[str, ...], out: Path, report: Path | None, **given: Any
         raise SetupError(_silent(words))
     if stopped:
         recorder.note(Topic.STOPPED, reason=stopped)
-    run = judge_history(
-        recorder.events,
-        choice,
-        lambda rule: shlex.join(["kling-contract", "check", str(out), "--only", rule]),
-        contract,
-    )
+    run = judge_history(recorder.events, choice, again("check", [str(out)]), contract)
     return finish(replace(run, target=run.target or proxy.upstream.base), report, console)
 
 
@@ -114,11 +82,11 @@ def for_recorded(choice: Choice, contract: Contract) -> Choice:
 
 def _work(proxy: RecordingProxy, words: tuple[str, ...], console: Console) -> str:
     """Let the client work; return why the recording was stopped before its end."""
-    console.print(f"recording {proxy.upstream.base} at {proxy.url}", style="dim", highlight=False, soft_wrap=True)
+    say(console, f"recording {proxy.upstream.base} at {proxy.url}", "dim")
     try:
         if words:
             code = client.run(words, proxy.variables, proxy.url)
-            console.print(f"{words[0]} ended with exit code {code}", style="dim", highlight=False, soft_wrap=True)
+            say(console, f"{words[0]} ended with exit code {code}", "dim")
         else:
             _until_interrupted(proxy, console)
     except KeyboardInterrupt:
@@ -127,20 +95,16 @@ def _work(proxy: RecordingProxy, words: tuple[str, ...], console: Console) -> st
 
 
 def _until_interrupted(proxy: RecordingProxy, console: Console) -> None:
-    import threading
-
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in proxy.variables.items() if value)
-    console.print(
-        f"lead a client here with: {exports}\nCtrl-C ends the recording", highlight=False, markup=False, soft_wrap=True
-    )
+    say(console, f"lead a client here with: {exports}\nCtrl-C ends the recording")
     threading.Event().wait()
 
 
 def _tell(proxy: RecordingProxy, out: Path, console: Console) -> None:
     """What the user has to know besides the verdicts."""
     for line in proxy.remarks():
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"history: {out}", style="dim", highlight=False, soft_wrap=True)
+        say(console, line)
+    say(console, f"history: {out}", "dim")
 
 
 def _silent(words: tuple[str, ...]) -> str:

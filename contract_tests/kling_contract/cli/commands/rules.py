@@ -9,6 +9,7 @@ from rich.table import Table
 
 from kling_contract.history.events import wall
 from kling_contract.reading.contract import shipped
+from kling_contract.reports.terminal import say
 from kling_contract.rules.legend import GRADES, WHERE
 from kling_contract.rules.pages import example, sources, why
 from kling_contract.rules.rulebook import Rule
@@ -73,12 +74,6 @@ def _show(rule: Rule, console: Console) -> None:
     shown = example(rule.id)
     for title, text in (("A bad exchange", shown.bad), ("A good exchange", shown.good)):
         console.print(f"\n[bold]{title}[/bold]")
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(console, text)
         if text is shown.bad:
-            console.print(
-                f"expected {shown.expected}, seen {shown.seen}",
-                style="dim",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            say(console, f"expected {shown.expected}, seen {shown.seen}", "dim")

@@ -4,18 +4,20 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from kling_contract.cli.options import folder, ids, variable
+from kling_contract.cli.options import folder_option, ids, option
 from kling_contract.mutants.client_trials import client_rules, try_clients
 from kling_contract.mutants.selftest import Half, Row, Wish, bare, server_rules, try_servers
 from kling_contract.mutants.servers import BY_NAME
 from kling_contract.mutants.serving import fake, served
 from kling_contract.mutants.table import page, shown, write
+from kling_contract.reports.terminal import say
 from kling_contract.rules.rulebook import Rule
 from kling_contract.rules.verdicts import SetupError
 
@@ -26,24 +28,10 @@ _WIDTH = 140
 
 
 @click.command()
-@click.option(
-    "--only",
-    callback=ids,
-    multiple=True,
-    envvar=variable("only"),
-    metavar="ID,...",
-    help="Mutants of these rules alone.",
-)
+@option("--only", callback=ids, multiple=True, metavar="ID,...", help="Mutants of these rules alone.")
 @click.option("--servers/--no-servers", default=True, show_default=True, help="Broken servers.")
 @click.option("--clients/--no-clients", default=True, show_default=True, help="Broken clients.")
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, file_okay=False, writable=True),
-    callback=folder,
-    envvar=variable("report"),
-    metavar="DIR",
-    help="Write selftest.json and mutants.md there.",
-)
+@folder_option("--report", help="Write selftest.json and mutants.md there.")
 @click.option(
     "--write",
     "published",
@@ -106,9 +94,7 @@ def _tried(halves: Sequence[Half], wish: Wish, console: Console) -> list[list[Ro
             done.append(row)
             status.update(f"{len(done)} mutants tried; last {row.rule} {row.name}")
             if row.problem:
-                console.print(
-                    f"{row.rule} {row.name}: {row.problem}", style="red", highlight=False, soft_wrap=True, markup=False
-                )
+                say(console, f"{row.rule} {row.name}: {row.problem}", "red")
 
         *others, last = halves
         ahead = [pool.submit(half, wish, tell) for half in others]
@@ -122,16 +108,14 @@ def _told(
     console.print(shown(rows))
     slowest = sorted(rows, key=lambda row: row.seconds, reverse=True)[:_SLOWEST]
     times = ", ".join(f"{row.name} {row.seconds:.1f} s" for row in slowest)
-    console.print(f"the slowest: {times}", style="dim", highlight=False, soft_wrap=True)
+    say(console, f"the slowest: {times}", "dim")
     bad = [row for row in rows if row.problem]
     for rule in lacking:
-        console.print(f"{rule.id}: no mutant proves that it can fail. {rule.sentence}", style="red", highlight=False)
+        say(console, f"{rule.id}: no mutant proves that it can fail. {rule.sentence}", "red")
     proven = len({row.rule for row in rows if row.rule and not row.problem})
     fine = not bad and not lacking
     end = "every rule is named for its mutants" if fine else f"{len(bad)} mutants prove nothing"
-    console.print(
-        f"{proven} rules, {len(rows)} servers and clients, {seconds:.0f} s: {end}", style="bold", highlight=False
-    )
+    say(console, f"{proven} rules, {len(rows)} servers and clients, {seconds:.0f} s: {end}", "bold")
     if report is not None:
         write(rows, report)
     if published is not None:
@@ -149,11 +133,7 @@ def _serve(name: str, console: Console) -> int:
         raise SetupError(f"no such mutant: {name}; there are {', '.join(BY_NAME)}")
     mutant = BY_NAME[name]
     with fake() as correct, served(mutant, correct) as there:
-        console.print(
-            f"{name} ({mutant.rule}: {mutant.story}) listening on {there.url}", highlight=False, soft_wrap=True
-        )
-        try:
+        say(console, f"{name} ({mutant.rule}: {mutant.story}) listening on {there.url}")
+        with suppress(KeyboardInterrupt):
             threading.Event().wait()
-        except KeyboardInterrupt:
-            return 0
     return 0

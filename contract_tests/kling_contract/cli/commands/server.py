@@ -13,7 +13,18 @@ from rich.console import Console
 
 from kling_contract.cli.extras import require_kit
 from kling_contract.cli.money import agreed, agreement, caps, check_poll, key_of, money_of, repeated
-from kling_contract.cli.options import ALLOW_HTTP, CALLBACKS, Number, chosen, common, variable
+from kling_contract.cli.options import (
+    ALLOW_HTTP,
+    CALLBACKS,
+    PATIENCE,
+    POLL,
+    ca_file,
+    chosen,
+    common,
+    option,
+    options,
+    timeout,
+)
 from kling_contract.cli.progress import shown_progress
 from kling_contract.driving.drivers import real
 from kling_contract.driving.drivers.run_context import QUICK, Options
@@ -24,58 +35,40 @@ from kling_contract.judging import finish, judge_history
 from kling_contract.reading.contract import shipped
 from kling_contract.reading.families import chosen as chosen_contract
 from kling_contract.reports import evidence
+from kling_contract.reports.terminal import say
 from kling_contract.rules.verdicts import REAL
-
-
-def _option(name: str, **more: Any) -> Callable[[Any], Any]:
-    return click.option(name, envvar=variable(name.removeprefix("--")), **more)
-
-
-_OPTIONS = (
-    _option("--api-key", default="", metavar="KEY",
-            help="The account that the run uses. Default: KLING_API_KEY or EVOLINK_API_KEY; on the loopback sk-test."),
-    _option("--second-key", default="", metavar="KEY", help="Another account, to see that the two are apart."),
-    _option("--denied-key", default="", metavar="KEY", help="A key that may not use the model."),
-    _option("--mode", type=click.Choice(["fake", "readonly", "refusals", "paid"]),
-            help="fake: on this machine, or with a control protocol. readonly, the default for every other target: the key goes on reads "
-            "alone, so nothing can be charged. refusals: also creates that must be refused. paid: one cheapest task."),
-    _option("--quick", is_flag=True, help="The scripted run alone, without what takes a server long."),
-    _option("--real-time", is_flag=True, help="Without a clock to steer: wait for what needs real time."),
-    _option("--features", default="auto", metavar="auto|none|LIST", help="Parts of the control protocol to use."),
-    _option("--control-token", default="", metavar="TOKEN", help="What a fake asks of control calls from other machines."),
-    _option("--model", metavar="NAME", help="Judge by creates of this model, held to its file. Default: the document's own."),
-    _option("--contract", type=click.Path(path_type=Path, exists=True), metavar="PATH",
-            help="Your own contract, a model file, or a folder of model files."),
-    _option("--image", default="", metavar="URL", help="A picture, for a first frame too, that the target can fetch."),
-    _option("--video", default="", metavar="URL", help="A video that the target can fetch, for models that take one."),
-    _option("--audio", default="", metavar="URL", help="A sound, likewise."),
-    _option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
-            help="Certificates to trust instead of the system's."),
-    ALLOW_HTTP,
-    _option("--timeout", type=Number(min=0.1), default=30.0, show_default=True, metavar="S",
-            help="Seconds for a whole exchange."),
-    _option("--poll", type=Number(min=0.01), metavar="S", help="Seconds between polls in real time."),
-    _option("--patience", type=Number(min=0), metavar="S", help="Seconds that a task is waited for in real time."),
-    _option("--replay", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
-            help="Play a saved story (story.json of a report) and nothing else."),
-    *CALLBACKS,
-    _option("--callback-ca", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-            help="Receive callbacks over HTTPS, and write the authority to trust there."),
-    _option("--evidence", metavar="NAME", help="Keep the run as evidence/<date>-NAME: only a run against the service itself is any."),
-    _option("--evidence-folder", type=click.Path(path_type=Path, file_okay=False), default=Path("evidence"), show_default=True,
-            metavar="DIR", help="Where evidence is kept."),
-)  # fmt: skip
-
-
-def _options(command: Any) -> Any:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command()
 @click.argument("url")
-@_options
+@options(
+    option("--api-key", default="", metavar="KEY",
+           help="The account that the run uses. Default: KLING_API_KEY or EVOLINK_API_KEY; on the loopback sk-test."),
+    option("--second-key", default="", metavar="KEY", help="Another account, to see that the two are apart."),
+    option("--denied-key", default="", metavar="KEY", help="A key that may not use the model."),
+    option("--mode", type=click.Choice(["fake", "readonly", "refusals", "paid"]),
+            help="fake: on this machine, or with a control protocol. readonly, the default for every other target: the key goes on reads "
+            "alone, so nothing can be charged. refusals: also creates that must be refused. paid: one cheapest task."),
+    option("--quick", is_flag=True, help="The scripted run alone, without what takes a server long."),
+    option("--real-time", is_flag=True, help="Without a clock to steer: wait for what needs real time."),
+    option("--features", default="auto", metavar="auto|none|LIST", help="Parts of the control protocol to use."),
+    option("--control-token", default="", metavar="TOKEN", help="What a fake asks of control calls from other machines."),
+    option("--model", metavar="NAME", help="Judge by creates of this model, held to its file. Default: the document's own."),
+    option("--contract", type=click.Path(path_type=Path, exists=True), metavar="PATH",
+           help="Your own contract, a model file, or a folder of model files."),
+    option("--image", default="", metavar="URL", help="A picture, for a first frame too, that the target can fetch."),
+    option("--video", default="", metavar="URL", help="A video that the target can fetch, for models that take one."),
+    option("--audio", default="", metavar="URL", help="A sound, likewise."),
+    ca_file(), ALLOW_HTTP, timeout(30.0), POLL, PATIENCE,
+    option("--replay", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+           help="Play a saved story (story.json of a report) and nothing else."),
+    CALLBACKS,
+    option("--callback-ca", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+           help="Receive callbacks over HTTPS, and write the authority to trust there."),
+    option("--evidence", metavar="NAME", help="Keep the run as evidence/<date>-NAME: only a run against the service itself is any."),
+    option("--evidence-folder", type=click.Path(path_type=Path, file_okay=False), default=Path("evidence"), show_default=True,
+           metavar="DIR", help="Where evidence is kept."),
+)  # fmt: skip
 @caps
 @agreement
 @common
@@ -103,12 +96,12 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
     with shown_progress(console) as parts:
         made = make_history(replace(wanted, options=replace(wanted.options, parts=parts)), choice)
     for line in made.remarks:
-        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+        say(console, line, "dim")
     run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.any_key), wanted.contract)
     if given["evidence"]:
         kept = evidence.Kept(given["evidence"], plan_of(wanted, run.mode).document())
         folder = evidence.write(run, kept, given["evidence_folder"], wanted.contract)
-        console.print(f"evidence: {folder}", style="dim", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"evidence: {folder}", "dim")
     return finish(run, report, console)
 
 

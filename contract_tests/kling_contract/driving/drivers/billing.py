@@ -9,6 +9,7 @@ from functools import partial
 from kling_contract.driving.drivers.run_context import RunContext, Script, ScriptBroken
 from kling_contract.driving.session import Seen, Session
 from kling_contract.history.labels import Expect, Probe, Topic
+from kling_contract.reading.ledger import reserved_by
 
 _SENT, _COVERED = 8, 3
 """Creates of a burst, and how many of them the balance covers."""
@@ -70,11 +71,10 @@ def cancelled(context: RunContext, session: Session) -> None:
 
 
 def _price(seen: Seen) -> float:
-    usage = seen.body.get("usage") if isinstance(seen.body, dict) else None
-    price = usage.get("credits_reserved") if isinstance(usage, dict) else None
-    if not isinstance(price, int | float) or isinstance(price, bool) or price <= 0:
+    price = reserved_by(seen.body)
+    if price is None or price <= 0:
         raise ScriptBroken("a create answer does not say what it reserved")
-    return float(price)
+    return price
 
 
 def poor(context: RunContext, session: Session) -> None:

@@ -8,8 +8,8 @@ import secrets
 import socket
 from collections.abc import Sequence
 
-import orjson
-
+from kling_common.bodies import json_or_none
+from kling_common.members import member
 from kling_contract.driving.drivers.run_context import ARRIVES, RunContext, Script, pause, walk_retries
 from kling_contract.driving.receiver import HOST, YES, Act, Receiver, Route
 from kling_contract.driving.session import Session
@@ -55,11 +55,7 @@ def completed(context: RunContext, session: Session) -> None:
 
 
 def _id_of(body: bytes) -> str:
-    try:
-        task = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return ""
-    return str(task.get("id", "")) if isinstance(task, dict) else ""
+    return str(member(json_or_none(body), "id") or "")
 
 
 def failed(context: RunContext, session: Session) -> None:

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from kling_common.members import list_in, member
 from kling_contract.driving.control import Control, ControlFailed
 from kling_contract.driving.drivers.run_context import RunContext
-from kling_contract.driving.guarded import balance_of
 from kling_contract.driving.session import Session
 from kling_contract.history.labels import Topic
+from kling_contract.reading.ledger import balance_of
 
 _STEP = 7.0
 
@@ -30,7 +31,8 @@ def lacking(context: RunContext) -> dict[str, str]:
     session = Session(context.line, "features", key)
     for name in context.target.declared:
         try:
-            _CHECKS.get(name, _unknown)(context, session)
+            if name in _CHECKS:
+                _CHECKS[name](context, session)
         except ControlFailed as failure:
             found[name] = str(failure)
             session.note(Topic.MISSING_FEATURE, feature=name, reason=str(failure))
@@ -60,26 +62,21 @@ def _clock(control: Control) -> None:
     control.set_clock("manual")
 
 
-def _scenarios(context: RunContext, session: Session) -> None:
+def _scenarios(_: RunContext, session: Session) -> None:
     listed = _control(session).call("GET", "/scenarios")
-    rows = listed.get("scenarios") if isinstance(listed, dict) else None
-    names = {row.get("name") for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
-    missing = {"completed", "failed"} - names
+    missing = {"completed", "failed"} - {member(row, "name") for row in list_in(listed, "scenarios")}
     if missing:
         raise ControlFailed(f"the catalogue has no {' and no '.join(sorted(missing))}")
-    del context
 
 
-def _relays(context: RunContext, session: Session) -> None:
+def _relays(_: RunContext, session: Session) -> None:
     _control(session).relays({"https://hooks.example.com": "http://127.0.0.1:9"})
     _control(session).relays({})
-    del context
 
 
-def _names(context: RunContext, session: Session) -> None:
+def _names(_: RunContext, session: Session) -> None:
     _control(session).names({"rebound.example.com": ["127.0.0.1"]})
     _control(session).names({})
-    del context
 
 
 def _cancel(context: RunContext, session: Session) -> None:
@@ -104,11 +101,10 @@ def _credits(context: RunContext, session: Session) -> None:
             raise ControlFailed(f"credits were set to {wanted} and are {seen}")
 
 
-def _journal(context: RunContext, session: Session) -> None:
+def _journal(_: RunContext, session: Session) -> None:
     answer = _control(session).call("GET", "/journal?since=0&limit=10")
-    if not isinstance(answer, dict) or not isinstance(answer.get("entries"), list):
+    if not isinstance(member(answer, "entries"), list):
         raise ControlFailed("the journal has no entries")
-    del context
 
 
 def _wait(context: RunContext, session: Session) -> None:
@@ -122,12 +118,8 @@ def _wait(context: RunContext, session: Session) -> None:
         if " 408 " in str(failure):
             return
         raise
-    if not isinstance(answer, dict) or not isinstance(answer.get("met"), bool):
+    if not isinstance(member(answer, "met"), bool):
         raise ControlFailed("wait does not say whether it was met")
-
-
-def _unknown(context: RunContext, session: Session) -> None:
-    del context, session
 
 
 _CHECKS: Mapping[str, Callable[[RunContext, Session], None]] = {

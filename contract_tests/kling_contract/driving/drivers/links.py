@@ -56,7 +56,7 @@ def _signed_for_another(context: RunContext, session: Session, link: str) -> lis
 def agreeing(context: RunContext, session: Session) -> None:
     """The links of one task as its callback tells them, as a query does, and as one does an hour later; each is fetched."""
     told: list[str] = []
-    route, url = context.route(session, hook=lambda body: told.extend(_links_in(body)))
+    route, url = context.route(session, hook=lambda body: told.extend(links_of(json_or_none(body))))
     task = context.made(session, prompt="links everywhere", callback_url=url).task_id
     now = context.until_end(session, task)[task].links
     context.arrived(route)
@@ -64,12 +64,6 @@ def agreeing(context: RunContext, session: Session) -> None:
     later = session.read(task).links
     for link in dict.fromkeys((*told, *now, *later)):
         session.download(link)
-
-
-def _links_in(body: bytes) -> list[str]:
-    """The result links in the body of a callback."""
-    task = json_or_none(body)
-    return links_of(task) if isinstance(task, dict) else []
 
 
 def expiry(context: RunContext, session: Session) -> None:

@@ -5,8 +5,8 @@ time. `paid` sends one create, the cheapest, and lets it serve as many rules as 
 """
 
 from collections.abc import Callable
-from typing import Any
 
+from kling_common.members import member
 from kling_contract.driving.drivers.run_context import RunContext, pause
 from kling_contract.driving.drivers.steps import Kind, Plan, Step
 from kling_contract.driving.guard import Stopped, Withheld
@@ -129,7 +129,7 @@ def _task(context: RunContext, session: Session, step: Step, wait: Callable[[flo
 
 
 def _why(made: Seen) -> str:
-    error: Any = made.body.get("error") if isinstance(made.body, dict) else None
+    error = member(made.body, "error")
     return str(error.get("message", ""))[:200] if isinstance(error, dict) else "no error object"
 
 

@@ -15,7 +15,7 @@ from kling_contract.driving.drivers import plan, real
 from kling_contract.driving.drivers.run_context import Options, RunContext, body_of
 from kling_contract.driving.drivers.steps import Plan, steps_of
 from kling_contract.driving.guard import Caps, Charge, Guard, Stopped
-from kling_contract.driving.guarded import GuardedSender, date_of
+from kling_contract.driving.guarded import GuardedSender
 from kling_contract.driving.pricing import Price, seconds_of
 from kling_contract.driving.receiver import write_authority
 from kling_contract.driving.sender import Limits, Sender
@@ -25,6 +25,7 @@ from kling_contract.history.events import AnyEvent, Exchange, Recorder
 from kling_contract.history.labels import Topic
 from kling_contract.reading.addresses import is_loopback
 from kling_contract.reading.contract import Contract, shipped
+from kling_contract.reading.retry_after import date_of
 from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import SPENDING, Choice, SetupError, book_of
 

@@ -16,6 +16,7 @@ from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.receiver import Act, Route
 from kling_contract.driving.session import Session
 from kling_contract.history.labels import Topic
+from kling_contract.reading.ledger import reserved_by
 from kling_contract.rules.verdicts import SetupError
 
 Step = dict[str, Any]
@@ -59,10 +60,7 @@ class Player:
             route, body["callback_url"] = self.context.route(self.session, self._acts)
         seen = self.session.create(body)
         if seen.task_id:
-            usage = seen.body.get("usage")
-            reserved = usage.get("credits_reserved") if isinstance(usage, dict) else 0
-            amount = float(reserved) if isinstance(reserved, int | float) else 0.0
-            self.tasks.append(Made(seen.task_id, reserved=amount, route=route))
+            self.tasks.append(Made(seen.task_id, reserved=reserved_by(seen.body) or 0.0, route=route))
 
     def _near(self, field: str, value: Any, body: Any = None, raw: str | None = None) -> None:
         data = base64.b64decode(raw) if raw is not None else None

@@ -6,7 +6,6 @@ A client with those names built in comes here through the proxy, or straight thr
 import json
 import ssl
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -46,9 +45,7 @@ class Impersonation:
         self._proxy.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._proxy.close()
         self._direct.close()
 
