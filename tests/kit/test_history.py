@@ -27,10 +27,10 @@ from kling_contract.history.events import (
     Response,
     VideoFacts,
     body_of,
+    events_in,
     from_json,
-    read_jsonl,
+    jsonl,
     to_json,
-    write_jsonl,
 )
 from kling_contract.history.labels import Expect, ImageFacts, Probe, Receiver, When
 from kling_contract.reading import recordings
@@ -86,9 +86,9 @@ def test_json_lines_round_trip(tmp_path: Path, history: list[Any]) -> None:
     What is written as JSON Lines is read back equal, and as the same bytes.
     """
     path = tmp_path / "history.jsonl"
-    write_jsonl(path, history)
+    path.write_bytes(jsonl(history))
 
-    assert read_jsonl(path) == history
+    assert events_in(path.read_bytes(), str(path)) == history
     assert [from_json(to_json(event)) for event in history] == history
 
 

@@ -6,14 +6,14 @@ import histories
 import pytest
 
 from kling_contract import Result, SetupError, judge
-from kling_contract.history.events import write_jsonl
+from kling_contract.history.events import jsonl
 
 
 def test_a_file_and_its_events_give_the_same_verdicts(tmp_path: Path) -> None:
     """Of a path as of events; the file's name is the target where the history names none."""
     events = histories.good()
     path = tmp_path / "history.jsonl"
-    write_jsonl(path, events)
+    path.write_bytes(jsonl(events))
 
     of_file, of_events = judge(path), judge(events)
 

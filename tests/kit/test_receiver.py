@@ -45,7 +45,7 @@ def post(receiver: Receiver, path: str, context: ssl.SSLContext | None = None) -
 
 def attempts(recorder: Recorder) -> list[Callback]:
     """The attempts in the history."""
-    return [event for event in recorder if isinstance(event, Callback)]
+    return [event for event in recorder.events if isinstance(event, Callback)]
 
 
 def test_an_attempt_is_recorded_as_it_was_sent(receiver: Receiver, recorder: Recorder) -> None:

@@ -288,10 +288,10 @@ def test_json_lines_with_a_mark_and_crlf(tmp_path: Path) -> None:
     """
     import histories
 
-    from kling_contract.history.events import write_jsonl
+    from kling_contract.history.events import jsonl
 
     path, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
-    write_jsonl(path, histories.good())
+    path.write_bytes(jsonl(histories.good()))
     other.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert [one.result for one in judge(path).verdicts] == [one.result for one in judge(other).verdicts]
 

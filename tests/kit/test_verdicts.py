@@ -19,7 +19,7 @@ from tape import BASE, BODY, CONTRACT, CREATE, KEY, OTHER, STRANGE, Tape, error
 import kling_contract
 import kling_openapi
 from kling_contract.cli.main import cli
-from kling_contract.history.events import write_jsonl
+from kling_contract.history.events import jsonl
 from kling_contract.history.labels import Topic
 from kling_contract.judging import again, judge_history
 from kling_contract.reports import terminal
@@ -360,7 +360,7 @@ def test_check_writes_the_report(tmp_path: Path) -> None:
     `check` judges a file, writes every report, and its own history judges the same again.
     """
     path, folder = tmp_path / "run.jsonl", tmp_path / "report"
-    write_jsonl(path, broken().events)
+    path.write_bytes(jsonl(broken().events))
     done = run_cli("check", str(path), "--report", str(folder))
     names = {"report.json", "junit.xml", "report.html", "rules.html", "summary.md", "badge.json", "history.jsonl"}
 
@@ -384,7 +384,7 @@ def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str]) -> None:
     Whatever is wrong with the command line is said without a traceback, and the exit code is 2.
     """
     path = tmp_path / "run.jsonl"
-    write_jsonl(path, broken().events)
+    path.write_bytes(jsonl(broken().events))
     done = run_cli(*[str(path) if word == "HERE" else word for word in arguments])
 
     assert done.returncode == 2
@@ -397,7 +397,7 @@ def test_variables_stand_for_flags(tmp_path: Path) -> None:
     Each option has its variable.
     """
     path = tmp_path / "run.jsonl"
-    write_jsonl(path, broken().events)
+    path.write_bytes(jsonl(broken().events))
     done = CliRunner().invoke(
         cli, ["check", str(path)], env={"KLING_CONTRACT_ONLY": "SW-02,SW-03"}, standalone_mode=False
     )

@@ -135,14 +135,14 @@ def test_histories_are_compared_as_servers_are(tmp_path: Path) -> None:
     """A recording with itself is equal; of one target at two times the differences are changes."""
     from runs import run
 
-    from kling_contract.history.events import write_jsonl
+    from kling_contract.history.events import jsonl
 
     with Service() as service:
         one = run(service, "paid", 1.0).judged.events
         service.behaviour.tariff.at_least = 30.0
         other = run(service, "paid", 1.0).judged.events
-    write_jsonl(tmp_path / "one.jsonl", one)
-    write_jsonl(tmp_path / "other.jsonl", other)
+    (tmp_path / "one.jsonl").write_bytes(jsonl(one))
+    (tmp_path / "other.jsonl").write_bytes(jsonl(other))
     same = compared(str(tmp_path / "one.jsonl"), str(tmp_path / "one.jsonl"))
     assert same.return_value == 0, same.output
     changed = compared(str(tmp_path / "one.jsonl"), str(tmp_path / "other.jsonl"), "--report", str(tmp_path))

@@ -16,8 +16,9 @@ from kling_common.authority import Authority
 from kling_contract.cli.commands.record import command
 from kling_contract.driving.drivers.running import Money
 from kling_contract.driving.sender import Sender
-from kling_contract.history.events import Balance, Download, Exchange, Note, Recorder, read_jsonl
+from kling_contract.history.events import Balance, Download, Exchange, Note, Recorder
 from kling_contract.reading.contract import shipped
+from kling_contract.reading.recordings import read
 from kling_contract.recording.proxy import RecordingProxy
 from kling_contract.recording.setup import opened
 from kling_contract.rules.verdicts import SetupError
@@ -78,7 +79,7 @@ def test_an_unmodified_client_is_recorded_and_judged(service: Service, tmp_path:
     text = (tmp_path / "history.jsonl").read_text()
     assert KEY not in text
     assert KEY not in result.output
-    events = read_jsonl(tmp_path / "history.jsonl")
+    events = read(tmp_path / "history.jsonl")
     assert [type(event) for event in events[:3]] == [Note, Balance, Balance] or any(
         isinstance(e, Balance) for e in events
     )
@@ -108,7 +109,7 @@ def test_a_create_beyond_a_cap_is_answered_402_and_never_sent(
     assert len(service.ledger.creates) == 1
     assert "not sent: " in result.output
     assert reason in result.output
-    events = read_jsonl(tmp_path / "history.jsonl")
+    events = read(tmp_path / "history.jsonl")
     refused = [event for event in events if isinstance(event, Exchange) and event.answer and event.answer.status == 402]
     error = json.loads(refused[0].answer.body.text)["error"]
     assert error["code"] == "insufficient_quota"
@@ -186,7 +187,7 @@ def test_a_client_with_the_service_built_in_comes_through_connect(service: Servi
             through(proxy, authority, built_in + CREATE, BODY)
     assert read["id"] == task["id"]
     assert len(service.ledger.rows) == 1
-    assert {event.url for event in recorder if isinstance(event, Exchange)} >= {service.url + CREATE}
+    assert {event.url for event in recorder.events if isinstance(event, Exchange)} >= {service.url + CREATE}
 
 
 def test_other_hosts_are_passed_on_and_named(service: Service, tmp_path: Path) -> None:

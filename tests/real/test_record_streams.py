@@ -80,7 +80,7 @@ def test_a_download_reaches_the_client_as_it_arrives(framing: str, recorded: boo
         rest = response.read()
         connection.close()
     assert (first, rest) == HALVES
-    downloads = [event for event in recorder if isinstance(event, Download)]
+    downloads = [event for event in recorder.events if isinstance(event, Download)]
     assert len(downloads) == recorded
     if recorded:
         assert (downloads[0].size, downloads[0].sha256) == (150_000, hashlib.sha256(b"".join(HALVES)).hexdigest())
@@ -99,7 +99,7 @@ def test_a_download_that_is_cut_is_cut_for_the_client(tmp_path: Path) -> None:
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             response.read()
         connection.close()
-    (download,) = [event for event in recorder if isinstance(event, Download)]
+    (download,) = [event for event in recorder.events if isinstance(event, Download)]
     assert (download.lost, download.sha256) == ("cut", "")
 
 
@@ -131,7 +131,7 @@ def test_a_create_that_a_redirect_led_to_another_host_does_not_pass_the_guard(tm
     assert len(service.ledger.rows) == 1
     assert other.ledger.seen == []
     assert "outcome of a create is unknown" in "\n".join(proxy.remarks())
-    calls = [event for event in recorder if isinstance(event, Exchange)]
+    calls = [event for event in recorder.events if isinstance(event, Exchange)]
     assert [event.answer.status for event in calls if event.answer] == [307, 402]
 
 

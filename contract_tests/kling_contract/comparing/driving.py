@@ -59,9 +59,7 @@ def drive(wanted: Wanted, mode: str) -> Driven:
     past = GuardedSender(plain, guard, contract, keys=[wanted.asked.key], spending=mode != "readonly")
     sender = past if target.real else plain
     line = Line(target, contract, recorder, sender, guard, Limits(wanted.timeout))
-    recorder.note(
-        Topic.RUN, target=target.base, mode=target.mode, features=list(target.declared), contract=contract.version
-    )
+    recorder.note(Topic.RUN, **target.facts, contract=contract.version)
     remarks: list[str] = []
     try:
         with RunContext(line, replace(wanted.options, drawn=False)) as context:

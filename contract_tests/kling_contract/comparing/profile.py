@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
+from kling_common.members import member, object_in
 from kling_contract.comparing.differences import ABSENT, Comparison, Difference, Side
 from kling_contract.comparing.shapes import REQUEST_IDS, Leaf
 from kling_contract.comparing.steps import Step
 from kling_contract.reading.contract import Contract
+from kling_contract.reading.ledger import reserved_by
 from kling_contract.reading.view import MISSING
 from kling_contract.rules.verdicts import SetupError
 
@@ -85,25 +87,17 @@ def _setting(made: Profile, difference: Difference, b: Side, contract: Contract)
 def _price(made: Profile, difference: Difference, b: Side) -> bool:
     """The price of a second, from the first create that shows a reservation."""
     for step in b.steps.values():
-        usage = step.response.body.get("usage") if isinstance(step.response.body, Mapping) else None
-        if not isinstance(usage, Mapping):
-            continue
-        cost = usage.get("cost")
-        if difference.id == "price:dollars" and isinstance(cost, Mapping) and cost.get("credits") and "usd" in cost:
+        cost = object_in(step.response.body, "usage", "cost")
+        if difference.id == "price:dollars" and cost.get("credits") and "usd" in cost:
             made.settings["usd_per_credit"] = cost["usd"] / cost["credits"]
             return True
-        reserved, sent = usage.get("credits_reserved"), step.sent
-        if difference.id == "price:credits" and isinstance(reserved, int | float) and isinstance(sent, Mapping):
-            seconds, quality = sent.get("duration"), sent.get("quality")
-            if (
-                isinstance(seconds, int)
-                and seconds > 0
-                and isinstance(quality, str)
-                and step.topic in ("right create", "SV-05")
-            ):
-                made.settings["credits_per_second"] = {quality: reserved / seconds}
-                made.settings["minimum_credits"] = 0
-                return True
+        reserved = reserved_by(step.response.body)
+        seconds, quality = member(step.sent, "duration"), member(step.sent, "quality")
+        right = step.topic in ("right create", "SV-05") and isinstance(seconds, int) and seconds > 0
+        if difference.id == "price:credits" and reserved is not None and right and isinstance(quality, str):
+            made.settings["credits_per_second"] = {quality: reserved / seconds}
+            made.settings["minimum_credits"] = 0
+            return True
     return False
 
 
@@ -140,8 +134,7 @@ def _in_every_state(patches: Iterable[Json], states: set[str]) -> Iterator[Json]
 
 def _state(step: Step) -> str:
     """The state of the task that a response shows; empty where it shows none."""
-    body = step.response.body
-    state = body.get("status") if isinstance(body, Mapping) and step.response.status < 300 else None
+    state = member(step.response.body, "status") if step.response.status < 300 else None
     return state if isinstance(state, str) else ""
 
 

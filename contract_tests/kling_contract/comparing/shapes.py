@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kling_common.masking import Headers, header
+from kling_contract.reading.records import media_type
 
 FREE = frozenset({
     "id", "task_id", "created", "created_at", "message", "msg", "estimated_time", "remaining_credits", "used_credits", "total",
@@ -82,7 +83,7 @@ def type_of(value: Any) -> str:
 
 def compared_headers(headers: Headers, status: int) -> dict[str, str]:
     """The headers that servers are compared by, their free values masked."""
-    kind = (header(headers, "content-type") or "").partition(";")[0].strip().lower()
+    kind = media_type(headers)
     found = {"content-type": kind} if kind else {}
     for name in _COMPARED_HEADERS:
         if header(headers, name) is not None:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kling_common.members import member
 from kling_contract.comparing.shapes import Response, compared_headers, leaves
 from kling_contract.history.events import AnyEvent, Callback, Download, Exchange
 from kling_contract.reading.contract import Contract
@@ -59,7 +60,7 @@ def _first(known: Step | None, step: Step) -> Step:
 
 
 def _rows(step: Step) -> bool:
-    return bool(step.response.body.get("data")) if isinstance(step.response.body, dict) else False
+    return bool(member(step.response.body, "data"))
 
 
 def _owner(view: View) -> str:
@@ -106,7 +107,7 @@ def _asked(call: Call, view: View, contract: Contract) -> tuple[str, str, bool]:
         return "", call.name, False
     task = call.path.rpartition("/")[2]
     if task in view.tasks:
-        status = call.got.get("status") if isinstance(call.got, dict) else None
+        status = call.body.get("status")
         create = view.tasks[task].create
         made = f" of {_created(create)[0]}" if create is not None and _is_flawed(create) else ""
         return f"the task{made}, {status}", "the task", status not in contract.terminal or bool(made)

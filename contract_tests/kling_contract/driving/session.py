@@ -253,6 +253,11 @@ class Session:
             )
         )  # fmt: skip
 
+    def fetch(self, shown: Seen, *, look: bool = False) -> None:
+        """Fetch every link in a response; *look* has a decoder open them."""
+        for link in shown.links:
+            self.download(link, look=look)
+
     def note(self, topic: Topic, **data: Any) -> Note:
         """Write a note of this account."""
         return self.line.recorder.note(topic, who=self.who, case=self.case, **data)

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -38,12 +38,16 @@ class Target:
     optional: frozenset[str] = frozenset()
     files: bool = False
     control: Control | None = None
-    info: dict[str, Any] = field(default_factory=dict)
 
     @property
     def real(self) -> bool:
         """Whether it is taken for a service that bills."""
         return self.mode != "fake"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a history says of it."""
+        return {"target": self.base, "mode": self.mode, "features": list(self.declared)}
 
 
 def origin_of(url: str, *, allow_http: bool | None = None) -> str:
@@ -114,6 +118,11 @@ class Asked:
     allow_http: bool = False
 
     @property
+    def keys(self) -> list[str]:
+        """The keys that a run may send."""
+        return [key for key in (self.key, self.second_key, self.denied_key) if key]
+
+    @property
     def base(self) -> str:
         """The target's origin, with a path where the API stands below one; raises SetupError as `origin_of`."""
         return origin_of(self.url, allow_http=self.allow_http)
@@ -133,20 +142,18 @@ def discover(asked: Asked, contract: Contract, sender: Sender) -> Target:
     declared = _declared(asked.features, info) if mode == "fake" else ()
     control = plain if declared else None
     optional = _optional(sender, base, asked.key, contract)
-    accounts = control is not None and _makes_accounts(control)
     return Target(
         base=base,
         key=asked.key,
         mode=mode,
         second_key=asked.second_key,
         denied_key=asked.denied_key,
-        features=frozenset(declared),
         declared=declared,
-        accounts=accounts,
+        features=frozenset(declared),
+        accounts=control is not None and _makes_accounts(control),
         optional=optional,
         files=mode == "fake" and _serves(sender, base, asked.key, contract, "getFileQuota"),
         control=control,
-        info=dict(info or {}),
     )
 
 

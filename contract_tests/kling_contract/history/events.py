@@ -10,9 +10,8 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
@@ -235,20 +234,9 @@ def from_json(document: Any) -> AnyEvent:
         raise HistoryError(f"{place}: {first['msg']}" if place else first["msg"]) from error
 
 
-def write_jsonl(path: Path, events: Iterable[AnyEvent]) -> None:
-    """Write *events* to *path*, one JSON object a line."""
-    with path.open("wb") as file:
-        for event in events:
-            file.write(orjson.dumps(to_json(event), option=orjson.OPT_APPEND_NEWLINE))
-
-
-def read_jsonl(path: Path) -> list[AnyEvent]:
-    """The events of a JSON Lines file, in file order.
-
-    Raises:
-        HistoryError: a line is not JSON or not an event. OSError: *path* cannot be read.
-    """
-    return events_in(plain(path.read_bytes()), str(path))
+def jsonl(events: Iterable[AnyEvent]) -> bytes:
+    """*events* as JSON Lines."""
+    return b"".join(orjson.dumps(to_json(event), option=orjson.OPT_APPEND_NEWLINE) for event in events)
 
 
 def events_in(data: bytes, name: str) -> list[AnyEvent]:
@@ -310,9 +298,6 @@ class Recorder:
         self._began = time.perf_counter()
         self._events: list[AnyEvent] = []
         self._lock = threading.Lock()
-
-    def __iter__(self) -> Iterator[AnyEvent]:
-        return iter(self.events)
 
     @property
     def events(self) -> tuple[AnyEvent, ...]:

@@ -12,21 +12,15 @@ from typing import Any
 
 import orjson
 
+from kling_common.bodies import json_or_none
 from kling_common.masking import header
+from kling_common.members import object_in
 from kling_contract.reading.contract import shipped
 from kling_contract.reading.view import is_task
 
 Headers = tuple[tuple[str, str], ...]
 DROP: Any = object()
 """Stands for "leave it out" where a member or a header is set."""
-
-
-def parsed(body: bytes) -> Any:
-    """The JSON in *body*; None where it holds none."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def with_header(headers: Headers, name: str, value: Any) -> Headers:
@@ -63,12 +57,12 @@ class Request:
     @cached_property
     def json(self) -> Any:
         """The body as JSON; None where it is not JSON."""
-        return parsed(self.body)
+        return json_or_none(self.body)
 
     @property
     def sent(self) -> dict[str, Any]:
         """The body when it is an object, else an empty one."""
-        return self.json if isinstance(self.json, dict) else {}
+        return object_in(self.json)
 
     def header(self, name: str) -> str:
         """One header; empty where there is none."""
@@ -104,7 +98,7 @@ class Response:
     @cached_property
     def json(self) -> Any:
         """The body as JSON; None where it is not JSON."""
-        return parsed(self.body)
+        return json_or_none(self.body)
 
     @property
     def accepted(self) -> bool:
@@ -132,7 +126,7 @@ class CallbackPost:
     @cached_property
     def task(self) -> dict[str, Any]:
         """The task in it; an empty object where it is not one."""
-        found = parsed(self.body)
+        found = json_or_none(self.body)
         return found if is_task(found) else {}
 
     def becomes(self, document: Any) -> "CallbackPost":

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from kling_common.members import member
 from kling_contract.mutants.messages import (
     DROP,
     CallbackPost,
@@ -17,7 +18,7 @@ from kling_contract.mutants.messages import (
     Response,
     tasks_in,
 )
-from kling_contract.mutants.mutant import Deliver, Switch
+from kling_contract.mutants.mutant import Deliver, OnResponse, Switch
 from kling_contract.reading.contract import shipped
 
 Task = dict[str, Any]
@@ -169,7 +170,7 @@ def error(**members: Any) -> Callable[[Response], Response]:
     """Other members of the error object."""
 
     def change(answer: Response) -> Response:
-        found = answer.json.get("error") if isinstance(answer.json, dict) else None
+        found = member(answer.json, "error")
         return answer.becomes({"error": merged(found, members)}) if isinstance(found, dict) else answer
 
     return change
@@ -223,13 +224,14 @@ def fee(credits_: float, when: Callable[[Request, Response], bool]) -> Switch:
             memory.count(memory.account(ask.key), "fees")
         return answer
 
-    charged = balance(lambda left, known: left - credits_ * known.seen["fees"])
+    return _charged(on_response, lambda left, known: left - credits_ * known.seen["fees"])
 
-    def both_(ask: Request, answer: Response, memory: Memory) -> Response:
-        assert charged.on_response is not None
-        return charged.on_response(ask, on_response(ask, answer, memory), memory)
 
-    return Switch(on_response=both_)
+def _charged(noting: OnResponse, change: Callable[[float, Known], float]) -> Switch:
+    """What *noting* keeps of an answer shows in the balance, by *change*."""
+    shown = balance(change).on_response
+    assert shown is not None
+    return Switch(on_response=lambda ask, answer, memory: shown(ask, noting(ask, answer, memory), memory))
 
 
 def overdraws(when: BodyWhen) -> Switch:
@@ -245,13 +247,7 @@ def overdraws(when: BodyWhen) -> Switch:
             owed["debt"] = owed.get("debt", 0) + lent.json["usage"]["credits_reserved"]
         return lent
 
-    owing = balance(lambda left, known: left - known.kept.get("debt", 0))
-
-    def both_(ask: Request, answer: Response, memory: Memory) -> Response:
-        assert owing.on_response is not None
-        return owing.on_response(ask, on_response(ask, answer, memory), memory)
-
-    return Switch(on_response=both_)
+    return _charged(on_response, lambda left, known: left - known.kept.get("debt", 0))
 
 
 # Callbacks

@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from kling_contract.history.events import to_json, wall
+from kling_common.members import is_number, member, object_in
+from kling_contract.history.events import jsonl, wall
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.view import Call, View
 from kling_contract.rules.verdicts import REAL, Result, Run, SetupError
@@ -66,8 +67,7 @@ def write(run: Run, kept: Kept, parent: Path, contract: Contract) -> Path:
     folder = parent / f"{day}-{kept.name}"
     try:
         folder.mkdir(parents=True)
-        history = b"".join(orjson.dumps(to_json(event), option=orjson.OPT_APPEND_NEWLINE) for event in run.events)
-        (folder / "history.jsonl").write_bytes(history)
+        (folder / "history.jsonl").write_bytes(jsonl(run.events))
         (folder / "plan.json").write_bytes(_dumped(kept.plan))
         (folder / "verdicts.json").write_bytes(_dumped({one.rule.id: str(one.result) for one in run.verdicts}))
         files = {path.name: digest_of(path) for path in sorted(folder.iterdir())}
@@ -106,7 +106,7 @@ def _said(run: Run, contract: Contract) -> Json:
 def _agrees(default: Any, seen: Any) -> bool:
     if isinstance(seen, Mapping):
         return all(name in default and _agrees(default[name], value) for name, value in seen.items())
-    if isinstance(seen, int | float) and not isinstance(seen, bool):
+    if is_number(seen):
         return isinstance(default, int | float) and abs(default - seen) <= _CLOSE * max(abs(default), 1.0)
     return bool(default == seen)
 
@@ -129,28 +129,27 @@ def _of_errors(call: Call) -> Iterator[tuple[str, Any]]:
 
 
 def _of_task(call: Call, contract: Contract) -> Iterator[tuple[str, Any]]:
-    body = call.got
-    if call.name not in ("createVideo", "getTask") or not call.accepted or not isinstance(body, dict):
+    if call.name not in ("createVideo", "getTask") or not call.accepted:
         return
-    info, usage = body.get("task_info"), body.get("usage")
+    info = member(call.got, "task_info")
     if isinstance(info, dict):
         yield "cancel_field", "can_cancel" in info
         if call.name == "createVideo" and isinstance(info.get("estimated_time"), int):
             yield "estimated_seconds", info["estimated_time"]
-    if body.get("status") == "completed":
-        yield "result_data", "result_data" in body
-        cost = usage.get("cost") if isinstance(usage, dict) else None
-        if isinstance(cost, dict) and cost.get("credits") and "usd" in cost:
+    if call.body.get("status") == "completed":
+        yield "result_data", "result_data" in call.body
+        cost = object_in(call.got, "usage", "cost")
+        if cost.get("credits") and "usd" in cost:
             yield "usd_per_credit", cost["usd"] / cost["credits"]
-    if call.name == "createVideo" and isinstance(usage, dict):
-        yield from _of_price(call, usage, contract)
+    if call.name == "createVideo":
+        yield from _of_price(call, contract)
 
 
-def _of_price(call: Call, usage: Json, contract: Contract) -> Iterator[tuple[str, Any]]:
+def _of_price(call: Call, contract: Contract) -> Iterator[tuple[str, Any]]:
     """The price of a second where the least charge does not hide it, else the least charge."""
-    reserved, seconds = usage.get("credits_reserved"), call.asked("duration")
+    reserved, seconds = member(call.got, "usage", "credits_reserved"), call.asked("duration")
     quality = call.asked("quality")
-    if not isinstance(reserved, int | float) or not isinstance(seconds, int) or not isinstance(quality, str):
+    if not is_number(reserved) or not isinstance(seconds, int) or not isinstance(quality, str):
         return
     if seconds == contract.duration_min:
         yield "minimum_credits", reserved

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from kling_contract.history.events import to_json
+from kling_contract.history.events import jsonl
 from kling_contract.reports.documents import badge, junit, report
 from kling_contract.reports.page import page, rule_pages
 from kling_contract.reports.summary import markdown
@@ -18,9 +18,8 @@ def write(run: Run, folder: Path) -> None:
     Raises:
         SetupError: the folder or a file cannot be written.
     """
-    history = b"".join(orjson.dumps(to_json(event), option=orjson.OPT_APPEND_NEWLINE) for event in run.events)
     files = {
-        "history.jsonl": history,
+        "history.jsonl": jsonl(run.events),
         "report.json": orjson.dumps(report(run), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
         "junit.xml": junit(run),
         "report.html": page([run]).encode(),

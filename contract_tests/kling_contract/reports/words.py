@@ -1,8 +1,8 @@
 """An event in a few words: what was sent, and what came back. For the drawing and for the terminal."""
 
-import orjson
-
+from kling_common.bodies import json_or_none
 from kling_common.masking import TOKEN
+from kling_common.members import object_in
 from kling_contract.history.events import AnyEvent, Balance, Body, Callback, ClockMove, Download, Exchange
 from kling_contract.history.labels import Topic
 from kling_contract.reading.addresses import parts_of
@@ -80,12 +80,7 @@ def _path(url: str) -> str:
 
 def _told(body: Body) -> str:
     """What a body says of its task, or of what went wrong, in a word or two."""
-    try:
-        document = orjson.loads(body.content)
-    except orjson.JSONDecodeError:
-        return ""
-    if not isinstance(document, dict):
-        return ""
+    document = object_in(json_or_none(body.content))
     if "status" in document:
         return f" {str(document['status'])[:12]} {str(document.get('progress', ''))[:4]}%"
     error = document.get("error")

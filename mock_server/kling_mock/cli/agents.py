@@ -127,21 +127,8 @@ def server() -> "MCPServer[Any]":
 
     made: MCPServer[Any] = MCPServer("kling-mock", version=__version__, instructions=_INSTRUCTIONS, log_level="ERROR")
     tools = Tools()
-    for tool in (
-        tools.start_fake,
-        tools.stop_fake,
-        tools.create_task,
-        tools.get_task,
-        tools.freeze,
-        tools.resume,
-        tools.advance,
-        tools.queue_scenario,
-        tools.list_scenarios,
-        tools.list_tasks,
-        tools.list_deliveries,
-        tools.journal,
-    ):
-        made.tool()(_said(tool))
+    for name in (name for name in vars(Tools) if not name.startswith("_")):
+        made.tool()(_said(getattr(tools, name)))
     return made
 
 

@@ -109,32 +109,28 @@ _REMOTE_OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Print the raw response."),
 )
 
-
 Verb = TypeVar("Verb", bound=Callable[..., tuple[Any, Any]])
 
 
-def _verb(group: click.Group, name: str) -> Callable[[Verb], Verb]:
-    """Make a command that gets a `Remote` and prints what its function returns: the text, or the response with --json."""
+_VERBS: list[click.Command] = []
 
-    def decorate(function: Verb) -> Verb:
-        def command(
-            url: str, api_key: str | None, admin_token: str | None, ca: Path | None, as_json: bool, **given: Any
-        ) -> None:
-            value, text = function(Remote(url, api_key, admin_token, ca), **given)
-            if as_json:
-                click.echo(json.dumps(value, indent=2))
-            else:
-                click.echo(text)
 
-        command.__doc__ = function.__doc__
-        command.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-        made: Any = command
-        for add in _REMOTE_OPTIONS:
-            made = add(made)
-        group.command(name)(made)
-        return function
+def _verb(function: Verb) -> Verb:
+    """Make a command that gets a `Remote` and prints what *function* returns: the text, or the response with --json."""
 
-    return decorate
+    def command(
+        url: str, api_key: str | None, admin_token: str | None, ca: Path | None, as_json: bool, **given: Any
+    ) -> None:
+        value, text = function(Remote(url, api_key, admin_token, ca), **given)
+        click.echo(json.dumps(value, indent=2) if as_json else text)
+
+    command.__doc__ = function.__doc__
+    command.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    made: Any = command
+    for add in _REMOTE_OPTIONS:
+        made = add(made)
+    _VERBS.append(click.command(function.__name__)(made))
+    return function
 
 
 def _table(title: str, rows: list[list[str]]) -> str:
@@ -151,46 +147,45 @@ def _time(at: float | None) -> str:
 
 def add_verbs(group: click.Group) -> None:
     """Give *group* the control verbs."""
-    if "advance" in group.commands:
-        return
-    _clock_verbs(group)
-    _list_verbs(group)
-    _task_verbs(group)
+    for verb in _VERBS:
+        group.add_command(verb)
 
 
-def _clock_verbs(group: click.Group) -> None:
-    @_verb(group, "advance")
-    @click.argument("span")
-    def advance(remote: Remote, span: str) -> tuple[Any, Any]:
-        """Move the clock forward by SPAN (24h, 1h30m, 90s; a bare number is seconds): everything due on the way happens, in order."""
-        from kling_mock.core.notation import seconds
+@_verb
+@click.argument("span")
+def advance(remote: Remote, span: str) -> tuple[Any, Any]:
+    """Move the clock forward by SPAN (24h, 1h30m, 90s; a bare number is seconds): everything due on the way happens, in order."""
+    from kling_mock.core.notation import seconds
 
-        try:
-            length = seconds(span)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="SPAN") from error
-        answer = remote.call("POST", "/clock/advance", {"seconds": length})
-        rows = [[_time(one["at"]), one["kind"], one["task_id"], _what(one)] for one in answer["fired"]]
-        fired = [_table("events", rows)] if rows else []
-        moved = f"advanced {length:g} s" + (f"; for hours write {span}h" if span.isdecimal() else "")
-        return answer, "\n".join([*fired, f"now {_time(answer['now'])} ({moved})"])
+    try:
+        length = seconds(span)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="SPAN") from error
+    answer = remote.call("POST", "/clock/advance", {"seconds": length})
+    rows = [[_time(one["at"]), one["kind"], one["task_id"], _what(one)] for one in answer["fired"]]
+    fired = [_table("events", rows)] if rows else []
+    moved = f"advanced {length:g} s" + (f"; for hours write {span}h" if span.isdecimal() else "")
+    return answer, "\n".join([*fired, f"now {_time(answer['now'])} ({moved})"])
 
-    @_verb(group, "freeze")
-    def freeze(remote: Remote) -> tuple[Any, Any]:
-        """Stop the clock; from now on only `advance` moves it."""
-        answer = remote.call("PUT", "/clock", {"mode": "manual"})
-        return answer, f"frozen at {_time(answer['now'])}"
 
-    @_verb(group, "resume")
-    def resume(remote: Remote) -> tuple[Any, Any]:
-        """Let the clock run again, from where it is."""
-        answer = remote.call("PUT", "/clock", {"mode": "real"})
-        return answer, f"running from {_time(answer['now'])}"
+@_verb
+def freeze(remote: Remote) -> tuple[Any, Any]:
+    """Stop the clock; from now on only `advance` moves it."""
+    answer = remote.call("PUT", "/clock", {"mode": "manual"})
+    return answer, f"frozen at {_time(answer['now'])}"
 
-    @_verb(group, "reset")
-    def reset(remote: Remote) -> tuple[Any, Any]:
-        """Forget tasks, deliveries, journal and queue; restore balances and the clock. Relays stay."""
-        return remote.call("POST", "/reset"), "reset"
+
+@_verb
+def resume(remote: Remote) -> tuple[Any, Any]:
+    """Let the clock run again, from where it is."""
+    answer = remote.call("PUT", "/clock", {"mode": "real"})
+    return answer, f"running from {_time(answer['now'])}"
+
+
+@_verb
+def reset(remote: Remote) -> tuple[Any, Any]:
+    """Forget tasks, deliveries, journal and queue; restore balances and the clock. Relays stay."""
+    return remote.call("POST", "/reset"), "reset"
 
 
 def _what(one: dict[str, Any]) -> str:
@@ -199,50 +194,52 @@ def _what(one: dict[str, Any]) -> str:
     return str(one.get("status", ""))
 
 
-def _list_verbs(group: click.Group) -> None:
-    @_verb(group, "tasks")
-    def tasks(remote: Remote) -> tuple[Any, Any]:
-        """List the tasks, each with the link to its video and when the link dies."""
-        answer = remote.call("GET", "/tasks")
-        return answer, _tasks(answer["tasks"])
+@_verb
+def tasks(remote: Remote) -> tuple[Any, Any]:
+    """List the tasks, each with the link to its video and when the link dies."""
+    answer = remote.call("GET", "/tasks")
+    return answer, _tasks(answer["tasks"])
 
-    @_verb(group, "deliveries")
-    @click.option("--task", "task_id", help="Only this task's.")
-    def deliveries(remote: Remote, task_id: str | None) -> tuple[Any, Any]:
-        """List the callbacks owed, with each attempt."""
-        answer = remote.call("GET", "/deliveries", task_id=task_id)
-        lines = []
-        for owed in answer["deliveries"]:
-            lines.append(f"{owed['id']}  {owed['state']}  {owed['url']}")
-            lines += [_attempt(attempt) for attempt in owed["attempts"]]
-            if owed["next_due"] is not None:
-                lines.append(f"     next due {_time(owed['next_due'])}")
-        return answer, "\n".join(lines) or "no deliveries"
 
-    @_verb(group, "journal")
-    @click.option("--har", type=click.Path(path_type=Path), help="Write HAR 1.2 to this file.")
-    @click.option("--since", type=int, default=0, help="From this number on.")
-    def journal(remote: Remote, har: Path | None, since: int) -> tuple[Any, Any]:
-        """Show what happened, or save it as HAR."""
-        if har is not None:
-            value = remote.call("GET", "/journal.har")
-            try:
-                har.write_text(json.dumps(value, indent=1), encoding="utf-8")
-            except OSError as error:
-                raise _Failed(f"--har {har}: {error.strerror}") from error
-            return value, f"{len(value['log']['entries'])} entries in {har}"
-        answer = remote.call("GET", "/journal", since=since)
-        return answer, _table("entries", [row for one in answer["entries"] for row in _entry(one)])
+@_verb
+@click.option("--task", "task_id", help="Only this task's.")
+def deliveries(remote: Remote, task_id: str | None) -> tuple[Any, Any]:
+    """List the callbacks owed, with each attempt."""
+    answer = remote.call("GET", "/deliveries", task_id=task_id)
+    lines = []
+    for owed in answer["deliveries"]:
+        lines.append(f"{owed['id']}  {owed['state']}  {owed['url']}")
+        lines += [_attempt(attempt) for attempt in owed["attempts"]]
+        if owed["next_due"] is not None:
+            lines.append(f"     next due {_time(owed['next_due'])}")
+    return answer, "\n".join(lines) or "no deliveries"
 
-    @_verb(group, "scenarios")
-    def scenarios(remote: Remote) -> tuple[Any, Any]:
-        """List the scenarios, one line each."""
-        answer = remote.call("GET", "/scenarios")
-        rows = []
-        for one in answer["scenarios"]:
-            params = " ".join(f"{name}={value}" for name, value in one["params"].items())
-            rows.append([one["name"], f"{one['summary']}{f'  [{params}]' if params else ''}"])
-        return answer, _table("scenarios", rows)
+
+@_verb
+@click.option("--har", type=click.Path(path_type=Path), help="Write HAR 1.2 to this file.")
+@click.option("--since", type=int, default=0, help="From this number on.")
+def journal(remote: Remote, har: Path | None, since: int) -> tuple[Any, Any]:
+    """Show what happened, or save it as HAR."""
+    if har is not None:
+        value = remote.call("GET", "/journal.har")
+        try:
+            har.write_text(json.dumps(value, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise _Failed(f"--har {har}: {error.strerror}") from error
+        return value, f"{len(value['log']['entries'])} entries in {har}"
+    answer = remote.call("GET", "/journal", since=since)
+    return answer, _table("entries", [row for one in answer["entries"] for row in _entry(one)])
+
+
+@_verb
+def scenarios(remote: Remote) -> tuple[Any, Any]:
+    """List the scenarios, one line each."""
+    answer = remote.call("GET", "/scenarios")
+    rows = []
+    for one in answer["scenarios"]:
+        params = " ".join(f"{name}={value}" for name, value in one["params"].items())
+        rows.append([one["name"], f"{one['summary']}{f'  [{params}]' if params else ''}"])
+    return answer, _table("scenarios", rows)
 
 
 def _tasks(found: list[dict[str, Any]]) -> str:
@@ -277,28 +274,29 @@ def _scenario(one: dict[str, Any]) -> str:
     return " ".join([one.get("scenario") or "", *params])
 
 
-def _task_verbs(group: click.Group) -> None:
-    @_verb(group, "cancel")
-    @click.argument("task_id", metavar="ID")
-    def cancel(remote: Remote, task_id: str) -> tuple[Any, Any]:
-        """End a task as cancelled."""
-        answer = remote.call("POST", f"/tasks/{task_id}/cancel")
-        return answer, " ".join([task_id, answer["status"], answer.get("code") or ""]).rstrip()
+@_verb
+@click.argument("task_id", metavar="ID")
+def cancel(remote: Remote, task_id: str) -> tuple[Any, Any]:
+    """End a task as cancelled."""
+    answer = remote.call("POST", f"/tasks/{task_id}/cancel")
+    return answer, " ".join([task_id, answer["status"], answer.get("code") or ""]).rstrip()
 
-    @_verb(group, "resend")
-    @click.argument("delivery_id", metavar="ID")
-    def resend(remote: Remote, delivery_id: str) -> tuple[Any, Any]:
-        """Make one more attempt of a delivery, now."""
-        answer = remote.call("POST", f"/deliveries/{delivery_id}/resend")
-        return answer, f"{delivery_id} {answer['attempts'][-1]['outcome']}"
 
-    @_verb(group, "wait")
-    @click.argument("task_id", metavar="ID")
-    @click.option("--until", default="terminal", show_default=True, metavar="terminal|delivered|attempts:N")
-    @click.option("--timeout", type=float, default=10.0, show_default=True, help="Real seconds.")
-    def wait(remote: Remote, task_id: str, until: str, timeout: float) -> tuple[Any, Any]:
-        """Return as soon as a task has ended, its callback is delivered, or N attempts were made; exit code 1 if it cannot be."""
-        answer = remote.call("GET", "/wait", task_id=task_id, until=until, timeout=timeout)
-        if not answer["met"]:
-            raise click.exceptions.Exit(_say(f"{task_id} is {answer['state']}; {until} can never be", 1))
-        return answer, f"{task_id} {answer['state']}"
+@_verb
+@click.argument("delivery_id", metavar="ID")
+def resend(remote: Remote, delivery_id: str) -> tuple[Any, Any]:
+    """Make one more attempt of a delivery, now."""
+    answer = remote.call("POST", f"/deliveries/{delivery_id}/resend")
+    return answer, f"{delivery_id} {answer['attempts'][-1]['outcome']}"
+
+
+@_verb
+@click.argument("task_id", metavar="ID")
+@click.option("--until", default="terminal", show_default=True, metavar="terminal|delivered|attempts:N")
+@click.option("--timeout", type=float, default=10.0, show_default=True, help="Real seconds.")
+def wait(remote: Remote, task_id: str, until: str, timeout: float) -> tuple[Any, Any]:
+    """Return as soon as a task has ended, its callback is delivered, or N attempts were made; exit code 1 if it cannot be."""
+    answer = remote.call("GET", "/wait", task_id=task_id, until=until, timeout=timeout)
+    if not answer["met"]:
+        raise click.exceptions.Exit(_say(f"{task_id} is {answer['state']}; {until} can never be", 1))
+    return answer, f"{task_id} {answer['state']}"

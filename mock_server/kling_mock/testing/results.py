@@ -1,6 +1,7 @@
 """What the fixtures return: the control protocol's own objects, with typed names. Each is a dict too, as the protocol sends it."""
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
 
 Outcome = Literal["2xx", "status", "timeout", "refused", "dns", "blocked"]
 """How an attempt ended.
@@ -13,81 +14,50 @@ Status = Literal["pending", "processing", "completed", "failed"]
 """Where a task is."""
 
 
+T = TypeVar("T")
+_NEEDED: Any = object()
+
+
+class _Member(Generic[T]):
+    """A member of the response as an attribute; *doc* says what it is, *make* gives it its type."""
+
+    def __init__(
+        self, doc: str, make: Callable[[Any], T] = lambda value: value, *, name: str = "", without: Any = _NEEDED
+    ) -> None:
+        """*name*: of the member, where the attribute has another. *without*: what stands for one that is not there."""
+        self.__doc__ = doc
+        self._make, self._name, self._without = make, name, without
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = self._name or name
+
+    def __get__(self, response: dict[str, Any] | None, owner: type) -> T:
+        if response is None:
+            return self  # type: ignore[return-value]  # asked of the class, by tools that show its documentation
+        return self._make(response[self._name] if self._without is _NEEDED else response.get(self._name, self._without))
+
+
 class Attempt(dict[str, Any]):
     """One POST of a callback. Times are Unix seconds of the account's clock."""
 
-    @property
-    def outcome(self) -> Outcome:
-        """How it ended."""
-        found: Outcome = self["outcome"]
-        return found
-
-    @property
-    def status(self) -> int | None:
-        """The receiver's status; None where there was no response."""
-        found: int | None = self["status"]
-        return found
-
-    @property
-    def number(self) -> int:
-        """Which attempt of its delivery it was, from 1."""
-        return int(self["attempt"])
-
-    @property
-    def due(self) -> float:
-        """When it was to be sent."""
-        return float(self["due"])
-
-    @property
-    def sent(self) -> float:
-        """When it was sent."""
-        return float(self["sent"])
-
-    @property
-    def ended(self) -> float:
-        """When it had ended."""
-        return float(self["ended"])
-
-    @property
-    def detail(self) -> str:
-        """What went wrong, in words; empty where nothing did."""
-        return str(self.get("detail", ""))
+    outcome = _Member[Outcome]("How it ended.")
+    status = _Member[int | None]("The receiver's status; None where there was no response.")
+    number = _Member("Which attempt of its delivery it was, from 1.", int, name="attempt")
+    due = _Member("When it was to be sent.", float)
+    sent = _Member("When it was sent.", float)
+    ended = _Member("When it had ended.", float)
+    detail = _Member("What went wrong, in words; empty where nothing did.", str, without="")
 
 
 class Delivery(dict[str, Any]):
     """One callback owed."""
 
-    @property
-    def id(self) -> str:
-        """Its id, for `resend`."""
-        return str(self["id"])
-
-    @property
-    def task_id(self) -> str:
-        """The task that it reports."""
-        return str(self["task_id"])
-
-    @property
-    def url(self) -> str:
-        """Where it goes."""
-        return str(self["url"])
-
-    @property
-    def state(self) -> Literal["waiting", "delivered", "gave_up"]:
-        """What has become of it."""
-        found: Literal["waiting", "delivered", "gave_up"] = self["state"]
-        return found
-
-    @property
-    def next_due(self) -> float | None:
-        """When the next attempt falls due; None once it was delivered or given up."""
-        found: float | None = self["next_due"]
-        return found
-
-    @property
-    def attempts(self) -> list[Attempt]:
-        """What was tried, in order."""
-        return [Attempt(one) for one in self["attempts"]]
+    id = _Member("Its id, for `resend`.", str)
+    task_id = _Member("The task that it reports.", str)
+    url = _Member("Where it goes.", str)
+    state = _Member[Literal["waiting", "delivered", "gave_up"]]("What has become of it.")
+    next_due = _Member[float | None]("When the next attempt falls due; None once it was delivered or given up.")
+    attempts = _Member[list[Attempt]]("What was tried, in order.", lambda found: [Attempt(one) for one in found])
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -98,79 +68,28 @@ class Delivery(dict[str, Any]):
 class Link(dict[str, Any]):
     """The link to a video."""
 
-    @property
-    def url(self) -> str:
-        """The link itself."""
-        return str(self["url"])
-
-    @property
-    def expires_at(self) -> float:
-        """When it dies."""
-        return float(self["expires_at"])
+    url = _Member("The link itself.", str)
+    expires_at = _Member("When it dies.", float)
 
 
 class Task(dict[str, Any]):
     """A task as the control protocol shows it: facts and plan."""
 
-    @property
-    def id(self) -> str:
-        """Its id."""
-        return str(self["id"])
-
-    @property
-    def status(self) -> Status:
-        """Where it is."""
-        found: Status = self["status"]
-        return found
-
-    @property
-    def progress(self) -> int:
-        """Percent."""
-        return int(self["progress"])
-
-    @property
-    def code(self) -> str | None:
-        """Why it failed."""
-        found: str | None = self.get("code")
-        return found
-
-    @property
-    def scenario(self) -> str:
-        """The scenario that it follows."""
-        return str(self["scenario"])
-
-    @property
-    def reads(self) -> int:
-        """How often it was read."""
-        return int(self["reads"])
-
-    @property
-    def callback_url(self) -> str | None:
-        """Where it reports its end."""
-        found: str | None = self.get("callback_url")
-        return found
-
-    @property
-    def links(self) -> list[Link]:
-        """The links to its video, once it is completed."""
-        return [Link(one) for one in self["links"]]
+    id = _Member("Its id.", str)
+    status = _Member[Status]("Where it is.")
+    progress = _Member("Percent.", int)
+    code = _Member[str | None]("Why it failed.", without=None)
+    scenario = _Member("The scenario that it follows.", str)
+    reads = _Member("How often it was read.", int)
+    callback_url = _Member[str | None]("Where it reports its end.", without=None)
+    links = _Member[list[Link]](
+        "The links to its video, once it is completed.", lambda found: [Link(one) for one in found]
+    )
 
 
 class Event(dict[str, Any]):
     """Something that happened because time moved."""
 
-    @property
-    def at(self) -> float:
-        """When."""
-        return float(self["at"])
-
-    @property
-    def kind(self) -> Literal["status", "attempt", "retention"]:
-        """What kind of thing."""
-        found: Literal["status", "attempt", "retention"] = self["kind"]
-        return found
-
-    @property
-    def task_id(self) -> str:
-        """To which task."""
-        return str(self["task_id"])
+    at = _Member("When.", float)
+    kind = _Member[Literal["status", "attempt", "retention"]]("What kind of thing.")
+    task_id = _Member("To which task.", str)

@@ -39,9 +39,8 @@ class Accounts:
             "createUploadToken": self.create_upload_token,
         }
 
-    def get_credits(self, account: Account, request: Request) -> ApiResponse:
+    def get_credits(self, account: Account, _: Request) -> ApiResponse:
         """`GET /v1/credits`: the balance and what was charged, once every task that has ended by now is settled."""
-        del request
         self._courier.settle(account)
         account = self._world.store.refresh(account)
         balance = {"remaining_credits": whole(account.credits), "used_credits": whole(account.used)}
@@ -63,15 +62,13 @@ class Accounts:
         terms, now = offer.terms(body, {}), account.clock.now()
         return json_reply(estimate(asked, offer, terms, offer.bill(body, terms), self._world.service_settings, now))
 
-    def create_upload_token(self, account: Account, request: Request) -> ApiResponse:
+    def create_upload_token(self, account: Account, _: Request) -> ApiResponse:
         """`POST /v1/files/upload-token`"""
-        del request
         token, expires = self._world.upload_token(account)
         return json_reply({"upload_token": token, "expires_at": expires})
 
-    def list_models(self, account: Account, request: Request) -> ApiResponse:
+    def list_models(self, account: Account, _: Request) -> ApiResponse:
         """`GET /v1/models`: those that the key may use."""
-        del request
         models = self._world.contract.models if account.models is None else sorted(account.models)
         return json_reply({"object": "list", "data": [{"id": model, "object": "model"} for model in models]})
 

@@ -48,12 +48,7 @@ class Acts:
             response = self._refuse(documented()[entry](description))
         else:
             response = _page(status) if answer.form != "json" else _plain_error(status)
-        given = headers_of(answer, now)
-        response.status, response.fault = status, f"answer {status}"
-        response.headers = [(name, value) for name, value in response.headers if name not in given] + list(
-            given.items()
-        )
-        return response
+        return as_answered(response, status, answer, now)
 
     def _entry(self, answer: Answer, operation: str) -> str | None:
         """The documented error that is meant; None for a status that the operation has no error for."""
@@ -80,6 +75,14 @@ def on_the_wire(act: Act, response: ApiResponse, clock: Clock) -> ApiResponse:
         response.fault = wire.fault
         drip = None if wire.drip is None else clock.real_seconds(wire.drip)
         response.wire = wire if drip == wire.drip else wire.model_copy(update={"drip": drip})
+    return response
+
+
+def as_answered(response: ApiResponse, status: int, answer: Answer, now: float) -> ApiResponse:
+    """Return *response* with the status and the headers that a scenario's answer gives it."""
+    given = headers_of(answer, now)
+    response.status, response.fault = status, f"answer {status}"
+    response.headers = [pair for pair in response.headers if pair[0] not in given] + list(given.items())
     return response
 
 

@@ -193,9 +193,8 @@ class Api:
             response.more["image"] = "unseen"
         return response
 
-    def get_task(self, account: Account, request: Request, task_id: str) -> ApiResponse:
+    def get_task(self, account: Account, _: Request, task_id: str) -> ApiResponse:
         """`GET /v1/tasks/{task_id}`"""
-        del request
         if not self._task_id.fits(task_id):
             raise InvalidTaskId("task ids begin with " + self.world.contract.id.prefix, param="task_id")
         task, body, act = self.world.read(account, task_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 from kling_mock import __version__
 from kling_mock.clock import NotManual, not_manual
@@ -20,6 +20,7 @@ from kling_mock.web.facts import account_json, delivery_json, task_json
 from kling_mock.web.http import ApiResponse, Request, json_reply
 from kling_mock.web.waiting import Wait
 
+T = TypeVar("T")
 FEATURES = ["clock", "scenarios", "relays", "names", "cancel", "credits", "journal", "wait"]
 _OK = {"status": "ok"}
 _MOST_ENTRIES = 10_000
@@ -57,11 +58,26 @@ class Control:
 
     def call(self, operation: str, request: Request, /, **path: str) -> ApiResponse:
         """Return the response to one control call; errors come in the service's envelope."""
-        try:
-            self._admit(request)
-            account = self._account(request)
+
+        def call() -> ApiResponse:
+            account = self._admitted(request)
             arguments = self.protocol.arguments(operation, request)
             return json_reply(self.calls[operation](account, **arguments, **path))
+
+        return self._or_refusal(call)
+
+    def waiting(self, request: Request) -> Wait | ApiResponse:
+        """Return what `GET /__mock/wait` waits for, for a server that waits by itself; the refusal where there is nothing."""
+        return self._or_refusal(lambda: self._wait(self._admitted(request), **self.protocol.arguments("wait", request)))
+
+    def waited(self, wait: Wait, met: bool | None) -> ApiResponse:
+        """Return the response to a call that has waited."""
+        return self._or_refusal(lambda: json_reply(_waited(wait, met)))
+
+    def _or_refusal(self, act: Callable[[], T]) -> T | ApiResponse:
+        """Return what *act* does, or the response that says why it was not done."""
+        try:
+            return act()
         except ControlError as error:
             return self.protocol.refusal(error)
         except ApiError as error:
@@ -69,32 +85,13 @@ class Control:
         except StoreDown as error:
             return self.protocol.refusal(ControlError("store_down", str(error)))
 
-    def waiting(self, request: Request) -> Wait | ApiResponse:
-        """Return what `GET /__mock/wait` waits for, for a server that waits by itself; the refusal where there is nothing."""
-        try:
-            self._admit(request)
-            account = self._account(request)
-            return self._wait(account, **self.protocol.arguments("wait", request))
-        except ControlError as error:
-            return self.protocol.refusal(error)
-        except ApiError as error:
-            return self.protocol.refusal(ControlError("forbidden", error.message))
-
-    def waited(self, wait: Wait, met: bool | None) -> ApiResponse:
-        """Return the response to a call that has waited."""
-        try:
-            return json_reply(_waited(wait, met))
-        except ControlError as error:
-            return self.protocol.refusal(error)
-
     # Access
 
-    def _admit(self, request: Request) -> None:
+    def _admitted(self, request: Request) -> Account | None:
+        """Return the account that a request may control; None for all of them."""
         refusal = self.access.refusal(request)
         if refusal is not None:
             raise ControlError("forbidden", refusal)
-
-    def _account(self, request: Request) -> Account | None:
         authorization = request.headers.get("authorization")
         return None if authorization is None else self.world.account(authorization)
 
@@ -103,20 +100,17 @@ class Control:
 
     # Server
 
-    def get_health(self, account: Account | None) -> Any:
+    def get_health(self, _: Account | None) -> Any:
         """`GET /__mock/health`"""
-        del account
         return _OK
 
-    def get_ready(self, account: Account | None) -> Any:
+    def get_ready(self, _: Account | None) -> Any:
         """`GET /__mock/ready`"""
-        del account
         self.world.store.check()
         return _OK
 
-    def get_info(self, account: Account | None) -> Any:
+    def get_info(self, _: Account | None) -> Any:
         """`GET /__mock/info`"""
-        del account
         return {
             "name": "kling-mock",
             "version": __version__,
@@ -133,19 +127,15 @@ class Control:
 
     # Clock
 
-    def _clock(self, account: Account | None) -> Any:
-        store = self.world.store
-        reading = self.world.clock_of(account and store.refresh(account)).reading()
-        return {"now": reading.now, "mode": reading.mode, "rate": reading.rate}
-
     def get_clock(self, account: Account | None) -> Any:
         """`GET /__mock/clock`"""
-        return self._clock(account)
+        reading = self.world.clock_of(account and self.world.store.refresh(account)).reading()
+        return {"now": reading.now, "mode": reading.mode, "rate": reading.rate}
 
     def set_clock(self, account: Account | None, body: dict[str, Any]) -> Any:
         """`PUT /__mock/clock`"""
         self.world.store.set_clock(account, body["mode"], float(body.get("rate", 1.0)))
-        shown = self._clock(account)
+        shown = self.get_clock(account)
         self.world.note(account, "clock", shown["now"], more=shown)
         return shown
 
@@ -158,15 +148,14 @@ class Control:
             fired = self.courier.advance(account, float(body["seconds"]))
         except NotManual as error:
             raise ControlError("not_manual", str(error)) from error
-        shown = self._clock(account)
+        shown = self.get_clock(account)
         self.world.note(account, "clock", shown["now"], more={**shown, "seconds": body["seconds"]})
         return {"now": shown["now"], "fired": fired}
 
     # Setting up
 
-    def list_scenarios(self, account: Account | None) -> Any:
+    def list_scenarios(self, _: Account | None) -> Any:
         """`GET /__mock/scenarios`"""
-        del account
         found = sorted(self.world.catalogue.scenarios.values(), key=lambda one: one.name)
         return {"scenarios": [{"name": one.name, "summary": one.summary, "params": one.params} for one in found]}
 

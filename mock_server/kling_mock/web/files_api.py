@@ -2,7 +2,6 @@
 
 import binascii
 import re
-from functools import partial
 from io import BytesIO
 from typing import IO, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -15,7 +14,8 @@ from kling_mock.media.files import Files, Upload
 from kling_mock.store.interface import Account, StoredFile
 from kling_mock.web.accounts import page
 from kling_mock.web.api import Api, Handler
-from kling_mock.web.http import ApiResponse, Request, json_reply, kept
+from kling_mock.web.http import ApiResponse, Request, json_reply
+from kling_mock.web.media import noting
 from kling_mock.web.media import page as missing
 
 _DATA_URL = re.compile(r"data:[^,]{0,300};base64,", re.IGNORECASE)
@@ -73,9 +73,8 @@ class FilesApi:
         rows = [{name: self._entry(account, stored, request)[name] for name in _ROW} for stored in shown]
         return _done(data={"files": rows, "total": len(files)})
 
-    def get_file_quota(self, account: Account, request: Request) -> ApiResponse:
+    def get_file_quota(self, account: Account, _: Request) -> ApiResponse:
         """`GET /api/v1/files/quota`"""
-        del request
         held, most = len(self._files.living(account)), self._files.max_files
         return _done(
             data={
@@ -86,9 +85,8 @@ class FilesApi:
             }
         )
 
-    def delete_file(self, account: Account, request: Request, file_id: str) -> ApiResponse:
+    def delete_file(self, account: Account, _: Request, file_id: str) -> ApiResponse:
         """`DELETE /api/v1/files/{file_id}`"""
-        del request
         self._files.delete(account, file_id)
         return _done()
 
@@ -109,15 +107,7 @@ class FilesApi:
         account = self._world.store.named(account_name)
         stored = self._files.find(account, file_id)
         response = missing(404, "NoSuchKey", "no file is here") if stored is None else _file(stored, request)
-        response.note = partial(
-            self._world.note,
-            account,
-            "download",
-            method=request.method,
-            url=request.url,
-            request_headers=kept(request.headers),
-            seconds=clocks.monotonic() - started,
-        )
+        response.note = noting(self._world, account, request, started)
         return response
 
     def _added(

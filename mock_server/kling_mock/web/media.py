@@ -1,6 +1,8 @@
 """Videos behind their links: real files, rendered when they are first asked for."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 from zlib import crc32
 
 from kling_mock import clock as clocks
@@ -11,7 +13,7 @@ from kling_mock.core.tasks import Status, Task, stage
 from kling_mock.media.videos import TINY, Videos, VideoSpec
 from kling_mock.service.world import World
 from kling_mock.store.interface import Account
-from kling_mock.web.acts import headers_of, on_the_wire, phrase
+from kling_mock.web.acts import as_answered, on_the_wire, phrase
 from kling_mock.web.http import ApiResponse, Request, kept
 
 _KEPT_BYTES = 256 * 1024 * 1024
@@ -44,18 +46,8 @@ class Media:
         act = self._act(account, task) if request.method != "HEAD" else None
         if act is not None and account is not None:
             response = self._acted(act, response, account.clock)
-        response.note = partial(
-            self.world.note,
-            account,
-            "download",
-            method=request.method,
-            url=request.url,
-            request_headers=kept(request.headers),
-            seconds=clocks.monotonic() - started,
-            task_id=task_id,
-            scenario=task.scenario if task else None,
-            fault=response.fault,
-        )
+        facts = {"task_id": task_id, "scenario": task.scenario if task else None, "fault": response.fault}
+        response.note = noting(self.world, account, request, started, **facts)
         response.more.update(_rendering(response))
         return response
 
@@ -107,15 +99,20 @@ class Media:
             changed = page(status, phrase(status).replace(" ", ""), phrase(status))
         else:
             changed = ApiResponse(status, (answer.body or "").encode(), [])
-        given = headers_of(answer, clock.now())
-        changed.headers = [(name, value) for name, value in changed.headers if name not in given] + list(given.items())
-        changed.fault = f"answer {status}"
-        return changed
+        return as_answered(changed, status, answer, clock.now())
 
 
 def _rendering(response: ApiResponse) -> dict[str, float]:
     """Return how long the video took to render, where this download had to wait for it."""
     return {name: value for name, value in response.more.items() if name == "rendered_seconds"}
+
+
+def noting(
+    world: World, account: Account | None, request: Request, started: float, **facts: Any
+) -> Callable[..., None]:
+    """Return what writes a download into the journal once it is known how much of it was sent."""
+    asked = {"method": request.method, "url": request.url, "request_headers": kept(request.headers)}
+    return partial(world.note, account, "download", **asked, seconds=clocks.monotonic() - started, **facts)
 
 
 def page(status: int, code: str, message: str) -> ApiResponse:

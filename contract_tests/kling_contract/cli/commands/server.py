@@ -97,7 +97,7 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
         made = make_history(replace(wanted, options=replace(wanted.options, parts=parts)), choice)
     for line in made.remarks:
         say(console, line, "dim")
-    run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.any_key), wanted.contract)
+    run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.target.accounts), wanted.contract)
     if given["evidence"]:
         kept = evidence.Kept(given["evidence"], plan_of(wanted, run.mode).document())
         folder = evidence.write(run, kept, given["evidence_folder"], wanted.contract)

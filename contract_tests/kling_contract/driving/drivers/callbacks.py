@@ -157,21 +157,19 @@ def rebound(context: RunContext, session: Session) -> None:
     """A host whose name leads to this machine once the task is made: whoever knocks there has looked up and not judged."""
     assert session.control is not None
     session.control.relays({})
-    route, path = (
-        Route(f"/{session.case}-{secrets.token_hex(6)}", (YES,), session.clock.moment, session.case, session.who),
-        "",
-    )
+    path = f"/{session.case}-{secrets.token_hex(6)}"
+    route = Route(path, (YES,), session.clock.moment, session.case, session.who)
     with Receiver(context.recorder, names=(_REBOUND,)) as here:
         here.add(route)
-        path = f"https://{_REBOUND}:{here.port}{route.path}"
+        url = f"https://{_REBOUND}:{here.port}{path}"
         probe = Probe(rules=("SC-16",), receiver=Label.REBINDS)
-        task = context.made(session, prompt="rebound", callback_url=path, probe=probe).task_id
+        task = context.made(session, prompt="rebound", callback_url=url, probe=probe).task_id
         session.control.names({_REBOUND: ["127.0.0.1"]})
         _cancel(session, task)
         session.read(task)
         walk_retries(context, session)
         if here.knocks and not route.arrived:
-            context.recorder.add(_knock(path, session))
+            context.recorder.add(_knock(url, session))
     context.settled(session, task)
 
 

@@ -29,10 +29,9 @@ def lacking(context: RunContext) -> dict[str, str]:
             context.recorder.note(Topic.MISSING_FEATURE, feature="clock", reason=str(failure))
             without(context, found)
     session = Session(context.line, "features", key)
-    for name in context.target.declared:
+    for name in (name for name in context.target.declared if name in _CHECKS):
         try:
-            if name in _CHECKS:
-                _CHECKS[name](context, session)
+            _CHECKS[name](context, session)
         except ControlFailed as failure:
             found[name] = str(failure)
             session.note(Topic.MISSING_FEATURE, feature=name, reason=str(failure))

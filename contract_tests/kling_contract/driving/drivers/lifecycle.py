@@ -25,8 +25,7 @@ def required_only(context: RunContext, session: Session) -> None:
     """The two required fields alone: what the defaults give."""
     made = context.made(session, duration=None, quality=None)
     end = context.until_end(session, made.task_id)[made.task_id]
-    for link in end.links:
-        session.download(link, look=True)
+    session.fetch(end, look=True)
 
 
 def tiers(context: RunContext, session: Session) -> None:
@@ -37,16 +36,14 @@ def tiers(context: RunContext, session: Session) -> None:
         made.append(context.made(session, quality=quality, image_start=image, probe=probe))
     ends = context.until_end(session, *(seen.task_id for seen in made))
     for seen in ends.values():
-        for link in seen.links:
-            session.download(link, look=True)
+        session.fetch(seen, look=True)
 
 
 def longest(context: RunContext, session: Session) -> None:
     """The longest task, whose video takes a server some time."""
     made = context.made(session, duration=context.contract.duration_max)
     end = context.until_end(session, made.task_id)[made.task_id]
-    for link in end.links:
-        session.download(link, look=True)
+    session.fetch(end, look=True)
 
 
 def failures(context: RunContext, session: Session) -> None:

@@ -68,23 +68,18 @@ def agreeing(context: RunContext, session: Session) -> None:
 
 def expiry(context: RunContext, session: Session) -> None:
     """A link a second before its end and after it; the task itself is still there."""
-    links = _completed_closely(context, session)
-    task, live, end = links
+    task, live, end = _completed_closely(context, session)
     lifetime = context.contract.link_lifetime
-    for link in end.links:
-        session.download(link)
+    session.fetch(end)
     # The completion lies between the last living read (live) and the first read of the end.
     session.clock.advance(lifetime - 1 - (session.clock.moment().at - live))
-    for link in end.links:
-        session.download(link)
+    session.fetch(end)
     session.read(task)
     session.clock.advance(1 + _FINE)
-    for link in end.links:
-        session.download(link)
+    session.fetch(end)
     session.read(task)
     session.clock.advance(lifetime)
-    for link in end.links:
-        session.download(link)
+    session.fetch(end)
     session.read(task)
 
 

@@ -83,8 +83,7 @@ def outputs(context: RunContext, session: Session) -> None:
         if seen.task_id:
             ids.append(seen.task_id)
     for end in context.until_end(session, *ids).values():
-        for link in end.links:
-            session.download(link, look=True)
+        session.fetch(end, look=True)
 
 
 def _varied(model: Model, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -224,9 +224,5 @@ def _no_objects(base: Base) -> Iterator[Near]:
         ("a second value", whole + b"{}"),
     )  # fmt: skip
     for what, raw in bodies:
-        yield Near(
-            ("SV-29",) if what in ("an array", "null", "a number", "a string", "nothing") else ("SV-29", "SW-17"),
-            "",
-            what,
-            raw=raw,
-        )
+        is_json = what in ("an array", "null", "a number", "a string", "nothing")
+        yield Near(("SV-29",) if is_json else ("SV-29", "SW-17"), "", what, raw=raw)

@@ -3,10 +3,8 @@
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -23,7 +21,6 @@ from kling_contract.driving.session import Line
 from kling_contract.driving.target import Asked, Target, choose_mode, discover, services_of
 from kling_contract.history.events import AnyEvent, Exchange, Recorder
 from kling_contract.history.labels import Topic
-from kling_contract.reading.addresses import is_loopback
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.reading.retry_after import date_of
 from kling_contract.rules.rulebook import rules
@@ -76,34 +73,11 @@ class Wanted:
 
 @dataclass(slots=True)
 class Made:
-    """A history, and what to say to the user besides the verdicts. any_key: whether the target takes any key."""
+    """A history, and what to say to the user besides the verdicts."""
 
     recorder: Recorder
     target: Target
     remarks: list[str] = field(default_factory=list)
-
-    @property
-    def any_key(self) -> bool:
-        """Whether the target takes keys of our making."""
-        return self.target.accounts
-
-
-_TOOLS = ("hypothesis", "schemathesis")
-
-
-def _check_tools(wanted: Wanted) -> None:
-    """Say that something is not installed before anything is sent.
-
-    Raises:
-        SetupError: the drawn part of the run needs the extra `kit`.
-    """
-    host = urlsplit(wanted.asked.base).hostname or ""
-    fake = wanted.asked.mode == "fake" or (wanted.asked.mode is None and is_loopback(host))
-    missing = [name for name in _TOOLS if find_spec(name) is None]
-    if fake and missing and not wanted.options.quick:
-        raise SetupError(
-            f"{' and '.join(missing)} not installed: pip install 'klingkit[kit]', or run the scripted part alone with --quick"
-        )
 
 
 def make_history(wanted: Wanted, choice: Choice, sender: Sender | None = None) -> Made:
@@ -114,26 +88,17 @@ def make_history(wanted: Wanted, choice: Choice, sender: Sender | None = None) -
     """
     asked, contract = wanted.asked, wanted.contract
     book_of(contract, choice)
-    _check_tools(wanted)
     _check_agreed(wanted)
     sender = sender or Sender(verify=str(wanted.ca_file or ""))
     target = discover(asked, contract, sender)
     options = _pictured(wanted, target, sender)
-    keys = [key for key in (asked.key, asked.second_key, asked.denied_key) if key]
     salt = secrets.token_bytes(16)
-    recorder = Recorder(keys=keys, salt=salt)
+    recorder = Recorder(keys=asked.keys, salt=salt)
     guard = guard_of(wanted, target.mode)
     past = _guarded(sender, guard, wanted, target) if target.real else sender
     line = Line(target, contract, recorder, past, guard, Limits(wanted.timeout))
     made = Made(recorder, target)
-    recorder.note(
-        Topic.RUN,
-        target=target.base,
-        mode=target.mode,
-        features=list(target.declared),
-        seed=options.seed,
-        contract=contract.version,
-    )
+    recorder.note(Topic.RUN, **target.facts, seed=options.seed, contract=contract.version)
     try:
         with RunContext(line, options, salt) as context:
             _drive(context, wanted, choice, made)
@@ -189,9 +154,7 @@ def guard_for(contract: Contract, price: Price, caps: Caps) -> Guard:
 
 
 def _guarded(sender: Sender, guard: Guard, wanted: Wanted, target: Target) -> GuardedSender:
-    asked = wanted.asked
-    keys = [key for key in (asked.key, asked.second_key, asked.denied_key) if key]
-    return GuardedSender(sender, guard, wanted.contract, keys=keys, spending=target.mode != "readonly")
+    return GuardedSender(sender, guard, wanted.contract, keys=wanted.asked.keys, spending=target.mode != "readonly")
 
 
 def plan_of(wanted: Wanted, mode: str) -> Plan:

@@ -1,5 +1,9 @@
 """Cases of what must be accepted: every bound from inside, and first frames of every kind."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
 from kling_contract.driving.drivers.probes import long_url, public_neighbours
 from kling_contract.driving.drivers.run_context import RunContext, Script
 from kling_contract.driving.receiver import HOST
@@ -23,19 +27,21 @@ _ORDINARY = 'A café, "quoted" & <tagged>;\r\n\tthen 水 and 🌊 — 100% slow-
 """What people write: quotes, line breaks, and characters of several scripts."""
 
 
+def _right(context: RunContext, session: Session, rule: str, field: str, values: Iterable[Any]) -> None:
+    """A create that must be accepted, by *rule*, for each of *values* of *field*."""
+    for value in values:
+        session.create(context.body(**{field: value}), probe=Probe(rules=(rule,), expect=Expect.ACCEPTED))
+
+
 def accepted(context: RunContext, session: Session) -> None:
     """Right creates at the bounds of each field."""
-    longest = context.contract.prompt_max
-    for prompt in ("", "a" * longest, "\u6c34" * longest, "\U0001f600" * longest, _ORDINARY):
-        session.create(context.body(prompt=prompt), probe=Probe(rules=("SV-06",), expect=Expect.ACCEPTED))
-    least, most = context.contract.duration_min, context.contract.duration_max
-    for seconds in range(least, most + 1):
-        session.create(context.body(duration=seconds), probe=Probe(rules=("SV-10",), expect=Expect.ACCEPTED))
-    for seconds in (least, context.contract.duration_default, most):
-        session.create(context.body(duration=float(seconds)), probe=Probe(rules=("SV-31",), expect=Expect.ACCEPTED))
-    for quality in context.contract.qualities:
-        session.create(context.body(quality=quality), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
-    session.create(context.body(quality=None), probe=Probe(rules=("SV-15",), expect=Expect.ACCEPTED))
+    contract = context.contract
+    longest, least, most = contract.prompt_max, contract.duration_min, contract.duration_max
+    prompts = ("", "a" * longest, "\u6c34" * longest, "\U0001f600" * longest, _ORDINARY)
+    _right(context, session, "SV-06", "prompt", prompts)
+    _right(context, session, "SV-10", "duration", range(least, most + 1))
+    _right(context, session, "SV-31", "duration", map(float, (least, contract.duration_default, most)))
+    _right(context, session, "SV-15", "quality", (*contract.qualities, None))
 
 
 def unknown(context: RunContext, session: Session) -> None:
@@ -58,20 +64,15 @@ def addresses(context: RunContext, session: Session) -> None:
         "/done?next=http%3A%2F%2Flocalhost%3A3000%2F",
         "/done?next=http://127.0.0.1:3000/",
     )
-    for url in (*(f"{name}/done" for name in names), *(f"https://{HOST}{rest}" for rest in seeming)):
-        session.create(context.body(callback_url=url), probe=Probe(rules=("SV-32",), expect=Expect.ACCEPTED))
-    for url in _PUBLIC:
-        session.create(context.body(callback_url=url), probe=Probe(rules=("SV-35",), expect=Expect.ACCEPTED))
+    looks = (*(f"{name}/done" for name in names), *(f"https://{HOST}{rest}" for rest in seeming))
+    _right(context, session, "SV-32", "callback_url", looks)
+    _right(context, session, "SV-35", "callback_url", _PUBLIC)
     for what, before in ((PLAIN, "user"), ("127.0.0.1", "127.0.0.1"), ("localhost", "localhost:10.0.0.1")):
         label = Probe(rules=("SV-34",), expect=Expect.ACCEPTED, field="callback_url", value=what)
         session.create(context.body(callback_url=f"https://{before}@{HOST}/done"), probe=label)
-    session.create(
-        context.body(callback_url=long_url(context.contract)), probe=Probe(rules=("SV-19",), expect=Expect.ACCEPTED)
-    )
-    for host in public_neighbours(context.contract):
-        session.create(
-            context.body(callback_url=f"https://{host}/done"), probe=Probe(rules=("SV-20",), expect=Expect.ACCEPTED)
-        )
+    _right(context, session, "SV-19", "callback_url", [long_url(context.contract)])
+    hosts = public_neighbours(context.contract)
+    _right(context, session, "SV-20", "callback_url", (f"https://{host}/done" for host in hosts))
 
 
 def pictures(contract: Contract) -> list[tuple[str, ImageFacts]]:
@@ -85,20 +86,17 @@ def pictures(contract: Contract) -> list[tuple[str, ImageFacts]]:
     ]  # fmt: skip
     found = [(f"/{w}x{h}.jpg", ImageFacts(width=w, height=h, size=_TYPICAL, format="jpeg")) for w, h in sizes]
     plain = ImageFacts(width=640, height=480, size=_TYPICAL, format="jpeg")
-    found += [(f"/640x480.{suffix}", _of(plain, format=name)) for suffix, name in (("png", "png"), ("jpeg", "jpeg"))]
-    found += [(f"/640x480.jpg?as={name}", _of(plain, format=name, misnamed=True)) for name in _OTHER_FORMATS]
-    found.append(("/640x480.jpg?as=png", _of(plain, format="png", misnamed=True)))
+    found += [
+        (f"/640x480.{suffix}", replace(plain, format=name)) for suffix, name in (("png", "png"), ("jpeg", "jpeg"))
+    ]
+    found += [(f"/640x480.jpg?as={name}", replace(plain, format=name, misnamed=True)) for name in _OTHER_FORMATS]
+    found.append(("/640x480.jpg?as=png", replace(plain, format="png", misnamed=True)))
     for size in (limits.safe_bytes, limits.max_bytes + 1):
-        found.append((f"/640x480.jpg?bytes={size}", _of(plain, size=size)))
-    found.append(("/640x480.jpg?truncated", _of(plain, fault="truncated")))
-    found.append(("/640x480.png?truncated", _of(plain, format="png", fault="truncated")))
+        found.append((f"/640x480.jpg?bytes={size}", replace(plain, size=size)))
+    found.append(("/640x480.jpg?truncated", replace(plain, fault="truncated")))
+    found.append(("/640x480.png?truncated", replace(plain, format="png", fault="truncated")))
     found += [(f"/640x480.jpg?status={status}", ImageFacts(fault="unreachable")) for status in (404, 500)]
     return [(_DRAWN + path, facts) for path, facts in found]
-
-
-def _of(facts: ImageFacts, **changes: object) -> ImageFacts:
-    given = {name: getattr(facts, name) for name in ("width", "height", "size", "format", "fault", "misnamed")}
-    return ImageFacts(**{**given, **changes})
 
 
 def images(context: RunContext, session: Session) -> None:
