@@ -6,10 +6,8 @@ from typing import Any
 from kling_openapi.composing import examples
 from kling_openapi.family import Family
 from kling_openapi.model import Model
-from kling_openapi.schemas import needed
+from kling_openapi.schemas import PREFIX, needed
 from kling_openapi.served import served
-
-_PREFIX = "#/components/schemas/"
 
 
 def bundle(family: Family, *, server: str | None = None, models: Iterable[str] | None = None) -> dict[str, Any]:
@@ -63,8 +61,8 @@ def _union(models: list[Model]) -> dict[str, Any]:
     names = [model.name for model in models]
     return {
         "description": "A create of one of the models; which one is told by its name.",
-        "oneOf": [{"$ref": f"{_PREFIX}{name}"} for name in names],
-        "discriminator": {"propertyName": "model", "mapping": {name: f"{_PREFIX}{name}" for name in names}},
+        "oneOf": [{"$ref": f"{PREFIX}{name}"} for name in names],
+        "discriminator": {"propertyName": "model", "mapping": {name: f"{PREFIX}{name}" for name in names}},
     }
 
 

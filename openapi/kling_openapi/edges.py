@@ -6,11 +6,7 @@ from typing import Any
 
 from kling_openapi.model import Model
 from kling_openapi.schemas import Steps
-from kling_openapi.spots import ABSENT, Spot, changed, choices_of, spots
-
-_MOST_REPEATED = 64
-_LETTERS = ("a", "\u6c34", "\U0001f600")
-"""One, three and four bytes of UTF-8: a limit counts characters."""
+from kling_openapi.spots import ABSENT, LETTERS, MOST_REPEATED, Spot, changed, choices_of, spots
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +65,13 @@ def _texts(spot: Spot) -> Iterator[str]:
     least, most = spot.keyword("minLength") or 0, spot.keyword("maxLength")
     yield from ("a" * least, "A quiet street"[: most or 14])
     if most is not None:
-        yield from (letter * most for letter in _LETTERS)
+        yield from (letter * most for letter in LETTERS)
 
 
 def _lists(spot: Spot) -> Iterator[list[Any]]:
     least, most = spot.keyword("minItems") or 0, spot.keyword("maxItems")
     yield spot.value[:least]
-    if most is not None and most < _MOST_REPEATED:
+    if most is not None and most < MOST_REPEATED:
         yield (spot.value * most)[:most]
 
 

@@ -21,3 +21,11 @@ def write(files: Mapping[Path, bytes], script: str, *, check: bool, complaints: 
     for complaint in found:
         click.echo(complaint, err=True)
     raise SystemExit(1 if found else 0)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |\n" for line in lines
+    )

@@ -101,7 +101,7 @@ def _complaints(limits: Limits, facts: Facts) -> Iterator[tuple[str, str]]:
         ("fps", facts.fps, limits.fps_min, limits.fps_max, "frames a second"),
     ):
         if seen is not None and not _within(seen, low, high):
-            yield name, f"the {kind} has {seen:g} {unit}; allowed is {_range(low, high)}"
+            yield name, f"the {kind} has {seen:g} {unit}; allowed is {bounds(low, high)}"
 
 
 def _shape(limits: Limits, width: int, height: int) -> Iterator[tuple[str, str]]:
@@ -109,9 +109,9 @@ def _shape(limits: Limits, width: int, height: int) -> Iterator[tuple[str, str]]
     if not _within(min(width, height), limits.min_side_px, None) or not _within(
         max(width, height), None, limits.max_side_px
     ):
-        yield "sides", f"{seen}; allowed for each side is {_range(limits.min_side_px, limits.max_side_px)}"
+        yield "sides", f"{seen}; allowed for each side is {bounds(limits.min_side_px, limits.max_side_px)}"
     if not _within(width, limits.min_width_px, limits.max_width_px):
-        yield "sides", f"{seen}; allowed for the width is {_range(limits.min_width_px, limits.max_width_px)}"
+        yield "sides", f"{seen}; allowed for the width is {bounds(limits.min_width_px, limits.max_width_px)}"
     found = Fraction(width, height)
     low, high = limits.ratio_min, limits.ratio_max
     if (low is not None and found < low) or (high is not None and found > high):
@@ -123,7 +123,8 @@ def _within(seen: float, low: float | None, high: float | None) -> bool:
     return (low is None or seen >= low) and (high is None or seen <= high)
 
 
-def _range(low: float | None, high: float | None) -> str:
+def bounds(low: float | None, high: float | None) -> str:
+    """Return what lies between two bounds in words; one of them may be None."""
     if low is None:
         return f"at most {high:g}"
     return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"

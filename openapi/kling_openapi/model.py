@@ -33,6 +33,7 @@ class Model:
     def __init__(self, name: str, schema: Mapping[str, Any], schemas: Mapping[str, Any], path: Path) -> None:
         self.name, self.schema, self.path = name, schema, path
         self._schemas = self.components = schemas
+        self._defaults: dict[str, Any] = {}
 
     # Requests
 
@@ -81,10 +82,6 @@ class Model:
         if path not in self._defaults:
             self._defaults[path] = self.at(path).get("default")
         return self._defaults[path]
-
-    @cached_property
-    def _defaults(self) -> dict[str, Any]:
-        return {}
 
     def value(self, body: Any, path: str) -> Any:
         """Return the value of the field at *path* of *body*, its default where it is left out."""

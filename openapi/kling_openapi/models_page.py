@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kling_openapi.family import Family
-from kling_openapi.media import Limits, written
+from kling_openapi.generated import table
+from kling_openapi.media import Limits, bounds, written
 from kling_openapi.model import Model
 from kling_openapi.money import plain
 from kling_openapi.schemas import resolved
@@ -40,7 +41,7 @@ def _overview(family: Family) -> str:
         ]
         for model in family.models.values()
     ]
-    return _table(["model", "required", "price", "grade"], rows)
+    return table(["model", "required", "price", "grade"], rows)
 
 
 def _model(model: Model) -> str:
@@ -49,7 +50,7 @@ def _model(model: Model) -> str:
     lines = [
         f"## {model.name}\n",
         f"{model.schema.get('title', '')}. {model.schema.get('description', '')}".strip() + f" Sources: {sources}.\n",
-        _table(
+        table(
             ["field", "", "rule", "grade"], list(_fields(model, model.schema, "", str(model.schema.get("x-grade", ""))))
         ),
     ]
@@ -58,7 +59,7 @@ def _model(model: Model) -> str:
         [f"`{_path(path)}`, in some requests", _limits(it)] for path, them in model.slots.special.items() for it in them
     ]
     if media:
-        lines.append(_table(["picture, video or sound", "what it must be"], media))
+        lines.append(table(["picture, video or sound", "what it must be"], media))
     rules = list(_rules(model))
     lines += [f"- {rule}" for rule in rules] + [""] * bool(rules)
     lines.append(f"Price ({price.get('x-grade', '')}): {_price(model)}. Output: {_output(output)}.\n")
@@ -105,16 +106,10 @@ def _limits(limits: Limits) -> str:
         (limits.fps_min, limits.fps_max, "frames a second"),
     ):
         if low is not None or high is not None:
-            said.append(f"{_bounds(low, high)} {what}")
+            said.append(f"{bounds(low, high)} {what}")
     if limits.ratio_min is not None and limits.ratio_max is not None:
         said.append(f"ratio {written(limits.ratio_min)} to {written(limits.ratio_max)}")
     return ", ".join(said)
-
-
-def _bounds(low: float | None, high: float | None) -> str:
-    if low is None:
-        return f"at most {high:g}"
-    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
 
 
 def _rules(model: Model) -> Iterator[str]:
@@ -156,10 +151,3 @@ def _output(output: dict[str, Any]) -> str:
 
 def _path(path: tuple[str, ...]) -> str:
     return "".join(step if step == "[]" else f".{step}" for step in path).removeprefix(".")
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |\n" for line in lines
-    )

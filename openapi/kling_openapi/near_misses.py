@@ -6,9 +6,7 @@ from typing import Any
 
 from kling_openapi.model import Model
 from kling_openapi.schemas import Steps, parts, spelled, values
-from kling_openapi.spots import ABSENT, Spot, changed, choices_of, spots
-
-_MOST_REPEATED = 64
+from kling_openapi.spots import ABSENT, LETTERS, MOST_REPEATED, Spot, changed, choices_of, spots
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ def _out_of_bounds(spot: Spot) -> Iterator[tuple[Any, str]]:
 def _bad_text(spot: Spot) -> Iterator[tuple[Any, str]]:
     most, pattern = spot.keyword("maxLength"), spot.keyword("pattern")
     if most is not None and pattern is None:
-        yield from ((letter * (most + 1), "maxLength") for letter in ("a", "\u6c34", "\U0001f600"))
+        yield from ((letter * (most + 1), "maxLength") for letter in LETTERS)
     if spot.keyword("minLength"):
         yield "", "minLength"
     if pattern is not None:
@@ -131,7 +129,7 @@ def _bad_length(spot: Spot) -> Iterator[tuple[Any, str]]:
     given = spot.value if isinstance(spot.value, list) else []
     if least and given:
         yield given[: least - 1], "minItems"
-    if most is not None and given and most < _MOST_REPEATED:
+    if most is not None and given and most < MOST_REPEATED:
         yield (given * (most + 1))[: most + 1], "maxItems"
 
 

@@ -1,7 +1,7 @@
 """What a model makes: how long, how large, in which shape, as its file says."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -30,23 +30,16 @@ class Output:
     """What the tasks of one model give: `medium` is `video`, or `element` for an id and no link."""
 
     medium: str
-    count: int
-    seconds: Mapping[str, Any]
-    ratio: Mapping[str, Any]
-    short_side: Mapping[str, Any]
-    sizes: Mapping[str, Mapping[str, tuple[int, int]]]
+    count: int = 1
+    seconds: Mapping[str, Any] = field(default_factory=dict)
+    ratio: Mapping[str, Any] = field(default_factory=dict)
+    short_side: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "Output":
         """Return the output that an `x-output` tells."""
-        return cls(
-            medium=given["medium"],
-            count=given.get("count", 1),
-            seconds=given.get("seconds", {}),
-            ratio=given.get("ratio", {}),
-            short_side=given.get("short_side", {}),
-            sizes=given.get("sizes", {}),
-        )
+        return cls(**{member.name: given[member.name] for member in fields(cls) if member.name in given})
 
     @property
     def follows(self) -> tuple[str, ...] | None:

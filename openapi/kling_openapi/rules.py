@@ -80,8 +80,3 @@ def _number(value: Any) -> Decimal:
         return Decimal(str(value))
     except InvalidOperation:
         return Decimal("NaN")
-
-
-def param_of(path: str) -> str:
-    """Return a path of a model file as callers write the field."""
-    return spelled(tuple(step for step in parts(path) if step != "[]"))

@@ -11,7 +11,7 @@ import jsonschema_rs
 Schema = Mapping[str, Any]
 Steps = tuple[str | int, ...]
 
-_PREFIX = "#/components/schemas/"
+PREFIX = "#/components/schemas/"
 _CONDITIONS = ("allOf", "anyOf", "if", "then", "else", "dependentRequired")
 
 
@@ -42,7 +42,7 @@ def resolved(schema: Any, schemas: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     if "$ref" not in schema:
         return dict(schema)
-    target = resolved(schemas.get(str(schema["$ref"]).removeprefix(_PREFIX)), schemas)
+    target = resolved(schemas.get(str(schema["$ref"]).removeprefix(PREFIX)), schemas)
     beside = {key: value for key, value in schema.items() if key != "$ref"}
     if "properties" in beside and "properties" in target:
         beside["properties"] = {**target["properties"], **_joined(target["properties"], beside["properties"], schemas)}
@@ -65,8 +65,8 @@ def needed(schema: Any, schemas: Mapping[str, Any]) -> dict[str, Any]:
     waiting = [schema]
     while waiting:
         for reference in _references(waiting.pop()):
-            name = reference.removeprefix(_PREFIX).partition("/")[0]
-            if reference.startswith(_PREFIX) and name in schemas and name not in found:
+            name = reference.removeprefix(PREFIX).partition("/")[0]
+            if reference.startswith(PREFIX) and name in schemas and name not in found:
                 found[name] = schemas[name]
                 waiting.append(schemas[name])
     return found

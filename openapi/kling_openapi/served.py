@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kling_openapi.model import Model
-from kling_openapi.schemas import needed, parts, values
+from kling_openapi.schemas import PREFIX, needed, parts, values
 
 _PNG, _JPEG, _GIF = "iVBORw0KGgoA", "/9j/", "R0lGOD(dh|lh)"
 _WEBP = "UklGR[g-v][A-Za-z0-9+/]{4}[BFJNRVZdhlptx159]XRUJQ"
 _BASE64 = f"^(data:image/[a-z]+;base64,)?({_PNG}|{_JPEG}|{_GIF}|{_WEBP})([A-Za-z0-9+/]{{4}})*$"
 _DRAWN = "^https://image\\.test/[1-9][0-9]{2}x[1-9][0-9]{2}\\.(png|jpg)$"
 _NAMED = "^https://([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\\.){1,4}[a-z]{2,12}(/[A-Za-z0-9._~/-]*)?$"
-_PREFIX, _GIVEN = "#/components/schemas/", "GivenUrl"
+_GIVEN = "GivenUrl"
 _OWN_FOLDERS = ("uploads", "files")
 """Where a fake serves what was uploaded, and its videos."""
 _GIF_BYTES = "^GIF8[79]a"
@@ -25,9 +25,8 @@ _GIF_BYTES = "^GIF8[79]a"
 def served(document: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Any]:
     """Return *document* with what a fake is sure to take; nothing of *document* is changed."""
     schemas = dict(document["components"]["schemas"])
-    for name, pattern in (("CallbackUrl", _NAMED),):
-        if name in schemas:
-            schemas[name] = {**_without(schemas[name], "format"), "pattern": pattern}
+    if "CallbackUrl" in schemas:
+        schemas["CallbackUrl"] = {**_without(schemas["CallbackUrl"], "format"), "pattern": _NAMED}
     if "HttpUrl" in schemas:
         given = {name: _led(it) for name, it in needed(schemas["CreateVideo"], schemas).items() if name != "HttpUrl"}
         schemas |= {**given, _GIVEN: _elsewhere(_without(schemas["HttpUrl"], "format"))}
@@ -99,7 +98,7 @@ def _led(node: Any) -> Any:
     """Return a schema of requests in which a URL is one that a caller gives; links in answers stay as they are."""
     if isinstance(node, Mapping):
         found = {name: _led(value) for name, value in node.items()}
-        return {**found, "$ref": _PREFIX + _GIVEN} if found.get("$ref") == f"{_PREFIX}HttpUrl" else found
+        return {**found, "$ref": PREFIX + _GIVEN} if found.get("$ref") == f"{PREFIX}HttpUrl" else found
     return [_led(value) for value in node] if isinstance(node, list) else node
 
 

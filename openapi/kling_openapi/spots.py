@@ -17,6 +17,10 @@ class Absent:
 
 ABSENT: Final = Absent()
 
+MOST_REPEATED = 64
+LETTERS = ("a", "\u6c34", "\U0001f600")
+"""One, three and four bytes of UTF-8: a limit counts characters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spot:

@@ -6,8 +6,6 @@ Exit codes: 0 the video is there; 2 usage or set-up; 3 the task failed; 4 refuse
 """
 
 import contextlib
-import json
-import math
 import os
 import re
 import signal
@@ -36,7 +34,7 @@ from kling_client.errors import (
     TaskFailed,
 )
 from kling_client.examples import add_examples
-from kling_client.fields import assigned
+from kling_client.fields import assigned, json_value
 from kling_client.generation import Event, Generation
 from kling_client.listener import listening
 from kling_client.polling import PollPolicy
@@ -80,11 +78,8 @@ class CannotDo(KlingError):
 
 def number(text: str) -> Any:
     """A number where *text* reads as one, else the text as it is: whether it is a fit one is for the contract to say."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return value if type(value) in (int, float) and math.isfinite(value) else text
+    value = json_value(text)
+    return value if type(value) in (int, float) else text
 
 
 def connection(command: F) -> F:

@@ -4,8 +4,6 @@ import ipaddress
 import json
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache, cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,20 +14,10 @@ import kling_openapi
 from kling_client.errors import RequestInvalid
 from kling_client.fields import picture_path
 from kling_client.tasks import Statuses
+from kling_openapi.media import Limits
 from kling_openapi.model import Model
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What a first frame must be: formats in lower case, bytes, pixels, width to height with both bounds included."""
-
-    formats: frozenset[str]
-    max_bytes: int
-    min_side_px: int
-    ratio_min: Fraction
-    ratio_max: Fraction | None
 
 
 class Contract:
@@ -73,22 +61,14 @@ class Contract:
         return any(entry["const"] == code and entry["x-retryable"] for entry in codes)
 
     @cached_property
-    def image(self) -> ImageLimits:
+    def image(self) -> Limits:
         """The limits of a first frame, or of another model's first picture."""
-        path = None if self.spec is None else picture_path(self.spec)
         if self.spec is None:
-            rules = self._schema("CreateVideo")["properties"]["image_start"]["x-image"]
-        elif path is None:
+            return Limits.of("image", self._schema("CreateVideo")["properties"]["image_start"]["x-image"])
+        path = picture_path(self.spec)
+        if path is None:
             raise RequestInvalid(f"{self.model} takes no picture; leave IMAGE out", param="image")
-        else:
-            rules = self.spec.at("".join(step if step == "[]" else f".{step}" for step in path).lstrip("."))["x-image"]
-        return ImageLimits(
-            formats=frozenset(rules["formats"]),
-            max_bytes=rules["max_bytes"],
-            min_side_px=rules.get("min_side_px", 1),
-            ratio_min=_ratio(rules["ratio_min"]) if "ratio_min" in rules else Fraction(0),
-            ratio_max=_ratio(rules["ratio_max"]) if "ratio_max" in rules else None,
-        )
+        return self.spec.slots.limits[path]
 
     @cached_property
     def link(self) -> Mapping[str, Any]:
@@ -251,12 +231,6 @@ def _check_sendable(name: str, value: Any) -> None:
 def _status_requiring(ends: Iterable[Mapping[str, Any]], member: str) -> frozenset[str]:
     """The statuses of those terminal shapes that require *member*."""
     return frozenset(end["properties"]["status"]["const"] for end in ends if member in end.get("required", ()))
-
-
-def _ratio(text: str) -> Fraction:
-    """`"1:2.5"` as a number."""
-    width, height = text.split(":")
-    return Fraction(width) / Fraction(height)
 
 
 def _name(reference: str) -> str:

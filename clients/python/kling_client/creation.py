@@ -1,6 +1,7 @@
 """Sending a create: once, and again only where that cannot cost twice."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
 from kling_client.errors import ApiError, CreateOutcomeUnknown, KlingError, NetworkError, RateLimited, ServerError
@@ -9,6 +10,7 @@ from kling_client.tasks import Task
 from kling_client.timing import Clock, Sleep
 
 
+@dataclass(slots=True)
 class Creation:
     """One create on its way: what has been tried, and what may still be.
 
@@ -19,29 +21,18 @@ class Creation:
         clock, sleep, dice: monotonic seconds, waiting, jitter.
         repeats: how often it may be sent again after its outcome was lost.
         attempts: how often it may be sent at all.
+        lost: why its outcome is not known, where it is not.
     """
 
-    def __init__(
-        self,
-        post: Callable[[float], Task],
-        idempotency_key: str,
-        policy: PollPolicy,
-        *,
-        clock: Clock,
-        sleep: Sleep,
-        dice: Random,
-        repeats: int,
-        attempts: int,
-    ) -> None:
-        self._post = post
-        self._key = idempotency_key
-        self._policy = policy
-        self._clock = clock
-        self._sleep = sleep
-        self._dice = dice
-        self._repeats = repeats
-        self._attempts = attempts
-        self._lost: KlingError | None = None
+    post: Callable[[float], Task]
+    idempotency_key: str
+    policy: PollPolicy
+    clock: Clock
+    sleep: Sleep
+    dice: Random
+    repeats: int
+    attempts: int
+    lost: KlingError | None = None
 
     def send(self, started: float) -> Task:
         """Send until it is accepted, refused or lost for good.
@@ -55,27 +46,27 @@ class Creation:
             CreateOutcomeUnknown: it may have been accepted.
         """
         while True:
-            left = started + self._policy.deadline - self._clock()
+            left = started + self.policy.deadline - self.clock()
             try:
-                return self._post(left)
+                return self.post(left)
             except (ApiError, NetworkError) as error:
-                self._sleep(self._wait_after(error, started))
+                self.sleep(self._wait_after(error, started))
 
     def _wait_after(self, error: ApiError | NetworkError, started: float) -> float:
         """Seconds until the create may be sent again; raises when it may not."""
-        self._attempts -= 1
+        self.attempts -= 1
         asked = error.retry_after if isinstance(error, ApiError) else None
-        wait = (self._policy.min_poll if asked is None else asked) + self._dice.random() * self._policy.min_poll
-        left = started + self._policy.deadline - self._clock()
-        if self._may_repeat(error) and self._attempts > 0 and wait < left:
+        wait = (self.policy.min_poll if asked is None else asked) + self.dice.random() * self.policy.min_poll
+        left = started + self.policy.deadline - self.clock()
+        if self._may_repeat(error) and self.attempts > 0 and wait < left:
             return wait
-        if self._lost is None:
+        if self.lost is None:
             raise error
         raise CreateOutcomeUnknown(
-            f"the create was sent, but its outcome is not known ({self._lost}); it may have been accepted and charged. "
-            f"Its Idempotency-Key is {self._key}",
-            idempotency_key=self._key,
-            cause=self._lost,
+            f"the create was sent, but its outcome is not known ({self.lost}); it may have been accepted and charged. "
+            f"Its Idempotency-Key is {self.idempotency_key}",
+            idempotency_key=self.idempotency_key,
+            cause=self.lost,
         ) from error
 
     def _may_repeat(self, error: ApiError | NetworkError) -> bool:
@@ -86,6 +77,6 @@ class Creation:
             return False
         if not isinstance(error, NetworkError | ServerError):
             return False
-        self._lost = error
-        self._repeats -= 1
-        return self._repeats >= 0
+        self.lost = error
+        self.repeats -= 1
+        return self.repeats >= 0

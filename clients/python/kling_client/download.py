@@ -146,6 +146,7 @@ class Part:
         sync_folder(self._out.parent)
 
 
+@dataclass(frozen=True, slots=True)
 class Downloader:
     """Fetches links.
 
@@ -157,26 +158,14 @@ class Downloader:
         allow_http: take plain http links of any host, not only of the loopback.
     """
 
-    def __init__(
-        self,
-        web: Web,
-        policy: DownloadPolicy,
-        *,
-        media_type: str,
-        timeouts: Timeouts,
-        allow_http: bool,
-        clock: Clock,
-        sleep: Sleep,
-        wall: Clock,
-    ) -> None:
-        self._web = web
-        self._policy = policy
-        self._media_type = media_type
-        self._timeouts = timeouts
-        self._allow_http = allow_http
-        self._clock = clock
-        self._sleep = sleep
-        self._wall = wall
+    web: Web
+    policy: DownloadPolicy
+    media_type: str
+    timeouts: Timeouts
+    allow_http: bool
+    clock: Clock
+    sleep: Sleep
+    wall: Clock
 
     def save(self, url: str, out: Path, on_step: Callable[[Step], None] | None = None) -> None:
         """Save what *url* serves as *out*, resuming and repeating as needed. On failure *out* is as it was before.
@@ -191,7 +180,7 @@ class Downloader:
             NotAVideo: it serves something else.
             DownloadError: it could not be had within the bounds.
         """
-        started = self._clock()
+        started = self.clock()
         tell = on_step or (lambda _step: None)
         try:
             with Part(out) as part:
@@ -204,28 +193,28 @@ class Downloader:
 
     def _fill(self, part: Part, url: str, started: float) -> None:
         """Attempt until *part* is a whole video."""
-        for attempt in range(1, self._policy.attempts + 1):
+        for attempt in range(1, self.policy.attempts + 1):
             try:
-                self._attempt(part, url, self._policy.deadline - (self._clock() - started))
+                self._attempt(part, url, self.policy.deadline - (self.clock() - started))
                 return part.check()
             except (_Again, NotAVideo, NetworkError) as failure:
                 error = failure.error if isinstance(failure, _Again) else failure
                 asked = failure.wait if isinstance(failure, _Again) else None
             if isinstance(error, NotAVideo):
                 part.begin({})
-            wait = max(self._policy.first_wait * 2 ** (attempt - 1), asked or 0.0)
-            left = self._policy.deadline - (self._clock() - started)
-            if attempt == self._policy.attempts or wait >= left:
+            wait = max(self.policy.first_wait * 2 ** (attempt - 1), asked or 0.0)
+            left = self.policy.deadline - (self.clock() - started)
+            if attempt == self.policy.attempts or wait >= left:
                 break
-            self._sleep(wait)
+            self.sleep(wait)
         if isinstance(error, DownloadError):
             raise error
         raise DownloadError(f"the video could not be downloaded: {error}")
 
     def _attempt(self, part: Part, url: str, left: float) -> None:
         """One request, and as much of the body as comes."""
-        timeouts = Timeouts(self._timeouts.connect, self._timeouts.read, left).within(left)
-        began = self._clock()
+        timeouts = Timeouts(self.timeouts.connect, self.timeouts.read, left).within(left)
+        began = self.clock()
         response = self._open(url, part.resuming(), timeouts)
         with response:
             self._judge(response)
@@ -236,7 +225,7 @@ class Downloader:
             else:
                 part.begin(response.headers)
             self._check_bound(max(part.total or 0, part.size))
-            for chunk in self._web.chunks(response, timeouts, began):
+            for chunk in self.web.chunks(response, timeouts, began):
                 self._check_bound(part.size + len(chunk))
                 part.write(chunk)
         if part.total is not None and part.size != part.total:
@@ -244,16 +233,16 @@ class Downloader:
 
     def _check_bound(self, size: int) -> None:
         """Let a size within the bound pass."""
-        if size > self._policy.max_bytes:
-            raise DownloadError(f"the video is larger than {self._policy.max_bytes} bytes")
+        if size > self.policy.max_bytes:
+            raise DownloadError(f"the video is larger than {self.policy.max_bytes} bytes")
 
     def _open(self, url: str, headers: Mapping[str, str], timeouts: Timeouts) -> requests.Response:
         """The first answer that is no redirect."""
-        for _hop in range(self._policy.redirects + 1):
+        for _hop in range(self.policy.redirects + 1):
             self._check_link(url)
             wanted = {"Accept": "*/*", "Accept-Encoding": "identity", **headers}
             request = requests.Request("GET", url, headers=wanted, auth=NoCredentials())
-            response = self._web.send(request, timeouts)
+            response = self.web.send(request, timeouts)
             target = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or not target:
                 return response
@@ -269,7 +258,7 @@ class Downloader:
             parts = urlsplit(url)
         except ValueError:
             raise DownloadError("the link is not a URL") from None
-        plain_is_fine = self._allow_http or _is_local(url)
+        plain_is_fine = self.allow_http or _is_local(url)
         if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and plain_is_fine)):
             raise DownloadError(f"not a link to download from: {parts.scheme or 'no scheme'}://{parts.hostname or ''}")
 
@@ -279,14 +268,14 @@ class Downloader:
         if status in _GONE:
             raise LinkExpired(f"the link answers HTTP {status}: it has expired, or was never there")
         if status in _PASSING or status >= requests.codes.server_error:
-            asked = retry_after(response.headers, self._wall)
+            asked = retry_after(response.headers, self.wall)
             raise _Again(DownloadError(f"the link answers HTTP {status}"), asked)
         if status == requests.codes.requested_range_not_satisfiable:
             raise _Again(NotAVideo("the link refuses to go on where it was cut"))
         if status not in (requests.codes.ok, requests.codes.partial_content):
             raise DownloadError(f"the link answers HTTP {status}")
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if not (kind == self._media_type or kind.startswith("video/") or kind in _UNTYPED):
+        if not (kind == self.media_type or kind.startswith("video/") or kind in _UNTYPED):
             raise NotAVideo(f"the link serves {kind}, not a video")
 
 

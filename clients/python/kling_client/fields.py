@@ -68,13 +68,13 @@ def _value(schema: Mapping[str, Any], text: str, before: Any) -> Any:
     kind = schema.get("type")
     if kind == "string":
         return text
-    value = _json(text)
+    value = json_value(text)
     if kind != "array" or isinstance(value, list):
         return value
     return [*(before if isinstance(before, list) else []), value]
 
 
-def _json(text: str) -> Any:
+def json_value(text: str) -> Any:
     """Return the JSON value in *text*, else the text as it is."""
     try:
         value = json.loads(text)

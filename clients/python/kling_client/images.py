@@ -6,8 +6,8 @@ import warnings
 from fractions import Fraction
 from pathlib import Path
 
-from kling_client.contract import ImageLimits
 from kling_client.errors import RequestInvalid
+from kling_openapi.media import Limits
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
@@ -17,7 +17,7 @@ def is_url(image: str | os.PathLike[str]) -> bool:
     return isinstance(image, str) and _URL.match(image) is not None
 
 
-def check_image(path: Path, limits: ImageLimits) -> str:
+def check_image(path: Path, limits: Limits) -> str:
     """The media type of the image at *path*. Reads its header only; a damaged rest is for the service to find.
 
     Raises:
@@ -29,7 +29,7 @@ def check_image(path: Path, limits: ImageLimits) -> str:
         if path.exists() and not path.is_file():
             raise _refused(path, "is not a regular file")
         size = path.stat().st_size
-        if size > limits.max_bytes:
+        if limits.max_bytes is not None and size > limits.max_bytes:
             raise _refused(path, f"has {size} bytes, the limit is {limits.max_bytes}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -48,16 +48,14 @@ def check_image(path: Path, limits: ImageLimits) -> str:
     return media_type
 
 
-def _check_size(path: Path, width: int, height: int, limits: ImageLimits) -> None:
+def _check_size(path: Path, width: int, height: int, limits: Limits) -> None:
     """Let pixels pass that are within the limits."""
-    if min(width, height) < limits.min_side_px:
+    if min(width, height) < (limits.min_side_px or 1):
         raise _refused(path, f"is {width}x{height}; each side must have at least {limits.min_side_px} pixels")
-    ratio = Fraction(width, height)
-    if ratio < limits.ratio_min or (limits.ratio_max is not None and ratio > limits.ratio_max):
+    ratio, least = Fraction(width, height), limits.ratio_min or Fraction(0)
+    if ratio < least or (limits.ratio_max is not None and ratio > limits.ratio_max):
         most = "any" if limits.ratio_max is None else f"{float(limits.ratio_max):g}"
-        raise _refused(
-            path, f"is {width}x{height}; width to height must be between {float(limits.ratio_min):g} and {most}"
-        )
+        raise _refused(path, f"is {width}x{height}; width to height must be between {float(least):g} and {most}")
 
 
 def _refused(path: Path, why: str) -> RequestInvalid:

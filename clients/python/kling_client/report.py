@@ -82,16 +82,13 @@ class Report:
             self._write(Path(path), facts)
         if self.as_json:
             task = self.task.raw if self.task else None
-            self._print_json({**facts, "files": [str(file) for file in self.files], "task": task})
+            self.print_json({**facts, "files": [str(file) for file in self.files], "task": task})
         else:
             for file in self.files:
                 self.say(str(file), sys.stdout)
 
     def print_json(self, value: Any) -> None:
         """One JSON value on stdout."""
-        self._print_json(value)
-
-    def _print_json(self, value: Any) -> None:
         with suppress(OSError, ValueError):
             print(self._json(value), flush=True)  # noqa: T201
 

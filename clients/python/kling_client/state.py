@@ -4,6 +4,7 @@ The TypeScript client keeps the same files; clients/STATE.md describes them.
 """
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -152,15 +153,9 @@ def read_record(path: Path) -> Record:
         content = None
     if not isinstance(content, dict) or not _is_record(content):
         raise ConfigError(f"{path} is not a state file of this client; look at it, then remove it")
-    return Record(
-        phase=content["phase"],
-        # The first version kept a digest, made by each client in its own way: it equals no request.
-        request=content.get("request", {}),
-        idempotency_key=content["idempotency_key"],
-        base_url=content["base_url"],
-        body=content["body"],
-        task_id=content.get("task_id"),
-    )
+    # The first version kept a digest, made by each client in its own way: it equals no request.
+    kept = {"request": {}, "task_id": None, **content}
+    return Record(**{member.name: kept[member.name] for member in dataclasses.fields(Record)})
 
 
 def _is_record(content: Mapping[str, Any]) -> bool:

@@ -223,43 +223,41 @@ class Web:
         return session
 
 
+@dataclass(frozen=True, slots=True)
 class Chunks:
     """An iterator over a body. A server that sends a byte now and then cannot hold it beyond the total timeout."""
 
-    def __init__(
-        self, response: requests.Response, timeouts: Timeouts, started: float, clock: Clock, alarm: Alarm | None
-    ) -> None:
-        self._alarm = alarm
-        self._response = response
-        self._timeouts = timeouts
-        self._started = started
-        self._clock = clock
+    response: requests.Response
+    timeouts: Timeouts
+    started: float
+    clock: Clock
+    alarm: Alarm | None
 
     def __iter__(self) -> "Chunks":
         return self
 
     def __next__(self) -> bytes:
-        if self._clock() - self._started > self._timeouts.total:
+        if self.clock() - self.started > self.timeouts.total:
             raise self._late()
         try:
-            data: bytes = self._response.raw.read1(CHUNK, decode_content=True)
+            data: bytes = self.response.raw.read1(CHUNK, decode_content=True)
         except (HTTPError, OSError) as error:
-            if self._alarm is not None and self._alarm.rang:
+            if self.alarm is not None and self.alarm.rang:
                 raise self._late() from None
-            self._response.close()
+            self.response.close()
             raise NetworkError(f"the answer was cut: {_reason(error)}") from None
         if data:
             return data
-        if self._alarm is not None:
-            if self._alarm.rang:
+        if self.alarm is not None:
+            if self.alarm.rang:
                 raise self._late()
-            self._alarm.stop()
+            self.alarm.stop()
         raise StopIteration
 
     def _late(self) -> NetworkError:
         """Close the connection; return the error."""
-        self._response.close()
-        return NetworkError(f"timed out: the answer was not complete after {self._timeouts.total:.3g} s")
+        self.response.close()
+        return NetworkError(f"timed out: the answer was not complete after {self.timeouts.total:.3g} s")
 
 
 def network_error(request: requests.Request, error: Exception, timeouts: Timeouts) -> NetworkError:
