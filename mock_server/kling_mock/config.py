@@ -4,10 +4,10 @@ import re
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import jsonschema_rs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import kling_openapi
 from kling_common.documents import BadYaml, load
@@ -52,7 +52,7 @@ class Settings(BaseModel):
     admin_token: str | None = None
     allowed_host: tuple[str, ...] = ()
     fetch_local: tuple[str, ...] = ()
-    public_url: str | None = None
+    public_url: Annotated[str, AfterValidator(origin)] | None = None
     trust_proxy: bool = False
     contract: Path | None = None
     profile: str = "current"
@@ -171,11 +171,6 @@ class Settings(BaseModel):
         if keys is not None and not keys:
             raise ValueError("name at least one key, or say any")
         return keys
-
-    @field_validator("public_url")
-    @classmethod
-    def _origin(cls, url: str | None) -> str | None:
-        return None if url is None else origin(url)
 
     @field_validator("callback_ca")
     @classmethod

@@ -13,7 +13,7 @@ import click
 
 from kling_mock import __version__
 from kling_mock.cli.banner import announce, announce_json
-from kling_mock.cli.options import CONTEXT, PORT, Sections, option, serve_options
+from kling_mock.cli.options import CONTEXT, PORT, Option, Sections, option, serve_options
 from kling_mock.cli.processes import courier, serve_workers, worker
 
 
@@ -36,16 +36,20 @@ def cli() -> None:
 
 
 @cli.command(cls=Sections)
-@option("--port", "-p", type=PORT, default=4010, metavar="PORT", help="0 takes a free one.")
+@option("--port", "-p", heading="Network", type=PORT, default=4010, metavar="PORT", help="0 takes a free one.")
 @serve_options
 @click.option(
     "--stop-with-stdin", is_flag=True, help="Stop when standard input ends: with the process that started it."
 )
+@option("--quiet", "-q", heading="Output", is_flag=True, help="No line for each request on standard error.")
+@option("--json", "as_json", heading="Output", is_flag=True, help="Those lines as JSON, for programs.")
 @click.option(
-    "--ready-json", is_flag=True, help='When ready, print {"url", "port", "pid"} as one line of JSON and nothing else.'
+    "--ready-json",
+    cls=Option,
+    heading="Output",
+    is_flag=True,
+    help='When ready, print {"url", "port", "pid"} as one line of JSON and nothing else.',
 )
-@option("--quiet", "-q", is_flag=True, help="No line for each request on standard error.")
-@option("--json", "as_json", is_flag=True, help="Those lines as JSON, for programs.")
 def serve(stop_with_stdin: bool, ready_json: bool, quiet: bool, as_json: bool, **given: Any) -> None:
     """Serve the fake until it is interrupted, with a line on standard error for each request, callback attempt and render."""
     from kling_mock.app import create_app

@@ -1,6 +1,7 @@
 """The options of `serve` and `exec`, under headings; each also reads a variable, KLING_MOCK_NAME."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +14,15 @@ _DASHES = "Put -- before the command: kling-mock exec -- COMMAND --its-option"
 _QUOTES = 'Quote a scenario with its parameters: --scenario "failed code=service_error"'
 
 
-class _Option(click.Option):
-    """An option whose bounds the help leaves out; the error for a value outside of them names them."""
+_OTHER = "Other options"
+
+
+class Option(click.Option):
+    """An option under a heading of the help, which leaves out its bounds; the error for a value outside of them names them."""
+
+    def __init__(self, *args: Any, heading: str = _OTHER, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.heading = heading
 
     def handle_parse_result(self, ctx: click.Context, opts: Any, args: list[str]) -> Any:
         """Read the value; a bad one that came from the environment names its variable."""
@@ -41,11 +49,11 @@ def option(*names: str, **more: Any) -> Callable[[F], F]:
     """A click option that also reads KLING_MOCK_NAME; its default is shown."""
     variable = "KLING_MOCK_" + names[0].removeprefix("--").upper().replace("-", "_")
     shown = more.get("default") is not None and not more.get("is_flag")
-    return click.option(*names, cls=_Option, envvar=variable, show_default=shown, **more)
+    return click.option(*names, cls=Option, envvar=variable, show_default=shown, **more)
 
 
 class Sections(click.Command):
-    """Shows options under the headings of `_SECTIONS`, in place of one long list."""
+    """Shows options under the headings, in place of one long list."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; two common slips are named with what to type instead."""
@@ -63,21 +71,15 @@ class Sections(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
-        records = dict(_records(self.get_params(ctx), ctx))
-        for heading, names in _SECTIONS.items():
-            rows = [records.pop(name) for name in names if name in records]
-            if rows:
-                with formatter.section(heading):
-                    formatter.write_dl(rows)
-        with formatter.section("Other options"):
-            formatter.write_dl(list(records.values()))
-
-
-def _records(parameters: list[click.Parameter], ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
-    for parameter in parameters:
-        record = parameter.get_help_record(ctx)
-        if record is not None:
-            yield parameter.opts[0], record
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "heading", _OTHER), []).append(record)
+        sections[_OTHER] = sections.pop(_OTHER)  # at the end
+        for heading, rows in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -90,97 +92,55 @@ def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]
     return pairs
 
 
-_SECTIONS = {
-    "Network": (
-        "--host",
-        "--port",
-        "--tls",
-        "--impersonate",
-        "--proxy-port",
-        "--ca-out",
-        "--public-url",
-        "--trust-proxy",
-    ),
-    "Behaviour": (
-        "--clock",
-        "--start",
-        "--seed",
-        "--scenario",
-        "--scenarios",
-        "--profile",
-        "--set",
-        "--error-codes",
-        "--contract",
-        "--models",
-    ),
-    "Callbacks and first frames": ("--callbacks", "--relay", "--callback-ca", "--images", "--videos"),
-    "Access": ("--keys", "--admin-token", "--allowed-host", "--fetch-local"),
-    "Storage": ("--store", "--workers", "--no-courier", "--journal"),
-    "Output": ("--quiet", "--json", "--ready-json"),
-}
+_network = partial(option, heading="Network")
+_behaviour = partial(option, heading="Behaviour")
+_callbacks = partial(option, heading="Callbacks and first frames")
+_access = partial(option, heading="Access")
+_storage = partial(option, heading="Storage")
 _SERVE_OPTIONS = (
-    option("--host", default="127.0.0.1", metavar="HOST", help="Address to listen on."),
-    option(
-        "--workers",
-        type=int,
-        default=1,
-        metavar="N",
-        help="Processes; more than one needs a store that they share.",
+    _network("--host", default="127.0.0.1", metavar="HOST", help="Address to listen on."),
+    _network("--tls", is_flag=True, help="HTTPS, with a certificate of a local authority."),
+    _network(
+        "--impersonate",
+        is_flag=True,
+        help="HTTPS under the service's own host names too, and a proxy that forwards to nothing else.",
     ),
-    option(
-        "--store",
-        default="memory",
-        metavar="memory|sqlite:///FILE|postgresql://...",
-        help="Where the facts are kept. All but memory outlive the process.",
+    _network(
+        "--proxy-port", type=PORT, default=0, metavar="PORT", help="Where that proxy listens; 0 takes a free one."
     ),
-    option("--no-courier", is_flag=True, help="Leave callbacks to `kling-mock courier` on the same store."),
-    option("--clock", default="real", metavar="real|manual|xRATE", help="x60 is a minute a second."),
-    option(
+    _network(
+        "--ca-out",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Folder to write ca.pem and bundle.pem to, for clients to trust.",
+    ),
+    _network("--public-url", metavar="URL", help="Origin of result links, where it is not the fake's own."),
+    _network(
+        "--trust-proxy",
+        is_flag=True,
+        help="Take the origin of result links from X-Forwarded-Host, -Proto and -Port.",
+    ),
+    _behaviour("--clock", default="real", metavar="real|manual|xRATE", help="x60 is a minute a second."),
+    _behaviour(
         "--start",
         metavar="MOMENT",
         help="Where the clock begins: Unix seconds, or 2025-09-06T14:42:23Z. With --clock manual, runs are the same to the letter.",
     ),
-    option(
+    _behaviour(
         "--seed",
         type=int,
         metavar="N",
         help="The same seed and requests give the same ids, plans and links. Default: 0, with links that cannot be forged.",
     ),
-    option("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="The default scenario of tasks."),
-    option("--scenarios", type=click.Path(path_type=Path), metavar="DIR", help="A folder of more scenarios."),
-    option(
-        "--callbacks",
-        type=click.Choice(["strict", "local"]),
-        default="strict",
-        help="strict: the service's address rules; local: loopback and http too.",
-    ),
-    option(
-        "--relay",
-        multiple=True,
-        callback=_pairs,
-        metavar="https://HOST=http://127.0.0.1:PORT",
-        help="Deliver callbacks for HOST to another origin. Repeatable.",
-    ),
-    option(
-        "--images",
-        type=click.Choice(["fetch", "offline"]),
-        default="fetch",
-        help="fetch: download other image URLs. offline: accept them without fetching.",
-    ),
-    option(
-        "--videos",
-        type=click.Choice(["full", "tiny"]),
-        default="full",
-        help="tiny: a few pixels high, made at once; length and ratio as asked.",
-    ),
-    option("--error-codes", type=click.Choice(["current", "legacy"]), help="Dialect of error bodies."),
-    option(
+    _behaviour("--scenario", default="completed", metavar="NAME [PARAM=VALUE]", help="The default scenario of tasks."),
+    _behaviour("--scenarios", type=click.Path(path_type=Path), metavar="DIR", help="A folder of more scenarios."),
+    _behaviour(
         "--profile",
         default="current",
         metavar="current|legacy|FILE",
         help="A named set of settings where the document is silent.",
     ),
-    option(
+    _behaviour(
         "--set",
         "service_settings",
         multiple=True,
@@ -188,63 +148,84 @@ _SERVE_OPTIONS = (
         metavar="NAME=VALUE",
         help="One such setting; docs/settings.md lists them. Repeatable.",
     ),
-    option(
-        "--keys", default="any", metavar="any|KEY,KEY...", help="Keys that are accepted; any: all that begin with sk-."
-    ),
-    option(
-        "--admin-token",
-        metavar="TOKEN",
-        help="Token that control calls from other machines, or through a proxy, must send.",
-    ),
-    option(
-        "--allowed-host",
-        multiple=True,
-        metavar="NAME",
-        help="Another host name under which control calls are accepted. Repeatable.",
-    ),
-    option(
-        "--fetch-local",
-        multiple=True,
-        metavar="http://HOST:PORT",
-        help="An origin in a private network from which images may be fetched. Repeatable.",
-    ),
-    option("--tls", is_flag=True, help="HTTPS, with a certificate of a local authority."),
-    option(
-        "--impersonate",
-        is_flag=True,
-        help="HTTPS under the service's own host names too, and a proxy that forwards to nothing else.",
-    ),
-    option("--proxy-port", type=PORT, default=0, metavar="PORT", help="Where that proxy listens; 0 takes a free one."),
-    option(
-        "--ca-out",
-        type=click.Path(path_type=Path, file_okay=False),
-        metavar="DIR",
-        help="Folder to write ca.pem and bundle.pem to, for clients to trust.",
-    ),
-    option("--public-url", metavar="URL", help="Origin of result links, where it is not the fake's own."),
-    option(
-        "--trust-proxy",
-        is_flag=True,
-        help="Take the origin of result links from X-Forwarded-Host, -Proto and -Port.",
-    ),
-    option(
+    _behaviour("--error-codes", type=click.Choice(["current", "legacy"]), help="Dialect of error bodies."),
+    _behaviour(
         "--contract",
         type=click.Path(path_type=Path),
         metavar="FILE|FOLDER",
         help="Another contract than the shipped one, a model file, or a folder of model files.",
     ),
-    option(
+    _behaviour(
         "--models",
         metavar="NAME,NAME...",
         help="Serve these models only; by default every model of the contract.",
     ),
-    option(
+    _callbacks(
+        "--callbacks",
+        type=click.Choice(["strict", "local"]),
+        default="strict",
+        help="strict: the service's address rules; local: loopback and http too.",
+    ),
+    _callbacks(
+        "--relay",
+        multiple=True,
+        callback=_pairs,
+        metavar="https://HOST=http://127.0.0.1:PORT",
+        help="Deliver callbacks for HOST to another origin. Repeatable.",
+    ),
+    _callbacks(
         "--callback-ca",
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Certificates to trust when callbacks are sent, in addition to the system's.",
     ),
-    option(
+    _callbacks(
+        "--images",
+        type=click.Choice(["fetch", "offline"]),
+        default="fetch",
+        help="fetch: download other image URLs. offline: accept them without fetching.",
+    ),
+    _callbacks(
+        "--videos",
+        type=click.Choice(["full", "tiny"]),
+        default="full",
+        help="tiny: a few pixels high, made at once; length and ratio as asked.",
+    ),
+    _access(
+        "--keys", default="any", metavar="any|KEY,KEY...", help="Keys that are accepted; any: all that begin with sk-."
+    ),
+    _access(
+        "--admin-token",
+        metavar="TOKEN",
+        help="Token that control calls from other machines, or through a proxy, must send.",
+    ),
+    _access(
+        "--allowed-host",
+        multiple=True,
+        metavar="NAME",
+        help="Another host name under which control calls are accepted. Repeatable.",
+    ),
+    _access(
+        "--fetch-local",
+        multiple=True,
+        metavar="http://HOST:PORT",
+        help="An origin in a private network from which images may be fetched. Repeatable.",
+    ),
+    _storage(
+        "--store",
+        default="memory",
+        metavar="memory|sqlite:///FILE|postgresql://...",
+        help="Where the facts are kept. All but memory outlive the process.",
+    ),
+    _storage(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="Processes; more than one needs a store that they share.",
+    ),
+    _storage("--no-courier", is_flag=True, help="Leave callbacks to `kling-mock courier` on the same store."),
+    _storage(
         "--journal", type=click.IntRange(1, 1_000_000), default=1000, metavar="N", help="Entries the journal keeps."
     ),
 )

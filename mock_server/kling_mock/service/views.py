@@ -1,7 +1,7 @@
 """What callers see of a task: one body for the create, the query and the callback, and the link to its video."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -32,26 +32,16 @@ class Notice:
     fault: str | None
 
 
+@dataclass(frozen=True, slots=True)
 class Views:
     """Renders facts as the contract shows them."""
 
-    def __init__(
-        self,
-        contract: Contract,
-        service_settings: ServiceSettings,
-        catalogue: Catalogue,
-        offers: Offers,
-        origin: str,
-        secret: bytes,
-    ) -> None:
-        self.contract, self.service_settings, self.catalogue, self.origin = (
-            contract,
-            service_settings,
-            catalogue,
-            origin,
-        )
-        self.offers = offers
-        self._secret = secret
+    contract: Contract
+    service_settings: ServiceSettings
+    catalogue: Catalogue
+    offers: Offers
+    origin: str
+    secret: bytes = field(repr=False)
 
     def view(self, account: Account, task: Task, now: float) -> dict[str, Any]:
         """The task object as a caller sees it at *now*: the same for the create, the query and the callback."""
@@ -128,7 +118,7 @@ class Views:
         seconds = self.contract.link.lifetime if lifetime is None else lifetime
         names = [task.id, *(f"{task.id}-{number}" for number in range(2, offer.count + 1))]
         origin = task.origin or self.origin
-        return [links.issue(origin, account.name, it, stage.since, seconds, self._secret) for it in names]
+        return [links.issue(origin, account.name, it, stage.since, seconds, self.secret) for it in names]
 
     def open_link(
         self, store: Store, account_name: str, task_id: str, path: str, expires: str, signature: str
@@ -141,7 +131,7 @@ class Views:
         account = store.named(account_name)
         task = (store.task(account, task_id) or store.task(account, _COPY.sub("", task_id))) if account else None
         try:
-            dies = links.check(path, expires, signature, self._secret)
+            dies = links.check(path, expires, signature, self.secret)
         except ValueError as error:
             raise TaskNotFound("this link was not made here") from error
         if account is None or task is None:
