@@ -14,7 +14,7 @@ from kling_contract.reports import files, terminal
 from kling_contract.rules.notes import check_notes
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import Rule
-from kling_contract.rules.verdicts import CLIENT, DRIVEN, Choice, Run, book_of, decide, run_facts
+from kling_contract.rules.verdicts import CLIENT, DRIVEN, Choice, Run, decide, run_facts
 
 
 def judge(
@@ -67,7 +67,7 @@ def judge_history(
     """
     contract = contract or shipped()
     kept = tuple(events)
-    book = [rule for rule in book_of(contract, choice) if fits(rule, str(run_facts(kept).get("mode", "")))]
+    book = [rule for rule in choice.book(contract) if fits(rule, str(run_facts(kept).get("mode", "")))]
     return decide(kept, judge_all(kept, contract, book), contract, choice, rerun)
 
 

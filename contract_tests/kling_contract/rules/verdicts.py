@@ -149,12 +149,13 @@ class Choice:
     known: Mapping[str, str] = field(default_factory=dict)
     strict: bool = False
 
-    def book(self, every: Mapping[str, Rule]) -> list[Rule]:
-        """The chosen rules of *every*, in order.
+    def book(self, contract: Contract) -> list[Rule]:
+        """The chosen rules of the contract's rulebook, in order.
 
         Raises:
             SetupError: an id is not in the rulebook, or nothing is left.
         """
+        every = rules(contract)
         unknown = sorted((self.only | self.skip | set(self.known)) - set(every))
         if unknown:
             raise SetupError(f"no such rule: {', '.join(unknown)}; `kling-contract rules` lists them")
@@ -287,12 +288,3 @@ def _why_not_real(rule: Rule, mode: str) -> str:
     if mode != "refusals" and "R0" in rule.where:
         return "needs creates with the key that must be refused: --mode refusals"
     return "nothing in this history shows it"
-
-
-def book_of(contract: Contract, choice: Choice) -> list[Rule]:
-    """The rules that *choice* leaves of the contract's rulebook.
-
-    Raises:
-        SetupError: see `Choice.book`.
-    """
-    return choice.book(rules(contract))

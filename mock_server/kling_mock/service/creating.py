@@ -126,12 +126,8 @@ class Creating:
         origin: str,
     ) -> None:
         self.origin = origin
-        self._seed, self._service_settings, self._catalogue, self._frames = (
-            settings.seed,
-            service_settings,
-            catalogue,
-            frames,
-        )
+        self._seed, self._service_settings = settings.seed, service_settings
+        self._catalogue, self._frames = catalogue, frames
         self._store, self._timeline, self._leads_inside = store, timeline, leads_inside
         self._id = contract.id
         local = settings.callbacks == "local"

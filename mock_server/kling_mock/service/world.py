@@ -39,12 +39,8 @@ class World:
         store: Store,
         leads_inside: Callable[[Target], bool],
     ) -> None:
-        self.contract, self.settings, self.service_settings, self.catalogue = (
-            contract,
-            settings,
-            service_settings,
-            catalogue,
-        )
+        self.contract, self.catalogue = contract, catalogue
+        self.settings, self.service_settings = settings, service_settings
         self.frames, self.store, self.journal = frames, store, store.journal
         self.measures = Measures()
         secret = store.secret("links", partial(ids.secret, "links", settings.chosen_seed))

@@ -29,7 +29,7 @@ from kling_contract.lab.stories import Story
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.families import for_clients
 from kling_contract.reports.terminal import say
-from kling_contract.rules.verdicts import CLIENT, Choice, SetupError, book_of
+from kling_contract.rules.verdicts import CLIENT, Choice, SetupError
 
 _SECONDS = Number(min=0, min_open=True)
 
@@ -199,7 +199,7 @@ def _for_clients(choice: Choice, contract: Contract) -> Choice:
     Raises:
         SetupError: it leaves none.
     """
-    if not any(rule.for_clients for rule in book_of(contract, choice)):
+    if not any(rule.for_clients for rule in choice.book(contract)):
         raise SetupError("--only and --skip leave no rule for clients")
     return choice
 
@@ -215,7 +215,7 @@ def _chosen(every: dict[str, Story], names: tuple[str, ...], choice: Choice, con
         raise SetupError(f"no such story: {', '.join(unknown)}; `kling-contract client --stories` lists them")
     if names:
         return [every[name] for name in dict.fromkeys(names)]
-    wanted = [rule.id for rule in book_of(contract, choice) if rule.for_clients]
+    wanted = [rule.id for rule in choice.book(contract) if rule.for_clients]
     return catalogue.serving(every.values(), wanted)
 
 

@@ -20,8 +20,9 @@ from kling_contract.lab.drawn import Drawn, replay, search
 from kling_contract.lab.pace import deadline, pace_for
 from kling_contract.lab.results import Adapter
 from kling_contract.reading.contract import Contract
+from kling_contract.reports.terminal import say
 from kling_contract.rules.rulebook import rules
-from kling_contract.rules.verdicts import Choice, book_of
+from kling_contract.rules.verdicts import Choice
 
 STORIES = 200
 """How many are drawn, unless the user says."""
@@ -47,7 +48,7 @@ def judge(name: str, given: dict[str, Any], choice: Choice, contract: Contract, 
 
 def _counting(choice: Choice, contract: Contract) -> frozenset[str]:
     """The rules for clients that the user wants judged."""
-    return frozenset(rule.id for rule in book_of(contract, choice) if rule.for_clients)
+    return frozenset(rule.id for rule in choice.book(contract) if rule.for_clients)
 
 
 def judge_in_real_time(
@@ -120,26 +121,23 @@ class _Again:
             self.console.print(f"{drawn.stories} drawn stories (seed {seed}): nothing is wrong", highlight=False)
             return 0
         path = _saved(drawn.failure.model_copy(update={"client": client}), self.report)
-        self._say(f"story {drawn.stories} of seed {seed} fails; the smallest that does, saved as {path}:\n")
+        say(self.console, f"story {drawn.stories} of seed {seed} fails; the smallest that does, saved as {path}:\n")
         return self.shown(drawn, path)
 
     def shown(self, drawn: Drawn, path: Path) -> int:
         """Print the story, what is wrong with it, and the command that plays it; return the exit code."""
         if drawn.failure is None:
-            self._say(f"{path}: nothing is wrong any more")
+            say(self.console, f"{path}: nothing is wrong any more")
             return 0
         again = shlex.join(["kling-contract", "client", *self.before, "--replay", str(path), *self.after])
-        self._say(drawn.failure.as_yaml())
+        say(self.console, drawn.failure.as_yaml())
         book = rules(self.contract)
         for breach in drawn.breaches:
             self.console.print(
                 f"[bold red]{breach.rule}[/] {escape(book[breach.rule].sentence)}", highlight=False, soft_wrap=True
             )
-            self._say(f"  expected  {breach.expected}\n  seen      {breach.seen}")
-        self._say(f"\nagain: {again}")
+            say(self.console, f"  expected  {breach.expected}\n  seen      {breach.seen}")
+        say(self.console, f"\nagain: {again}")
         if self.report is not None:
             finish(judge_history(drawn.events, self.choice, lambda _: again, self.contract), self.report, self.console)
         return 1
-
-    def _say(self, text: str) -> None:
-        self.console.print(escape(text), highlight=False, soft_wrap=True)

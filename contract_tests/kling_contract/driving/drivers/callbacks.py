@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from kling_common.bodies import json_or_none
 from kling_common.members import member
-from kling_contract.driving.drivers.run_context import ARRIVES, RunContext, Script, pause, walk_retries
+from kling_contract.driving.drivers.run_context import ARRIVES, RunContext, Script, walk_retries
+from kling_contract.driving.guarded import wait
 from kling_contract.driving.receiver import HOST, YES, Act, Receiver, Route
 from kling_contract.driving.session import Session
 from kling_contract.history.events import Callback, Message
@@ -198,7 +199,7 @@ def _slow(context: RunContext, session: Session, rate: float) -> None:
         route.wait(1, ARRIVES + timeout)
     for route, _ in impatient:
         route.wait(2, ARRIVES + 2 * timeout)
-    pause(2.5 * context.contract.retry_delays[0] / rate)
+    wait(2.5 * context.contract.retry_delays[0] / rate)
     for task in tasks:
         session.read(task)
     context.settled(session, *tasks)
@@ -225,7 +226,7 @@ def live(context: RunContext, session: Session) -> None:
     for (route, _), acts in zip(routes, scripts, strict=True):
         wanted = len(acts) if acts[-1].end == "answer" and acts[-1].status < 300 else attempts
         route.wait(wanted, patience)
-    pause(2 * context.contract.retry_delays[0])
+    wait(2 * context.contract.retry_delays[0])
     for task in tasks:
         session.read(task)
     context.settled(session, *tasks)

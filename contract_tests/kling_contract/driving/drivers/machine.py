@@ -32,7 +32,7 @@ from kling_contract.history.labels import Topic
 from kling_contract.rules.judging import Finding
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import Level, Rule
-from kling_contract.rules.verdicts import Choice, book_of
+from kling_contract.rules.verdicts import Choice
 
 EXAMPLES = 30
 STEPS = 20
@@ -65,7 +65,7 @@ class Run:
     def __init__(self, context: RunContext, choice: Choice) -> None:
         self.context = context
         # What the script has shown already needs no story; a drawn one looks for what it missed.
-        every = [each for each in book_of(context.contract, choice) if _watched(each, choice)]
+        every = [each for each in choice.book(context.contract) if _watched(each, choice)]
         shown = {each.rule.id for each in judge_all(context.recorder.events, context.contract, every) if each.findings}
         self.book = [each for each in every if each.id not in shown]
         self.trusted = not any(name.startswith("SB") for name in shown)

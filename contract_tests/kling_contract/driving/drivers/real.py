@@ -7,9 +7,10 @@ time. `paid` sends one create, the cheapest, and lets it serve as many rules as 
 from collections.abc import Callable
 
 from kling_common.members import member
-from kling_contract.driving.drivers.run_context import RunContext, pause
+from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.drivers.steps import Kind, Plan, Step
 from kling_contract.driving.guard import Stopped, Withheld
+from kling_contract.driving.guarded import wait
 from kling_contract.driving.receiver import Route
 from kling_contract.driving.session import Seen, Session
 from kling_contract.history.labels import Topic
@@ -23,7 +24,7 @@ Tell = Callable[[str], None]
 
 
 def run(
-    context: RunContext, plan: Plan, tell: Tell, wait: Callable[[float], None] = pause, session: Session | None = None
+    context: RunContext, plan: Plan, tell: Tell, wait: Callable[[float], None] = wait, session: Session | None = None
 ) -> None:
     """Send what *plan* says; *tell* is given a line for everything that the user has to know. session: the account, where it is made
     ready already.
@@ -147,5 +148,5 @@ def _until_end(context: RunContext, session: Session, task: str, wait: Callable[
 def _await(context: RunContext, session: Session, route: Route, task: str) -> None:
     """Wait for the callback and for a repeat that must not come."""
     route.wait(1, _ARRIVES)
-    pause(2 * context.contract.retry_delays[0])
+    wait(2 * context.contract.retry_delays[0])
     context.settled(session, task)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from kling_contract.driving.bodies import right_body, with_members
 from kling_contract.driving.control import ControlFailed
+from kling_contract.driving.guarded import wait
 from kling_contract.driving.parts import Parts
 from kling_contract.driving.receiver import HOST, YES, Act, Hook, Receiver, Route
 from kling_contract.driving.session import Line, Seen, Session
@@ -246,7 +247,7 @@ class RunContext:
             if not self.options.real_time:
                 self.out_of_patience.set()
             return False
-        pause(self.options.poll)
+        wait(self.options.poll)
         return True
 
     # Callbacks
@@ -306,11 +307,6 @@ class RunContext:
         """Whatever the tasks are owed has had time to arrive."""
         for task in ids:
             session.note(Topic.SETTLED, task_id=task)
-
-
-def pause(seconds: float) -> None:
-    """Wait in real time."""
-    threading.Event().wait(seconds)
 
 
 def walk_retries(context: RunContext, session: Session) -> None:

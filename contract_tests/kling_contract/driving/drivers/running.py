@@ -24,7 +24,7 @@ from kling_contract.history.labels import Topic
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.reading.retry_after import date_of
 from kling_contract.rules.rulebook import rules
-from kling_contract.rules.verdicts import SPENDING, Choice, SetupError, book_of
+from kling_contract.rules.verdicts import SPENDING, Choice, SetupError
 
 _TRY = 15.0
 
@@ -87,7 +87,7 @@ def make_history(wanted: Wanted, choice: Choice, sender: Sender | None = None) -
         SetupError: nothing can be judged: unreachable, wrong key, no JSON, or a usage error.
     """
     asked, contract = wanted.asked, wanted.contract
-    book_of(contract, choice)
+    choice.book(contract)
     _check_agreed(wanted)
     sender = sender or Sender(verify=str(wanted.ca_file or ""))
     target = discover(asked, contract, sender)
