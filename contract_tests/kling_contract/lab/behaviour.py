@@ -7,14 +7,13 @@ part of a list is again a behaviour that the contract allows, so that a failure 
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kling_common.documents import BadYaml, load
 from kling_contract.rules.case_facts import Right
-from kling_contract.rules.verdicts import SetupError
+from kling_contract.rules.verdicts import SetupError, read_yaml
 
 Place = Literal["create", "read", "link", "callback"]
 Deed = Literal[
@@ -158,12 +157,7 @@ def read(path: Path) -> Behaviour:
         SetupError: it cannot be read, or holds none.
     """
     try:
-        document: Any = load(path.read_text(encoding="utf-8"))
-        return Behaviour.model_validate(document)
-    except OSError as error:
-        raise SetupError(f"{path}: {error.strerror}") from error
-    except (BadYaml, UnicodeDecodeError) as error:
-        raise SetupError(f"{path}: {' '.join(str(error).split())}") from error
+        return Behaviour.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         raise SetupError(f"{path}: {'.'.join(map(str, first['loc'])) or 'story'}: {first['msg']}") from error

@@ -172,18 +172,27 @@ def read_known(path: Path) -> dict[str, str]:
     return read_reasons(path, "write one line a rule, `SV-08: why it may fail`")
 
 
+def read_yaml(path: Path) -> Any:
+    """The value of the one document of a YAML file.
+
+    Raises:
+        SetupError: it cannot be read, or is no YAML.
+    """
+    try:
+        return load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SetupError(f"{path}: {error.strerror}") from error
+    except (BadYaml, UnicodeDecodeError) as error:
+        raise SetupError(f"{path}: {' '.join(str(error).split())}") from error
+
+
 def read_reasons(path: Path, form: str) -> dict[str, str]:
     """A YAML mapping of names to the reasons why they may be; *form* says how to write one.
 
     Raises:
         SetupError: it cannot be read, is no such mapping, or an entry has no reason.
     """
-    try:
-        document: Any = load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise SetupError(f"{path}: {error.strerror}") from error
-    except (BadYaml, UnicodeDecodeError) as error:
-        raise SetupError(f"{path}: {' '.join(str(error).split())}") from error
+    document = read_yaml(path) or {}
     if not isinstance(document, dict):
         raise SetupError(f"{path}: {form}")
     for name, reason in document.items():
