@@ -27,26 +27,25 @@ _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"type": "array", "items": _TEXT, "minItems": 1}
 
 
+_GRADED: dict[str, Any] = {
+    "x-grade": {"enum": ["D", "S", "C", "O", "A"]},
+    "x-source": checking.EXTENSIONS["x-source"],
+}
+
+
 def _members(**members: Any) -> dict[str, Any]:
     """An extension that is an object with just these members, all required."""
-    grades = {"x-grade": _EXTENSIONS["x-grade"], "x-source": _EXTENSIONS["x-source"]}
     return {
         "type": "object",
-        "properties": {**grades, **members},
+        "properties": {**_GRADED, **members},
         "required": list(members),
         "additionalProperties": False,
     }
 
 
 _EXTENSIONS: dict[str, dict[str, Any]] = {
-    "x-grade": {"enum": ["D", "S", "C", "O", "A"]},
-    "x-source": {
-        "type": "array",
-        "items": {"type": "string", "pattern": "^(doc|wire|page|prices|client):"},
-        "minItems": 1,
-    },
-}
-_EXTENSIONS |= {
+    **checking.EXTENSIONS,
+    **_GRADED,
     "x-delivery": _members(
         timeout_seconds={"type": "number", "exclusiveMinimum": 0},
         retry_delays_seconds={"type": "array", "items": _NUMBER},
@@ -87,16 +86,13 @@ _EXTENSIONS |= {
             "properties": {
                 "summary": _TEXT,
                 "schema": {"type": "object", "required": ["default"]},
-                "x-grade": _EXTENSIONS["x-grade"],
-                "x-source": _EXTENSIONS["x-source"],
+                **_GRADED,
             },
             "required": ["summary", "schema"],
             "additionalProperties": False,
         },
     },
 }
-
-_EXTENSIONS = {**checking.EXTENSIONS, **_EXTENSIONS}
 
 
 @dataclass(frozen=True, slots=True)

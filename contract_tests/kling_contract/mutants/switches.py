@@ -136,6 +136,22 @@ def follows(scenario: str, when: BodyWhen = always) -> Switch:
     )
 
 
+def one_for_twins() -> Switch:
+    """Creates of twins with one body get the first one's task."""
+
+    def on_request(ask: Request, memory: Memory) -> Request | Response:
+        if ask.name != "createVideo" or ask.sent.get("prompt") != "twins":
+            return ask
+        with memory.lock:
+            kept: dict[Any, Any] = memory.account(ask.key).kept
+            if ask.body not in kept:
+                kept[ask.body] = memory.send(ask)
+            found: Response = kept[ask.body]
+        return found.headed("x-request-id", f"twin-{memory.count(memory.account(ask.key), 'twins')}")
+
+    return Switch(on_request=on_request)
+
+
 # Answers
 
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from kling_mock.media import costs, pictures
 from kling_mock.media.cache import ByteCache
+from kling_mock.media.images import Drawn
 from kling_mock.media.signatures import Signature, recognised
 from kling_openapi.media import Facts
 
@@ -71,15 +72,6 @@ class Clip:
     complaint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What one of these hosts responds with."""
-
-    status: int
-    content_type: str
-    data: bytes
-
-
 _made: ByteCache[Clip, bytes] = ByteCache(_KEPT_BYTES, len)
 
 
@@ -99,18 +91,20 @@ def parse_clip(url: str) -> Clip | None:
         return Clip(complaint=str(error))
 
 
-def make(clip: Clip) -> Made:
+def make(clip: Clip) -> Drawn:
     """Return the response to a clip's URL; the same bytes every time, 400 with a line of text where there is a complaint."""
     if clip.complaint is not None:
-        return Made(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", f"{clip.complaint}\n".encode(errors="replace"))
+        return Drawn(
+            HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", f"{clip.complaint}\n".encode(errors="replace")
+        )
     if clip.page_status is not None:
-        return Made(clip.page_status, "text/html; charset=utf-8", b"<!doctype html>\n<title>No video</title>\n")
+        return Drawn(clip.page_status, "text/html; charset=utf-8", b"<!doctype html>\n<title>No video</title>\n")
     data = _made.get(clip, lambda: _sound(clip) if clip.format == "wav" else _video(clip))
     if clip.truncated:
         data = data[: len(data) // 2]
     if clip.padded_to is not None:
         data = data.ljust(clip.padded_to, b"\0")
-    return Made(HTTPStatus.OK, "audio/wav" if clip.format == "wav" else _TYPES[clip.format], data)
+    return Drawn(HTTPStatus.OK, "audio/wav" if clip.format == "wav" else _TYPES[clip.format], data)
 
 
 def probe(data: bytes, kind: str) -> Facts:

@@ -14,10 +14,10 @@ from kling_mock.core.policies import ImageRules
 from kling_mock.core.tasks import Frame
 from kling_mock.ids import digest
 from kling_mock.media.cache import ByteCache
-from kling_mock.media.clips import BadClip, Clip, Made, make, parse_clip, probe
+from kling_mock.media.clips import BadClip, Clip, make, parse_clip, probe
 from kling_mock.media.costs import MOST_PIXELS, is_decoded
 from kling_mock.media.fetching import Fetching
-from kling_mock.media.images import BadImage, Drawing, Drawn, draw, inspect, is_picture, parse_drawing
+from kling_mock.media.images import BadImage, Drawing, draw, inspect, is_picture, parse_drawing
 from kling_mock.media.probing import probe_apart
 from kling_mock.store.interface import StoredFile
 from kling_openapi.media import Facts, Limits, complaint
@@ -207,7 +207,7 @@ class Frames:
         """
         drawing, clip = self._drawing(url), parse_clip(url)
         if drawing is not None or clip is not None:
-            drawn: Drawn | Made = draw(drawing) if drawing is not None else make(cast("Clip", clip))
+            drawn = draw(drawing) if drawing is not None else make(cast("Clip", clip))
             if drawn.status != 200:
                 raise FetchFailed(f"could not be fetched: answered {drawn.status}")
             if len(drawn.data) > max_bytes:

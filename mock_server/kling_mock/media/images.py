@@ -200,7 +200,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The response of the drawing host."""
+    """What a host of drawn pictures, videos or sounds responds with."""
 
     status: int
     content_type: str

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from kling_common.bodies import Payload
 from kling_common.targets import IPAddress
+from kling_common.transport import Outcome
 from kling_mock import clock as clocks
 from kling_mock.core.callbacks import origin_of
 from kling_mock.core.deliveries import Attempt, Delivery, attempt_facts, next_due
@@ -29,30 +30,6 @@ _REST = 1.0
 _PAUSE = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-class Outcome(Protocol):
-    """How an attempt ended, as the transport reports it."""
-
-    @property
-    def kind(self) -> str:
-        """One of 2xx, status, timeout, refused, dns, blocked."""
-        ...
-
-    @property
-    def status(self) -> int | None:
-        """The receiver's HTTP status, if it gave one."""
-        ...
-
-    @property
-    def detail(self) -> str:
-        """What happened, in words."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """Real seconds it took."""
-        ...
 
 
 class Sender(Protocol):

@@ -13,6 +13,7 @@ from kling_contract.mutants.switches import (
     chosen,
     fee,
     is_,
+    one_for_twins,
     overdraws,
     setting,
     shows,
@@ -70,22 +71,6 @@ def _per_retry() -> tuple[Switch, ...]:
     return Switch(on_callback=on_callback), balance(lambda left, known: left - known.seen["retries"])
 
 
-def _deduplicates() -> Switch:
-    """A create with a body that the account has sent before gets the earlier task."""
-
-    def on_request(ask: Request, memory: Memory) -> Request | Response:
-        if ask.name != "createVideo" or ask.sent.get("prompt") != "twins":
-            return ask
-        with memory.lock:
-            kept: dict[Any, Any] = memory.account(ask.key).kept
-            if ask.body not in kept:
-                kept[ask.body] = memory.send(ask)
-            found: Response = kept[ask.body]
-        return found.headed("x-request-id", f"same-{memory.count(memory.account(ask.key), 'same')}")
-
-    return Switch(on_request=on_request)
-
-
 def _twins_for_one(ask: Request, answer: Response, memory: Memory) -> Response:
     """Of creates with one body, only the first is charged."""
     if ask.name == "createVideo" and answer.accepted and ask.sent.get("prompt") == "twins":
@@ -135,7 +120,7 @@ MUTANTS = (
     broken("SB-06", "overdraft", "takes one create that the balance does not cover",
            overdraws(lambda body: body.get("prompt") != "burst")),
     broken("SB-07", "misses-cost", "takes a credit for a query that finds nothing", fee(1, status_was(404, name="getTask"))),
-    broken("SB-08", "hidden-deduplication", "gives creates with one body one task", _deduplicates(), masked_by="SL-02"),
+    broken("SB-08", "hidden-deduplication", "gives creates with one body one task", one_for_twins(), masked_by="SL-02"),
     broken("SB-08", "twins-for-one", "charges creates with one body once", Switch(on_response=_twins_for_one),
            balance(lambda left, known: left + known.kept.get("gift", 0)), masked_by="SB-02"),
     broken("SB-09", "burst-slips-through", "does not count creates that come at once", overdraws(_spares("prompt", "burst"))),

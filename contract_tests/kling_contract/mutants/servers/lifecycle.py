@@ -12,6 +12,7 @@ from kling_contract.mutants.switches import (
     answers,
     follows,
     is_,
+    one_for_twins,
     setting,
     shows,
     status,
@@ -20,23 +21,6 @@ from kling_contract.mutants.switches import (
 from kling_contract.reading.contract import shipped
 
 _NO_TASK = shipped().task_path(shipped().unused_id("zzzzzzzz"))
-
-
-def _same_id() -> Switch:
-    """Creates with one body get the first one's task."""
-
-    def on_request(ask: Request, memory: Memory) -> Request | Response:
-        if ask.name != "createVideo" or ask.sent.get("prompt") != "twins":
-            return ask
-        with memory.lock:
-            kept = memory.account(ask.key).kept
-            if ask.body not in kept:
-                kept[ask.body] = memory.send(ask)
-            answer = kept[ask.body]
-        assert isinstance(answer, Response)
-        return answer.headed("x-request-id", f"twin-{memory.count(memory.account(ask.key), 'twins')}")
-
-    return Switch(on_request=on_request)
 
 
 def _not_yet() -> Switch:
@@ -138,7 +122,7 @@ _BACK = setting(status="pending", progress=0)
 MUTANTS = (
     broken("SL-01", "begins-at-once", "answers a create with a task that already runs",
            shows(setting(status="processing", progress=1), at=(CREATE,))),
-    broken("SL-02", "one-id-for-twins", "gives creates with one body the same id", _same_id()),
+    broken("SL-02", "one-id-for-twins", "gives creates with one body the same id", one_for_twins()),
     broken("SL-03", "not-there-yet", "does not find a task at the first query", _not_yet()),
     broken("SL-04", "back-in-the-queue", "shows a running task as pending once more", shows(_BACK, at=(READ,), when=_nth(3, "processing"))),
     broken("SL-05", "not-the-end", "shows a completed task as processing once more", _after_the_end()),
