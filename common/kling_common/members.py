@@ -1,4 +1,4 @@
-"""Members of JSON that somebody else wrote: nothing need be there, nor be of its type."""
+"""Members of JSON that others wrote: nothing need be there, nor be of its type."""
 
 from collections.abc import Mapping
 from typing import Any, TypeGuard

@@ -92,7 +92,7 @@ class Call:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The JSON object of the answer; empty when it is none."""
+        """The JSON object of the answer; empty where the answer has none."""
         return object_in(self.got)
 
     @property
