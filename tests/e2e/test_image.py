@@ -133,6 +133,18 @@ def test_it_becomes_healthy_and_makes_a_video(container: dict[str, str], image: 
     assert requests.get(link, timeout=120).content[4:8] == b"ftyp"
 
 
+@pytest.mark.parametrize("stage", ["mock", "kit"])
+def test_a_container_starts_from_compiled_files(stage: str, image: Path) -> None:
+    """What is installed is compiled with it, and the step that compiles what a start needs of the standard library names real modules."""
+    (line,) = [rest for name, rest in steps(stage) if name == "RUN"]
+    modules = line.rpartition("import ")[2].rstrip('"').split(", ")
+
+    assert "--no-compile" not in line
+    assert "PYTHONDONTWRITEBYTECODE= python -c" in line
+    run(f"./python -c 'import {', '.join(modules)}'", image)
+    assert list((image.parent / "lib").glob("python*/site-packages/kling_mock/__pycache__/app.*.pyc"))
+
+
 def test_nothing_of_the_checkout_is_in_it(image: Path) -> None:
     """The packages are those of the wheel, the contract and the page's files among them."""
     code = "import kling_mock, kling_openapi; print(kling_mock.__file__); print(kling_openapi.SERVICE)"

@@ -11,9 +11,6 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.configuration import set_hypothesis_home_dir
-from hypothesis.internal.charmap import charmap_file
-from hypothesis.internal.conjecture import providers
-from hypothesis.internal.constants_ast import Constants
 
 _CODEC = "utf-8"
 _TEXT = [[0, 0xD7FF], [0xE000, sys.maxunicode]]
@@ -27,23 +24,35 @@ def no_traces() -> Iterator[None]:
     It would parse every module outside of site-packages for values to try, which takes a second, and makes what a seed draws depend on
     how the kit is installed.
     """
-    read_sources = providers._get_local_constants
-    providers._get_local_constants = Constants
     with tempfile.TemporaryDirectory(prefix="kling-contract-") as folder:
         set_hypothesis_home_dir(Path(folder))
         try:
-            _keep_table()
-            yield
+            with _prepared():
+                yield
         finally:
             set_hypothesis_home_dir(None)
-            providers._get_local_constants = read_sources
 
 
-def _keep_table() -> None:
-    """Write the table that Hypothesis would make by encoding every character there is, which takes seconds, where it looks for it."""
-    file = charmap_file(f"codec-v2-{_CODEC}")
-    file.parent.mkdir(parents=True)
-    file.write_bytes(gzip.compress(json.dumps([_TEXT, []]).encode()))
+@contextmanager
+def _prepared() -> Iterator[None]:
+    """Spare Hypothesis what takes it seconds. It does not promise these parts of it, so a version without them only takes longer."""
+    try:
+        from hypothesis.internal.charmap import charmap_file
+        from hypothesis.internal.conjecture import providers
+        from hypothesis.internal.constants_ast import Constants
+    except ImportError:
+        yield
+        return
+    # What it would find by encoding every character there is.
+    table = charmap_file(f"codec-v2-{_CODEC}")
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.write_bytes(gzip.compress(json.dumps([_TEXT, []]).encode()))
+    usual = providers._get_local_constants
+    providers._get_local_constants = Constants
+    try:
+        yield
+    finally:
+        providers._get_local_constants = usual
 
 
 def bounds(examples: int, *, shrink: bool = True, **more: Any) -> settings:
