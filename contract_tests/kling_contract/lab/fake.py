@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import yaml
+import orjson
 
 from kling_common.launch import Launched, NotReady
 from kling_contract.driving.control import Control, ControlFailed
@@ -129,7 +129,7 @@ class Fake:
 
     def _start(self) -> str:
         """Start it; return its complaint when it does not come up."""
-        options = ["--contract", str(self._contract.source or self._small()), "--videos", "tiny"]
+        options = ["--contract", str(self._contract.source or self._written()), "--videos", "tiny"]
         options += ["--journal", str(_ENTRIES), "--images", "offline"]
         if self.impersonate:
             command = [*_KLING_MOCK, "exec", *options, "--impersonate", "--", sys.executable, "-c", _WAITER]
@@ -151,11 +151,10 @@ class Fake:
         """Return where the lab itself reaches *link*, whose host name may be one that only clients are led to."""
         return self.origin + link.removeprefix(self.link_origin)
 
-    def _small(self) -> Path:
+    def _written(self) -> Path:
         """The contract, written where the fake finds it."""
-        document: Any = json.loads(json.dumps(self._contract.document))
-        path = self._folder / "contract.yaml"
-        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        path = self._folder / "contract.json"  # which is YAML too, and written and read in a tenth of the time
+        path.write_bytes(orjson.dumps(self._contract.document, option=orjson.OPT_INDENT_2))
         return path
 
 
