@@ -1,5 +1,6 @@
 """A correct server's history that shows every server rule, written by hand."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,17 +14,24 @@ from kling_contract.history.labels import Expect, ImageFacts, MediumFacts, Recei
 def good() -> list[Any]:
     """A correct server's history with evidence for every server rule."""
     tape = Tape()
-    _validation(tape)
-    _images(tape)
-    _lifecycle(tape)
-    _callbacks(tape)
-    _links(tape)
-    _auth(tape)
-    _billing(tape)
-    _lists(tape)
-    _models(tape)
-    _files(tape)
+    for write in _parts().values():
+        write(tape)
     return tape.events
+
+
+def parts() -> dict[str, list[Any]]:
+    """The parts of that history, each by itself."""
+    tapes = {name: Tape() for name in _parts()}
+    for name, write in _parts().items():
+        write(tapes[name])
+    return {name: tape.events for name, tape in tapes.items()}
+
+
+def _parts() -> dict[str, Callable[[Tape], None]]:
+    return {
+        "validation": _validation, "images": _images, "lifecycle": _lifecycle, "callbacks": _callbacks, "links": _links,
+        "auth": _auth, "billing": _billing, "lists": _lists, "models": _models, "files": _files,
+    }  # fmt: skip
 
 
 def _lists(tape: Tape) -> None:
