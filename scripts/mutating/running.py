@@ -17,7 +17,18 @@ from .faults import Fault, change
 
 HERE = Path(__file__).resolve().parent
 KEPT = ROOT / ".mutation"
-PYTEST = ["-q", "--timeout=0", "-p", "no:cacheprovider", "-p", "no:randomly", "--capture=sys", "--hypothesis-seed=0", "-m", "not e2e"]
+PYTEST = [
+    "-q",
+    "--timeout=0",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:randomly",
+    "--capture=sys",
+    "--hypothesis-seed=0",
+    "-m",
+    "not e2e",
+]
 # Packages are imported before pytest, which then cannot rewrite the assertions in them.
 PYTEST += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 Outcome = dict[str, Any]
