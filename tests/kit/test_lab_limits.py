@@ -1,7 +1,7 @@
 """Judges of clients at their limits: every code of a kind, and what stands just outside it."""
 
 import pytest
-from scene import Scene, judged
+from scene import AWAY, Scene, hook, judged
 
 from kling_contract.judging import judge_history
 from kling_contract.rules.verdicts import Choice
@@ -47,3 +47,39 @@ def test_a_process_that_was_killed_could_not_tidy_up(ended: str, verdict: str) -
 
     assert verdict_of("CQ-03", left) == verdict
     assert verdict_of("CQ-03", said) == "fail"
+
+
+@pytest.mark.parametrize("ahead", [1.0, 0.5, 0.0])
+def test_a_callback_between_two_reads_explains_the_second(ahead: float) -> None:
+    """CP-03: from the moment of the answer that asks to wait to that of the next read, both included."""
+    scene = hook("CP-03").poll("", 429, got={"retry-after": "2"})
+    scene.now -= ahead
+    scene.back().poll(after=1.0 - ahead).told()
+
+    assert not judged("CP-03", scene.recorder.events).looked
+
+
+@pytest.mark.parametrize(("path", "fine"), [("a%2Fb", True), ("a%2fb", True), ("a/b", True), ("a", False)])
+def test_an_id_stands_whole_in_a_path(path: str, fine: bool) -> None:
+    """CQ-12: encoded in either case, or whole as the lab's fake shows it; cut where it means something else it is not."""
+    scene = (
+        Scene("CQ-12")
+        .create(task="task-unified-1-a/b")
+        .call("GET", f"/v1/tasks/task-unified-1-{path}", 404, {})
+        .told(1)
+    )
+
+    found = judged("CQ-12", scene.recorder.events)
+
+    assert found.looked
+    assert bool(found.findings) is not fine
+
+
+def test_whoever_goes_on_past_a_bad_certificate_is_shown_by_the_first_request() -> None:
+    """CQ-07: one finding with the connection and one request, however many there were."""
+    scene = Scene("CQ-07").touched()
+    for _ in range(3):
+        scene.create(404, base=AWAY)
+    (finding,) = judged("CQ-07", scene.told(7).recorder.events).findings
+
+    assert len(finding.events) == 2

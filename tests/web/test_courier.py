@@ -69,3 +69,29 @@ def test_the_journal_has_the_urls_and_the_seconds(rig: Any, monkeypatch: pytest.
     shown = [one["request"] for one in rig.control("GET", "/journal.har")["log"]["entries"]]
     (har,) = [one for one in shown if "look=twice" in one["url"]]
     assert {one["name"]: one["value"] for one in har["queryString"]} == {"look": "twice", "b": " "}
+
+
+def test_a_cancelled_task_has_called_back_when_the_cancel_returns(make: Callable[..., Any]) -> None:
+    """On a manual clock, also on one that was made manual later: nobody has to ask before the receiver knows."""
+    rig = make(clock="real")
+    rig.control("PUT", "/clock", {"mode": "manual"})
+    task_id = rig.task("completed queued=5 runs=5", callback_url=HOOK)
+
+    rig.control("POST", f"/tasks/{task_id}/cancel")
+
+    assert [call.body["status"] for call in rig.receiver.calls] == ["failed"]
+
+
+@pytest.mark.parametrize("story", ["completed queued=1 runs=4", "failed queued=1 runs=4"])
+def test_a_callback_that_is_asked_for_again_is_one_more_attempt(rig: Any, story: str) -> None:
+    """Sent at once and kept with its moment, beside those that the schedule made."""
+    rig.task(story, callback_url=HOOK)
+    rig.advance(60)
+    (owed,) = rig.control("GET", "/deliveries")["deliveries"]
+    rig.advance(30)
+
+    rig.control("POST", f"/deliveries/{owed['id']}/resend")
+
+    (again,) = rig.control("GET", "/deliveries")["deliveries"]
+    assert len(rig.receiver.calls) == len(again["attempts"]) == len(owed["attempts"]) + 1
+    assert again["attempts"][-1]["sent"] == again["attempts"][-1]["due"] == rig.now()
