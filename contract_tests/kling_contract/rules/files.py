@@ -139,8 +139,8 @@ def code_says_why(view: View, rule: Rule) -> Iterator[Check]:
     """Looks at the kit's uploads that are refused for a reason that has a code of its own."""
     codes = file_limits(view.contract).codes
     for call in file_calls(view, *UPLOADS):
-        if rule.id in call.probe.rules and refused(call) and _looked_at(call) and isinstance(_code(call), int):
-            wanted = codes[call.probe.value]
+        wanted = codes.get(str(call.probe.value)) if rule.id in call.probe.rules else None
+        if wanted is not None and refused(call) and _looked_at(call) and isinstance(_code(call), int):
             yield check(_code(call) == wanted, f"code {wanted} ({call.probe.value})", _code(call), call)
 
 
