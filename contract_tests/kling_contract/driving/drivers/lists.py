@@ -22,6 +22,8 @@ _ODD_BATCHES: tuple[Any, ...] = ({}, [], {"task_ids": "one"}, {"task_ids": [5]},
 
 def lists(context: RunContext, session: Session) -> None:
     """Some tasks of different states, the list of them in every way of asking for it, and batches up to the limit and beyond."""
+    if "listModels" in context.target.optional:
+        session.call("GET", context.contract.named("listModels").template)
     if "listTasks" not in context.target.optional:
         return
     ids = _several(context, session)

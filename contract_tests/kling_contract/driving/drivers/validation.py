@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
 from kling_contract.driving.drivers.probes import long_url, public_neighbours
 from kling_contract.driving.drivers.run_context import RunContext, Script
 from kling_contract.driving.receiver import HOST
@@ -23,6 +25,7 @@ _PUBLIC = (
     f"HTTPS://{HOST.upper()}/Done", "https://[2606:4700:4700::1111]/done", "https://8.8.8.8/done",
     f"https://{HOST.upper()}/done", "https://xn--bcher-kva.hooks-1.example.com/done",
 )  # fmt: skip
+_TEN = 10
 _ORDINARY = 'A café, "quoted" & <tagged>;\r\n\tthen 水 and 🌊 — 100% slow-motion \\ it\'s'
 """What people write: quotes, line breaks, and characters of several scripts."""
 
@@ -41,6 +44,9 @@ def accepted(context: RunContext, session: Session) -> None:
     _right(context, session, "SV-06", "prompt", prompts)
     _right(context, session, "SV-10", "duration", range(least, most + 1))
     _right(context, session, "SV-31", "duration", map(float, (least, contract.duration_default, most)))
+    if least <= _TEN <= most:
+        body = orjson.dumps(context.body(duration=_TEN)).replace(b'"duration":%d' % _TEN, b'"duration":1e1')
+        session.call("POST", contract.create_path, raw=body, probe=Probe(rules=("SV-31",), expect=Expect.ACCEPTED))
     _right(context, session, "SV-15", "quality", (*contract.qualities, None))
 
 
