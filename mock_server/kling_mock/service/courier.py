@@ -6,9 +6,11 @@ sending, because receivers read the task before they respond.
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -21,7 +23,7 @@ from kling_mock.core.deliveries import Attempt, Delivery, attempt_facts, next_du
 from kling_mock.core.moments import after
 from kling_mock.service.timeline import Event
 from kling_mock.service.world import World
-from kling_mock.store.interface import Account, StoreDown
+from kling_mock.store.interface import Account, StoreDown, Transaction
 
 _SENDERS = 32
 _BATCH = 256
@@ -117,6 +119,21 @@ class Courier:
         sending = account.clock.mode == "manual" or not self._store.blocking
         return [future for _, future in self._let_happen(account, now, sending=sending) if future is not None]
 
+    def begin(self, account: Account) -> AbstractContextManager[Transaction]:
+        """Return a transaction in which everything due by now has happened; what is owed is sent once it has ended.
+
+        Where transactions wait for a disk or a network this is a single one. What was due happens again where it fails.
+        """
+        if self._store.blocking:
+            return self._settled(account)
+        self.settle(account)
+        return self._store.begin(account)
+
+    @contextmanager
+    def _settled(self, account: Account) -> Iterator[Transaction]:
+        with self._happening(account, sending=account.clock.mode == "manual") as (facts, _):
+            yield facts
+
     def run_due(self, account: Account, now: float) -> list[dict[str, Any]]:
         """Let everything due at *now* happen, callbacks included; return it in order, as the control protocol shows it.
 
@@ -133,7 +150,16 @@ class Courier:
         return sorted(shown, key=lambda one: one["kind"] == "attempt")
 
     def _let_happen(self, account: Account, now: float, *, sending: bool = True) -> list[tuple[Event, Sending | None]]:
-        """Let everything due at *now* happen, and begin to send what is owed.
+        """Let everything due at *now* happen, and begin to send what is owed."""
+        with self._happening(account, now, sending=sending) as (_, happened):
+            pass
+        return happened
+
+    @contextmanager
+    def _happening(
+        self, account: Account, until: float | None = None, *, sending: bool
+    ) -> Iterator[tuple[Transaction, list[tuple[Event, Sending | None]]]]:
+        """Return a transaction in which everything due at *until*, or now, has happened; what happened is listed when it has ended.
 
         No more is taken from a store that processes share than there are senders, so that nothing taken waits here.
         """
@@ -141,7 +167,11 @@ class Courier:
         timeline, batch = self._world.timeline, _SENDERS if self._store.blocking else _BATCH
         while True:
             with self._store.begin(account) as facts:
-                events = list(islice(iter(lambda: timeline.next_event(facts, now, sending=sending), None), batch))
+                now = facts.now() if until is None else until
+                following = partial(timeline.next_event, facts, now, sending=sending)
+                events = list(islice(iter(following, None), batch))
+                if len(events) < batch:
+                    yield facts, happened
             for event in events:
                 if event.status is not None:
                     self._world.measures.task(event.status)
@@ -150,7 +180,7 @@ class Courier:
                 owed = event.delivery
                 happened.append((event, None if owed is None else self._send_later(account, owed, event.at)))
             if len(events) < batch:
-                return happened
+                return
             if self._store.blocking:
                 wait([future for _, future in happened if future is not None])
 

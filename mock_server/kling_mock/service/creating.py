@@ -5,6 +5,7 @@ thread where it must not wait, and goes on. Everything else happens without I/O 
 """
 
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from sys import intern
@@ -15,7 +16,7 @@ from kling_common.targets import BadAddress, Target
 from kling_mock.config import ServiceSettings, Settings
 from kling_mock.contract import Contract
 from kling_mock.core.callbacks import check
-from kling_mock.core.errors import InsufficientQuota, InvalidRequest, ModelAccessDenied
+from kling_mock.core.errors import ApiError, InsufficientQuota, InvalidRequest, ModelAccessDenied
 from kling_mock.core.prices import whole
 from kling_mock.core.scenarios import Act, Behaviour
 from kling_mock.core.scenarios import plan as draw_plan
@@ -28,11 +29,14 @@ from kling_mock.service.choosing import Choosing
 from kling_mock.service.idempotency import Idempotency, same
 from kling_mock.service.models import Offer, Offers, Terms
 from kling_mock.service.timeline import Timeline
-from kling_mock.store.interface import Account, Store, Transaction
+from kling_mock.store.interface import Account, Transaction
 from kling_openapi.media import Facts, Medium
 from kling_openapi.schemas import spelled
 
 T = TypeVar("T")
+
+Begin = Callable[[Account], AbstractContextManager[Transaction]]
+"""Opens a transaction on an account."""
 
 _frame = lru_cache(1024)(Frame)
 """Frames are few and tasks many."""
@@ -120,7 +124,6 @@ class Creating:
         catalogue: Catalogue,
         frames: Frames,
         offers: Offers,
-        store: Store,
         timeline: Timeline,
         leads_inside: Callable[[Target], bool],
         origin: str,
@@ -128,7 +131,7 @@ class Creating:
         self.origin = origin
         self._seed, self._service_settings = settings.seed, service_settings
         self._catalogue, self._frames = catalogue, frames
-        self._store, self._timeline, self._leads_inside = store, timeline, leads_inside
+        self._timeline, self._leads_inside = timeline, leads_inside
         self._id = contract.id
         local = settings.callbacks == "local"
         schemes = (*contract.address.schemes, "http") if local else contract.address.schemes
@@ -138,8 +141,10 @@ class Creating:
         self.choosing = Choosing(catalogue, catalogue.default(settings.scenario), settings.seed)
         self._idempotency = Idempotency(contract, service_settings.idempotency)
 
-    def create(self, account: Account, call: CreateCall) -> Generator[Look[Any], None, Created]:
+    def create(self, account: Account, call: CreateCall, begin: Begin) -> Generator[Look[Any], None, Created]:
         """Judge a create and, if all is well, make its task. What is yielded is to be called before the generator goes on.
+
+        *begin* opens a transaction on the account, with everything that is due behind it.
 
         Raises:
             ApiError: the documented refusal; no task was made and nothing charged.
@@ -147,8 +152,7 @@ class Creating:
         key = self._idempotency.key(call.idempotency_key)
         meaning = "" if key is None else same(call.body, call.raw)
         if key is not None:
-            with self._store.begin(account) as facts:
-                made = self._idempotency.made(facts, key, meaning)
+            made = _kept(begin(account), lambda facts: self._idempotency.made(facts, key, meaning))
             if made is not None:
                 return self._replay(made)
         offer = self._offers[call.body["model"]]
@@ -163,8 +167,7 @@ class Creating:
             yield look
             seen = look.result()
         order = self._order(offer, call, media, seen)
-        with self._store.begin(account) as facts:
-            return self._commit(account, facts, call, order, key, meaning)
+        return _kept(begin(account), lambda facts: self._commit(account, facts, call, order, key, meaning))
 
     def _order(self, offer: Offer, call: CreateCall, media: list[Medium], seen: list[Seen] | BadImage) -> Order:
         """Return what the create comes to, its media looked at."""
@@ -281,6 +284,21 @@ class Creating:
             plan=plan,
             origin=intern(call.origin or self.origin),
         )
+
+
+def _kept(transaction: AbstractContextManager[Transaction], judge: Callable[[Transaction], T]) -> T:
+    """Return what *judge* makes of a transaction; one that it refuses is kept all the same, for what happened in it before.
+
+    Raises:
+        ApiError: *judge* refuses.
+    """
+    refused: ApiError | None = None
+    with transaction as facts:
+        try:
+            return judge(facts)
+        except ApiError as error:
+            refused = error
+    raise refused
 
 
 def _no_callback(reason: str) -> InvalidRequest:

@@ -57,7 +57,6 @@ class World:
             catalogue,
             frames,
             self.offers,
-            store,
             self.timeline,
             leads_inside,
             self.views.origin,

@@ -165,7 +165,6 @@ class Api:
         if self.world.service_settings.observed:
             request = replace(request, body=taken(self.world.service_settings.observed, "createVideo", request.body))
         body = self.incoming.create(request)
-        self.courier.settle(account)
         headers = request.headers
         call = CreateCall(
             body,
@@ -175,7 +174,7 @@ class Api:
             partial(self.access.local, request),
             self.origins.of(request),
         )
-        created = yield from self.world.creating.create(account, call)
+        created = yield from self.world.creating.create(account, call, self.courier.begin)
         task, act = created.task, created.act
         if task is None:
             response = self.acts.response(act, "createVideo", account.clock, None)

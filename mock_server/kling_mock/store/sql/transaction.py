@@ -196,6 +196,7 @@ class SqlTransaction:
         last = self._number - most
         if last <= 0 or self._number % max(1, most // SHARE):
             return
+        self.flush()  # some may have ended in this transaction
         ended = (tasks.c.account_id == self._id, tasks.c.number <= last, tasks.c.settled)
         gone = deliveries.c.number.in_(select(tasks.c.number).where(*ended))
         self._connection.execute(delete(deliveries).where(deliveries.c.account_id == self._id, gone))
@@ -214,6 +215,8 @@ class SqlTransaction:
         """Take the next thing off the agenda, if it is due at *now*; of deliveries only those that no process has in hand."""
         while True:
             if self._loaded is None:
+                if not self._due and not self._is_due(now):
+                    return None
                 self._load(now, sending)
             if self._heap and self._heap[0][0] <= self._horizon:
                 at, what = heapq.heappop(self._heap)
@@ -225,6 +228,11 @@ class SqlTransaction:
                 return None
             self.flush()
             self._loaded = None
+
+    def _is_due(self, now: float) -> bool:
+        """Return whether the account's row says so, as of when the transaction began."""
+        due = self._row["due"]
+        return self._agenda_changed or (due is not None and due <= now)
 
     def _load(self, now: float, sending: bool) -> None:
         """Read what is due at *now*, at most so much of each kind; `_horizon` is up to when that is all."""
