@@ -206,7 +206,7 @@ def test_other_bytes_stay(data: bytes) -> None:
     """Masking bytes never fails, and what it leaves is as it was."""
     mask = Mask(b"salt", [CANARY])
 
-    assert mask.bytes(b"\xff" + data + CANARY.encode()).endswith(mask.token(CANARY).encode())
+    assert mask.bytes(b"\xff" + data + b" " + CANARY.encode()).endswith(b" " + mask.token(CANARY).encode())
 
 
 @pytest.mark.parametrize(
@@ -307,3 +307,18 @@ def test_learned_texts_are_replaced_as_one_pattern_of_all_would(keys: list[str],
     wanted = re.sub("|".join(map(re.escape, longest_first)), lambda one: f"<{len(one[0])}>", text) if keys else text
     assert learned.replaced(text) == wanted
     assert bool(learned) == bool(keys)
+
+
+@pytest.mark.parametrize(
+    "text", ["{key}", "task-{key}", "task-1 {key}", "{key} task-1 task-2", "TASK-1/{key}/task-", "sk-task-{key}"]
+)
+def test_a_key_among_ids_of_tasks_is_found(text: str) -> None:
+    """`task-` ends as a key begins; ids of tasks by themselves are no keys."""
+    mask = Mask(b"salt", learns=False)
+    given = text.format(key="sk-0123456789abcdef")
+
+    assert "0123456789" not in mask.text(given)
+    assert b"0123456789" not in mask.bytes(given.encode())
+    for plain in ("task-unified-1757169743-abcdefgh", "TASK-0123456789", "a task-0123456789/task-9876543210"):
+        assert mask.text(plain) == plain
+        assert mask.bytes(plain.encode()) == plain.encode()
