@@ -67,4 +67,4 @@ def plain(connection: Connection, text: str) -> None:
 
 
 def _cursor(connection: Connection) -> Any:
-    return connection.connection.cursor()
+    return connection.connection.dbapi_connection.cursor()
