@@ -67,4 +67,5 @@ def plain(connection: Connection, text: str) -> None:
 
 
 def _cursor(connection: Connection) -> Any:
-    return connection.connection.dbapi_connection.cursor()
+    driver: Any = connection.connection.dbapi_connection
+    return driver.cursor()

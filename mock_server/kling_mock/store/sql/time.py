@@ -121,8 +121,9 @@ class Time:
         """Let clocks go on from where they are in another mode."""
         for clock in self.clocks(account):
             with self.database.writing() as connection:
-                connection.execute(select(clocks.c.id).where(clocks.c.id == clock.id).with_for_update())
-                self._set(connection, self._clock(connection, clock.id), mode, rate)
+                mine = select(clocks.c.id).where(clocks.c.id == clock.id).with_for_update()
+                if connection.execute(mine).first() is not None:  # else a reset came meanwhile
+                    self._set(connection, self._clock(connection, clock.id), mode, rate)
             self._wake_anew(clock.id)
         self.wake()
 
@@ -136,9 +137,12 @@ class Time:
         Done once the clock is there for everybody: a transaction that began before may still go by how it was, and has ended here.
         """
         with self.database.writing() as connection:
-            clock = self._clock(connection, clock_id)
             mine = select(accounts.c.id, accounts.c.due).where(accounts.c.clock_id == clock_id, _ANYTHING_DUE)
-            for account_id, due in connection.execute(mine.order_by(accounts.c.id).with_for_update()).all():
+            found = connection.execute(mine.order_by(accounts.c.id).with_for_update()).all()
+            if not found:  # a reset may have taken the clock away, with whatever went by it
+                return
+            clock = self._clock(connection, clock_id)
+            for account_id, due in found:
                 at = None if due is None else real(clock, due, self.database.ahead)
                 _WAKE.run(connection, account=account_id, wake=at)
 
