@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from kling_mock import app as app_module
+from kling_mock import clock as clocks
 from kling_mock.config import BadSetting, settings
 from kling_mock.core.tasks import Frame, Plan, Status, Task
 from kling_mock.store.memory import MemoryStore
+from kling_mock.store.sql import database
 from kling_mock.store.sql.store import SqlStore
 
 START = 1_757_169_743.0
@@ -71,3 +73,28 @@ def test_a_fake_that_starts_keeps_its_store_open(any_url: str, closed: list[Any]
 
     assert not closed
     fake.world.store.close()
+
+
+COST = 36
+
+
+@pytest.mark.parametrize("then", ["completed", "no-such-scenario"])
+def test_a_create_settles_what_has_ended_before_it(
+    any_url: str, process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """Credits for one task, which fails: the next create has them back. So it is when that one is refused."""
+    fake = process(any_url, clock="real", start=None)
+    store = fake.fake.world.store
+    fake.control("PUT", "/account", {"credits": COST})
+    assert fake.create("failed queued=1 runs=1")[0] == 200
+    assert fake.create()[0] == 402
+    monkeypatch.setattr(database, "_COMPARE", 1e9)  # else the database's clock, which has not moved, would win
+    wall, monotonic = clocks.wall, clocks.monotonic
+    monkeypatch.setattr(clocks, "wall", lambda: wall() + 60)
+    monkeypatch.setattr(clocks, "monotonic", lambda: monotonic() + 60)
+
+    refused = then == "no-such-scenario"
+    assert fake.create(then)[0] == (400 if refused else 200)
+    account = store.refresh(store.seen("sk-test"))
+    assert account.credits == (COST if refused else 0)
+    assert store.count_tasks(account) == (1 if refused else 2)
