@@ -38,11 +38,12 @@ class Size:
     lag_seconds: int
     kills: int
     tasks: tuple[int, ...]
+    accounts: tuple[int, ...]
     starts: int
 
 
-FULL = Size(Extent(3, 5, 4), 4000, 10, 10, (10**3, 10**4, 10**5, 10**6), 10)
-QUICK = Size(Extent(1, 1, 1), 600, 2, 2, (10**3, 10**4, 10**5), 3)
+FULL = Size(Extent(3, 5, 4), 4000, 10, 10, (10**3, 10**4, 10**5, 10**6), (10**3, 10**4, 10**5), 10)
+QUICK = Size(Extent(1, 1, 1), 600, 2, 2, (10**3, 10**4), (10**3, 10**4), 3)
 _MOST_IN_MEMORY = 10**5
 
 
@@ -67,6 +68,11 @@ def versions() -> dict[str, str]:
 def _plan(databases: Databases, size: Size, body: dict[str, Any]) -> dict[str, Callable[[], Any]]:
     """Return each measurement by its name."""
     grown = {kind: [n for n in size.tasks if kind != "memory" or n <= _MOST_IN_MEMORY] for kind in STORES}
+    crowds = {kind: list(size.accounts) for kind in STORES}
+
+    def growths(what: str, sizes: dict[str, list[int]]) -> dict[str, Any]:
+        return {kind: growth(databases, kind, what, sizes[kind], body, size.extent) for kind in STORES}
+
     return {
         "speeds": lambda: [asdict(pair) | {"share": pair.share()} for pair in measure(databases, body, size.extent)],
         "deliveries": lambda: {
@@ -76,7 +82,8 @@ def _plan(databases: Databases, size: Size, body: dict[str, Any]) -> dict[str, C
         },
         "lag": lambda: {kind: lag(databases, kind, size.lag_seconds, 1000, body) for kind in STORES},
         "recovery": lambda: {kind: recovery(databases, kind, size.kills, body) for kind in SHARED},
-        "growth": lambda: {kind: growth(databases, kind, grown[kind], body, size.extent) for kind in STORES},
+        "growth": lambda: growths("tasks", grown),
+        "accounts": lambda: growths("accounts", crowds),
         "cold_starts": lambda: cold_starts(size.starts),
     }
 
@@ -103,10 +110,13 @@ def run(size: Size, only: frozenset[str]) -> dict[str, Any]:
 
 @click.command()
 @click.option(
-    "--quick", is_flag=True, help="One sample of each, up to 100,000 tasks: within ten minutes, to see that all works."
+    "--quick", is_flag=True, help="One sample of each, up to 10,000 tasks: within ten minutes, to see that all works."
 )
 @click.option(
-    "--only", default="", metavar="NAME,...", help="Of speeds, deliveries, lag, recovery, growth, cold_starts."
+    "--only",
+    default="",
+    metavar="NAME,...",
+    help="Of speeds, deliveries, lag, recovery, growth, accounts, cold_starts.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), default=HERE / "figures.json", help="Every sample."

@@ -70,13 +70,15 @@ def bare_sending(hook: str, count: int) -> float:
     return count / (perf_counter() - began)
 
 
-def spread(base: str, body: Mapping[str, Any], scenarios: list[str]) -> None:
-    """Create a task with each scenario, spread over accounts."""
+def spread(base: str, body: Mapping[str, Any], scenarios: list[str], keys: list[str] | None = None) -> None:
+    """Create a task with each scenario, spread over accounts; with *keys* each has one of its own."""
 
     def some(nth: int) -> None:
         with closing(connect(base)) as connection:
-            for scenario in scenarios[nth::KEYS]:
-                headers = {**HEADERS, "Authorization": f"Bearer sk-lag-{nth}", "X-Mock-Scenario": scenario}
+            for number in range(nth, len(scenarios), KEYS):
+                key = f"sk-lag-{nth}" if keys is None else keys[number]
+                headers = {**HEADERS, "Authorization": f"Bearer {key}"}
+                headers |= {"X-Mock-Scenario": scenarios[number]} if scenarios[number] else {}
                 connection.request("POST", CREATE, json.dumps(body).encode(), headers)
                 response = connection.getresponse()
                 content = response.read()
@@ -147,17 +149,18 @@ def _creates(base: str, body: Mapping[str, Any]) -> bool:
 
 
 def growth(
-    databases: Databases, kind: str, sizes: list[int], body: Mapping[str, Any], extent: Extent
+    databases: Databases, kind: str, what: str, sizes: list[int], body: Mapping[str, Any], extent: Extent
 ) -> list[dict[str, float]]:
-    """Return creates and queries a second with so many tasks in one account, and the server's memory."""
+    """Return creates and queries a second with so many tasks in one account, or so many accounts, and the server's memory."""
+    grow = {"tasks": _more_tasks, "accounts": _more_accounts}[what]
     store, rows, there = databases.new(kind), [], 1
     with fake(store, databases=databases.watched(kind)) as serving:
         path, _, _ = one_task(serving.base, body)
         for size in sizes:
             if size > there:
-                _grow(store, serving.base, body, there, size)
+                grow(store, serving.base, body, there, size)
                 there = size
-            row: dict[str, float] = {"tasks": size, "rss": serving.server.watched.rss()}
+            row: dict[str, float] = {what: size, "rss": serving.server.watched.rss()}
             for method, target in (("POST", CREATE), ("GET", path)):
                 samples = [
                     timed(serving.watched, method, serving.base + target, body, extent.seconds, FREE)
@@ -168,23 +171,37 @@ def growth(
     return rows
 
 
-def _grow(store: str, base: str, body: Mapping[str, Any], there: int, size: int) -> None:
+def _more_tasks(store: str, base: str, body: Mapping[str, Any], there: int, size: int) -> None:
     """Fill an account: by creates in memory, else by copies of its first task."""
     if store == "memory":
         create_tasks(base, body, size - there)
         return
+    columns = "account_id, 500000000 + n, id || '-' || n, created_at, NULL, 0, settled, facts"
+    into = "kling_tasks (account_id, number, id, created_at, due, reads, settled, facts)"
+    _copy(store, into, columns, "(SELECT * FROM kling_tasks ORDER BY number LIMIT 1) AS task", there, size)
+
+
+def _more_accounts(store: str, base: str, body: Mapping[str, Any], there: int, size: int) -> None:
+    """Make accounts that have had a task, and so are kept: by creates in memory, else by copies of the first."""
+    if store == "memory":
+        spread(base, body, [""] * (size - there), [f"sk-crowd-{number}" for number in range(there, size)])
+        return
+    same = "clock_id, credits, used, models, rate_limit, number, counts, requests, relays, names, changes"
+    columns = f"500000000 + n, key || '-' || n, name || '-' || n, {same}, NULL, NULL"
+    into = f"kling_accounts (id, key, name, {same}, due, wake)"
+    _copy(store, into, columns, "(SELECT * FROM kling_accounts ORDER BY id LIMIT 1) AS account", there, size)
+
+
+def _copy(store: str, into: str, columns: str, first: str, there: int, size: int) -> None:
+    """Copy a row until there are *size*, each with a number n of its own in its *columns*."""
     from sqlalchemy import text
 
     from kling_mock.store.sql.database import Database
 
     database = Database(store)
-    columns = "account_id, 500000000 + n, id || '-' || n, created_at, NULL, 0, settled, facts"
-    first = "(SELECT * FROM kling_tasks ORDER BY number LIMIT 1) AS task"
     numbers = f"WITH RECURSIVE numbers(n) AS (SELECT {there} UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {size})"
-    into = "INSERT INTO kling_tasks (account_id, number, id, created_at, due, reads, settled, facts)"
-    statement = f"{into} {numbers} SELECT {columns} FROM {first}, numbers"
     with database.writing() as connection:
-        connection.execute(text(statement))
+        connection.execute(text(f"INSERT INTO {into} {numbers} SELECT {columns} FROM {first}, numbers"))
     database.close()
 
 

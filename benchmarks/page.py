@@ -1,6 +1,7 @@
 """docs/benchmarks.md from the samples."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -134,14 +135,16 @@ def _recovery(found: dict[str, list[float]]) -> list[str]:
     ]
 
 
-def _growth(found: dict[str, list[dict[str, float]]]) -> list[str]:
+def _growth(
+    found: dict[str, list[dict[str, float]]], what: str = "tasks", title: str = "tasks in the account"
+) -> list[str]:
     rows = []
     for kind, sizes in found.items():
         for one in sizes:
             noisy = max(one["POST others"], one["GET others"]) > CLEAN
             rates = [f"{one[method]:,.0f}" + (" (noisy)" if noisy else "") for method in ("POST", "GET")]
-            rows.append([kind, f"{one['tasks']:,}", *rates, f"{one['rss'] / MB:,.0f}"])
-    return table(("store", "tasks in the account", "creates /s", "queries /s", "resident MB before"), rows)
+            rows.append([kind, f"{one[what]:,}", *rates, f"{one['rss'] / MB:,.0f}"])
+    return table(("store", title, "creates /s", "queries /s", "resident MB before"), rows)
 
 
 def _cold_starts(found: list[float]) -> list[str]:
@@ -156,6 +159,7 @@ _SECTIONS: dict[str, tuple[str, Any]] = {
     "lag": ("Delivery lag", _lag),
     "recovery": ("Recovery", _recovery),
     "growth": ("Cost as tasks grow", _growth),
+    "accounts": ("Cost as accounts grow", partial(_growth, what="accounts", title="accounts that have a task")),
     "cold_starts": ("Cold start", _cold_starts),
 }
 

@@ -260,9 +260,11 @@ def test_a_reset_among_many_attempts_ends_them_all(rig: Any) -> None:
     for _ in range(80):
         rig.task("completed queued=1 runs=1", callback_url=HOOK)
     account, pause = rig.account(), threading.Event()
+    # Of a store that processes share no more is taken than there are senders: there is no queue to wait for.
+    looks = 0 if rig.fake.world.store.blocking else 60_000
 
     def meanwhile(call: Any) -> None:
-        for _ in range(60_000):
+        for _ in range(looks):
             if (account.next_due() or inf) > account.clock.now():
                 break
             pause.wait(0.001)  # until all of them stand in the senders' queue
