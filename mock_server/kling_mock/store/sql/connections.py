@@ -19,7 +19,7 @@ _PATIENCE = 10.0
 
 
 class Connections:
-    """At most `MOST` of them at a time, of which `MOST_IDLE` stay open while nobody uses them."""
+    """At most `MOST` of them at a time, of which `MOST_IDLE` stay open while they are idle."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -77,7 +77,7 @@ class Connections:
         self._close_idle()
 
     def close(self) -> None:
-        """Close those that nobody uses."""
+        """Close those that are idle."""
         self._close_idle()
         self.engine.dispose()
 
