@@ -50,6 +50,7 @@ GROUPS = {
             "tests/kit/test_judges.py",
             "tests/kit/test_lab_judges.py",
             "tests/kit/test_lab_limits.py",
+            "tests/kit/test_judge_limits.py",
             "tests/kit/test_findings.py",
         ),
     ),
