@@ -8,8 +8,7 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import orjson
 from load import CREATE, HEADERS, KEY, QUERY
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 _MARK = 987_654_321
 """About the number of the task that is recorded: found again wherever a statement has it."""
@@ -36,23 +35,10 @@ class Recording:
     size: int = 0
     groups: list[tuple[bool, list[tuple[str, Any]]]] = field(default_factory=list)
 
-    def listen(self, database: Any) -> None:
-        """Write down which connections of *database* are taken from now on, and what runs there, as far as SQLAlchemy runs it."""
-        connected = database.connected
-
-        @contextmanager
-        def noted(connections: Any) -> Iterator[Any]:
-            self.groups.append((connections is not database.safe, []))
-            with connected(connections) as connection:
-                yield connection
-
-        database.connected = noted
-        for connections in {database.safe, database.relaxed}:
-            event.listen(
-                connections.engine,
-                "before_cursor_execute",
-                lambda _, __, text, given, *___: self.take(text, given),
-            )
+    def listen(self, engine: Engine, *, relaxed: bool) -> None:
+        """Write down what runs on *engine* from now on, as far as SQLAlchemy runs it."""
+        event.listen(engine, "engine_connect", lambda _: self.groups.append((relaxed, [])))
+        event.listen(engine, "before_cursor_execute", lambda _, __, text, given, *___: self.take(text, given))
 
     def take(self, statement: str, parameters: Any = ()) -> None:
         """Write down one statement of the connection that was taken last."""
@@ -117,7 +103,8 @@ def record(store: str, method: str, body: dict[str, Any]) -> Recording:
     client.get(QUERY + made, headers=HEADERS)
     found, cursor = Recording(), statements._cursor
     statements._cursor = lambda connection: Noting(cursor(connection), found)
-    found.listen(facts.database)
+    for engine in {facts.database.engine, facts.database.relaxed}:
+        found.listen(engine, relaxed=engine is not facts.database.engine)
     if method == "POST":
         response = client.post(CREATE, json=body, headers=HEADERS)
         made = str(response.json["id"])
@@ -146,8 +133,8 @@ class Statements:
         nth, recorded = next(self._counts), self._recorded
         names = {recorded.id: f"{recorded.id}-{os.getpid()}-{nth}", recorded.number: self._first + nth}
         for relaxed, statements in recorded.groups:
-            connections = self._database.relaxed if relaxed else self._database.safe
-            with self._database.connected(connections) as connection:
+            engine = self._database.relaxed if relaxed else self._database.engine
+            with engine.connect() as connection:
                 for statement, parameters in statements:
                     cursor = connection.connection.cursor()
                     cursor.execute(statement, renamed(parameters, names))

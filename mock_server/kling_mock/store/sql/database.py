@@ -13,15 +13,15 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from kling_mock import clock as clocks
 from kling_mock.store.interface import StoreDown, StoreUnusable
-from kling_mock.store.sql.connections import MOST, MOST_IDLE, Connections
 from kling_mock.store.sql.statements import plain
 from kling_mock.store.sql.tables import VERSION, meta, metadata
 
 _SCHEMA_LOCK = 0x6B6C696E
+_POOL, _OVERFLOW, _POOL_WAIT = 16, 48, 10.0
 _BUSY = 30.0
 _CONNECT = 5
 _SKEW, _COMPARE = 60.0, 30.0
@@ -74,7 +74,7 @@ def _sqlite(found: URL, shown: str) -> URL:
 class Database:
     """An engine whose connections are in autocommit: one statement is one transaction, `writing` opens a longer one.
 
-    `relaxed` are connections for the journal: on PostgreSQL their commits do not wait for the disk.
+    `relaxed` is a second engine for the journal: on PostgreSQL its commits do not wait for the disk.
     """
 
     def __init__(self, url: str) -> None:
@@ -87,8 +87,7 @@ class Database:
         self.shown = self.url.render_as_string(hide_password=True).replace("+pysqlite", "").replace("+psycopg", "")
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._engine()
-        self.safe = Connections(self.engine)
-        self.relaxed = self.safe if self.sqlite else Connections(self._engine("-c synchronous_commit=off"))
+        self.relaxed = self.engine if self.sqlite else self._engine("-c synchronous_commit=off")
         driver: Any = self.engine.dialect.loaded_dbapi
         self._driver_error: type[Exception] = driver.Error
         self._driver_broken: type[Exception] = driver.IntegrityError
@@ -115,8 +114,9 @@ class Database:
             self.url,
             isolation_level="AUTOCOMMIT",
             connect_args=arguments,
-            pool_size=MOST_IDLE,
-            max_overflow=MOST - MOST_IDLE,
+            pool_size=_POOL,
+            max_overflow=_OVERFLOW,
+            pool_timeout=_POOL_WAIT,
             pool_pre_ping=False,
             pool_reset_on_return=None,  # whoever opens a transaction ends it
         )
@@ -145,7 +145,7 @@ class Database:
         self._compared = clocks.monotonic()
         if self.sqlite:
             return
-        with self.connected(self.safe) as connection:
+        with self._connected(self.engine) as connection:
             theirs = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
         before, self.ahead = self.ahead, theirs - clocks.wall()
         if abs(self.ahead) > _SKEW and abs(self.ahead - before) > _SKEW:
@@ -170,7 +170,7 @@ class Database:
             not self.sqlite and clocks.monotonic() >= self._compared + _COMPARE
         ):  # a machine's clock may be set meanwhile
             self._compare_clocks()
-        with self.connected(self.safe) as connection:
+        with self._connected(self.engine) as connection:
             yield connection
 
     @contextmanager
@@ -180,12 +180,12 @@ class Database:
         Raises:
             StoreDown: the database cannot be reached or written.
         """
-        with self._transaction(self.safe) as connection:
+        with self._transaction(self.engine) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, connections: Connections) -> Iterator[Connection]:
-        with self._turn, self.connected(connections) as connection:
+    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+        with self._turn, self._connected(engine) as connection:
             plain(connection, self._begin)
             try:
                 yield connection
@@ -218,29 +218,22 @@ class Database:
             with self._transaction(self.relaxed) as connection:
                 yield connection
         else:
-            with self._turn, self.connected(self.relaxed) as connection:
+            with self._turn, self._connected(self.relaxed) as connection:
                 yield connection
 
     @contextmanager
-    def connected(self, connections: Connections) -> Iterator[Connection]:
-        """Return one of these connections; what goes wrong with it is a `StoreDown`, save a broken constraint."""
+    def _connected(self, engine: Engine) -> Iterator[Connection]:
+        """Return a connection of *engine*; what goes wrong with it is a `StoreDown`, save a broken constraint."""
         try:
-            connection = connections.take()
-            try:
-                yield connection
-            except (DBAPIError, self._driver_error) as error:
-                if not isinstance(error, (IntegrityError, self._driver_broken)):
-                    connections.drop(connection)
-                else:
-                    connections.give(connection)
-                raise
-            except BaseException:
-                connections.give(connection)
-                raise
-            connections.give(connection)
+            with engine.connect() as connection:
+                try:
+                    yield connection
+                except self._driver_error:
+                    _found_out(connection)
+                    raise
         except (IntegrityError, self._driver_broken):
             raise
-        except (DBAPIError, NoConnection, self._driver_error) as error:
+        except (DBAPIError, PoolTimeout, self._driver_error) as error:
             raise StoreDown(f"the store {self.shown} is not available", _reason(error)) from error
 
     def insert_new(self, table: Table) -> Any:
@@ -259,8 +252,14 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        for connections in {self.safe, self.relaxed}:
-            connections.close()
+        self.engine.dispose()
+        self.relaxed.dispose()
+
+
+def _found_out(connection: Connection) -> None:
+    """Let SQLAlchemy find out whether a connection is lost on which the driver failed by itself; those lost with it go too."""
+    with suppress(SQLAlchemyError):
+        connection.exec_driver_sql("SELECT 1")
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
