@@ -106,7 +106,7 @@ def _looks_internal(url: Any) -> bool:
 
 
 def _internal_behind_at(url: Any) -> bool:
-    return "@" in str(url) and is_internal(_host(url), CONTRACT.internal)
+    return "@" in str(url) and "@" in urlsplit(url).netloc and is_internal(_host(url), CONTRACT.internal)
 
 
 def _number_before_at(url: Any) -> bool:
