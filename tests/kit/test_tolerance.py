@@ -57,7 +57,7 @@ def test_legacy_dialect() -> None:
     """
 
     def legacy(event: Exchange, body: dict[str, Any]) -> dict[str, Any]:
-        if event.answer.status < 400:
+        if event.answer.status < 400 or "error" not in body:  # files have errors of their own shape
             return body
         entry = LEGACY[body["error"]["code"]]
         said = body["error"]["message"]

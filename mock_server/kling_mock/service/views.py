@@ -32,7 +32,7 @@ class Notice:
     fault: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Views:
     """Renders facts as the contract shows them."""
 

@@ -3,8 +3,10 @@
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -21,12 +23,14 @@ from kling_contract.driving.session import Line
 from kling_contract.driving.target import Asked, Target, choose_mode, discover, services_of
 from kling_contract.history.events import AnyEvent, Exchange, Recorder
 from kling_contract.history.labels import Topic
+from kling_contract.reading.addresses import is_loopback
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.reading.retry_after import date_of
 from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import SPENDING, Choice, SetupError
 
 _TRY = 15.0
+_TOOLS = ("hypothesis", "schemathesis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,21 @@ class Made:
     remarks: list[str] = field(default_factory=list)
 
 
+def _check_tools(wanted: Wanted) -> None:
+    """Say that something is not installed before anything is sent.
+
+    Raises:
+        SetupError: the drawn part of the run needs the extra `kit`.
+    """
+    host = urlsplit(wanted.asked.base).hostname or ""
+    fake = wanted.asked.mode == "fake" or (wanted.asked.mode is None and is_loopback(host))
+    missing = [name for name in _TOOLS if find_spec(name) is None]
+    if fake and missing and not wanted.options.quick:
+        raise SetupError(
+            f"{' and '.join(missing)} not installed: pip install 'klingkit[kit]', or run the scripted part alone with --quick"
+        )
+
+
 def make_history(wanted: Wanted, choice: Choice, sender: Sender | None = None) -> Made:
     """Drive the target and record everything. sender: another one than the run would make for itself.
 
@@ -88,6 +107,7 @@ def make_history(wanted: Wanted, choice: Choice, sender: Sender | None = None) -
     """
     asked, contract = wanted.asked, wanted.contract
     choice.book(contract)
+    _check_tools(wanted)
     _check_agreed(wanted)
     sender = sender or Sender(verify=str(wanted.ca_file or ""))
     target = discover(asked, contract, sender)
