@@ -142,7 +142,7 @@ def test_the_kit_passes_through_nginx(deployment: Deployment, tmp_path: Path, mo
     assert done.returncode == 0, done.stdout + done.stderr
     passed = [rule["id"] for rule in report["rules"] if rule["verdict"] == "pass"]
     others = {rule["id"]: rule for rule in report["rules"] if rule["verdict"] != "pass"}
-    assert {rule["verdict"] for rule in others.values()} <= {"not-run"}, others  # those of clients
+    assert not [rule for rule in others.values() if rule["verdict"] != "not-run"], done.stdout  # those of clients
     assert len(passed) > least, others
 
 

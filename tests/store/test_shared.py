@@ -141,6 +141,19 @@ def test_uploads_are_shared(url: str, process: Callable[..., Any]) -> None:
     assert pair[0].app.test_client().get(found).status_code == 404
 
 
+def test_a_file_of_the_same_name_and_folder_is_replaced(any_url: str, process: Callable[..., Any]) -> None:
+    """Every store keeps the folder that an upload named."""
+    fake = process(any_url)
+    body = {"base64_data": _PIXELS, "file_name": "frame.png", "upload_path": "kept/here"}
+    _first, again, elsewhere = (
+        fake.call("POST", "/api/v1/files/upload/base64", given)[1]["data"]["file_id"]
+        for given in (body, body, {**body, "upload_path": "kept"})
+    )
+    listed = fake.call("GET", "/api/v1/files/list")[1]["data"]["files"]
+
+    assert {one["file_id"] for one in listed} == {again, elsewhere}
+
+
 def test_an_account_keeps_so_many_tasks(any_url: str, process: Callable[..., Any]) -> None:
     """The oldest that have ended go, with their callbacks and what the agenda had of them; one that still runs stays."""
     fake = process(any_url, service_settings={"task_retention_count": 32})

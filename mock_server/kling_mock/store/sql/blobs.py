@@ -1,7 +1,7 @@
 """Bytes in the database: uploads, and first frames that were fetched."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import RowMapping, delete, func, select
@@ -33,10 +33,7 @@ def file_values(stored: StoredFile) -> dict[str, Any]:
     """Return the columns of an uploaded file."""
     content = stored.content
     assert isinstance(content, SqlBlob)
-    facts = {
-        name: getattr(stored, name)
-        for name in ("id", "name", "original_name", "content_type", "stored_at", "expires_at")
-    }
+    facts = {one.name: getattr(stored, one.name) for one in fields(stored) if one.name != "content"}
     return {"id": stored.id, "blob_id": content.id, "size": content.size, "facts": json.dumps(facts)}
 
 
