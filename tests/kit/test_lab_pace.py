@@ -355,6 +355,8 @@ def test_what_comes_first() -> None:
     names = [story.name for story in sorted(STORIES.values(), key=turn)]
 
     assert STORIES[names[0]].canary
+    early = [STORIES[name].deadline_at_least for name in names[1:] if STORIES[name].first]
+    assert early == sorted(early, reverse=True)
     assert names.index("stuck") < names.index("webhook-twice") < names.index("link-cut")
 
 

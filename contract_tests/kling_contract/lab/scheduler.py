@@ -43,9 +43,9 @@ WAYS_IMPERSONATED = (
 Report = Callable[[Ended], None]
 
 
-def turn(story: Story) -> tuple[bool, ...]:
-    """What comes first: the story that shows whether there is a client at all, then what takes long."""
-    return not story.canary, not story.first, "webhook" not in story.needs
+def turn(story: Story) -> tuple[float, ...]:
+    """What comes first: the story that shows whether there is a client at all, then what takes long, the longest before the rest."""
+    return not story.canary, not story.first, -story.deadline_at_least, "webhook" not in story.needs
 
 
 @dataclass(slots=True)
