@@ -17,13 +17,13 @@ def member(value: Any, *path: str) -> Any:
 
 
 def object_in(value: Any, *path: str) -> dict[str, Any]:
-    """Return the object at *path* in *value*; an empty one where there is none."""
+    """Return the object at *path* in *value*, or an empty one."""
     found = member(value, *path)
     return found if isinstance(found, dict) else {}
 
 
 def list_in(value: Any, *path: str) -> list[Any]:
-    """Return the list at *path* in *value*; an empty one where there is none."""
+    """Return the list at *path* in *value*, or an empty one."""
     found = member(value, *path)
     return found if isinstance(found, list) else []
 
@@ -39,6 +39,6 @@ def is_whole(value: Any) -> TypeGuard[int]:
 
 
 def number_in(value: Any, *path: str) -> float | None:
-    """Return the number at *path* in *value*; None where there is none."""
+    """Return the number at *path* in *value*, or None."""
     found = member(value, *path)
     return float(found) if is_number(found) else None
