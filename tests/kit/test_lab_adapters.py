@@ -16,7 +16,7 @@ from kling_contract.history.events import wall
 from kling_contract.lab.adapters.command import CommandAdapter, rooted
 from kling_contract.lab.adapters.jsonl import JsonlAdapter
 from kling_contract.lab.environment import environment
-from kling_contract.lab.results import RunRequest, RunResult
+from kling_contract.lab.results import RunRequest, RunResult, described, found_in, small_texts
 from kling_contract.lab.run import NEED_A_WORD
 from kling_contract.lab.stories import load
 from kling_contract.reading.contract import shipped
@@ -377,3 +377,13 @@ def test_bad_stories_are_refused(tmp_path: Path, text: str, complaint: str) -> N
 
     with pytest.raises(SetupError, match=complaint):
         load(shipped(), tmp_path)
+
+
+def test_what_vanishes_while_files_are_read_is_left_out(tmp_path: Path) -> None:
+    """Two processes of a client may share a folder: one takes its lock file away while the kit reads the other's."""
+    for name in ("kept.mp4", "gone.lock"):
+        (tmp_path / name).write_bytes(b"four")
+    files = found_in(tmp_path)
+    (tmp_path / "gone.lock").unlink()
+    assert [(one["name"], one["size"]) for one in described(tmp_path, files)] == [("kept.mp4", 4)]
+    assert small_texts(tmp_path, files) == {"kept.mp4": b"four"}

@@ -1,6 +1,8 @@
 """What a client says and leaves behind, whoever drove it; and what it is asked for."""
 
+import contextlib
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -132,18 +134,21 @@ class Adapter(Protocol):
 
 
 def found_in(folder: Path, first: Path | None = None) -> list[Path]:
-    """The files below *folder*, in order, at most so many: *first* before all others, since a client's home may be full."""
-    every = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: (path != first, path))
-    return every[:MOST_FILES]
+    """The files below *folder*, in order, at most so many: *first* before all others, since a client's home may be full.
+
+    Another process of the client may still be at work there: what vanishes meanwhile is left out, here and by those who read.
+    """
+    below = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sorted(filter(Path.is_file, below), key=lambda path: (path != first, path))[:MOST_FILES]
 
 
 def described(folder: Path, files: Iterable[Path]) -> list[dict[str, Any]]:
     """Name, size and hash of *files*, which stand below *folder*."""
     found = []
     for path in files:
-        with path.open("rb") as file:
+        with contextlib.suppress(OSError), path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found.append({"name": str(path.relative_to(folder)), "size": path.stat().st_size, "sha256": digest})
+            found.append({"name": str(path.relative_to(folder)), "size": file.tell(), "sha256": digest})
     return found
 
 
@@ -151,7 +156,7 @@ def small_texts(folder: Path, files: Iterable[Path]) -> dict[str, bytes]:
     """The beginnings of *files* by name, to be searched."""
     found = {}
     for path in files:
-        with path.open("rb") as file:
+        with contextlib.suppress(OSError), path.open("rb") as file:
             found[str(path.relative_to(folder))] = file.read(_FILE_CAP)
     return found
 

@@ -36,8 +36,9 @@ class Memory(Hearing):
             End: an earlier run sent one and never learned its outcome.
         """
         note = self.setup.out.with_suffix(".creating")
-        before = note.read_text() if note.exists() else ""
-        if before and not self.does("forgets-a-lost-create") and not self.does("ignores-the-lock"):
+        # Whoever ignores the lock ignores this note too: the run beside it may have written it.
+        before = note.read_text() if note.exists() and not self.does("ignores-the-lock") else ""
+        if before and not self.does("forgets-a-lost-create"):
             raise End("unknown", "earlier", f"an earlier create, {before}, may have been accepted")
         key = before or uuid.uuid4().hex
         note.write_text(key)
