@@ -15,6 +15,7 @@ from time import perf_counter, strftime
 from typing import Any
 
 import click
+import paths
 from deployments import Databases
 from lasting import cold_starts, deliveries, growth, lag, recovery
 from load import request_body
@@ -74,6 +75,7 @@ def _plan(databases: Databases, size: Size, body: dict[str, Any]) -> dict[str, C
         return {kind: growth(databases, kind, what, sizes[kind], body, size.extent) for kind in STORES}
 
     return {
+        "paths": lambda: paths.measure(body, size.extent),
         "speeds": lambda: [asdict(pair) | {"share": pair.share()} for pair in measure(databases, body, size.extent)],
         "deliveries": lambda: {
             f"{kind} {couriers}": deliveries(databases, kind, couriers, size.callbacks, body)
@@ -116,7 +118,7 @@ def run(size: Size, only: frozenset[str]) -> dict[str, Any]:
     "--only",
     default="",
     metavar="NAME,...",
-    help="Of speeds, deliveries, lag, recovery, growth, accounts, cold_starts.",
+    help="Of paths, speeds, deliveries, lag, recovery, growth, accounts, cold_starts.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), default=HERE / "figures.json", help="Every sample."

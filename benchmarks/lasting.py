@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from deployments import MOCK, Databases, courier, fake, one_task, received, receiver
-from load import CREATE, HEADERS, LoadError, call, connect, create_tasks
+from load import CREATE, HEADERS, LoadError, call, connect, create_tasks, load_of
 from processes import Server, free_port, pause
 from speeds import FREE, Extent, middle, timed
 
@@ -163,7 +163,7 @@ def growth(
             row: dict[str, float] = {what: size, "rss": serving.server.watched.rss()}
             for method, target in (("POST", CREATE), ("GET", path)):
                 samples = [
-                    timed(serving.watched, method, serving.base + target, body, extent.seconds, FREE)
+                    timed(serving.watched, serving.base, load_of(method, target, body), extent.seconds, FREE)
                     for _ in range(extent.rounds)
                 ]
                 row |= {method: middle(samples), f"{method} others": median(sample.disturbed for sample in samples)}

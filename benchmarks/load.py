@@ -6,7 +6,7 @@ import resource
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from time import perf_counter
@@ -37,6 +37,18 @@ class Cores:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One call: what is sent, and what differs from call to call."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    numbered: str | None = None
+    """A header whose value ends with the number of the call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One timed load: speed, latency, bad answers, and how much of a core others took meanwhile."""
 
@@ -46,6 +58,11 @@ class Sample:
     failed: int
     disturbed: float
     server_cores: float
+
+
+def load_of(method: str, path: str, body: Mapping[str, Any]) -> Call:
+    """Return the call of *path*, with *body* where it is a POST."""
+    return Call(method, path, json.dumps(body).encode() if method == "POST" else b"")
 
 
 def request_body(contract: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,15 +98,15 @@ def resolve(node: Any, document: Mapping[str, Any]) -> Any:
     return {key: resolve(value, document) for key, value in node.items() if not key.startswith("x-")}
 
 
-def timed(server: Watched, method: str, url: str, body: Mapping[str, Any], seconds: float, cores: Cores) -> Sample:
-    """Load *url* with wrk for *seconds* (whole ones; wrk knows no others): 1 thread, 16 keep-alive connections.
+def timed(server: Watched, base: str, it: Call, seconds: float, cores: Cores) -> Sample:
+    """Load *base* with a call for *seconds* (whole ones; wrk knows no others): 1 thread, 16 keep-alive connections.
 
     Raises:
         LoadError: wrk is missing, or gave no result.
     """
     watched = (cores.server or set()) | (cores.client or set()) or all_cores()
     before, began = (busy(watched), server.cpu(), client_cpu()), perf_counter()
-    result = wrk(method, url, body, seconds, cores)
+    result = wrk(base, it, seconds, cores)
     spent = busy(watched) - before[0]
     served, loading = server.cpu() - before[1], client_cpu() - before[2]
     elapsed, whole = result["seconds"], perf_counter() - began
@@ -103,14 +120,15 @@ def timed(server: Watched, method: str, url: str, body: Mapping[str, Any], secon
     )
 
 
-def wrk(method: str, url: str, body: Mapping[str, Any], seconds: float, cores: Cores) -> dict[str, Any]:
+def wrk(base: str, it: Call, seconds: float, cores: Cores) -> dict[str, Any]:
     """Run wrk once and read the line that ``wrk.lua`` prints."""
     pin = ["taskset", "-c", ",".join(map(str, sorted(cores.client)))] if cores.client else []
     options = ["-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(SCRIPT)]
-    settings = {"METHOD": method, "BODY": json.dumps(body), "KEY": KEY}
+    more = "\n".join(f"{name}: {value}" for name, value in it.headers.items())
+    settings = {"METHOD": it.method, "BODY": it.body.decode(), "KEY": KEY, "MORE": more, "NUMBERED": it.numbered or ""}
     try:
         run = subprocess.run(
-            [*pin, "wrk", *options, url],
+            [*pin, "wrk", *options, base + it.path],
             env=os.environ | settings,
             capture_output=True,
             text=True,

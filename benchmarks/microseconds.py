@@ -9,10 +9,8 @@ only makes blocks slower. What granian itself takes for a request is not in thes
 
 import asyncio
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from statistics import median
 from typing import Any
@@ -20,12 +18,12 @@ from unittest.mock import patch
 
 import click
 import orjson
-from load import CREATE, HEADERS, QUERY, request_body
+from calls import SETTINGS, created, every, upload
+from load import HEADERS, Call, request_body
 
 import kling_openapi
 from kling_mock.app import create_app
 from kling_mock.media.frames import Frames
-from kling_mock.media.images import Drawing, draw
 from kling_mock.service import creating
 from kling_mock.service.catalogue import Catalogue
 from kling_mock.service.choosing import Choosing
@@ -45,10 +43,6 @@ from kling_mock.store.memory_account import MemoryAccount
 from kling_mock.web import acts, api, incoming
 from kling_mock.web.reading import Reading
 from kling_openapi.model import Model
-
-OWN = "https://cdn.example.com/first.jpg"
-"""An image that nothing here draws or serves: taken unseen under --images offline."""
-RELAYED, LITERAL = "https://hooks.example.com", "https://1.1.1.1"
 
 
 class _Headers(dict[str, str]):
@@ -82,19 +76,6 @@ class Proto:
         self.status, self.body = status, body
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call: what is sent, and what differs from call to call."""
-
-    method: str
-    path: str
-    body: bytes = b""
-    query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    numbered: str | None = None
-    """A header whose value ends with the number of the call."""
-
-
 class Bench:
     """A fake in this process, called through the edge."""
 
@@ -112,7 +93,8 @@ class Bench:
         if call.numbered:
             sent[call.numbered] = f"benchmark-{self._numbers:012d}"
         proto = Proto(call.body)
-        await self._edge.__rsgi__(Scope(call.method, call.path, sent, call.query), proto)
+        path, _, query = call.path.partition("?")
+        await self._edge.__rsgi__(Scope(call.method, path, sent, query), proto)
         if proto.status != 200:
             raise click.ClickException(f"{call.method} {call.path}: {proto.status} {proto.body[:300]!r}")
         return proto.body
@@ -142,34 +124,11 @@ class Idle:
         proto.response_bytes(200, [], b"")
 
 
-def created(body: Mapping[str, Any], **more: Any) -> Call:
-    """Return a create of *body* with *more* in it."""
-    return Call("POST", CREATE, orjson.dumps({**body, **more}))
-
-
 async def paths(bench: Bench, body: Mapping[str, Any]) -> dict[str, Call]:
-    """Return every call that needs no I/O, by what is special about it. One task is there, and one file."""
-    uploaded = Call(
-        "POST",
-        "/api/v1/files/upload/base64",
-        orjson.dumps({"base64_data": b64encode(draw(Drawing(1280, 720, "png")).data).decode()}),
-    )
-    file = orjson.loads(await bench.once(uploaded))["data"]["file_url"]
-    own = created(body, image_start=OWN)
+    """Return every call that needs no I/O. One task is there, and one file."""
+    file = orjson.loads(await bench.once(upload()))["data"]["file_url"]
     task = orjson.loads(await bench.once(created(body)))["id"]
-    return {
-        "create: image drawn by the fake": created(body),
-        "create: --images offline, any URL": own,
-        "create: uploaded image, judged before": created(body, image_start=file),
-        "create: callback to a relay": created(body, image_start=OWN, callback_url=f"{RELAYED}/kling"),
-        "create: callback to an IP literal": created(body, image_start=OWN, callback_url=f"{LITERAL}/kling"),
-        "create: Idempotency-Key": replace(own, numbered="idempotency-key"),
-        "create: Idempotency-Key, repeated": replace(own, headers={"idempotency-key": "benchmark-the-same"}),
-        "query": Call("GET", QUERY + task),
-        "list, a page of 20": Call("GET", "/v1/tasks", query="page_size=20"),
-        "batch of 10": Call("POST", "/v1/tasks/batch", orjson.dumps({"task_ids": [task] * 10})),
-        "credits": Call("GET", "/v1/credits"),
-    }
+    return every(body, file=file, task=task)
 
 
 STEPS = {
@@ -278,7 +237,7 @@ async def stepwise(bench: Bench, body: Mapping[str, Any], calls: int) -> None:
 def main(calls: int, blocks: int, steps: bool) -> None:
     """Print what each call takes of this process's processor time."""
     body = request_body(kling_openapi.read(kling_openapi.SERVICE))
-    bench = Bench(images="offline", relays={RELAYED: "http://127.0.0.1:9"})
+    bench = Bench(**SETTINGS)
     asyncio.run(stepwise(bench, body, calls) if steps else table(bench, body, calls, blocks))
 
 

@@ -73,8 +73,7 @@ def spread(values: Sequence[float], form: str = "{:,.0f}") -> str:
 
 
 def _rate(samples: list[dict[str, Any]]) -> str:
-    good = [one["per_second"] for one in samples if one["disturbed"] <= CLEAN and not one["failed"]]
-    if good:
+    if good := _good(samples):
         return spread(good)
     if any(one["failed"] for one in samples):
         return f"{sum(one['failed'] for one in samples)} requests failed"
@@ -90,7 +89,7 @@ def _speeds(pairs: list[dict[str, Any]]) -> list[str]:
     rows = []
     for pair in pairs:
         late = [median(one[name] for one in pair["fake"]) for name in ("p50_ms", "p99_ms")] if pair["fake"] else [0, 0]
-        share = "" if pair["share"] is None else f"{pair['share']:.0%}{'' if pair['share'] >= GOAL else ' (goal 60 %)'}"
+        share = _against(pair["share"], GOAL, "{:.0%}")
         measured = [_rate(pair["fake"]), _rate(pair["floor"])] if not pair["trouble"] else [pair["trouble"], ""]
         rows.append(
             [
@@ -153,7 +152,61 @@ def _cold_starts(found: list[float]) -> list[str]:
     ]
 
 
+_PATH_GOALS = {"create": (0.5, 2.5), "query": (0.8, 3.0)}
+"""What is asked for, by the first word of a call: a share of the floor, a multiple of the fastest peer."""
+
+
+def _paths(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    fastest = {}
+    for word in _PATH_GOALS:
+        rates = [
+            (_middle(peer["loads"][word]), peer["name"].split()[0])
+            for peer in found["peers"]
+            if _good(peer["loads"][word])
+        ]
+        if rates:
+            fastest[word] = max(rates)
+    rows = []
+    for pair in found["calls"]:
+        share, times = _PATH_GOALS.get(pair["method"].partition(":")[0], (0.25, 0.0))
+        rate, peer = (
+            (_middle(pair["fake"]) if _good(pair["fake"]) else 0.0),
+            fastest.get(pair["method"].partition(":")[0]),
+        )
+        late = [median(one[name] for one in pair["fake"]) for name in ("p50_ms", "p99_ms")] if pair["fake"] else [0, 0]
+        rows.append([
+            pair["method"], pair["trouble"] or _rate(pair["fake"]), _rate(pair["floor"]), _against(pair["share"], share, "{:.0%}"),
+            _against(rate / peer[0], times, "{:.1f}x") if peer and rate else "", f"{late[0]:.1f} / {late[1]:.1f}",
+        ])  # fmt: skip
+    columns = ("call", "fake /s", "floor /s", "of the floor", "of the fastest peer", "p50 / p99 ms")
+    peers = [
+        [peer["name"], *([peer["trouble"], ""] if peer["trouble"] else map(_rate, peer["loads"].values()))]
+        for peer in found["peers"]
+    ]
+    return [
+        "`--images offline`, one worker. What a share or a multiple is asked to be stands behind it where it is less.", "",
+        *table(columns, rows), "", *table(("peer", "create /s", "query /s"), peers),
+    ]  # fmt: skip
+
+
+def _good(samples: list[dict[str, Any]]) -> list[float]:
+    """Return the speeds of the samples that count."""
+    return [one["per_second"] for one in samples if one["disturbed"] <= CLEAN and not one["failed"]]
+
+
+def _middle(samples: list[dict[str, Any]]) -> float:
+    return median(_good(samples))
+
+
+def _against(value: float | None, goal: float, form: str) -> str:
+    """Return a ratio, with the goal where it is missed."""
+    if value is None:
+        return ""
+    return form.format(value) + ("" if value >= goal else f" (goal {form.format(goal)})")
+
+
 _SECTIONS: dict[str, tuple[str, Any]] = {
+    "paths": ("Every call that needs no I/O, in memory", _paths),
     "speeds": ("Creates and queries a second", _speeds),
     "deliveries": ("Deliveries a second", _deliveries),
     "lag": ("Delivery lag", _lag),

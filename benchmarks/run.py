@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 import click
-from load import CREATE, QUERY, Cores, LoadError, Sample, call, connect, request_body, timed
+from load import CREATE, QUERY, Call, Cores, LoadError, Sample, call, connect, load_of, request_body, timed
 from processes import Server, ServerError, Watched, all_cores, free_port
 from report import CLEAN, Row, as_json, markdown, show
 from rich.console import Console
@@ -74,29 +74,28 @@ def one_round(target: Target, plan: Plan, row: Row) -> None:
         base = f"http://127.0.0.1:{port}"
         warmup = plan.jvm_warmup if target.compiled else plan.warmup
         for method in row.loads:
-            timed(server.watched, method, base + path(method, base, body), body, warmup, plan.cores)
+            timed(server.watched, base, the_call(method, base, body), warmup, plan.cores)
         for method, samples in row.loads.items():
-            url = base + path(method, base, body)
-            samples.append(clean_sample(server.watched, method, url, body, plan))
+            samples.append(clean_sample(server.watched, base, the_call(method, base, body), plan))
         row.rss_after.append(server.watched.rss())
 
 
-def path(method: str, base: str, body: Mapping[str, Any]) -> str:
-    """The path to load: the create, or the query of a task created just now."""
+def the_call(method: str, base: str, body: Mapping[str, Any]) -> Call:
+    """The load: the create, or the query of a task created just now."""
     if method == "POST":
-        return CREATE
+        return load_of(method, CREATE, body)
     connection = connect(base)
     try:
-        return QUERY + str(call(connection, "POST", CREATE, body)["id"])
+        return load_of(method, QUERY + str(call(connection, "POST", CREATE, body)["id"]), body)
     finally:
         connection.close()
 
 
-def clean_sample(server: Watched, method: str, url: str, body: Mapping[str, Any], plan: Plan) -> Sample:
+def clean_sample(server: Watched, base: str, it: Call, plan: Plan) -> Sample:
     """The first undisturbed load of at most TRIES, or the least disturbed one."""
     tried: list[Sample] = []
     while len(tried) < TRIES and not (tried and tried[-1].disturbed <= CLEAN):
-        tried.append(timed(server, method, url, body, plan.seconds, plan.cores))
+        tried.append(timed(server, base, it, plan.seconds, plan.cores))
     return min(tried, key=lambda sample: sample.disturbed)
 
 

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from deployments import Databases, Serving, fake, floor, one_task
-from load import CREATE, Cores, Sample, timed
+from load import CREATE, Call, Cores, Sample, load_of, timed
 from processes import ServerError
 from report import CLEAN
 
@@ -53,11 +53,11 @@ def middle(samples: list[Sample]) -> float:
     return median(sample.per_second for sample in samples)
 
 
-def sample(serving: Serving, method: str, path: str, body: Mapping[str, Any], extent: Extent) -> Sample:
+def sample(serving: Serving, it: Call, extent: Extent) -> Sample:
     """Return the first undisturbed load, or the least disturbed one."""
     tried: list[Sample] = []
     while len(tried) < extent.tries and not clean(tried):
-        tried.append(timed(serving.watched, method, serving.base + path, body, extent.seconds, FREE))
+        tried.append(timed(serving.watched, serving.base, it, extent.seconds, FREE))
     return min(tried, key=lambda one: (bool(one.failed), one.disturbed))
 
 
@@ -78,11 +78,12 @@ def one_round(pair: Pair, databases: Databases, body: Mapping[str, Any], extent:
     store = databases.new(pair.store)
     with fake(store, workers=pair.workers, databases=databases.watched(pair.store)) as serving:
         path, created, read = one_task(serving.base, body)
-        target = CREATE if pair.method == "POST" else path
-        timed(serving.watched, pair.method, serving.base + target, body, 1, FREE)
-        pair.fake.append(sample(serving, pair.method, target, body, extent))
+        it = load_of(pair.method, CREATE if pair.method == "POST" else path, body)
+        timed(serving.watched, serving.base, it, 1, FREE)
+        pair.fake.append(sample(serving, it, extent))
     size = created if pair.method == "POST" else read
     store, around = databases.new(pair.store), databases.watched(pair.store)
     with floor(store, pair.method, body, size, workers=pair.workers, databases=around) as serving:
-        timed(serving.watched, pair.method, serving.base + "/", body, 1, FREE)
-        pair.floor.append(sample(serving, pair.method, "/", body, extent))
+        it = load_of(pair.method, "/", body)
+        timed(serving.watched, serving.base, it, 1, FREE)
+        pair.floor.append(sample(serving, it, extent))

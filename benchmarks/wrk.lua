@@ -1,10 +1,24 @@
--- One load: METHOD, BODY and KEY come from the environment (the path is in the URL); the result is one JSON line.
--- No `request` function, so wrk formats the request once and the load costs the client as little as it can.
+-- One load: METHOD, BODY, KEY, MORE headers (a line each) and NUMBERED come from the environment (the path is in the URL); the result is one
+-- JSON line. Without a NUMBERED header there is no `request` function, so wrk formats the request once and the load costs the client least.
 wrk.method = os.getenv("METHOD")
 wrk.headers["Authorization"] = "Bearer " .. os.getenv("KEY")
+for name, value in os.getenv("MORE"):gmatch("([^:\n]+): ([^\n]*)") do
+  wrk.headers[name] = value
+end
 if wrk.method == "POST" then
   wrk.body = os.getenv("BODY")
   wrk.headers["Content-Type"] = "application/json"
+end
+
+local numbered, count = os.getenv("NUMBERED"), 0
+if numbered ~= "" then
+  -- The clock keeps the numbers of one load apart from those of the one before.
+  local first = os.time() .. "-" .. math.floor(os.clock() * 1e6) .. "-"
+  function request()
+    count = count + 1
+    wrk.headers[numbered] = first .. count
+    return wrk.format()
+  end
 end
 
 function done(summary, latency)
