@@ -22,7 +22,8 @@ from calls import SETTINGS, created, every, upload
 from load import HEADERS, Call, request_body
 
 import kling_openapi
-from kling_mock.app import create_app
+from kling_mock.app import build
+from kling_mock.config import settings
 from kling_mock.media.frames import Frames
 from kling_mock.service import creating
 from kling_mock.service.catalogue import Catalogue
@@ -79,9 +80,9 @@ class Proto:
 class Bench:
     """A fake in this process, called through the edge."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.app = create_app(**settings)
-        self._edge: Any = Edge(self.app)
+    def __init__(self, **given: Any) -> None:
+        self._fake = build(settings(**given))
+        self._edge: Any = Edge(self._fake)
         self._numbers = 0
 
     async def once(self, call: Call) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from kling_mock.app import create_app
+from kling_mock.app import build
+from kling_mock.config import settings
 from kling_mock.serving.edge import Edge
 
 MODEL = "kling-v3-turbo-image-to-video"
@@ -38,9 +39,9 @@ class Proto:
         self.status, self.sent = status, body
 
 
-def never(environ: Any, start_response: Any) -> Any:
+def never(fake: Any) -> Any:
     """Stand in for Flask where it must not be asked."""
-    raise AssertionError(environ["PATH_INFO"])
+    raise AssertionError("the Flask application was made")
 
 
 def called(edge: Edge, method: str, target: str, body: Any = None) -> tuple[int, Any]:
@@ -52,11 +53,10 @@ def called(edge: Edge, method: str, target: str, body: Any = None) -> tuple[int,
 
 
 @pytest.fixture
-def edge() -> Edge:
-    """The edge over a fake whose Flask application must not be called."""
-    app = create_app(images="offline", clock="manual", start=1_757_169_743)
-    app.wsgi_app = never  # type: ignore[method-assign]
-    return Edge(app)
+def edge(monkeypatch: pytest.MonkeyPatch) -> Edge:
+    """The edge over a fake whose Flask application must not be made."""
+    monkeypatch.setattr("kling_mock.web.flask_app.flask_app", never)
+    return Edge(build(settings(images="offline", clock="manual", start=1_757_169_743)))
 
 
 @pytest.mark.parametrize("target", ["/v1/tasks", "/v1/tasks?status=processing", f"/v1/tasks?model={MODEL}&page_size=1"])

@@ -14,15 +14,15 @@ from kling_mock import __version__
 _PASSWORD = re.compile(r"://([^/:@]*):[^/@]*@")
 
 
-def announce(app: Any, settings: Any, proxy: int | None) -> None:
+def announce(fake: Any, settings: Any, proxy: int | None) -> None:
     """Say to people where the fake is and how it was started."""
     click.echo(f"kling-mock {__version__} listening on {settings.own_origin}")
-    for name, value in _facts(app, settings, proxy):
+    for name, value in _facts(fake, settings, proxy):
         click.echo(f"  {name + ':':<11}{value}")
     sys.stdout.flush()
 
 
-def _facts(app: Any, settings: Any, proxy: int | None) -> Iterator[tuple[str, str]]:
+def _facts(fake: Any, settings: Any, proxy: int | None) -> Iterator[tuple[str, str]]:
     """What a user asks first: where to look, who may call, what a task will go through."""
     yield "page", f"{settings.own_origin}/__mock/"
     yield "keys", "any that begins with sk-" if settings.keys is None else f"{len(settings.keys)} listed"
@@ -40,20 +40,20 @@ def _facts(app: Any, settings: Any, proxy: int | None) -> Iterator[tuple[str, st
 
         yield "trust", str(Authority().ca_file)
     if proxy is not None:
-        yield "proxy", f"http://127.0.0.1:{proxy} for {', '.join(_names(app, settings))}"
+        yield "proxy", f"http://127.0.0.1:{proxy} for {', '.join(_names(fake, settings))}"
 
 
-def announce_json(app: Any, settings: Any, proxy: int | None) -> None:
+def announce_json(fake: Any, settings: Any, proxy: int | None) -> None:
     """Say to programs where the fake is."""
     ready: dict[str, Any] = {"url": settings.own_origin, "port": settings.port, "pid": os.getpid()}
     if proxy is not None:
-        ready |= {"proxy": f"127.0.0.1:{proxy}", "names": _names(app, settings)}
+        ready |= {"proxy": f"127.0.0.1:{proxy}", "names": _names(fake, settings)}
     click.echo(json.dumps(ready))
     sys.stdout.flush()
 
 
-def _names(app: Any, settings: Any) -> tuple[str, ...]:
+def _names(fake: Any, settings: Any) -> tuple[str, ...]:
     """The host names that the proxy leads to the fake."""
     from kling_mock.web.access import impersonated
 
-    return impersonated(settings, app.extensions["kling-mock"].world.contract.document)
+    return impersonated(settings, fake.world.contract.document)

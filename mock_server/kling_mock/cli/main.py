@@ -52,7 +52,7 @@ def cli() -> None:
 )
 def serve(stop_with_stdin: bool, ready_json: bool, quiet: bool, as_json: bool, **given: Any) -> None:
     """Serve the fake until it is interrupted, with a line on standard error for each request, callback attempt and render."""
-    from kling_mock.app import create_app
+    from kling_mock.app import build
     from kling_mock.config import BadSetting
     from kling_mock.serving.server import run, taken_port
 
@@ -61,20 +61,20 @@ def serve(stop_with_stdin: bool, ready_json: bool, quiet: bool, as_json: bool, *
         try:
             port = held.enter_context(taken_port(given["host"], given["port"]))
         except BadSetting:
-            create_app(
+            build(
                 read_settings({**given, "host": "127.0.0.1", "port": 1})
             )  # a mistake in another option is reported before the port that is taken
             raise
         settings = read_settings({**given, "port": port})
-        app = create_app(settings)
+        fake = build(settings)
         if settings.workers > 1:
-            app.extensions["kling-mock"].world.store.close()
+            fake.world.store.close()
             options = (*(("--quiet",) if quiet else ()), *(("--json",) if as_json else ()))
-            serve_workers(settings, options, lambda: say(app, settings, None), stop_with_stdin=stop_with_stdin)
+            serve_workers(settings, options, lambda: say(fake, settings, None), stop_with_stdin=stop_with_stdin)
             return
         if not quiet:
-            held.enter_context(lines_of(app, as_json))
-        run(app, settings, lambda proxy: say(app, settings, proxy), stop_with_stdin=stop_with_stdin)
+            held.enter_context(lines_of(fake, as_json))
+        run(fake, settings, lambda proxy: say(fake, settings, proxy), stop_with_stdin=stop_with_stdin)
 
 
 cli.add_command(courier)
@@ -82,12 +82,12 @@ cli.add_command(worker)
 
 
 @contextmanager
-def lines_of(app: Any, as_json: bool) -> Iterator[None]:
+def lines_of(fake: Any, as_json: bool) -> Iterator[None]:
     """Write a line for each entry of the journal while the block lasts."""
     from kling_mock.serving.terminal import Terminal
 
     terminal = Terminal(sys.stderr, as_json=as_json)
-    app.extensions["kling-mock"].world.journal.listener = terminal.show
+    fake.world.journal.listener = terminal.show
     try:
         yield
     finally:

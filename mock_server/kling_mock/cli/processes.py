@@ -133,7 +133,7 @@ def worker(quiet: bool, as_json: bool, metrics: Path | None) -> None:
     """Serve with the settings on the first line of standard input, until that ends: one process of `serve --workers N`."""
     from contextlib import ExitStack
 
-    from kling_mock.app import create_app
+    from kling_mock.app import build
     from kling_mock.cli.main import lines_of
     from kling_mock.config import Settings
     from kling_mock.serving.server import run
@@ -146,9 +146,9 @@ def worker(quiet: bool, as_json: bool, metrics: Path | None) -> None:
             return
         line += read
     settings = Settings.model_validate_json(line)
-    app = create_app(settings)
+    fake = build(settings)
     if metrics is not None:
-        app.extensions["kling-mock"].metrics.share(metrics)
+        fake.metrics.share(metrics)
 
     def ready(_: int | None) -> None:
         click.echo(READY)
@@ -156,8 +156,8 @@ def worker(quiet: bool, as_json: bool, metrics: Path | None) -> None:
 
     with ExitStack() as held:
         if not quiet:
-            held.enter_context(lines_of(app, as_json))
-        run(app, settings, ready, stop_with_stdin=True)
+            held.enter_context(lines_of(fake, as_json))
+        run(fake, settings, ready, stop_with_stdin=True)
 
 
 def serve_workers(settings: Any, options: tuple[str, ...], ready: Any, *, stop_with_stdin: bool) -> None:

@@ -15,18 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
-
 from kling_mock.core.errors import InvalidRequest
 from kling_mock.service.creating import finished
 from kling_mock.serving.bodies import Stalled, read
 from kling_mock.serving.waiters import GONE, Waiters
 from kling_mock.web.api import Api, Steps
+from kling_mock.web.application import Application
 from kling_mock.web.faults import misbehave
 from kling_mock.web.http import REPLY, REQUEST, ApiResponse, Request
 from kling_mock.web.page.events import EVERY, Watch, admitted
 from kling_mock.web.page.events import PATH as EVENTS
 from kling_mock.web.page.facts import Facts
+from kling_mock.web.parts import Fake
 from kling_mock.web.reading import Reading
 
 _THREADS = 64
@@ -36,17 +36,17 @@ _WITH_FILE = (200, 206)
 
 
 class Edge:
-    """One RSGI application: `Edge(flask_app)`.
+    """One RSGI application: `Edge(fake)`.
 
     Each kind of call has threads of its own, so that none keeps the others from theirs: the service's calls, control calls, files,
     and what a create must fetch, decode or resolve. Who waits for something has no thread.
     """
 
-    def __init__(self, app: Flask) -> None:
-        fake = app.extensions["kling-mock"]
-        self._app, self._fake = app, fake
+    def __init__(self, fake: Fake) -> None:
+        self._fake = fake
+        self._application = Application(fake)
         self._api: Api = fake.api
-        self._reading = Reading(fake, app.url_map)
+        self._reading = Reading(fake, self._application)
         self._waiters = Waiters(fake.world.store.blocking)
         operations = fake.world.contract.operations
         own = [operations[name] for name in self._api.handlers if name not in fake.world.contract.file_operations]
@@ -77,7 +77,11 @@ class Edge:
         )
         try:
             if request.method not in ("GET", "HEAD"):
-                await read(scope, proto, request, self._reading.most(request))
+                most = self._reading.most(request)
+                if most is None:
+                    loop = asyncio.get_running_loop()
+                    most = await loop.run_in_executor(self._pools[_kind(request.path)], self._reading.routed, request)
+                await read(scope, proto, request, most)
             await self._serve(scope, proto, request)
         except Stalled:
             return
@@ -180,7 +184,7 @@ class Edge:
     async def _through_flask(self, loop: Any, scope: Any, proto: Any, request: Request) -> None:
         environ = _environ(scope, request)
         pool = self._pools[_kind(request.path)]
-        status, headers, body = await loop.run_in_executor(pool, _run, self._app, environ)
+        status, headers, body = await loop.run_in_executor(pool, _run, self._application, environ)
         response: ApiResponse | None = environ.get(REPLY)
         if response is not None and response.wire is not None:
             await misbehave(response.wire, status, headers, body, scope, proto)
@@ -240,7 +244,7 @@ def _environ(scope: Any, request: Request) -> dict[str, Any]:
     return environ
 
 
-def _run(app: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
+def _run(application: Application, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
     started: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -248,7 +252,7 @@ def _run(app: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]
         started[:] = [int(status[:3]), headers]
         return started.append
 
-    chunks: Iterable[bytes] = app(environ, start_response)
+    chunks: Iterable[bytes] = application()(environ, start_response)
     try:
         response: ApiResponse | None = environ.get(REPLY)
         body = (

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask
-
 from kling_mock.config import BadSetting, Settings
 from kling_mock.serving.proxy import Place, Proxy, Refused
 from kling_mock.web.access import impersonated
 from kling_mock.web.faults import cut_all
+from kling_mock.web.parts import Fake
 
 _ALWAYS = ("localhost", "127.0.0.1", "::1")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
@@ -66,8 +65,8 @@ def _taken(host: str, port: int, error: OSError) -> BadSetting:
     return BadSetting(f"--port {port}: {error.strerror}; --port 0 takes a free one")
 
 
-def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool = False) -> None:
-    """Serve *app* until SIGINT, SIGTERM or SIGHUP, or with *stop_with_stdin* until standard input ends.
+def run(fake: Fake, settings: Settings, ready: Ready, *, stop_with_stdin: bool = False) -> None:
+    """Serve *fake* until SIGINT, SIGTERM or SIGHUP, or with *stop_with_stdin* until standard input ends.
 
     Raises:
         BadSetting: no certificate can be made, or the proxy's port is in use.
@@ -79,11 +78,10 @@ def run(app: Flask, settings: Settings, ready: Ready, *, stop_with_stdin: bool =
 
     logging.getLogger("_granian").setLevel(logging.ERROR)
     _allow_connections()
-    fake = app.extensions["kling-mock"]
     names = impersonated(settings, fake.world.contract.document) if settings.impersonate else ()
     certificate = _certificate(settings, names) if settings.secure else None
     server = Server(
-        Edge(app),
+        Edge(fake),
         settings.host,
         settings.port,
         interface=Interfaces.RSGI,

@@ -3,37 +3,21 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from io import BytesIO
-from tempfile import SpooledTemporaryFile
-from typing import IO, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import orjson
-from werkzeug.datastructures import FileStorage
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
-from werkzeug.http import parse_options_header
 
 from kling_mock.config import ServiceSettings
 from kling_mock.contract import CREATE, Contract, Shape
 from kling_mock.core.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from kling_mock.web.http import Request
 
+if TYPE_CHECKING:
+    from kling_mock.web.forms import Form
+
 JSON = "application/json"
-FORM = "multipart/form-data"
-
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-_PARTS = 32
-_IN_MEMORY = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A multipart form: its fields, and the files in its part *file*."""
-
-    fields: dict[str, str]
-    files: list[FileStorage]
 
 
 class Incoming:
@@ -87,18 +71,20 @@ class Incoming:
         return body
 
     @contextmanager
-    def form(self, operation: str, request: Request) -> Iterator[Form]:
+    def form(self, operation: str, request: Request) -> Iterator["Form"]:
         """Return the multipart body, in the shape that the operation takes; its files are closed afterwards.
 
         Raises:
             RequestTooLarge, UnsupportedMediaType: as for any other body.
             InvalidRequest: it cannot be read, or `param` is missing or wrong.
         """
+        from kling_mock.web.forms import read  # and Werkzeug, which only forms need
+
         limit = self.limits[operation]
         if request.oversize or len(request.body) > limit:
             raise RequestTooLarge(f"the body is larger than {limit} bytes")
         with ExitStack() as opened:
-            form = self._form(request, opened)
+            form = read(request, self._small, opened)
             _check(self._bodies[operation].shape, {**form.fields, **({"file": ""} if form.files else {})})
             yield form
 
@@ -118,24 +104,6 @@ class Incoming:
             _check(parameter.shape, value, name)
             values[name] = value
         return values
-
-    def _form(self, request: Request, opened: ExitStack) -> Form:
-        media_type, options = parse_options_header(request.headers.get("content-type"))
-        if media_type != FORM:
-            raise UnsupportedMediaType(f"send {FORM}, not {media_type or 'a body without a type'}")
-
-        def part(**_: Any) -> IO[bytes]:
-            return cast("IO[bytes]", opened.enter_context(SpooledTemporaryFile(_IN_MEMORY)))
-
-        parser = FormDataParser(cast("Any", part), self._small, silent=False, max_form_parts=_PARTS)
-        try:
-            _, fields, files = parser.parse(BytesIO(request.body), media_type, len(request.body), options)
-        except RequestEntityTooLarge as error:
-            raise RequestTooLarge(f"a form has at most {_PARTS} parts, its fields {self._small} bytes") from error
-        except (ValueError, LookupError) as error:
-            raise InvalidRequest(f"the form cannot be read: {error}") from error
-        fields.poplist("file")  # text in its place is no file
-        return Form({name: it for name, it in fields.to_dict().items() if _is_text(name)}, files.getlist("file"))
 
 
 def json_body(request: Request, limit: int) -> Any:
@@ -160,14 +128,6 @@ def json_body(request: Request, limit: int) -> Any:
 def _typed(text: str, schema: dict[str, Any]) -> Any:
     """Return a query's text as the type that its schema asks for; non-numeric text is left for the schema to reject."""
     return int(text) if schema.get("type") == "integer" and _INTEGER.fullmatch(text) else text
-
-
-def _is_text(name: str | None) -> bool:
-    """Return whether a field has a name in UTF-8; one without is no field that anybody knows, and is ignored as those are."""
-    try:
-        return name is not None and bool(name.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def _check(shape: Shape, value: Any, name: str = "") -> None:

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map
-
 from kling_mock.core.errors import ApiError
+from kling_mock.web.application import Application
 from kling_mock.web.http import Request
 from kling_mock.web.parts import Fake
 
@@ -14,23 +12,38 @@ _PAGE = "page."
 
 
 class Reading:
-    """Judges requests by their heads. *routes* are those of the Flask application."""
+    """Judges requests by their heads, by the routes of *application* where the contract and the control protocol do not name the path."""
 
-    def __init__(self, fake: Fake, routes: Map) -> None:
+    def __init__(self, fake: Fake, application: Application) -> None:
         self._fake = fake
-        self._routes = routes.bind("")
+        self._application = application
         self._limits = fake.api.incoming.limits
         operations = fake.world.contract.operations
         self._plain = {
             (one.method, one.path): self._limits[name] for name, one in operations.items() if "{" not in one.path
         }
+        self._control = {
+            (method, path)
+            for path, methods in fake.control.protocol.paths.items()
+            for method in methods
+            if "{" not in path
+        }
         self._small: int = fake.world.service_settings.max_body_bytes
 
-    def most(self, request: Request) -> int:
-        """Return how many bytes of the body the route would look at; 0 where it refuses the request whatever the body is."""
+    def most(self, request: Request) -> int | None:
+        """Return how many bytes of the body the route would look at; 0 where it refuses the request whatever the body is.
+
+        None where `routed` says it, which may make the Flask application.
+        """
         limit = self._plain.get((request.method, request.path))
         if limit is not None:
             return limit if self._has_key(request) else 0
+        if (request.method, request.path) in self._control:
+            return self._small if self._fake.control.access.may_call(request) else 0
+        return None
+
+    def routed(self, request: Request) -> int:
+        """Return what `most` does, of any path."""
         endpoint = self._endpoint(request)
         if endpoint in self._limits:
             return self._limits[endpoint] if self._has_key(request) else 0
@@ -42,8 +55,11 @@ class Reading:
     def _endpoint(self, request: Request) -> str:
         if request.path.startswith("//"):
             return ""
+        from werkzeug.exceptions import HTTPException  # Flask is there by now
+
+        routes = self._application().url_map.bind("")
         try:
-            found: tuple[str, Any] = self._routes.match(request.path, request.method)
+            found: tuple[str, Any] = routes.match(request.path, request.method)
         except HTTPException:
             return ""
         return found[0]

@@ -2,9 +2,6 @@
 
 from collections.abc import Iterator
 
-from werkzeug.datastructures import Headers
-from werkzeug.http import parse_cookie
-
 from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.http import ApiResponse, Request
 from kling_mock.web.page.facts import Facts
@@ -54,6 +51,9 @@ def admitted(fake: Fake, asked: Request, *, page: bool = False) -> ApiResponse |
 
     The admin token may come in a cookie: a browser sends no headers of the user's own. *page*: a link on another site may open it.
     """
+    from werkzeug.datastructures import Headers
+    from werkzeug.http import parse_cookie
+
     headers = Headers(list(asked.headers.items()))
     headers.remove("authorization")
     token = parse_cookie(asked.headers.get("cookie")).get(TOKEN_COOKIE)
