@@ -42,6 +42,7 @@ GROUPS = {
             "tests/core/test_deliveries.py",
             "tests/web/test_callbacks.py",
             "tests/web/test_courier.py",
+            "tests/store/test_courier.py",
         ),
     ),
     "rules": Group(

@@ -30,6 +30,8 @@ MEMORY = 6 * 2**30
 PAUSE = 0.02
 HANGS = 10
 """How often the processor time that a fault may take it may take by the clock."""
+IDLE = 60
+"""After so many seconds in which a fork got no hundredth of a processor it hangs: what is ready to run gets more on a busy machine."""
 
 
 def main(file: Path) -> None:
@@ -114,7 +116,7 @@ def in_fork(fault: Job, run: Callable[[Callable[[str], None]], int]) -> Job:
     if not pid:
         os.setsid()
         # Processor time, so that a busy machine does not end what would have come to its end.
-        resource.setrlimit(resource.RLIMIT_CPU, (fault["seconds"], fault["seconds"]))
+        resource.setrlimit(resource.RLIMIT_CPU, (fault["seconds"], fault["seconds"] + 5))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         code = NOT_PLANTED
         try:
@@ -129,8 +131,16 @@ def in_fork(fault: Job, run: Callable[[Callable[[str], None]], int]) -> Job:
     os.set_blocking(read, False)
     with os.fdopen(read, "rb") as pipe:
         first = (pipe.read() or b"").decode(errors="replace")
-    by = first or ("time" if code in (None, -signal.SIGXCPU, -signal.SIGKILL) else f"exit code {code}" if code else "")
+    by = first or ENDED.get(code, f"exit code {code}" if code else "")
     return {"noticed": code != 0, "planted": code != NOT_PLANTED, "by": by}
+
+
+ENDED: dict[int | None, str] = {
+    None: "hangs",
+    -signal.SIGXCPU: "processor time",
+    -signal.SIGKILL: "killed",
+}
+"""What is said of a fork that came to no end by itself."""
 
 
 def void(_: object) -> None:
@@ -138,16 +148,31 @@ def void(_: object) -> None:
 
 
 def waited(pid: int, seconds: float) -> int | None:
-    """Return a process's exit code; None after having ended one that took too long."""
-    for _ in range(int(seconds / PAUSE)):
+    """Return a process's exit code; None after having ended one that hangs."""
+    before, every = 0.0, int(IDLE / PAUSE)
+    for number in range(1, int(seconds / PAUSE)):
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
         time.sleep(PAUSE)  # noqa: TID251 - no test, and part of nothing that is installed
+        if number % every == 0:
+            used = processor_seconds(pid)
+            if used is not None and used - before < IDLE / 100:
+                break
+            before = used or 0.0
     with suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return None
+
+
+def processor_seconds(pid: int) -> float | None:
+    """Return how much processor time a process and the children that it waited for have had; None where the system does not say."""
+    try:
+        shown = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return sum(map(int, shown.rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def patched(session: pytest.Session, fault: Job, say: Callable[[str], None]) -> int:

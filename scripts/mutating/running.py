@@ -49,9 +49,12 @@ class Reached:
         span = statement((self.root / fault.file).read_text(encoding="utf-8"), fault.line)
         here = {test for line in span for test in lines.get(str(line), ())}
         on_import = "" in here
-        # What is made on import, every test of the module uses.
+        # What is made on import, every test of the module uses; of one that only declares, it is not known which ones do.
         tests = {test for reached in lines.values() for test in reached} if on_import else here
-        return on_import, self.ordered(tests & self.seconds.keys(), Path(fault.file).stem)
+        tests &= self.seconds.keys()
+        if on_import and not tests:
+            tests = {*self.seconds}
+        return on_import, self.ordered(tests, Path(fault.file).stem)
 
     def ordered(self, tests: Iterable[str], module: str) -> list[str]:
         """Put the files named after the module first, then the quick ones; tests of a file stay together, for their fixtures."""

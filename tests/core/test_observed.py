@@ -137,3 +137,16 @@ def test_a_member_keeps_its_value_in_another_type(kind: Any, before: Any, after:
     item = Observed(retype={"usage.credits": kind, "usage.none": kind})
     changed = loaded(seen(200, {"usage": {"credits": before}}, item).body)
     assert (changed, type(changed["usage"]["credits"])) == ({"usage": {"credits": after}}, type(after))
+
+
+@pytest.mark.parametrize(
+    ("member", "inside", "outside"),
+    [("respond", [200, 599], [199, 600]), ("delay", [0, 3600], [-0.001, 3600.001])],
+)
+def test_numbers_up_to_their_limits(member: str, inside: list[float], outside: list[float]) -> None:
+    """The last that is taken, and the first that is not."""
+    for value in inside:
+        assert Observed(**{member: value})
+    for value in outside:
+        with pytest.raises(ValidationError):
+            Observed(**{member: value})

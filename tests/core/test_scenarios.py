@@ -1,5 +1,6 @@
 """Scenario files: what they may say, in which words they are refused, and what becomes of them."""
 
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -137,6 +138,32 @@ def test_other_counts_are_refused(written: Any) -> None:
 def test_what_makes_no_sense_is_refused(model: Any, given: dict[str, Any], words: str) -> None:
     """Each in words that say what would be right."""
     assert words in complaint(model, **given)
+
+
+@pytest.mark.parametrize(
+    ("model", "member", "inside", "outside"),
+    [
+        (Edit, "set", [{"a": -(1 << 63)}, {"a": (1 << 63) - 1}], [{"a": -(1 << 63) - 1}, {"a": 1 << 63}]),
+        (Answer, "status", [200, 599], [199, 600]),
+        (partial(Answer, status=503), "retry_after", [0, 1_000_000], [-1, 1_000_001]),
+        (Outcome, "progress", [0, 99], [-1, 100]),
+        (Wire, "short", [0.0, 0.999], [-0.001, 1.0]),
+        (Wire, "drip", [0, 3600, "1h"], [-1, 3600.001]),
+        (Callback, "padding", [0, 64 * 1024 * 1024], [-1, 64 * 1024 * 1024 + 1]),
+        (partial(Behaviour, name="x"), "callbacks", [[], [{}] * 10], [[{}] * 11]),
+        (partial(Behaviour, name="x"), "mixture", [{"a": 0.001}, {"a": 1_000_000}], [{"a": 0}, {"a": 1_000_000.5}]),
+        (partial(Act, edit=EDIT), "when", [{"query": 1}, {"create": 1, "query": 2}], [{}]),
+        (partial(Act, when={"query": 1}, edit=EDIT), "times", [1, 2], [0]),
+        (partial(Scenario, summary="x"), "name", ["x" * 60], ["x" * 61]),
+        (partial(Scenario, name="x"), "summary", ["x", "x" * 200], ["", "x" * 201]),
+    ],
+)
+def test_numbers_and_texts_up_to_their_limits(model: Any, member: str, inside: list[Any], outside: list[Any]) -> None:
+    """The last that is taken, and the first that is not."""
+    for value in inside:
+        assert model(**{member: value})
+    for value in outside:
+        complaint(model, **{member: value})
 
 
 @pytest.mark.parametrize(

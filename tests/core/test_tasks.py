@@ -146,6 +146,47 @@ def test_progress_moves_in_believable_steps(stops_at: int) -> None:
     assert len(runs) > 10 if stops_at >= 40 else runs
 
 
+PERCENTS = {
+    (0, 100): [3, 3, 3, 3, 15, 15, 27, 27, 47, 47, 47, 59, 59, 71, 71, 71, 83, 83, 95, 95, 99],
+    (1, 100): [5, 5, 15, 15, 26, 26, 26, 26, 36, 36, 47, 47, 57, 57, 75, 75, 86, 86, 96, 96, 96],
+    (7, 100): [0, 8, 8, 20, 20, 31, 31, 31, 43, 43, 55, 55, 67, 67, 67, 79, 79, 79, 79, 90, 90],
+    (65_535, 100): [7, 7, 7, 17, 17, 28, 28, 38, 38, 49, 49, 59, 59, 70, 70, 70, 70, 80, 80, 91, 91],
+    (1, 40): [5, 5, 5, 5, 5, 15, 15, 15, 15, 15, 26, 26, 26, 26, 26, 26, 26, 26, 26, 36, 36],
+    (7, 40): [0, 8, 8, 8, 8, 8, 20, 20, 20, 20, 20, 20, 31, 31, 31, 31, 31, 31, 40, 40, 40],
+}
+
+
+@pytest.mark.parametrize(("seed", "stops_at"), PERCENTS)
+def test_a_seed_shows_the_same_percents_in_every_version(seed: int, stops_at: int) -> None:
+    """A run with a seed is repeated number by number; after twentieths of the run these are what it shows."""
+    plan = Plan(Status.COMPLETED, 0.0, 60.0, stops_at=stops_at, seed=seed)
+
+    assert [progress(plan, share / 20) for share in range(21)] == PERCENTS[seed, stops_at]
+
+
+def far(seconds: float) -> float:
+    """How far a task seems that never ends."""
+    return seconds / (seconds + 120)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7, 65_535])
+def test_how_far_a_task_is(seed: int) -> None:
+    """By the share of its seconds, or of its reads, that is over; where there is no end, half as far as can be after two minutes."""
+    moments = [0.5, 3.0, 20.0, 31.0, 59.0, 120.0, 5000.0]
+    for runs_for, shares in ((64.0, [one / 64 for one in moments[:5]]), (inf, [far(one) for one in moments])):
+        plan = Plan(Status.COMPLETED, 5.0, runs_for, seed=seed)
+        shown = [stage(task_of(plan), CREATED + 5.0 + moment).progress for moment in moments[: len(shares)]]
+        assert shown == [progress(plan, share) for share in shares]
+    for processing, polled_shares in (
+        (7, [nth / 8 for nth in range(1, 8)]),
+        (inf, [far(10 * nth) for nth in range(1, 8)]),
+    ):
+        plan = Plan(Status.COMPLETED, polls=(2, processing), seed=seed)
+        task = task_of(plan)
+        seen = [(read(task, CREATED), stage(task, CREATED))[1].progress for _ in range(9)]
+        assert seen == [0, 0, *(progress(plan, share) for share in polled_shares)]
+
+
 def test_a_stuck_task_creeps_and_never_ends() -> None:
     """A run without end shows ever more, never 100, however late one looks."""
     task = task_of(Plan(Status.COMPLETED, 5.0, inf, seed=7))
