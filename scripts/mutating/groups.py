@@ -33,6 +33,13 @@ GROUPS = {
             "tests/web/test_idempotency.py",
             "tests/web/test_callbacks.py",
             "tests/web/test_races.py",
+            "tests/web/test_accounts.py",
+            "tests/web/test_edges.py",
+            "tests/web/test_errors.py",
+            "tests/store/test_agreement.py",
+            "tests/store/test_forgetting.py",
+            "tests/store/test_shared.py",
+            "tests/store/test_stores.py",
         ),
     ),
     "courier": Group(

@@ -168,6 +168,20 @@ def test_an_account_in_use_is_not_made_twice(store: Store) -> None:
     assert "sk-mine" in kept(store)
 
 
+def test_those_that_are_seen_again_count_too(store: Store) -> None:
+    """However many come back at once, and whenever: afterwards no more are kept than the stated number."""
+    for many in (2, 3):
+        held = [store.seen(f"sk-{many}-held-{number}") for number in range(many)]
+        invent(store, MOST, f"sk-{many}-invented-")
+        for number in range(MOST):
+            store.seen(f"sk-{many}-between-{number}")
+            for account in held:
+                store.seen(account.key)
+
+        invent(store, MOST, f"sk-{many}-more-")
+        assert len(store.accounts()) <= MOST
+
+
 def test_new_ones_are_like_those_that_were_forgotten(store: Store) -> None:
     """What was set for all accounts holds for one that is seen again, too."""
     store.configure(None, {"credits": 7.0})

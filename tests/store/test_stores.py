@@ -1,5 +1,6 @@
 """What every store does when it is asked directly, and how a fake opens one."""
 
+import threading
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -32,10 +33,73 @@ def test_tasks_are_counted_by_age(any_url: str, process: Callable[..., Any]) -> 
         for seconds in (0, 10, 10, 20):
             facts.add_task(a_task(facts.next_number(), START + seconds))
     with store.begin(other) as facts:
-        facts.add_task(a_task(facts.next_number(), START + 30))
+        for created_at in (START + 30, 0.0, -86_400.0):  # a clock may be started in any year
+            facts.add_task(a_task(facts.next_number(), created_at))
 
     assert [(since, store.count_tasks(account, since)) for since, _ in AGES] == AGES
-    assert (store.count_tasks(account), store.count_tasks(other)) == (4, 1)
+    assert (store.count_tasks(account), store.count_tasks(other)) == (4, 3)
+
+
+def test_tasks_are_numbered_from_one(any_url: str, process: Callable[..., Any]) -> None:
+    """In each account, and again after a reset: with a seed, ids and plans are drawn by these numbers."""
+    store = process(any_url).fake.world.store
+    for _ in range(2):
+        for key in ("sk-test", "sk-other"):
+            with store.begin(store.seen(key)) as facts:
+                assert [facts.next_number() for _ in range(3)] == [1, 2, 3]
+        store.reset(None)
+
+
+def test_requests_are_counted_in_a_window_that_slides(any_url: str, process: Callable[..., Any]) -> None:
+    """A request leaves it at its very end; a limit that is lowered below what was counted holds at once."""
+    fake = process(any_url)
+    store = fake.fake.world.store
+    account = store.seen("sk-test")
+
+    def waits(*moments: float) -> list[float | None]:
+        found = []
+        for moment in moments:
+            fake.advance(moment - (store.refresh(account).clock.now() - START))
+            found.append(store.count_request(store.refresh(account), 60.0))
+        return found
+
+    store.configure(account, {"rate_limit": 3})
+    assert waits(0, 10, 25, 30, 59.5) == [None, None, None, 30.0, 0.5]
+    assert waits(60, 60, 69.5, 70, 70) == [None, 10.0, 0.5, None, 15.0]
+    store.configure(account, {"rate_limit": 1})
+    assert waits(71, 85, 119.5, 120, 130, 130) == [14.0, 35.0, 0.5, 10.0, None, 60.0]
+
+
+def test_what_is_due_first_happens_first_whoever_has_it(any_url: str, process: Callable[..., Any]) -> None:
+    """Moving every clock: accounts take turns by the moments of what is theirs."""
+    fake = process(any_url)
+    for key, (queued, runs) in {"sk-a": (4, 8), "sk-b": (2, 12), "sk-c": (1, 1), "sk-d": (6, 2)}.items():
+        fake.create(f"completed queued={queued} runs={runs}", key=key)
+
+    fired = fake.advance(100, key=None)
+
+    assert [one["at"] - START for one in fired] == [1, 2, 2, 4, 6, 8, 12, 14]
+    assert fake.control("GET", "/clock", key=None)["now"] == START + 100
+
+
+def test_a_wait_ends_with_a_change(any_url: str, process: Callable[..., Any]) -> None:
+    """At once where there has been one since; not before there is one."""
+    store = process(any_url).fake.world.store
+    account = store.seen("sk-test")
+    before = store.changes(account)
+    waiting = threading.Thread(target=store.wait, args=(account, before, 1000.0), daemon=True)
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+
+    with store.begin(account) as facts:
+        task = a_task(facts.next_number(), START)
+        facts.add_task(task)
+        facts.save(task)
+
+    waiting.join()
+    assert store.changes(account) != before
+    store.wait(account, before, 1000.0)
 
 
 def test_a_list_counts_what_can_be_read(any_url: str, process: Callable[..., Any]) -> None:
