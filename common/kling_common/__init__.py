@@ -4,3 +4,6 @@ line numbers, JSON helpers, and the launcher of a server process.
 Imports nothing of the project. What the kit judges (address rules, retry timing) is written twice on purpose and never
 moves here.
 """
+
+VERSION = "0.1.0"
+"""Of everything that is installed together. It stands here too because asking the installation takes a start a tenth of a second."""

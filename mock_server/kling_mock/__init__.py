@@ -7,12 +7,14 @@ Names are loaded on first use, so that importing the package costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kling_common import VERSION
+
 if TYPE_CHECKING:
     from kling_mock.app import create_app
     from kling_mock.config import BadSetting, Settings
     from kling_openapi import ContractError
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["BadSetting", "ContractError", "Settings", "__version__", "create_app"]
 
 _HOMES = {

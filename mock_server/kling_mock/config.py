@@ -10,7 +10,7 @@ import jsonschema_rs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import kling_openapi
-from kling_common.documents import BadYaml, load
+from kling_common.kept import Kept
 from kling_common.targets import BadAddress, parse
 from kling_mock.clock import Clock, Mode
 from kling_mock.contract import Contract
@@ -242,6 +242,9 @@ def _line(problem: Any) -> str:
 
 
 _PROFILES = Path(__file__).parent / "profiles"
+PARSED = Path(__file__).with_name("parsed.json")
+"""What the shipped profiles and scenarios say; `scripts/scenarios` writes it."""
+KEPT = Kept(PARSED)
 
 
 def profiles() -> dict[str, Path]:
@@ -302,7 +305,7 @@ def _observed(profile: str, items: Any) -> tuple[Observed, ...]:
 def _profile(name: str) -> dict[str, Any]:
     known = profiles()
     try:
-        values = load(known.get(name, Path(name)).read_text(encoding="utf-8"))
+        text = known.get(name, Path(name)).read_text(encoding="utf-8")
     except OSError as error:
         names = ", ".join(known)
         raise BadSetting(
@@ -310,8 +313,18 @@ def _profile(name: str) -> dict[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise BadSetting(f"--profile {name}: not UTF-8 text") from error
-    except BadYaml as error:
-        raise BadSetting(f"--profile {name}: {error}") from error
+    kept = KEPT.documents(text) if name in known else None
+    values = _loaded(name, text) if kept is None else dict(kept[0])
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise BadSetting(f"--profile {name}: a profile is a mapping of settings, such as `error_codes: legacy`")
     return values
+
+
+def _loaded(name: str, text: str) -> Any:
+    """Return what a profile of the user's says."""
+    from kling_common.documents import BadYaml, load
+
+    try:
+        return load(text)
+    except BadYaml as error:
+        raise BadSetting(f"--profile {name}: {error}") from error

@@ -133,7 +133,7 @@ def _family(document: Path, contents: Mapping[Path, Any], files: Mapping[str, Pa
     for steps, complaint in checking.references(found.own.schema, found.components):
         raise ContractError(f"{document}: {found.default}/{'/'.join(map(str, steps))}: {complaint}")
     for name, file in files.items():
-        if name in found.models and found.models[name].path == file and not _is_known(file):
+        if name in found.models and found.models[name].path == file and not is_known(file):
             checking.check(file, found.models[name])
     return found
 
@@ -219,9 +219,9 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_known(file: Path) -> bool:
-    """Return whether *file* was checked when `parsed.json` was written, and has not changed since."""
-    return file.parent == MODELS and _digest(file) in _parsed()
+def is_known(file: Path) -> bool:
+    """Return whether *file* is a shipped one that has not changed since it was checked and `parsed.json` was written."""
+    return (file in (*DOCUMENTS, PARTS) or file.parent == MODELS) and _digest(file) in _parsed()
 
 
 def _shipped(file: Path) -> Any:

@@ -3,10 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 Steps = tuple[str | int, ...]
 
 
@@ -34,16 +30,20 @@ def parse(path: Path, text: str) -> Any:
     Raises:
         ContractError: it is not YAML.
     """
+    import yaml  # the shipped files are read from `parsed.json`
+
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, in C
+        return yaml.load(text, Loader=_loader())  # noqa: S506 - a safe loader, in C
     except (yaml.YAMLError, ValueError) as error:
         raise ContractError(f"{path}: not YAML: {one_line(error)}") from error
 
 
 def at(path: Path, steps: Steps) -> str:
     """Return `FILE:LINE` of what stands at *steps* of *path*, or of the last step that is there."""
+    import yaml
+
     try:
-        line = _line(yaml.compose(read_text(path), Loader=_Loader), steps)
+        line = _line(yaml.compose(read_text(path), Loader=_loader()), steps)
     except (ContractError, yaml.YAMLError):
         return str(path)
     return f"{path}:{line}"
@@ -54,8 +54,16 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def _loader() -> Any:
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def _line(node: Any, steps: Steps) -> int:
     """Return the line, counted from 1, of the node at *steps* below *node*; a key's line for a member of a mapping."""
+    import yaml
+
     line: int = node.start_mark.line + 1 if node else 1
     for step in steps:
         if isinstance(node, yaml.MappingNode):

@@ -14,6 +14,8 @@ Most callers need one function and three errors:
 - `FunctionTransport` and `Reply` are for tests: a scripted service without a socket.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from kling_client.client import Client, generate
 from kling_client.download import DownloadPolicy
 from kling_client.errors import (
@@ -43,11 +45,13 @@ from kling_client.errors import (
     ValidationError,
 )
 from kling_client.generation import Event, Video
-from kling_client.listener import listening
 from kling_client.polling import PollPolicy
 from kling_client.tasks import Task
 from kling_client.transport import FunctionTransport, Reply, Timeouts
 from kling_client.webhook import Once, Receiver
+
+if TYPE_CHECKING:
+    from kling_client.listener import listening
 
 __all__ = [
     "ApiError",
@@ -88,3 +92,12 @@ __all__ = [
     "generate",
     "listening",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the server for callbacks on first use (PEP 562): most runs receive none."""
+    if name != "listening":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kling_client.listener import listening
+
+    return listening

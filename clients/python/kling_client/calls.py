@@ -1,10 +1,8 @@
 """The calls of one account: create, read, wait, download, upload."""
 
-import contextlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,6 +32,7 @@ from kling_client.settings import check_whole
 from kling_client.tasks import Task, is_usable_id, read_task
 from kling_client.timing import Clock, Sleep
 from kling_client.transport import Timeouts, Web
+from kling_common import VERSION
 
 
 class Calls:
@@ -381,6 +380,4 @@ def _environment(name: str) -> str | None:
 
 def _user_agent() -> str:
     """Return the name of this program, with its version."""
-    with contextlib.suppress(PackageNotFoundError):
-        return f"kling-client/{version('klingkit')}"
-    return "kling-client"
+    return f"kling-client/{VERSION}"

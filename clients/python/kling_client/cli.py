@@ -36,13 +36,13 @@ from kling_client.errors import (
 from kling_client.examples import add_examples
 from kling_client.fields import assigned, json_value
 from kling_client.generation import Event, Generation
-from kling_client.listener import listening
 from kling_client.polling import PollPolicy
 from kling_client.report import Report, progress_on, secrets_of
 from kling_client.settings import check_seconds
 from kling_client.state import SUFFIX, read_record
 from kling_client.transport import Timeouts
 from kling_client.webhook import Receiver
+from kling_common import VERSION
 
 F = TypeVar("F", bound=Callable[..., Any])
 CANNOT = 77
@@ -113,7 +113,7 @@ def patience(command: F) -> F:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="klingkit", prog_name="kling")
+@click.version_option(VERSION, prog_name="kling")
 def cli() -> None:
     """Make videos with kling-v3-turbo-image-to-video: never paid twice, never half saved."""
 
@@ -338,6 +338,8 @@ def _receiver(url: str | None, port: int | None, linger: float) -> Iterator[Rece
     if url is None or port is None:
         yield None
         return
+    from kling_client.listener import listening
+
     parts = urlsplit(url)
     receiver = Receiver(path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
     with listening(receiver, port):

@@ -100,8 +100,7 @@ def read_settings(given: dict[str, Any]) -> Any:
     Raises:
         BadSetting: a value does not fit.
     """
-    from kling_common.documents import BadYaml, load
-    from kling_mock.config import BadSetting, settings
+    from kling_mock.config import settings
 
     values = {name: value for name, value in given.items() if value is not None}
     values["relays"] = values.pop("relay", {})
@@ -110,13 +109,23 @@ def read_settings(given: dict[str, Any]) -> Any:
         values["keys"] = tuple(key.strip() for key in keys.split(",") if key.strip())
     if "models" in values:
         values["models"] = tuple(name.strip() for name in values["models"].split(",") if name.strip())
-    try:
-        values["service_settings"] = {name: load(value) for name, value in values.get("service_settings", {}).items()}
-    except BadYaml as error:
-        raise BadSetting(f"--set {', '.join(values['service_settings'])}: {error}") from error
+    values["service_settings"] = _service_settings(values.get("service_settings", {}))
     if "error_codes" in values:
         values["service_settings"].setdefault("error_codes", values.pop("error_codes"))
     return settings(**values)
+
+
+def _service_settings(given: dict[str, str]) -> dict[str, Any]:
+    """Return the values of `--set`, which are YAML."""
+    if not given:
+        return {}
+    from kling_common.documents import BadYaml, load
+    from kling_mock.config import BadSetting
+
+    try:
+        return {name: load(value) for name, value in given.items()}
+    except BadYaml as error:
+        raise BadSetting(f"--set {', '.join(given)}: {error}") from error
 
 
 @cli.command("exec", cls=Sections, context_settings={**CONTEXT, "ignore_unknown_options": False})

@@ -1,11 +1,16 @@
-"""`docs/scenarios.md`, from the files of the catalogue: what there is, what happens, and how to ask for it."""
+"""What is made from the shipped scenarios and profiles.
+
+`docs/scenarios.md`: what there is, what happens, and how to ask for it. `parsed.json`: what the files say, so that a start reads no YAML.
+"""
 
 import json
 from pathlib import Path
 
 import click
 
+from kling_common import kept
 from kling_common.documents import parse
+from kling_mock.config import PARSED, profiles
 from kling_mock.contract import Contract
 from kling_mock.core.notation import written
 from kling_mock.core.scenarios import Scenario
@@ -69,6 +74,13 @@ def page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def parsed() -> bytes:
+    """The content of `parsed.json` for the files as they are now."""
+    return kept.written(
+        path.read_text(encoding="utf-8") for path in (*sorted(SHIPPED.glob("*.yaml")), *profiles().values())
+    )
+
+
 def unlisted() -> list[str]:
     """Shipped files that the page has no title for."""
     return sorted(path.name for path in SHIPPED.glob("*.yaml") if path.stem not in _TITLES)
@@ -88,9 +100,10 @@ def _row(scenario: Scenario) -> str:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when the page is stale.")
 def main(folder: Path, check: bool) -> None:
-    """Write scenarios.md into FOLDER."""
+    """Write scenarios.md into FOLDER, and `parsed.json`."""
     complaints = [f"{name}: give it a title in kling_mock/cli/scenario_page.py" for name in unlisted()]
-    generated.write({folder / "scenarios.md": page().encode()}, "scripts/scenarios", check=check, complaints=complaints)
+    made = {folder / "scenarios.md": page().encode(), PARSED: parsed()}
+    generated.write(made, "scripts/scenarios", check=check, complaints=complaints)
 
 
 if __name__ == "__main__":

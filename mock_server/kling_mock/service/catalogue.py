@@ -1,15 +1,14 @@
 """The catalogue of scenarios: the shipped YAML files and those of the user's folder, checked when the fake starts."""
 
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from kling_common.documents import BadYaml, Document, parse
-from kling_mock.config import BadSetting
+from kling_mock.config import KEPT, BadSetting
 from kling_mock.contract import DocumentedError
 from kling_mock.core.errors import documented
 from kling_mock.core.notation import holes, parse_choice, write_choice
@@ -31,6 +30,31 @@ class NoScenario(ValueError):
         super().__init__(message)
         self.place = place
         self.what = message if what is None else what
+
+
+class Document(Protocol):
+    """One document of a file: its value, and the line of each part."""
+
+    @property
+    def value(self) -> Any:
+        """What it says."""
+        ...
+
+    def line(self, path: Sequence[Any] = ()) -> int:
+        """Return the line of the value at *path*, as far as the path leads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Shipped:
+    """A document of a shipped file, which is read only where a line is asked for."""
+
+    value: Any
+    text: str
+    number: int
+
+    def line(self, path: Sequence[Any] = ()) -> int:
+        return _parsed(self.text)[self.number].line(path)
 
 
 class Catalogue:
@@ -90,6 +114,8 @@ class Catalogue:
             name, params = parse_choice(text)
             scenario = self.scenarios.get(name)
             if scenario is None:
+                from difflib import get_close_matches
+
                 close = get_close_matches(name, self.scenarios, 1)
                 hint = f"did you mean {close[0]}? " if close else ""
                 raise NoScenario(f"no scenario {name[:60]!r}; {hint}there are {', '.join(sorted(self.scenarios))}")
@@ -175,21 +201,32 @@ def _folders(folder: Path | None) -> Iterator[list[Path]]:
         yield sorted(folder.glob("*.yaml"))
 
 
-_parsed = lru_cache(64)(parse)
-"""Many fakes in one process, as in tests, read the same files."""
+@lru_cache(64)
+def _parsed(text: str) -> Sequence[Document]:
+    """Return the documents of *text*. Many fakes in one process, as in tests, read the same files."""
+    from kling_common.documents import parse
+
+    return parse(text)
 
 
-def _documents(path: Path) -> list[Document]:
+def _documents(path: Path) -> Sequence[Document]:
     """The documents of one file."""
     try:
         if path.stat().st_size > _LARGEST:
             raise BadSetting(f"{path}:1: larger than {_LARGEST} bytes; a scenario is a few lines")
-        return _parsed(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadSetting(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise BadSetting(f"{path}:{line}: not UTF-8; save the file as UTF-8") from error
+    kept = KEPT.documents(text) if path.parent == SHIPPED else None
+    if kept is not None:
+        return [_Shipped(value, text, number) for number, value in enumerate(kept)]
+    from kling_common.documents import BadYaml
+
+    try:
+        return _parsed(text)
     except BadYaml as error:
         raise BadSetting(f"{path}:{error.line}: {error}") from error
 
