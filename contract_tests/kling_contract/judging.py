@@ -10,7 +10,7 @@ from rich.console import Console
 from kling_contract.history.events import AnyEvent
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.reading.recordings import read
-from kling_contract.reports import files, terminal
+from kling_contract.reports import terminal
 from kling_contract.rules.notes import check_notes
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import Rule
@@ -86,6 +86,8 @@ def finish(run: Run, folder: Path | None, console: Console) -> int:
     """
     terminal.show(run, console)
     if folder is not None:
+        from kling_contract.reports import files  # and Jinja, which only reports need
+
         files.write(run, folder)
         terminal.say(console, f"report: {folder / 'report.html'}", "dim")
     return run.exit

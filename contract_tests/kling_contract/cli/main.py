@@ -11,6 +11,7 @@ import traceback
 
 import click
 
+from kling_common.starting import without_collector
 from kling_contract.cli.examples import GROUP, screen_end
 
 COMMANDS = {
@@ -37,7 +38,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = importlib.import_module(f"kling_contract.cli.commands.{cmd_name}").command
+        with without_collector():
+            command = importlib.import_module(f"kling_contract.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         command.epilog = screen_end(cmd_name)
         return command

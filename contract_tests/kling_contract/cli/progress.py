@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
 from kling_contract.driving.parts import Parts, Progress
 
@@ -13,6 +11,12 @@ from kling_contract.driving.parts import Parts, Progress
 @contextmanager
 def shown_progress(console: Console) -> Iterator[Parts]:
     """Parts that *console* shows while the block runs; the bar is gone at its end."""
+    if not console.is_terminal:
+        yield Parts()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -20,7 +24,7 @@ def shown_progress(console: Console) -> Iterator[Parts]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("looking at the target", total=None)
 
         def tell(now: Progress) -> None:

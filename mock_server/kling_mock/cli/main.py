@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from kling_common.starting import without_collector
 from kling_mock import __version__
 from kling_mock.cli.banner import announce, announce_json
 from kling_mock.cli.options import CONTEXT, PORT, Option, Sections, option, serve_options
@@ -52,9 +53,10 @@ def cli() -> None:
 )
 def serve(stop_with_stdin: bool, ready_json: bool, quiet: bool, as_json: bool, **given: Any) -> None:
     """Serve the fake until it is interrupted, with a line on standard error for each request, callback attempt and render."""
-    from kling_mock.app import build
-    from kling_mock.config import BadSetting
-    from kling_mock.serving.server import run, taken_port
+    with without_collector():
+        from kling_mock.app import build
+        from kling_mock.config import BadSetting
+        from kling_mock.serving.server import run, taken_port
 
     say = announce_json if ready_json else announce
     with ExitStack() as held:

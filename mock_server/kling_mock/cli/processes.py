@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from kling_common.starting import without_collector
 from kling_mock.cli.options import CONTEXT, option
 
 _EVERY = 0.5
@@ -133,11 +134,12 @@ def worker(quiet: bool, as_json: bool, metrics: Path | None) -> None:
     """Serve with the settings on the first line of standard input, until that ends: one process of `serve --workers N`."""
     from contextlib import ExitStack
 
-    from kling_mock.app import build
-    from kling_mock.cli.main import lines_of
-    from kling_mock.config import Settings
-    from kling_mock.serving.server import run
-    from kling_mock.serving.workers import READY
+    with without_collector():
+        from kling_mock.app import build
+        from kling_mock.cli.main import lines_of
+        from kling_mock.config import Settings
+        from kling_mock.serving.server import run
+        from kling_mock.serving.workers import READY
 
     line = b""
     while not line.endswith(b"\n"):

@@ -34,7 +34,6 @@ from kling_contract.driving.target import Asked, origin_of
 from kling_contract.judging import finish, judge_history
 from kling_contract.reading.contract import shipped
 from kling_contract.reading.families import chosen as chosen_contract
-from kling_contract.reports import evidence
 from kling_contract.reports.terminal import say
 from kling_contract.rules.verdicts import REAL
 
@@ -90,6 +89,8 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
         print_plan(wanted, console)
         return 0
     if given["evidence"]:
+        from kling_contract.reports import evidence
+
         evidence.check_name(given["evidence"])
         evidence.check_target(wanted.asked.base, wanted.contract)
     wanted = agreed(wanted, console)
@@ -99,6 +100,8 @@ def command(url: str, report: Path | None, plan: bool, **given: Any) -> int:
         say(console, line, "dim")
     run = judge_history(made.recorder.events, choice, _again(url, seed, given, made.target.accounts), wanted.contract)
     if given["evidence"]:
+        from kling_contract.reports import evidence
+
         kept = evidence.Kept(given["evidence"], plan_of(wanted, run.mode).document())
         folder = evidence.write(run, kept, given["evidence_folder"], wanted.contract)
         say(console, f"evidence: {folder}", "dim")
