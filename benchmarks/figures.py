@@ -22,6 +22,7 @@ from load import request_body
 from page import page
 from report import machine
 from speeds import Extent, measure
+from starts import starts
 
 import kling_openapi
 
@@ -66,7 +67,7 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version(), "commit": commit.stdout.strip() or "unknown"}
 
 
-def _plan(databases: Databases, size: Size, body: dict[str, Any]) -> dict[str, Callable[[], Any]]:
+def _plan(databases: Databases, size: Size, body: dict[str, Any], against: Path | None) -> dict[str, Callable[[], Any]]:
     """Return each measurement by its name."""
     grown = {kind: [n for n in size.tasks if kind != "memory" or n <= _MOST_IN_MEMORY] for kind in STORES}
     crowds = {kind: list(size.accounts) for kind in STORES}
@@ -87,16 +88,17 @@ def _plan(databases: Databases, size: Size, body: dict[str, Any]) -> dict[str, C
         "growth": lambda: growths("tasks", grown),
         "accounts": lambda: growths("accounts", crowds),
         "cold_starts": lambda: cold_starts(size.starts),
+        "starts": lambda: starts(size.starts, against),
     }
 
 
-def run(size: Size, only: frozenset[str]) -> dict[str, Any]:
+def run(size: Size, only: frozenset[str], against: Path | None = None) -> dict[str, Any]:
     """Measure, and return everything; what could not be measured says why."""
     body = request_body(kling_openapi.read(kling_openapi.SERVICE))
     found: dict[str, Any] = {"machine": machine(), "versions": versions(), "date": strftime("%Y-%m-%d")}
     found |= {"quick": size is QUICK, "command": f"python benchmarks/figures.py{' --quick' if size is QUICK else ''}"}
     with ExitStack() as held:
-        for name, measurement in _plan(Databases(held), size, body).items():
+        for name, measurement in _plan(Databases(held), size, body, against).items():
             if only and name not in only:
                 continue
             began = perf_counter()
@@ -118,7 +120,7 @@ def run(size: Size, only: frozenset[str]) -> dict[str, Any]:
     "--only",
     default="",
     metavar="NAME,...",
-    help="Of paths, speeds, deliveries, lag, recovery, growth, accounts, cold_starts.",
+    help="Of paths, speeds, deliveries, lag, recovery, growth, accounts, cold_starts, starts.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), default=HERE / "figures.json", help="Every sample."
@@ -130,12 +132,17 @@ def run(size: Size, only: frozenset[str]) -> dict[str, Any]:
     default=HERE.parent / "docs" / "benchmarks.md",
     help="The page.",
 )
+@click.option(
+    "--against",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A checkout whose starts are before.",
+)
 @click.option("--again", is_flag=True, help="Write the page anew from the samples that are there; measure nothing.")
-def main(quick: bool, only: str, json_file: Path, page_file: Path, again: bool) -> None:
+def main(quick: bool, only: str, json_file: Path, page_file: Path, against: Path | None, again: bool) -> None:
     """Measure the fake on every store, each next to its floor, and write docs/benchmarks.md."""
     before = json.loads(json_file.read_text()) if json_file.exists() and (again or only) else {}
     names = frozenset(filter(None, only.split(",")))
-    found = before if again else {**before, **run(QUICK if quick else FULL, names)}
+    found = before if again else {**before, **run(QUICK if quick else FULL, names, against)}
     json_file.write_text(json.dumps(found, indent=1) + "\n")
     crashes = json.loads((HERE / "crashes.json").read_text())
     page_file.write_text(page(found, crashes))

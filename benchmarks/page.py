@@ -205,6 +205,25 @@ def _against(value: float | None, goal: float, form: str) -> str:
     return form.format(value) + ("" if value >= goal else f" (goal {form.format(goal)})")
 
 
+def start_lines(found: dict[str, Any]) -> list[str]:
+    """Return what starts cost, as lines of the page."""
+    rows = []
+    for name, by_tree in found["programs"].items():
+        now, before = by_tree["now"], by_tree.get("before", [])
+        earlier = f"{median(one[0] for one in before) * 1000:.0f}" if before else ""
+        cpu, wall, memory = (median(one[index] for one in now) for index in range(3))
+        rows.append([name, earlier, f"{cpu * 1000:.0f}", f"{wall * 1000:.0f}", f"{memory / MB:.0f}" if memory else ""])
+    parts = ", ".join(f"{name} {share:.0%}" for name, share in found["groups"].items())
+    return [
+        "Medians. Processor time of all threads up to the end, or for the fake up to its first answer, with its resident memory at that",
+        "moment. Before: the commit ahead of this work, started in turn with this one.",
+        "",
+        *table(("start", "ms of processor, before", "now", "ms wall", "MB resident"), rows),
+        "",
+        f"Where the time of the fake's imports goes: {parts}.",
+    ]
+
+
 _SECTIONS: dict[str, tuple[str, Any]] = {
     "paths": ("Every call that needs no I/O, in memory", _paths),
     "speeds": ("Creates and queries a second", _speeds),
@@ -214,6 +233,7 @@ _SECTIONS: dict[str, tuple[str, Any]] = {
     "growth": ("Cost as tasks grow", _growth),
     "accounts": ("Cost as accounts grow", partial(_growth, what="accounts", title="accounts that have a task")),
     "cold_starts": ("Cold start", _cold_starts),
+    "starts": ("What a start costs", start_lines),
 }
 
 
