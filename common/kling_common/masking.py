@@ -130,6 +130,18 @@ def header(headers: Iterable[tuple[str, str]], name: str) -> str | None:
     return None
 
 
+def first_values(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the first value of each header by its name in small letters: `header` for who asks more than once.
+
+    >>> first_values([("Retry-After", "2"), ("retry-after", "3")])
+    {'retry-after': '2'}
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), value)
+    return found
+
+
 class _Spellings:
     """Texts, each with what is put in its place.
 

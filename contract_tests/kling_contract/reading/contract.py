@@ -25,7 +25,6 @@ from kling_contract.reading.documented import (
     problems_of,
 )
 from kling_contract.reading.listing import batch_max
-from kling_openapi.media import ratio
 from kling_openapi.model import Model
 from kling_openapi.schemas import resolved
 
@@ -78,7 +77,7 @@ class Contract:
         address = create["callback_url"]["x-callback-address"]
         self.callback_schemes: tuple[str, ...] = tuple(address["schemes"])
         self.internal: tuple[Network, ...] = tuple(map(ipaddress.ip_network, address["internal"]))
-        self.image = _image_limits(create["image_start"]["x-image"])
+        self.image = ImageLimits.read(create["image_start"]["x-image"])
 
     def _read_task(self, schemas: Document) -> None:
         common = schemas["TaskCommon"]
@@ -166,15 +165,18 @@ class Contract:
             "videos" in tags, "files" in tags, "x-integer-codes" in node,
         )  # fmt: skip
 
+    @lru_cache(4096)  # noqa: B019 - contracts are few and live as long as the process
     def routes(self, path: str) -> tuple[Operation, ...]:
         """The documented calls on *path*, whatever their method; only those of the most literal template."""
         matching = [op for op in self.operations if matches(op.template, path)]
         return tuple(op for op in matching if op.template == matching[0].template)
 
+    @lru_cache(4096)  # noqa: B019 - contracts are few and live as long as the process
     def operation(self, method: str, path: str) -> Operation | None:
         """The documented call that *method* *path* is; None when the contract knows none."""
         return next((op for op in self.operations if op.method == method and matches(op.template, path)), None)
 
+    @cache  # noqa: B019 - contracts are few and live as long as the process
     def named(self, operation_id: str) -> Operation:
         """The call with that operationId."""
         return next(op for op in self.operations if op.id == operation_id)
@@ -270,8 +272,15 @@ class Contract:
         return self._flaws_of_member(member, value)
 
     def _flaws_of_member(self, member: str, value: Any) -> tuple[Flaw, ...]:
-        found = self.flaws("TaskCommon", {member: value})
+        found = flaws_of(self._members_alone, {member: value})
         return tuple(flaw for flaw in found if flaw.field == member)
+
+    @cached_property
+    def _members_alone(self) -> jsonschema_rs.Draft202012Validator:
+        """What the contract says of a task's members, of which none need be there: no flaw is made for each that is not."""
+        common = self.document["components"]["schemas"]["TaskCommon"]
+        schema = {name: node for name, node in common.items() if name != "required"}
+        return jsonschema_rs.Draft202012Validator({**schema, "components": self._components("")})
 
     def other(self, body: Any) -> Model | None:
         """Return the further model that a create names; None for one of the contract's own, or of none that is known."""
@@ -364,16 +373,6 @@ class Contract:
             "file_hours": f"{self.file_lifetime / 3600:g}",
             "statuses": ", ".join(self.statuses), "batch_max": self.batch_max, "billing_rule": self.billing_rule,
         }  # fmt: skip
-
-
-def _image_limits(node: Document) -> ImageLimits:
-    return ImageLimits(
-        tuple(node["formats"]),
-        node["max_bytes"],
-        node["min_side_px"],
-        float(ratio(node["ratio_min"])),
-        float(ratio(node["ratio_max"])),
-    )
 
 
 def _search(node: Any, name: str) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from kling_openapi.media import ratio
 from kling_openapi.model import Model
 from kling_openapi.schemas import steps_of
 
@@ -84,6 +85,12 @@ class ImageLimits:
     min_side: int
     ratio_min: float
     ratio_max: float
+
+    @classmethod
+    def read(cls, node: Mapping[str, Any]) -> "ImageLimits":
+        """Return what an `x-image` of the contract says."""
+        low, high = (float(ratio(node[name])) for name in ("ratio_min", "ratio_max"))
+        return cls(tuple(node["formats"]), node["max_bytes"], node["min_side_px"], low, high)
 
     @property
     def safe_bytes(self) -> int:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 from kling_common.members import number_in, object_in
 from kling_contract.history.events import Balance
 from kling_contract.history.labels import When
-from kling_contract.reading.view import Attempt, Call, TaskRecord, View
+from kling_contract.reading.view import Attempt, Call, TaskRecord, View, once
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Window:
         return self.clean and not self.made and not self.open
 
 
-@cache
+@once
 def readings(view: View) -> tuple[Reading, ...]:
     """Every reading of credits: the kit's own notes of it and the answers of the credits call, as they ended."""
     found = [
@@ -118,13 +118,9 @@ def balance_of(answer: Any) -> float | None:
     return None if token.get("unlimited_credits") else number_in(token, "remaining_credits")
 
 
-@cache
-def windows(view: View) -> tuple[Window, ...]:
+@once
+def windows(view: View) -> Iterator[Window]:
     """Each pair of readings of one account that follow each other."""
-    return tuple(_windows(view))
-
-
-def _windows(view: View) -> Iterator[Window]:
     for who in view.whos:
         mine = [reading for reading in readings(view) if reading.who == who and reading.when is When.AROUND]
         for before, after in pairwise(mine):

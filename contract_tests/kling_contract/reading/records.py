@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
-from kling_common.masking import header
+from kling_common.masking import first_values, header
 from kling_common.members import list_in, object_in
 from kling_contract.history.events import Body, Callback, Download, Exchange, Note, VideoFacts
 from kling_contract.history.labels import Expect, Probe, Topic
@@ -27,9 +27,9 @@ def parsed(body: Body) -> Any:
         return MISSING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Call:
-    """An exchange with the service and what it means to the contract."""
+    """An exchange with the service and what it means to the contract. What is derived is kept: every judge asks for it."""
 
     event: Exchange
     path: str
@@ -40,82 +40,90 @@ class Call:
     flaws: tuple[Flaw, ...] = ()
     """What is wrong with the body of a create."""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The operationId; empty for what the contract does not know."""
         return self.operation.id if self.operation else ""
 
-    @property
+    @cached_property
     def core(self) -> bool:
         """Whether its path is one of the endpoints that the document promises."""
         return any(operation.core for operation in self.routes)
 
-    @property
+    @cached_property
     def status(self) -> int:
         """The HTTP status; 0 when the answer was lost."""
         return self.event.answer.status if self.event.answer else 0
 
-    @property
+    @cached_property
     def accepted(self) -> bool:
         """Whether it was answered with a 2xx."""
         return 200 <= self.status < 300
 
-    @property
+    @cached_property
     def probe(self) -> Probe:
         """The driver's label; an empty one where there is none."""
         return self.event.probe or _NO_PROBE
 
-    @property
+    @cached_property
     def faulty(self) -> bool:
         """Whether the driver forced this answer to be a fault."""
         return self.probe.expect is Expect.FAULT
 
-    @property
+    @cached_property
     def posted(self) -> bool:
         """Whether the history holds the request's body."""
         return not self.event.request.body.unseen
 
-    @property
+    @cached_property
     def shown(self) -> bool:
         """Whether the history holds the response's body."""
         return self.event.answer is not None and not self.event.answer.body.unseen
 
-    @property
+    @cached_property
     def headed(self) -> bool:
         """Whether the history holds the response's headers; a recording may have been stripped of them."""
         return self.event.answer is not None and bool(self.event.answer.headers)
 
-    @property
+    @cached_property
     def by_kit(self) -> bool:
         """Whether the kit itself sent it."""
         return bool(self.event.case)
 
-    @property
+    @cached_property
     def body(self) -> dict[str, Any]:
         """The JSON object of the answer; empty where the answer has none."""
         return object_in(self.got)
 
-    @property
+    @cached_property
     def error(self) -> dict[str, Any]:
         """The error object of the answer; empty when it has none."""
         return object_in(self.got, "error")
 
-    @property
+    @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The tasks that the answer lists."""
         return [row for row in list_in(self.got, "data") if is_task(row)]
 
     def header(self, name: str) -> str | None:
         """A header of the answer."""
-        return header(self.event.answer.headers, name) if self.event.answer else None
+        return self._got_headers.get(name.lower())
 
     def sent_header(self, name: str) -> str | None:
         """A header of the request."""
-        return header(self.event.request.headers, name)
+        return self._sent_headers.get(name.lower())
 
     def asked(self, member: str) -> Any:
         """A member of the request body, MISSING when it is not there."""
         return self.sent.get(member, MISSING) if isinstance(self.sent, dict) else MISSING
+
+    @cached_property
+    def _got_headers(self) -> dict[str, str]:
+        return first_values(self.event.answer.headers) if self.event.answer else {}
+
+    @cached_property
+    def _sent_headers(self) -> dict[str, str]:
+        return first_values(self.event.request.headers)
 
 
 _NO_PROBE = Probe()

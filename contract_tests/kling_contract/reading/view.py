@@ -3,7 +3,10 @@
 Everything is derived, nothing is judged, and all orders are those of the history.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from kling_common.masking import header
@@ -38,10 +41,14 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=AnyEvent)
+F = TypeVar("F")
 DEFAULT_NOISE = 0.25
 """Wall seconds that a busy machine may be late when the run measured nothing: seen on two loaded CPUs."""
 INCONCLUSIVE = frozenset({0, 401, 402, 403, 429})
 """Answers that say nothing about a body: it was not looked at. 0 is a lost answer."""
+
+
+_SEQ = attrgetter("seq")
 
 
 class View:
@@ -68,8 +75,11 @@ class View:
         """What arrived where a redirect of the receiver pointed, and no task had registered: not an attempt."""
         self._gather()
         self._clocks = self._of(ClockMove)
+        self._clocks_of: dict[str, list[ClockMove]] = {}
         noted = [float(note.data.get("seconds", 0)) for note in self.notes if note.topic == Topic.NOISE]
         self._noise = max(noted, default=DEFAULT_NOISE)
+        self.kept: dict[Any, Any] = {}
+        """What `once` has worked out."""
 
     def elses(self, call: Call) -> bool:
         """Whether a recorded call is a create of another model, of which this contract says nothing."""
@@ -187,8 +197,11 @@ class View:
         return ((task, sighting) for task in self.tasks.values() for sighting in task.sightings)
 
     def _clock(self, seq: int, who: str) -> ClockMove | None:
-        mine = (move for move in reversed(self._clocks) if move.seq < seq and move.who in ("", who))
-        return next(mine, None)
+        mine = self._clocks_of.get(who)
+        if mine is None:
+            mine = self._clocks_of[who] = [move for move in self._clocks if move.who in ("", who)]
+        before = bisect_left(mine, seq, key=_SEQ)
+        return mine[before - 1] if before else None
 
     def exact(self, seq: int, who: str = "") -> bool:
         """Whether the account's clock stood still, except when moved, at event *seq*."""
@@ -203,6 +216,19 @@ class View:
     def noise(self, seq: int, who: str = "") -> float:
         """How late (account seconds) a correct server may seem at event *seq*: nothing on a manual clock."""
         return 0.0 if self.exact(seq, who) else self._noise * self.rate(seq, who)
+
+
+def once(function: Callable[[View], Iterable[F]]) -> Callable[[View], tuple[F, ...]]:
+    """Work out what *function* finds in a view once for each view, and keep it as long as that: several judges ask for it."""
+
+    @wraps(function)
+    def found(view: View) -> tuple[F, ...]:
+        kept: tuple[F, ...] | None = view.kept.get(function)
+        if kept is None:
+            kept = view.kept[function] = tuple(function(view))
+        return kept
+
+    return found
 
 
 def _calls_home(flaw: Flaw, sent: Any) -> bool:

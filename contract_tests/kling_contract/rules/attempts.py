@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from kling_contract.history.labels import Receiver, Topic
-from kling_contract.reading.view import Attempt, TaskRecord, View
+from kling_contract.reading.view import Attempt, TaskRecord, View, once
 
 
+@once
 def called(view: View) -> Iterator[tuple[TaskRecord, Attempt]]:
     """Every attempt and its task."""
     return ((task, attempt) for task in view.tasks.values() for attempt in task.attempts)
 
 
+@once
 def following(view: View) -> Iterator[tuple[TaskRecord, Attempt, list[Attempt]]]:
     """Each attempt of a task for which the kit asked for no repeat, and those after it."""
     for task in view.tasks.values():
@@ -65,6 +67,7 @@ def doubtful(view: View, task: TaskRecord, attempt: Attempt) -> bool:
     return abs(took(attempt) - timeout(view, task, attempt)) <= slack
 
 
+@once
 def owed(view: View) -> Iterator[TaskRecord]:
     """Tasks with a callback that the kit watched until everything owed had had time to come."""
     for task in view.tasks.values():
@@ -72,6 +75,7 @@ def owed(view: View) -> Iterator[TaskRecord]:
             yield task
 
 
+@once
 def gaps(view: View) -> Iterator[tuple[TaskRecord, Attempt, Attempt, float]]:
     """Each failed attempt, the next one, and the documented wait between them (seconds)."""
     for task in view.tasks.values():

@@ -10,11 +10,12 @@ from kling_common.masking import TOKEN
 from kling_common.members import object_in
 from kling_contract.history.labels import Expect
 from kling_contract.reading.ledger import reserved
-from kling_contract.reading.view import MISSING, Call, TaskRecord, View, is_task
+from kling_contract.reading.view import MISSING, Call, TaskRecord, View, is_task, once
 from kling_contract.rules.judging import Check, check, judge
 from kling_contract.rules.rulebook import Rule
 
 
+@once
 def sent_by_kit(view: View) -> Iterator[Call]:
     """Calls of documented routes that the kit sent; in recordings of other tools credentials may have been cut out.
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from kling_common.members import is_number, number_in, object_in
 from kling_contract.history.labels import Expect
 from kling_contract.reading.ledger import Window, life, readings, reserved, windows
-from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View
+from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View, once
 from kling_contract.rules.judging import Check, Shown, check, judge, quoted
 from kling_contract.rules.lifecycle import IDENTITY, changed
 from kling_contract.rules.refusals import lists_around
@@ -256,6 +256,7 @@ def never_negative(view: View, _: Rule) -> Iterator[Check]:
         yield check(reading.remaining >= 0, "0 or more", f"{reading.remaining:g}", reading)
 
 
+@once
 def _repeated(view: View) -> Iterator[tuple[Call, Call]]:
     """Each create that carries an idempotency key already used, and the first accepted one with that key."""
     first: dict[tuple[str, str], Call] = {}

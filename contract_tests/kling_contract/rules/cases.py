@@ -7,7 +7,6 @@ one key did, and only what traffic shows can be judged.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -16,7 +15,7 @@ from kling_common.masking import TOKEN
 from kling_common.members import member
 from kling_contract.history.events import Download, Note
 from kling_contract.history.labels import Topic
-from kling_contract.reading.view import Attempt, Call, View, is_task, links_of
+from kling_contract.reading.view import Attempt, Call, View, is_task, links_of, once
 from kling_contract.rules.case_facts import CaseFacts, Flow, facts_of
 
 CRASH = 63
@@ -240,7 +239,7 @@ def has_key(text: str, who: str) -> bool:
     return who in text if who else TOKEN.search(text) is not None
 
 
-@lru_cache(maxsize=4)
+@once
 def cases(view: View) -> tuple[Case, ...]:
     """The cases of a history; none where the kit itself was the client."""
     mode = next((str(note.data.get("mode")) for note in view.notes if note.topic == Topic.RUN), "")

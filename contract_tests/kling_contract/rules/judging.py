@@ -5,8 +5,8 @@ a finding. A judge reads nothing but the view and its rule, so the same history 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,12 +15,10 @@ from kling_contract.reading.ledger import Reading
 from kling_contract.reading.view import Attempt, Call, Sighting, View
 from kling_contract.rules.rulebook import Rule
 
-_WITH_EVENT = (Call, Sighting, Attempt)
 Shown = Event | Call | Sighting | Attempt | Reading | None
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One thing that a judge looked at: whether it held, what was expected and seen, and the events that show it.
 
     implied_by: another rule whose breach explains what was seen; then nothing is said of this one. doubt: why a breach is not certain.
@@ -86,7 +84,7 @@ def check(holds: object, expected: object, seen: object, *shown: Shown) -> Check
 
 def doubted(found: Check, why: str) -> Check:
     """Return *found*, a breach of which is only a warning, since something is not known: *why* says what, and how it can be."""
-    return replace(found, doubt=why)
+    return found._replace(doubt=why)
 
 
 def implied(by: str, seen: object, *shown: Shown) -> Check:
@@ -95,13 +93,11 @@ def implied(by: str, seen: object, *shown: Shown) -> Check:
 
 
 def _seqs(shown: Sequence[Shown]) -> tuple[int, ...]:
-    if len(shown) == 1:
-        item: Any = shown[0]
-        event = item.event if isinstance(item, _WITH_EVENT) else item
-        return () if event is None else (event.seq,)
-    events: list[Any] = [item.event if isinstance(item, _WITH_EVENT) else item for item in shown]
-    found = {event.seq for event in events if event is not None}
-    return tuple(sorted(found) if len(found) > 1 else found)
+    # Calls, sightings and attempts have an event; what is left is one, or as good as one.
+    events: list[Any] = [getattr(item, "event", item) for item in shown]
+    if len(events) == 1:
+        return () if events[0] is None else (events[0].seq,)
+    return tuple(sorted({event.seq for event in events if event is not None}))
 
 
 def _words(value: object) -> str:

@@ -8,7 +8,7 @@ from kling_common.members import is_number, member, object_in
 from kling_contract.history.events import Note
 from kling_contract.history.labels import Expect, Topic
 from kling_contract.reading.addresses import parts_of
-from kling_contract.reading.view import MISSING, Call, Sighting, TaskRecord, View
+from kling_contract.reading.view import MISSING, Call, Sighting, TaskRecord, View, once
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
@@ -16,6 +16,7 @@ IDENTITY = ("id", "object", "created", "model", "type")
 """Members that name a task and never change."""
 
 
+@once
 def told(view: View) -> Iterator[tuple[TaskRecord, Sighting, Sighting]]:
     """Each sighting of a task and the nearest one that was surely before it, callbacks left out."""
     for task in view.tasks.values():

@@ -13,7 +13,7 @@ from kling_common.members import is_number
 from kling_contract.history.events import Download
 from kling_contract.reading.addresses import is_loopback, parts_of, split
 from kling_contract.reading.records import media_type
-from kling_contract.reading.view import MISSING, Sighting, TaskRecord, View, links_of
+from kling_contract.reading.view import MISSING, Sighting, TaskRecord, View, links_of, once
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
@@ -21,6 +21,7 @@ HALF = 0.5
 """From this share of its life on, a link's age is what SK-04 is about; before, SK-02."""
 
 
+@once
 def fetched(view: View) -> Iterator[tuple[TaskRecord, Download]]:
     """Every download of a result link and its task."""
     return ((task, download) for task in view.tasks.values() for download in task.downloads)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from kling_common.members import is_whole, object_in
 from kling_contract.history.labels import Topic
 from kling_contract.reading.addresses import parts_of
-from kling_contract.reading.view import Call, Sighting, TaskRecord, View
+from kling_contract.reading.view import Call, Sighting, TaskRecord, View, once
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
@@ -24,6 +24,7 @@ def _asked(call: Call) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(parts_of(call.event.url).query).items()}
 
 
+@once
 def _lists(view: View) -> Iterator[Call]:
     return (call for call in view.calls if call.name == "listTasks" and not call.faulty)
 
@@ -189,6 +190,7 @@ def _differing(row: dict[str, Any], body: dict[str, Any]) -> Iterator[str]:
             yield f"{name} {quoted(row[name])}, and {quoted(value)}"
 
 
+@once
 def _batches(view: View) -> Iterator[tuple[Call, list[str]]]:
     """The batches of the kit, and the ids that they ask for; a refusal says nothing where none was ever answered."""
     there = any(call.accepted for call in view.calls if call.name == "batchTasks")

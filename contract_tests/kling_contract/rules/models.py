@@ -13,7 +13,7 @@ from kling_contract.history.labels import MediumFacts
 from kling_contract.reading import prices
 from kling_contract.reading.ledger import reserved
 from kling_contract.reading.media import facts_in, facts_of
-from kling_contract.reading.view import Call, TaskRecord, View
+from kling_contract.reading.view import Call, TaskRecord, View, once
 from kling_contract.rules.billing import CENT, credits_used
 from kling_contract.rules.frames import what_became
 from kling_contract.rules.judging import Check, check, judge, quoted
@@ -28,6 +28,7 @@ _OTHERS = frozenset({"model", "callback_url"})
 """Members that other rules speak of, whatever the model."""
 
 
+@once
 def _held(view: View) -> Iterator[tuple[Call, Model]]:
     """Creates with a JSON object, and the model whose file they are held to."""
     for call in view.creates:
@@ -118,6 +119,7 @@ class _Made:
     by_shape: bool
 
 
+@once
 def _made(view: View) -> Iterator[_Made]:
     for call, model in _held(view):
         task = view.made_by(call)
@@ -164,6 +166,7 @@ def price_of_the_file(view: View, _: Rule) -> Iterator[Check]:
             yield check(abs(cost - right) <= CENT, expected, f"{cost:g}", made.create, made.task.final)
 
 
+@once
 def _videos(view: View) -> Iterator[tuple[_Made, Size, Download, VideoFacts]]:
     """Tasks, the size that their videos should have, and each of those that a decoder opened."""
     for made in _made(view):

@@ -43,6 +43,8 @@ def run_judge(rule: Rule, view: View) -> Judgement:
         checks = list(judges[rule.id](view, rule))
     except Exception as error:  # whatever a server sent, the other rules are still judged
         return Judgement(rule, 0, (), (), f"{type(error).__name__}: {error}")
+    if not checks:
+        return Judgement(rule, 0, (), ())
     explained = tuple(dict.fromkeys(f"{one.implied_by}: {one.seen}" for one in checks if one.implied_by))
     checks = [one for one in checks if not one.implied_by]
     seen = dict.fromkeys(seq for found in checks for seq in found.events)

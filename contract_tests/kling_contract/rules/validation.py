@@ -11,13 +11,14 @@ from typing import Any
 from kling_common.members import member
 from kling_contract.history.labels import Expect
 from kling_contract.reading.addresses import is_public_neighbour, split
-from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View
+from kling_contract.reading.view import INCONCLUSIVE, MISSING, Call, TaskRecord, View, once
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule, rules
 from kling_contract.rules.wire import STEPS_ASIDE
 from kling_openapi import family
 
 
+@once
 def sound(view: View) -> Iterator[Call]:
     """Creates with nothing wrong in their body, sent to be answered and not refused for key, balance or rate."""
     for call in view.creates:

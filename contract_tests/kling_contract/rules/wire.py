@@ -9,7 +9,7 @@ from kling_common.members import is_number, is_whole
 from kling_contract.history.labels import Topic
 from kling_contract.reading.documented import DocumentedError, Flaw
 from kling_contract.reading.retry_after import wait_until
-from kling_contract.reading.view import MISSING, Call, View
+from kling_contract.reading.view import MISSING, Call, View, once
 from kling_contract.rules.judging import Check, check, judge, quoted
 from kling_contract.rules.rulebook import Rule
 
@@ -18,6 +18,7 @@ STEPS_ASIDE = frozenset({0, 401, 402, 403, 413, 415, 429})
 """Answers that come before a body is read as JSON."""
 
 
+@once
 def service_calls(view: View) -> Iterator[Call]:
     """Calls below /v1 that were answered with a body."""
     for call in view.calls:
@@ -36,6 +37,7 @@ def may_be_html(call: Call) -> bool:
     return absent or (call.operation is not None and str(call.status) in call.operation.html)
 
 
+@once
 def errors(view: View) -> Iterator[Call]:
     """Answered HTTP errors below /v1 whose body should be the documented one."""
     answered = (call for call in service_calls(view) if call.status >= 400 and call.shown)
@@ -46,8 +48,10 @@ def _member(name: str, view: View, _: Rule) -> Iterator[Check]:
     """A check for each sighting that has the member *name*: its value is what the contract says."""
     for _task, sighting in view.sightings:
         if name in sighting.body:
-            flaws = view.contract.member_flaws(name, sighting.body[name])
-            yield check(not flaws, "; ".join(flaw.message for flaw in flaws), quoted(sighting.body[name]), sighting)
+            value = sighting.body[name]
+            flaws = view.contract.member_flaws(name, value)
+            said = "; ".join(flaw.message for flaw in flaws)
+            yield check(not flaws, said, quoted(value) if flaws else "", sighting)
 
 
 @judge("SW-01")
@@ -168,6 +172,7 @@ def error_type(view: View, _: Rule) -> Iterator[Check]:
         yield check(kind in allowed, f"one of {quoted(allowed)}", quoted(kind), call)
 
 
+@once
 def _documented(view: View) -> Iterator[tuple[Call, tuple[DocumentedError, ...]]]:
     for call in errors(view):
         documented = view.contract.errors_of(call.status)
