@@ -114,9 +114,7 @@ def _store(chosen: Settings, service_settings: ServiceSettings) -> Store:
             relays=chosen.relays,
             upload_bytes=service_settings.upload_store_bytes,
             started_as=f"{chosen.clock} {chosen.start}",
-            settings=chosen.model_dump_json(
-                exclude_unset=True, exclude={"store", "admin_token", "workers", "no_courier"}
-            ),
+            settings=chosen.as_json(leave_out=("store", "admin_token", "workers", "no_courier")),
             most_untouched=MOST_UNTOUCHED,
         )
     except StoreUnusable as error:

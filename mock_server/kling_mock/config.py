@@ -2,12 +2,13 @@
 
 import re
 import ssl
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jsonschema_rs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+import orjson
 
 import kling_openapi
 from kling_common.kept import Kept
@@ -17,9 +18,25 @@ from kling_mock.contract import Contract
 from kling_mock.core.callbacks import origin
 from kling_mock.core.nearest import did_you_mean
 from kling_mock.core.observed import Observed
+from kling_mock.core.shaped import (
+    Invalid,
+    Problem,
+    Shaped,
+    anything,
+    choice,
+    items,
+    mapping,
+    member,
+    optional,
+    path,
+    text,
+    truth,
+    whole,
+)
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
 _MOST_WORKERS = 64
+_LAST_PORT = 65535
 _FARTHEST_START = 1e15
 _CLOCK = re.compile(r"real|manual|x\d+(\.\d+)?")
 
@@ -28,121 +45,132 @@ class BadSetting(ValueError):
     """A setting cannot be used; one line that says what is wrong and what would be right."""
 
 
-class Settings(BaseModel):
+def _origins(relays: dict[str, str]) -> dict[str, str]:
+    try:
+        return {origin(source): origin(target) for source, target in relays.items()}
+    except ValueError as error:
+        raise ValueError(f"{error}; write it like --relay https://hooks.example.com=http://127.0.0.1:9000") from error
+
+
+def _hard_to_guess(token: str) -> str:
+    if not token.strip():
+        raise ValueError("an empty token would let everybody in; leave the option out, or choose a token")
+    return token
+
+
+def _some_workers(workers: int) -> int:
+    if not 1 <= workers <= _MOST_WORKERS:
+        raise ValueError(f"a number of processes from 1 to {_MOST_WORKERS}")
+    return workers
+
+
+def _rate(clock: str) -> str:
+    if not _CLOCK.fullmatch(clock):
+        raise ValueError("say real, manual, or x and a rate, such as x60")
+    if clock.startswith("x"):
+        rate = kling_openapi.read(kling_openapi.CONTROL)["components"]["schemas"]["SetClock"]["properties"]["rate"]
+        if not rate["minimum"] <= float(clock[1:]) <= rate["maximum"]:
+            raise ValueError(f"a rate lies between {rate['minimum']} and {rate['maximum']}")
+    return clock
+
+
+def _moment(start: str | float | None) -> float | None:
+    """Return a moment that seconds can still be added to: floats of more lose them, and neither infinity nor NaN is one."""
+    seconds = _unix_seconds(start)
+    if seconds is not None and not abs(seconds) <= _FARTHEST_START:
+        raise ValueError(f"say Unix seconds from -{_FARTHEST_START:.0e} to {_FARTHEST_START:.0e}")
+    return seconds
+
+
+def _unix_seconds(start: str | float | None) -> float | None:
+    if start is None:
+        return None
+    try:
+        return float(start)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(str(start))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError("say Unix seconds, or a moment such as 2025-09-06T14:42:23Z") from error
+
+
+_texts = optional(items(text()))
+_NO_KEY = "name at least one key, or say any"
+_NO_MODEL = "name at least one model, or leave the option out to serve all"
+
+
+def _some(complaint: str, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if names is not None and not names:
+        raise ValueError(complaint)
+    return names
+
+
+def _certificates(file: Path | None) -> Path | None:
+    if file is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+        except OSError as error:  # ssl.SSLError is one
+            raise ValueError(f"no file of certificates in PEM: {error.strerror or error}") from error
+    return file
+
+
+def _host(name: str) -> str:
+    """Return *name* as it stands in a Host header, without a port."""
+    try:
+        target = parse(f"http://{name}:1", ("http",))
+    except BadAddress as error:
+        raise ValueError(f"{name!r} is not a host name such as mock.example: it {error.reason}") from error
+    if (target.port, target.resource) != (1, "/"):
+        raise ValueError(f"{name!r} is more than a host name; leave out scheme, port and path")
+    return target.host
+
+
+class Settings(Shaped):
     """Everything the fake is started with. Times are seconds unless a name says otherwise."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    host: str = member(text(), default="127.0.0.1")
+    port: int = member(whole(0, _LAST_PORT), default=4010)
+    workers: int = member(lambda value: _some_workers(whole()(value)), default=1)
+    store: str = member(text(), default="memory")
+    no_courier: bool = member(truth, default=False)
+    clock: str = member(text(then=_rate), default="real")
+    start: float | None = member(_moment, default=None)
+    seed: int = member(whole(), default=0)
+    scenario: str = member(text(), default="completed")
+    scenarios: Path | None = member(optional(path), default=None)
+    callbacks: Literal["strict", "local"] = member(choice(("strict", "local")), default="strict")
+    relays: dict[str, str] = member(lambda value: _origins(mapping(text(), text())(value)), default={})
+    images: Literal["fetch", "offline"] = member(choice(("fetch", "offline")), default="fetch")
+    videos: Literal["full", "tiny"] = member(choice(("full", "tiny")), default="full")
+    keys: tuple[str, ...] | None = member(lambda value: _some(_NO_KEY, _texts(value)), default=None)
+    models: tuple[str, ...] | None = member(lambda value: _some(_NO_MODEL, _texts(value)), default=None)
+    admin_token: str | None = member(optional(text(then=_hard_to_guess)), default=None)
+    allowed_host: tuple[str, ...] = member(lambda value: tuple(map(_host, items(text())(value))), default=())
+    fetch_local: tuple[str, ...] = member(lambda value: tuple(map(origin, items(text())(value))), default=())
+    public_url: str | None = member(optional(text(then=origin)), default=None)
+    trust_proxy: bool = member(truth, default=False)
+    contract: Path | None = member(optional(path), default=None)
+    profile: str = member(text(), default="current")
+    service_settings: dict[str, Any] = member(mapping(text(), anything), default={})
+    callback_ca: Path | None = member(lambda value: _certificates(optional(path)(value)), default=None)
+    journal: int = member(whole(1), default=1_000)
+    tls: bool = member(truth, default=False)
+    impersonate: bool = member(truth, default=False)
+    proxy_port: int = member(whole(0, _LAST_PORT), default=0)
+    ca_out: Path | None = member(optional(path), default=None)
 
-    host: str = "127.0.0.1"
-    port: int = Field(4010, ge=0, le=65535)
-    workers: int = 1
-    store: str = "memory"
-    no_courier: bool = False
-    clock: str = "real"
-    start: float | None = None
-    seed: int = 0
-    scenario: str = "completed"
-    scenarios: Path | None = None
-    callbacks: Literal["strict", "local"] = "strict"
-    relays: dict[str, str] = {}
-    images: Literal["fetch", "offline"] = "fetch"
-    videos: Literal["full", "tiny"] = "full"
-    keys: tuple[str, ...] | None = None
-    models: tuple[str, ...] | None = None
-    admin_token: str | None = None
-    allowed_host: tuple[str, ...] = ()
-    fetch_local: tuple[str, ...] = ()
-    public_url: Annotated[str, AfterValidator(origin)] | None = None
-    trust_proxy: bool = False
-    contract: Path | None = None
-    profile: str = "current"
-    service_settings: dict[str, Any] = {}
-    callback_ca: Path | None = None
-    journal: int = Field(1_000, ge=1)
-    tls: bool = False
-    impersonate: bool = False
-    proxy_port: int = Field(0, ge=0, le=65535)
-    ca_out: Path | None = None
-
-    @field_validator("relays")
     @classmethod
-    def _origins(cls, relays: dict[str, str]) -> dict[str, str]:
-        try:
-            return {origin(source): origin(target) for source, target in relays.items()}
-        except ValueError as error:
-            raise ValueError(
-                f"{error}; write it like --relay https://hooks.example.com=http://127.0.0.1:9000"
-            ) from error
-
-    @field_validator("fetch_local")
-    @classmethod
-    def _fetched(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(origin, origins))
-
-    @field_validator("allowed_host")
-    @classmethod
-    def _hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_host, names))
-
-    @field_validator("admin_token")
-    @classmethod
-    def _guessable(cls, token: str | None) -> str | None:
-        if token is not None and not token.strip():
-            raise ValueError("an empty token would let everybody in; leave the option out, or choose a token")
-        return token
-
-    @field_validator("workers")
-    @classmethod
-    def _some_workers(cls, workers: int) -> int:
-        if not 1 <= workers <= _MOST_WORKERS:
-            raise ValueError(f"a number of processes from 1 to {_MOST_WORKERS}")
-        return workers
-
-    @field_validator("clock")
-    @classmethod
-    def _rate(cls, clock: str) -> str:
-        if not _CLOCK.fullmatch(clock):
-            raise ValueError("say real, manual, or x and a rate, such as x60")
-        if clock.startswith("x"):
-            rate = kling_openapi.read(kling_openapi.CONTROL)["components"]["schemas"]["SetClock"]["properties"]["rate"]
-            if not rate["minimum"] <= float(clock[1:]) <= rate["maximum"]:
-                raise ValueError(f"a rate lies between {rate['minimum']} and {rate['maximum']}")
-        return clock
-
-    @field_validator("start", mode="before")
-    @classmethod
-    def _moment(cls, start: str | float | None) -> float | None:
-        if start is None or isinstance(start, int | float):
-            return start
-        try:
-            return float(start)
-        except ValueError:
-            pass
-        try:
-            moment = datetime.fromisoformat(start)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError) as error:
-            raise ValueError("say Unix seconds, or a moment such as 2025-09-06T14:42:23Z") from error
-
-    @field_validator("start")
-    @classmethod
-    def _in_time(cls, start: float | None) -> float | None:
-        """Keep what seconds can still be added to: floats of more lose them, and neither infinity nor NaN is a moment."""
-        if start is not None and not abs(start) <= _FARTHEST_START:
-            raise ValueError(f"say Unix seconds from -{_FARTHEST_START:.0e} to {_FARTHEST_START:.0e}")
-        return start
-
-    @model_validator(mode="before")
-    @classmethod
-    def _links(cls, given: Any) -> Any:
+    def prepared(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Give the links of an impersonating fake a public-looking name, which leads to it as the service's own names do."""
-        if not isinstance(given, dict) or not given.get("impersonate") or given.get("public_url") is not None:
+        if not given.get("impersonate") or given.get("public_url") is not None:
             return given
         default = kling_openapi.family().raw["x-assumptions"]["link_origin"]["schema"]["default"]
         return {**given, "public_url": given.get("service_settings", {}).get("link_origin", default)}
 
-    @model_validator(mode="after")
-    def _together(self) -> "Settings":
+    def check(self) -> None:
+        """Hold options to each other."""
         if self.workers > 1 and self.store == "memory":
             raise ValueError(
                 f"--workers {self.workers} needs a store that processes share; "
@@ -156,31 +184,11 @@ class Settings(BaseModel):
             raise ValueError("--proxy-port is the port of --impersonate; give both")
         if self.ca_out is not None and not self.secure:
             raise ValueError("--ca-out goes with --tls or --impersonate; without them there is nothing to trust")
-        return self
 
-    @field_validator("models")
-    @classmethod
-    def _named(cls, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if models is not None and not models:
-            raise ValueError("name at least one model, or leave the option out to serve all")
-        return models
-
-    @field_validator("keys")
-    @classmethod
-    def _some(cls, keys: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if keys is not None and not keys:
-            raise ValueError("name at least one key, or say any")
-        return keys
-
-    @field_validator("callback_ca")
-    @classmethod
-    def _certificates(cls, file: Path | None) -> Path | None:
-        if file is not None:
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
-            except OSError as error:  # ssl.SSLError is one
-                raise ValueError(f"no file of certificates in PEM: {error.strerror or error}") from error
-        return file
+    def as_json(self, leave_out: Collection[str] = ()) -> str:
+        """Return what was given, without what is to be left out; `settings` takes it."""
+        said = {name: value for name, value in self.__dict__.items() if name in self.given and name not in leave_out}
+        return orjson.dumps(said, default=str).decode()
 
     @property
     def on_loopback(self) -> bool:
@@ -190,7 +198,7 @@ class Settings(BaseModel):
     @property
     def chosen_seed(self) -> int | None:
         """The seed that was asked for; None where it is only the default."""
-        return self.seed if "seed" in self.model_fields_set else None
+        return self.seed if "seed" in self.given else None
 
     @property
     def secure(self) -> bool:
@@ -210,17 +218,6 @@ class Settings(BaseModel):
         return Clock(mode, float(self.clock[1:]) if mode == "scaled" else 1.0, self.start)
 
 
-def _host(name: str) -> str:
-    """Return *name* as it stands in a Host header, without a port."""
-    try:
-        target = parse(f"http://{name}:1", ("http",))
-    except BadAddress as error:
-        raise ValueError(f"{name!r} is not a host name such as mock.example: it {error.reason}") from error
-    if (target.port, target.resource) != (1, "/"):
-        raise ValueError(f"{name!r} is more than a host name; leave out scheme, port and path")
-    return target.host
-
-
 def settings(**given: Any) -> Settings:
     """Settings from *given*.
 
@@ -229,16 +226,15 @@ def settings(**given: Any) -> Settings:
     """
     try:
         return Settings(**given)
-    except ValidationError as error:
-        raise BadSetting("; ".join(_line(problem) for problem in error.errors())) from error
+    except Invalid as error:
+        raise BadSetting("; ".join(map(_line, error.problems))) from error
 
 
-def _line(problem: Any) -> str:
-    message: str = problem["msg"].removeprefix("Value error, ")
-    if not problem["loc"]:
-        return message
-    name = "--" + ".".join(str(part) for part in problem["loc"]).replace("_", "-")
-    return f"{name} {problem['input']}: {message}"
+def _line(problem: Problem) -> str:
+    if not problem.place:
+        return problem.message
+    name = "--" + ".".join(str(part) for part in problem.place).replace("_", "-")
+    return f"{name} {problem.value}: {problem.message}"
 
 
 _PROFILES = Path(__file__).parent / "profiles"
@@ -291,15 +287,15 @@ class ServiceSettings:
         setattr(self, name, {**schema["default"], **value} if isinstance(value, dict) else value)
 
 
-def _observed(profile: str, items: Any) -> tuple[Observed, ...]:
-    if not isinstance(items, list):
+def _observed(profile: str, found: Any) -> tuple[Observed, ...]:
+    if not isinstance(found, list):
         raise BadSetting(f"--profile {profile}: observed is a list of responses")
     try:
-        return tuple(Observed.model_validate(item) for item in items)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise BadSetting(f"--profile {profile}: observed: {place}: {first['msg']}") from error
+        return tuple(map(Observed.of, found))
+    except Invalid as error:
+        first = error.problems[0]
+        place = ".".join(map(str, first.place))
+        raise BadSetting(f"--profile {profile}: observed: {place}: {first.message}") from error
 
 
 def _profile(name: str) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from typing import Any
 
 import orjson
 import pytest
-from pydantic import ValidationError
 
 from kling_mock.config import BadSetting, ServiceSettings
 from kling_mock.contract import Contract
 from kling_mock.core.observed import Observed, loaded, taken
+from kling_mock.core.shaped import Invalid
 from kling_mock.web.http import ApiResponse, Request
 from kling_mock.web.observing import as_observed
 
@@ -111,7 +111,7 @@ def test_a_bad_item_stops_the_start(text: str, tmp_path: Any) -> None:
     file.write_text(text)
     with pytest.raises(BadSetting, match=r"--profile .*observed"):
         ServiceSettings(Contract(), str(file))
-    with pytest.raises(ValidationError):
+    with pytest.raises(Invalid):
         Observed(nonsense=1)
 
 
@@ -148,5 +148,5 @@ def test_numbers_up_to_their_limits(member: str, inside: list[float], outside: l
     for value in inside:
         assert Observed(**{member: value})
     for value in outside:
-        with pytest.raises(ValidationError):
+        with pytest.raises(Invalid):
             Observed(**{member: value})

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from kling_mock.core.errors import ApiError, TaskNotFound, documented
 from kling_mock.core.notation import TAG, parse_choice, seconds, typed, write_choice
 from kling_mock.core.scenarios import Act, Answer, Behaviour, Callback, Edit, Outcome, Pace, Scenario, Wire, plan
+from kling_mock.core.shaped import Invalid
 from kling_mock.core.tasks import CANCELLED, Status
 
 FAILED: dict[str, Any] = {
@@ -28,12 +28,12 @@ EDIT: dict[str, Any] = {"drop": ["usage"]}
 
 def scenario(**more: Any) -> Scenario:
     """A scenario with these members."""
-    return Scenario.model_validate({"name": "one", "summary": "a story", **more})
+    return Scenario.of({"name": "one", "summary": "a story", **more})
 
 
 def complaint(function: Any, *given: Any, **named: Any) -> str:
     """What *function* says when it refuses."""
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - pydantic's ValidationError is one; the words are judged
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - Invalid is one; the words are judged
         function(*given, **named)
     return str(caught.value)
 
@@ -221,7 +221,7 @@ def test_a_value_takes_the_type_of_its_default(text: Any, default: Any, value: A
 
 def test_every_scenario_takes_the_members_of_its_pace() -> None:
     """Reads pace a task where only they are given."""
-    one = Scenario.model_validate(FAILED)
+    one = Scenario.of(FAILED)
 
     assert one.fill({"queued": "1s"}).pace.queued == (1.0, 1.0)
     assert one.fill({"queued": "1s", "pending": "3"}).pace.by == "time"
@@ -288,9 +288,7 @@ def test_a_callback_has_a_name_for_what_is_wrong_with_it(callback: dict[str, Any
 
 def test_a_param_that_the_scenario_has_not_is_refused() -> None:
     """The message lists those that it has."""
-    assert "has no param 'speed'; it has at, code, by, queued" in complaint(
-        Scenario.model_validate(FAILED).fill, {"speed": 1}
-    )
+    assert "has no param 'speed'; it has at, code, by, queued" in complaint(Scenario.of(FAILED).fill, {"speed": 1})
     assert "it has by, queued, runs, pending, processing" in complaint(scenario().fill, {"speed": 1})
 
 
@@ -312,20 +310,18 @@ def test_a_flat_act_is_a_list_of_one() -> None:
 )
 def test_a_file_that_is_no_scenario_is_refused(data: Any) -> None:
     """Not a mapping, a name that is none, no summary."""
-    with pytest.raises(ValidationError):
-        Scenario.model_validate(data)
+    with pytest.raises(Invalid):
+        Scenario.of(data)
 
 
 def test_a_story_that_is_spelled_out_is_taken_as_it_is() -> None:
     """The form with `story` is what the flat form becomes."""
-    assert Scenario.model_validate({"name": "one", "summary": "s", "story": {}}) == Scenario(
-        name="one", summary="s", story={}
-    )
+    assert Scenario.of({"name": "one", "summary": "s", "story": {}}) == Scenario(name="one", summary="s", story={})
 
 
 def test_a_plan_is_drawn_from_the_story() -> None:
     """Spans are drawn, the outcome is copied, the seed goes along."""
-    story = Scenario.model_validate(FAILED).fill({})
+    story = Scenario.of(FAILED).fill({})
 
     drawn = plan(story, lambda low, high: (low + high) / 2, 99)
 
@@ -420,7 +416,5 @@ def test_every_failure_is_documented_under_its_own_name() -> None:
 
 def test_a_part_may_be_given_as_it_is() -> None:
     """As an object, or as the mapping that makes it."""
-    assert Behaviour(name="x", pace=Pace(by="polls")) == Behaviour.model_validate(
-        {"name": "x", "pace": {"by": "polls"}}
-    )
-    assert Behaviour.model_validate(Behaviour(name="x")) == Behaviour(name="x")
+    assert Behaviour(name="x", pace=Pace(by="polls")) == Behaviour.of({"name": "x", "pace": {"by": "polls"}})
+    assert Behaviour.of(Behaviour(name="x")) == Behaviour(name="x")

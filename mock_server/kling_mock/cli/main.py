@@ -252,7 +252,7 @@ def main() -> None:
     try:
         cli(prog_name="kling-mock")
     except ValueError as error:
-        # Imported only now: they bring pydantic and the contract, which `--help` does without.
+        # Imported only now: they bring the contract, which `--help` does without.
         from kling_mock.config import BadSetting
         from kling_openapi import ContractError
 

@@ -147,7 +147,7 @@ def worker(quiet: bool, as_json: bool, metrics: Path | None) -> None:
         if not read:
             return
         line += read
-    settings = Settings.model_validate_json(line)
+    settings = Settings(**json.loads(line))
     fake = build(settings)
     if metrics is not None:
         fake.metrics.share(metrics)

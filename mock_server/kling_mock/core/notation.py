@@ -3,9 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping
 from math import inf
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator
+Span = tuple[float, float]
+"""Seconds from and to, between which a task's own are drawn."""
+
+Calls = tuple[tuple[float, float], ...]
+"""Which calls, counted from 1: pairs of first and last."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"\d+(?:\.\d+)?|(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
@@ -26,13 +30,13 @@ def seconds(text: str | float) -> float:
         ValueError: it is not one of these.
     """
     match = None if isinstance(text, bool) else _DURATION.fullmatch(str(text).strip())
-    span = sum(float(number) * _UNITS[unit or "s"] for number, unit in _PART.findall(match[0])) if match else inf
-    if span > _LONGEST:
+    length = sum(float(number) * _UNITS[unit or "s"] for number, unit in _PART.findall(match[0])) if match else inf
+    if length > _LONGEST:
         raise ValueError(f"{_short(text)} is not a duration; write it like 5s, 250ms, 2m or 24h")
-    return span
+    return length
 
 
-def _span(value: Any) -> Any:
+def span(value: Any) -> Span:
     """`5s`, `40s..80s` or `never` as a pair of seconds."""
     if value == "never":
         return (inf, inf)
@@ -46,7 +50,7 @@ def _span(value: Any) -> Any:
     return (low, high)
 
 
-def _calls(value: Any) -> Any:
+def calls(value: Any) -> Calls:
     """`[1, 3]`, `[2..4]` or `[2..]` as pairs of first and last call; a bare one stands for a list of one."""
     items = value if isinstance(value, list | tuple) else [value]
     pairs = []
@@ -62,26 +66,13 @@ def _calls(value: Any) -> Any:
     return tuple(pairs)
 
 
-def _count(value: Any) -> Any:
+def count(value: Any) -> float:
     """A whole number, or `never` or `forever` for one without end."""
     if value in ("never", "forever") or value == inf:
         return inf
     if isinstance(value, bool) or not _COUNT.fullmatch(str(value)):
         raise ValueError(f"{_short(value)} is not a count; write a whole number, or never or forever for no end")
     return int(str(value))
-
-
-Span = Annotated[tuple[float, float], BeforeValidator(_span)]
-"""Seconds from and to, between which a task's own are drawn."""
-
-Seconds = Annotated[float, BeforeValidator(seconds)]
-"""A duration."""
-
-Calls = Annotated[tuple[tuple[float, float], ...], BeforeValidator(_calls)]
-"""Which calls, counted from 1: pairs of first and last."""
-
-Count = Annotated[int | float, BeforeValidator(_count)]
-"""How many; infinite for `never` and `forever`."""
 
 
 def holes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...]]]:

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+
+from kling_mock.core.shaped import Shaped, anything, choice, items, mapping, member, number, optional, whole
+from kling_mock.core.shaped import text as words
 
 
-class Observed(BaseModel):
+class Observed(Shaped):
     """One item.
 
     on: operationIds, or method and path; none for every response. status: of the fake's own response. task: the states of the task in it.
@@ -22,22 +24,20 @@ class Observed(BaseModel):
     delay: seconds in which the body is sent.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    on: tuple[str, ...] = ()
-    status: int | None = None
-    task: tuple[str, ...] = ()
-    body: dict[str, Any] | None = None
-    missing: tuple[str, ...] = ()
-    text: str | None = None
-    take: dict[str, Any] | None = None
-    respond: int | None = Field(None, ge=200, le=599)
-    replace: Any = None
-    set: dict[str, Any] = {}
-    retype: dict[str, Literal["string", "number"]] = {}
-    drop: tuple[str, ...] = ()
-    headers: dict[str, str | None] = {}
-    delay: float | None = Field(None, ge=0, le=3600)
+    on: tuple[str, ...] = member(items(words()), default=())
+    status: int | None = member(optional(whole()), default=None)
+    task: tuple[str, ...] = member(items(words()), default=())
+    body: dict[str, Any] | None = member(optional(mapping(words(), anything)), default=None)
+    missing: tuple[str, ...] = member(items(words()), default=())
+    text: str | None = member(optional(words()), default=None)
+    take: dict[str, Any] | None = member(optional(mapping(words(), anything)), default=None)
+    respond: int | None = member(optional(whole(200, 599)), default=None)
+    replace: Any = member(anything, default=None)
+    set: dict[str, Any] = member(mapping(words(), anything), default={})
+    retype: dict[str, Literal["string", "number"]] = member(mapping(words(), choice(("string", "number"))), default={})
+    drop: tuple[str, ...] = member(items(words()), default=())
+    headers: dict[str, str | None] = member(mapping(words(), optional(words())), default={})
+    delay: float | None = member(optional(number(least=0, most=3600)), default=None)
 
     def asked(self, operation: str, body: bytes) -> bool:
         """Return whether it is about *operation* with that body of the request."""

@@ -5,12 +5,26 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
-from pydantic_core import PydanticCustomError
-
-from kling_mock.core.notation import Calls, Count, Seconds, Span, filled, typed, write_choice
+from kling_mock.core.notation import Calls, Span, calls, count, filled, seconds, span, typed, write_choice
+from kling_mock.core.shaped import (
+    Invalid,
+    Problem,
+    Shaped,
+    anything,
+    choice,
+    items,
+    json,
+    mapping,
+    member,
+    number,
+    optional,
+    text,
+    truth,
+    whole,
+    within,
+)
 from kling_mock.core.tasks import CANCELLED, Plan, Status
 
 Operation = Literal["create", "query", "link", "callback"]
@@ -21,89 +35,101 @@ _NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 _PARAM = r"^[a-z][a-z_]*$"
 
 
-def _sendable(text: str) -> str:
+def _sendable(said: str) -> str:
     """A text that can be encoded; YAML lets lone surrogates in."""
     try:
-        text.encode()
+        said.encode()
     except UnicodeEncodeError as error:
         raise ValueError("has characters that cannot be sent as UTF-8") from error
-    return text
+    return said
 
 
-def _header(text: str) -> str:
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError(f"{text!r} cannot stand in a header; use printable ASCII")
-    return text
+def _header(said: str) -> str:
+    if not (said.isascii() and said.isprintable()):
+        raise ValueError(f"{said!r} cannot stand in a header; use printable ASCII")
+    return said
 
 
-def _header_name(text: str) -> str:
-    if not _HEADER.fullmatch(text):
-        raise ValueError(f"{text!r} is no name of a header; write it like Retry-After")
-    return text.lower()
+def _header_name(said: str) -> str:
+    if not _HEADER.fullmatch(said):
+        raise ValueError(f"{said!r} is no name of a header; write it like Retry-After")
+    return said.lower()
 
 
-def _json(value: JsonValue) -> JsonValue:
+def _writable(value: Any) -> Any:
     """A value that every JSON writer takes: whole numbers within 64 bits, sendable texts."""
     if isinstance(value, str):
         return _sendable(value)
     if isinstance(value, int) and not -(1 << 63) <= value < (1 << 63):
         raise ValueError("a number has more than 64 bits")
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _json(item)
+        _writable(item)
     for key in value if isinstance(value, dict) else ():
         _sendable(key)
     return value
 
 
-Text = Annotated[str, AfterValidator(_sendable)]
-HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[
-    str, BeforeValidator(lambda value: str(value) if type(value) is int else value), AfterValidator(_header)
-]
-Json = Annotated[JsonValue, AfterValidator(_json)]
+def _header_value(value: Any) -> Any:
+    return _printable(str(value) if type(value) is int else value)
 
 
-class _Data(BaseModel):
+def _param(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("Input should be a boolean, a number or a string")
+    return _sendable(value) if isinstance(value, str) else value
+
+
+_text = text(then=_sendable)
+_printable = text(then=_header)
+
+
+class _Data(Shaped):
     """A part of a file: a mapping with just these keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     also: ClassVar[tuple[str, ...]] = ()
 
-    @model_validator(mode="before")
     @classmethod
-    def _known(cls, data: Any) -> Any:
-        allowed = ", ".join([*cls.model_fields, *cls.also])
-        if not isinstance(data, dict):
-            raise ValueError(f"{str(data)[:60]!r} is no mapping; it takes {allowed}")
-        unknown = next((key for key in data if key not in cls.model_fields), None)
+    def no_mapping(cls, value: Any) -> str:
+        """Say what it takes."""
+        return f"{str(value)[:60]!r} is no mapping; it takes {cls._allowed()}"
+
+    @classmethod
+    def prepared(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a key that is not known."""
+        unknown = next((key for key in given if key not in cls.members), None)
         if unknown is not None:
-            context = {"key": str(unknown)[:60], "allowed": allowed}
-            raise PydanticCustomError("unknown_key", "there is no '{key}' here; there are {allowed}", context)
-        return data
+            key = unknown[:60]
+            raise Invalid(Problem((key,), f"there is no '{key}' here; there are {cls._allowed()}", given[unknown]))
+        return given
+
+    @classmethod
+    def _allowed(cls) -> str:
+        return ", ".join([*cls.members, *cls.also])
 
 
 class Pace(_Data):
     """How a task gets on: by time, or by how often it is read. Every scenario takes these as params too."""
 
-    by: Literal["time", "polls"] = "time"
-    queued: Span = (2.0, 6.0)
-    runs: Span = (40.0, 80.0)
-    pending: Count = 1
-    processing: Count = 2
+    by: Literal["time", "polls"] = member(choice(("time", "polls")), default="time")
+    queued: Span = member(span, default=(2.0, 6.0))
+    runs: Span = member(span, default=(40.0, 80.0))
+    pending: float = member(count, default=1)
+    processing: float = member(count, default=2)
 
 
 class Outcome(_Data):
     """How a task ends; `progress` is where a failing one stops."""
 
-    status: Literal["completed", "failed", "cancelled"] = "completed"
-    code: str | None = None
-    progress: int = Field(60, ge=0, le=99)
+    status: Literal["completed", "failed", "cancelled"] = member(
+        choice(("completed", "failed", "cancelled")), default="completed"
+    )
+    code: str | None = member(optional(text()), default=None)
+    progress: int = member(whole(0, 99), default=60)
 
-    @model_validator(mode="after")
-    def _code_of_a_failure(self) -> Self:
+    def check(self) -> None:
+        """Hold the code to the status."""
         if (self.code is not None) != (self.status == "failed"):
             raise ValueError("a failed outcome, and only that, has a code")
-        return self
 
 
 class Answer(_Data):
@@ -114,22 +140,21 @@ class Answer(_Data):
     knows no error, JSON otherwise. `body` is sent as it stands. `accepted`: the call was done all the same.
     """
 
-    error: str | None = None
-    status: int | None = Field(None, ge=200, le=599)
-    headers: dict[HeaderName, HeaderValue] = {}
-    body: Text | None = None
-    form: Literal["auto", "json", "html"] = "auto"
-    retry_after: int | None = Field(None, ge=0, le=10**6)
-    retry_form: Literal["seconds", "date"] = "seconds"
-    accepted: bool = False
+    error: str | None = member(optional(text()), default=None)
+    status: int | None = member(optional(whole(200, 599)), default=None)
+    headers: dict[str, str] = member(mapping(text(then=_header_name), _header_value), default={})
+    body: str | None = member(optional(_text), default=None)
+    form: Literal["auto", "json", "html"] = member(choice(("auto", "json", "html")), default="auto")
+    retry_after: int | None = member(optional(whole(0, 10**6)), default=None)
+    retry_form: Literal["seconds", "date"] = member(choice(("seconds", "date")), default="seconds")
+    accepted: bool = member(truth, default=False)
 
-    @model_validator(mode="after")
-    def _something(self) -> Self:
+    def check(self) -> None:
+        """Hold it to one kind of answer."""
         if self.error is None and self.status is None:
             raise ValueError("an answer has a status or a documented error")
         if self.error is not None and self.body is not None:
             raise ValueError("an answer has a documented error or a body, not both")
-        return self
 
 
 class Edit(_Data):
@@ -138,15 +163,14 @@ class Edit(_Data):
     `only` keeps it to tasks in these statuses.
     """
 
-    set: dict[Text, Json] = {}
-    drop: tuple[Text, ...] = ()
-    only: tuple[Status, ...] = tuple(Status)
+    set: dict[str, Any] = member(mapping(_text, lambda value: _writable(json(value))), default={})
+    drop: tuple[str, ...] = member(items(_text), default=())
+    only: tuple[Status, ...] = member(items(choice(Status)), default=tuple(Status))
 
-    @model_validator(mode="after")
-    def _something(self) -> Self:
+    def check(self) -> None:
+        """Refuse one that does nothing."""
         if not self.set and not self.drop:
             raise ValueError("an edit sets or drops something")
-        return self
 
     @property
     def fault(self) -> str:
@@ -162,17 +186,16 @@ class Wire(_Data):
     never ends.
     """
 
-    cut: Taken | None = None
-    silent: Taken | None = None
-    short: float | None = Field(None, ge=0, lt=1)
-    drip: Annotated[Seconds, Field(le=3600)] | None = None
-    endless: bool = False
+    cut: Taken | None = member(optional(choice(get_args(Taken))), default=None)
+    silent: Taken | None = member(optional(choice(get_args(Taken))), default=None)
+    short: float | None = member(optional(number(least=0, below=1)), default=None)
+    drip: float | None = member(optional(number(seconds, most=3600)), default=None)
+    endless: bool = member(truth, default=False)
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
+    def check(self) -> None:
+        """Hold it to one."""
         if len(self._chosen()) != 1:
             raise ValueError("a wire fault is exactly one of cut, silent, short, drip, endless")
-        return self
 
     @property
     def fault(self) -> str:
@@ -192,21 +215,20 @@ class Act(_Data):
     `when` after so many calls.
     """
 
-    when: dict[Operation, Calls] = Field(min_length=1)
-    times: Count = Field(float("inf"), ge=1)
-    answer: Answer | None = None
-    wire: Wire | None = None
-    edit: Edit | None = None
+    when: dict[Operation, Calls] = member(mapping(choice(get_args(Operation)), calls, least=1))
+    times: float = member(within(count, 1), default=float("inf"))
+    answer: Answer | None = member(optional(Answer.of), default=None)
+    wire: Wire | None = member(optional(Wire.of), default=None)
+    edit: Edit | None = member(optional(Edit.of), default=None)
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
+    def check(self) -> None:
+        """Hold it to one thing, and that to what its operation takes."""
         if sum(part is not None for part in (self.answer, self.wire, self.edit)) != 1:
             raise ValueError("an act is exactly one of answer, wire, edit")
         if "callback" in self.when and self.edit is None:
             raise ValueError("a callback can only be edited here; callbacks has the rest")
         if "link" in self.when and self.edit is not None:
             raise ValueError("a video cannot be edited; a link takes answer or wire")
-        return self
 
     def acts(self, operation: Operation, nth: int) -> bool:
         """Whether it acts at the *nth* call of *operation*, counted from 1."""
@@ -227,12 +249,12 @@ class Callback(_Data):
     `before_reply`: the create's own reply waits for it. `padding`: so many bytes more. `body`: this in place of the task.
     """
 
-    after: Seconds = 0.0
-    before_reply: bool = False
-    content_type: HeaderValue | None = None
-    edit: Edit | None = None
-    padding: int = Field(0, ge=0, le=1 << 26)
-    body: Text | None = None
+    after: float = member(number(seconds), default=0.0)
+    before_reply: bool = member(truth, default=False)
+    content_type: str | None = member(optional(_header_value), default=None)
+    edit: Edit | None = member(optional(Edit.of), default=None)
+    padding: int = member(whole(0, 1 << 26), default=0)
+    body: str | None = member(optional(_text), default=None)
 
     def fault(self, nth: int) -> str | None:
         """What the journal calls it, where it is not the one callback that is right."""
@@ -251,7 +273,7 @@ class Callback(_Data):
 class Links(_Data):
     """How a result link misbehaves: dies early. What its downloads do wrong is an act on `link`."""
 
-    lifetime: Seconds | None = None
+    lifetime: float | None = member(optional(number(seconds)), default=None)
 
 
 class Behaviour(_Data):
@@ -259,24 +281,23 @@ class Behaviour(_Data):
 
     also: ClassVar[tuple[str, ...]] = ("params", "when", "times", "answer", "wire", "edit")
 
-    name: str
-    summary: str = ""
-    pace: Pace = Pace()
-    outcome: Outcome = Outcome()
-    acts: tuple[Act, ...] = ()
-    callbacks: tuple[Callback, ...] = Field((Callback(),), max_length=10)
-    links: Links = Links()
-    mixture: dict[str, Annotated[float, Field(gt=0, le=10**6)]] = {}
+    name: str = member(text())
+    summary: str = member(text(), default="")
+    pace: Pace = member(Pace.of, default=Pace())
+    outcome: Outcome = member(Outcome.of, default=Outcome())
+    acts: tuple[Act, ...] = member(items(Act.of), default=())
+    callbacks: tuple[Callback, ...] = member(items(Callback.of, most=10), default=(Callback(),))
+    links: Links = member(Links.of, default=Links())
+    mixture: dict[str, float] = member(mapping(text(), number(above=0, most=10**6)), default={})
 
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        told = self.model_fields_set - {"name", "summary", "pace", "mixture"}
+    def check(self) -> None:
+        """Hold a mixture to itself, and a callback before the reply to a task that has ended by then."""
+        told = self.given - {"name", "summary", "pace", "mixture"}
         if self.mixture and told:
             raise ValueError(f"a mixture is a behaviour by itself, without {', '.join(sorted(told))}")
         at_once = self.pace.by == "time" and self.pace.queued == self.pace.runs == (0.0, 0.0)
         if self.calls_back_first and not at_once:
             raise ValueError("a callback before the reply needs a task that ends at once: queued and runs are 0s")
-        return self
 
     @property
     def calls_back_first(self) -> bool:
@@ -291,23 +312,26 @@ class Behaviour(_Data):
 class Scenario(_Data):
     """One document of the catalogue: a behaviour with holes, and the params that fill them."""
 
-    name: str = Field(pattern=_NAME, max_length=60)
-    summary: Text = Field(min_length=1, max_length=200)
-    params: dict[Annotated[str, Field(pattern=_PARAM)], bool | int | float | Text] = {}
-    behaviour: dict[Any, Any]
+    name: str = member(text(pattern=_NAME, longest=60))
+    summary: str = member(text(shortest=1, longest=200, then=_sendable))
+    params: dict[str, Any] = member(mapping(text(pattern=_PARAM), _param), default={})
+    behaviour: dict[Any, Any] = member(mapping(anything, anything))
 
-    @model_validator(mode="before")
     @classmethod
-    def _split(cls, data: Any) -> Any:
+    def no_mapping(cls, value: Any) -> str:
+        """Say what it is."""
+        del value
+        return "a scenario is a mapping with name, summary and what happens"
+
+    @classmethod
+    def prepared(cls, given: dict[str, Any]) -> dict[str, Any]:
         """A file is flat; `when` with one of answer, wire, edit is short for a list of one act."""
-        if not isinstance(data, dict):
-            raise ValueError("a scenario is a mapping with name, summary and what happens")
-        if "behaviour" in data:
-            return data
-        own = {key: data[key] for key in ("name", "summary", "params") if key in data}
-        behaviour = {key: value for key, value in data.items() if key not in own}
+        if "behaviour" in given:
+            return super().prepared(given)
+        own: dict[str, Any] = {key: given[key] for key in ("name", "summary", "params") if key in given}
+        behaviour = {key: value for key, value in given.items() if key not in own}
         if "when" in behaviour:
-            act = {key: behaviour.pop(key) for key in Act.model_fields if key in behaviour}
+            act = {key: behaviour.pop(key) for key in Act.members if key in behaviour}
             others = behaviour.get("acts", [])
             behaviour["acts"] = [act, *others] if isinstance(others, list) else others
         return {**own, "behaviour": behaviour}
@@ -316,16 +340,16 @@ class Scenario(_Data):
         """The behaviour with *params* in place of the defaults. The members of `Pace` are params of every scenario.
 
         Raises:
-            ValueError: a param is not one of this scenario's, or its value does not fit (pydantic's ValidationError is one).
+            ValueError: a param is not one of this scenario's, or its value does not fit (Invalid is one).
         """
         for name in params:
-            if name not in self.params and name not in Pace.model_fields:
-                known = ", ".join([*sorted(self.params), *Pace.model_fields])
+            if name not in self.params and name not in Pace.members:
+                known = ", ".join([*sorted(self.params), *Pace.members])
                 raise ValueError(f"scenario {self.name} has no param {str(name)!r}; it has {known}")
         own = {name: typed(params.get(name, default), default) for name, default in self.params.items()}
         behaviour = filled(self.behaviour, own)
         paced = _paced({name: value for name, value in params.items() if name not in self.params}, behaviour)
-        return Behaviour.model_validate({**paced, "name": self.name, "summary": self.summary})
+        return Behaviour.of({**paced, "name": self.name, "summary": self.summary})
 
 
 def _paced(pace: dict[str, Any], behaviour: dict[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
 from kling_mock.config import KEPT, BadSetting
 from kling_mock.contract import DocumentedError
 from kling_mock.core.errors import documented
 from kling_mock.core.notation import holes, parse_choice, write_choice
 from kling_mock.core.scenarios import Behaviour, Scenario
+from kling_mock.core.shaped import Invalid
 
 SHIPPED = Path(__file__).parents[1] / "scenarios"
 _LARGEST = 1 << 20
@@ -120,7 +119,7 @@ class Catalogue:
                 hint = f"did you mean {close[0]}? " if close else ""
                 raise NoScenario(f"no scenario {name[:60]!r}; {hint}there are {', '.join(sorted(self.scenarios))}")
             behaviour = scenario.fill(params)
-        except ValidationError as error:
+        except Invalid as error:
             place, message = _first(error)
             raise NoScenario(f"scenario {text}: {_placed(place, message)}", place, message) from error
         except NoScenario:
@@ -152,8 +151,8 @@ class Catalogue:
         for path in files:
             for document in _documents(path):
                 try:
-                    scenario = Scenario.model_validate(document.value)
-                except ValidationError as error:
+                    scenario = Scenario.of(document.value)
+                except Invalid as error:
                     place, message = _first(error)
                     raise _bad(path, document, place, message) from error
                 if scenario.name in places:
@@ -246,15 +245,13 @@ def _as_filed(place: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     return place
 
 
-def _first(error: ValidationError) -> tuple[tuple[Any, ...], str]:
+def _first(error: Invalid) -> tuple[tuple[Any, ...], str]:
     """Place and words of the first thing that is wrong."""
-    problem = error.errors(include_url=False)[0]
-    place = tuple(part for part in problem["loc"] if part not in ("behaviour", "[key]"))
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "unknown_key":
-        return (*place, problem["ctx"]["key"]), message
+    problem = error.problems[0]
+    place = tuple(part for part in problem.place if part != "behaviour")
+    message = problem.message
     if message.startswith("Input should be"):
-        got = repr(problem["input"])
+        got = repr(problem.value)
         message = (
             f"{message.replace('Input should be', 'should be')}, not {got if len(got) <= 60 else got[:57] + '...'}"
         )

@@ -69,7 +69,7 @@ class Supervisor:
         self._running.add(worker)
         assert worker.stdin is not None
         assert worker.stdout is not None
-        worker.stdin.write(self._settings.model_dump_json(exclude_unset=True).encode() + b"\n")
+        worker.stdin.write(self._settings.as_json().encode() + b"\n")
         if (await worker.stdout.readline()).strip() != READY.encode():
             raise BadSetting(f"a worker did not start (exit code {await worker.wait()})")
         return worker

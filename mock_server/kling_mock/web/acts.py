@@ -74,7 +74,7 @@ def on_the_wire(act: Act, response: ApiResponse, clock: Clock) -> ApiResponse:
     if wire is not None:
         response.fault = wire.fault
         drip = None if wire.drip is None else clock.real_seconds(wire.drip)
-        response.wire = wire if drip == wire.drip else wire.model_copy(update={"drip": drip})
+        response.wire = wire if drip == wire.drip else wire.copy(drip=drip)
     return response
 
 
