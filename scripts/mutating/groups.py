@@ -67,6 +67,14 @@ GROUPS = {
         ("tests/kit/test_guard.py", "tests/kit/test_real_service.py"),
     ),
     "masking": Group(("common/kling_common/masking.py",), ("tests/core/test_masking.py", "tests/kit/test_history.py")),
-    "drivers": Group((f"{KIT}/driving/drivers",), ("tests/kit/test_drivers.py", "tests/kit/test_drawn_probes.py")),
+    "drivers": Group(
+        (f"{KIT}/driving/drivers",),
+        (
+            "tests/kit/test_drivers.py",
+            "tests/kit/test_drawn_probes.py",
+            "tests/kit/test_driven.py",
+            "tests/kit/test_real_service.py",
+        ),
+    ),
     "client": Group((CLIENT,), ("tests/client",)),
 }

@@ -1,0 +1,144 @@
+"""`driven.txt`: what every driver sends to a fake, script by script, and every step that is planned for a service that bills.
+
+`scripts/findings` writes it, `scripts/findings --check` says whether it is as it would be written, and `test_driven.py` holds it.
+A line is a call: how often, when by the account's clock, what, how it was responded to, which rules it probes, and the body. What
+differs from run to run is a `*`: keys, ids, ports.
+"""
+
+import hashlib
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kling_contract.driving.drivers.run_context import Options, body_of
+from kling_contract.driving.drivers.running import Wanted, for_servers, make_history
+from kling_contract.driving.drivers.steps import steps_of
+from kling_contract.driving.pricing import Price
+from kling_contract.driving.target import Asked
+from kling_contract.history.events import AnyEvent, Callback, ClockMove, Exchange
+from kling_contract.reading.contract import Contract
+from kling_contract.reading.families import chosen
+from kling_contract.rules.verdicts import Choice
+from kling_mock.serving.process import Running
+
+FILE = Path(__file__).with_name("driven.txt")
+MODELS = ("", "kling-v3-motion-control", "wan2.7-image-to-video")
+"""The document's own; one that takes a video; one with conditional fields and sound."""
+MODES = ("readonly", "refusals", "paid")
+DRAWN = re.compile(
+    r"task-unified-\d+-[a-z0-9]+|\b[0-9a-f]{8,}\b|\bsk-[A-Za-z0-9-]+|\bkey-[0-9a-f]+|127\.0\.0\.1|:\d{4,5}\b"
+)
+LONGEST = 60
+RUNS = "-"
+"""The moment of an event once a clock has run: what happens when, and how often, is then not for the driver to say."""
+
+
+def of_run(model: str, url: str) -> Iterator[str]:
+    """Yield what a scripted run sends to the fake at *url*."""
+    asked = Asked(url=url, key="sk-a", second_key="sk-b")
+    wanted = Wanted(asked, Options(seed=1, quick=True, poll=0.02), timeout=30, contract=chosen(model=model or None))
+    made = make_history(wanted, for_servers(Choice()))
+    scripts: dict[str, list[AnyEvent]] = {}
+    for event in made.recorder.events:
+        scripts.setdefault(event.case, []).append(event)
+    for name, events in sorted(scripts.items()):
+        if name:
+            yield f"-- {name}"
+            yield from counted(written(events))
+
+
+def written(events: list[AnyEvent]) -> Iterator[str]:
+    """Yield a line for each event of a script; in one that lets a clock run only what it sends, and not when."""
+    began: dict[str, float] = {}
+    runs = any(isinstance(event, ClockMove) and event.mode != "manual" for event in events)
+    steered = {event.who for event in events if isinstance(event, ClockMove)}
+    for event in events:
+        first = began.setdefault(event.who, event.at)
+        if isinstance(event, Exchange):
+            exact = event.who in steered and not runs
+            yield f"{f'{round(event.at - first, 2):g} s' if exact else RUNS}  {call_of(event)}"
+        elif isinstance(event, Callback) and not runs:
+            yield f"callback {event.method} {event.answer.status if event.answer else event.ended}"
+
+
+def call_of(event: Exchange) -> str:
+    """Return a call as a line has it."""
+    parts = urlsplit(event.url)
+    where = masked(parts.path + (f"?{parts.query}" if parts.query else ""))
+    rules = f" [{' '.join(event.probe.rules)}]" if event.probe and event.probe.rules else ""
+    body = event.request.body
+    text = masked(body.text) if body.text is not None else f"{body.size} bytes"
+    status = event.answer.status if event.answer else event.lost
+    return f"{event.method} {where} {status}{rules} {clipped(text)}".rstrip()
+
+
+def masked(text: str) -> str:
+    """Return *text* without what differs from run to run."""
+    return DRAWN.sub("*", text)
+
+
+def clipped(text: str) -> str:
+    """Return *text*, a long one by a digest and its end, where it says what is special."""
+    if len(text) > LONGEST:
+        text = f"{hashlib.sha256(text.encode()).hexdigest()[:8]} ...{text[-LONGEST:]}"
+    return text.encode("unicode_escape").decode()
+
+
+def counted(lines: Iterable[str]) -> Iterator[str]:
+    """Yield each line once, with how often it was there: calls side by side come in any order."""
+    for line, times in sorted(Counter(lines).items()):
+        yield f"{'some' if line.startswith(RUNS) else times} x  {line}"
+
+
+def of_plan(mode: str, contract: Contract) -> Iterator[str]:
+    """Yield the steps that a mode plans."""
+    right = body_of(contract, Options())
+    for step in steps_of(mode, contract, right, Price.of(contract), assumptions=True):
+        shown: list[Any] = [*step.identity(), step.kind, step.rules, step.grade, step.field, step.optional]
+        cost = f"{step.expected_usd:.4f} {step.worst_usd:.4f}"
+        yield f"{step.name[:100]!r} {cost} {hashlib.sha256(repr(shown).encode()).hexdigest()[:8]}"
+
+
+def names() -> Iterable[str]:
+    """The blocks, in order."""
+    return (*(f"run {model}".rstrip() for model in MODELS), *(f"plan {mode}" for mode in MODES))
+
+
+def block(name: str, url: str) -> str:
+    """What is kept of a run or a plan."""
+    kind, _, which = name.partition(" ")
+    lines = of_plan(which, chosen()) if kind == "plan" else of_run(which, url)
+    return "\n".join([f"== {name}", *lines])
+
+
+def kept() -> dict[str, str]:
+    """The blocks of the file."""
+    found = FILE.read_text(encoding="utf-8").split("\n\n") if FILE.exists() else []
+    return {text.partition("\n")[0].removeprefix("== "): text.rstrip() for text in found}
+
+
+def whole() -> str:
+    """The file as it would be written."""
+    with Running() as fake:
+        return "\n\n".join(block(name, fake.url) for name in names()) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the file, or say whether it is as it would be written."""
+    text = whole()
+    if "--check" in arguments:
+        same = FILE.exists() and FILE.read_text(encoding="utf-8") == text
+        print(
+            "as it is written" if same else f"{FILE.name} is out of date: run scripts/findings, and read what changed"
+        )
+        return 0 if same else 1
+    FILE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
