@@ -18,6 +18,7 @@ from kling_mock.contract import Contract, unknown
 
 PAGES = {"flask", "werkzeug", "jinja2"}
 LATER = {
+    "pydantic",
     "PIL",
     "av",
     "sqlalchemy",
@@ -25,6 +26,7 @@ LATER = {
     "trustme",
     "cryptography",
     "yaml",
+    "http.client",
     "difflib",
     "requests",
     "rich",
@@ -87,11 +89,13 @@ def test_a_fake_that_is_asked_has_made_no_pages(started: Started) -> None:
         started.status("GET", "/__mock/ready"),
         started.status("GET", "/__mock/info"),
         started.status("GET", "/v1/tasks"),
+        started.status("POST", "/__mock/tasks/task-unified-1-none/cancel"),
+        started.status("POST", "/__mock/reset"),
     ]
     early = started.imported()
     statuses.append(started.status("GET", "/files/no/such.mp4"))
 
-    assert statuses == [404, 200, 200, 200, 404]
+    assert statuses == [404, 200, 200, 200, 404, 200, 404]
     assert "kling_mock.serving.edge" in early
     assert not (PAGES | LATER) & early
     assert started.imported() >= PAGES

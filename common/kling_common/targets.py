@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote, urlsplit
 
-import idna
-
 IPAddress = IPv4Address | IPv6Address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -125,6 +123,8 @@ def _host(text: str) -> tuple[str, IPAddress | None]:
 def _ascii(text: str) -> str:
     """*text* in lower case without a final dot, full-width digits, dots and letters mapped as browsers do."""
     if not text.isascii():
+        import idna
+
         try:
             text = idna.encode(text, uts46=True).decode("ascii")
         except (idna.IDNAError, UnicodeError) as error:

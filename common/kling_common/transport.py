@@ -16,16 +16,18 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse, IncompleteRead
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urljoin
 
 from kling_common.bodies import Payload
 from kling_common.lookups import Lookups, Resolve
 from kling_common.targets import BadAddress, IPAddress, Target, parse
 from kling_common.wire import CHUNK, AnswerTooLong, Deadline, Wire, check_complete, dial, drain, head, send
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 Admit = Callable[[Target, Sequence[IPAddress]], None]
 OutcomeKind = Literal["2xx", "status", "timeout", "refused", "dns", "blocked"]
@@ -281,7 +283,7 @@ def _next_hop(url: str, redirect: _Redirect) -> str:
         raise FetchFailed("could not be fetched: redirected to what is no URL") from error
 
 
-def _file(response: HTTPResponse, max_bytes: int) -> bytes:
+def _file(response: "HTTPResponse", max_bytes: int) -> bytes:
     """The body of *response*; raises TooLarge before reading more than it must, IncompleteRead if it is cut."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise FetchFailed("could not be fetched: answered in a content encoding that was not asked for")
@@ -298,6 +300,8 @@ def _file(response: HTTPResponse, max_bytes: int) -> bytes:
 
 def _explain(error: Exception) -> tuple[OutcomeKind, str]:
     """Outcome and detail of an attempt that *error* ended."""
+    from http.client import HTTPException, IncompleteRead
+
     match error:
         case _Ended():
             return error.kind, error.detail

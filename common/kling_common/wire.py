@@ -6,17 +6,19 @@ and no timer or watchdog is needed: `connect`, `send`, `recv` and the TLS handsh
 socket has when they begin.
 
 `http.client` is used bare because it reads nothing of the machine it runs on: no proxies from the environment, no
-cookies, no `.netrc`, no redirects.
+cookies, no `.netrc`, no redirects. It is imported by the first exchange, because it brings the parser of mails with it.
 """
 
 import io
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from http.client import HTTPConnection, HTTPResponse, IncompleteRead
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from kling_common.bodies import Payload
 from kling_common.targets import IPAddress, Target
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 CHUNK = 64 * 1024
 _SWITCHING_PROTOCOLS = 101  # the one 1xx answer that nothing follows
@@ -126,6 +128,8 @@ def _connect(ip: IPAddress, port: int, timeout: float) -> socket.socket:
 
 def send(wire: Wire, method: str, target: Target, headers: Mapping[str, str], body: Payload | None) -> None:
     """Write one request; raises ValueError for a header that would break out of its line."""
+    from http.client import HTTPConnection
+
     connection = HTTPConnection(target.host, target.port)
     connection.sock = cast("socket.socket", wire)
     connection.putrequest(method, target.resource, skip_host=True, skip_accept_encoding=True)
@@ -138,8 +142,10 @@ def send(wire: Wire, method: str, target: Target, headers: Mapping[str, str], bo
         return
 
 
-def head(wire: Wire, method: str) -> HTTPResponse:
+def head(wire: Wire, method: str) -> "HTTPResponse":
     """The final answer, its body unread; interim answers (1xx, early hints among them) are passed over."""
+    from http.client import HTTPResponse
+
     while True:
         response = HTTPResponse(cast("socket.socket", wire), method=method)
         response.begin()
@@ -147,7 +153,7 @@ def head(wire: Wire, method: str) -> HTTPResponse:
             return response
 
 
-def drain(response: HTTPResponse) -> bool:
+def drain(response: "HTTPResponse") -> bool:
     """Read *response* to its end (True) or as far as its budget goes (False); raises IncompleteRead if it is cut."""
     try:
         while response.read(CHUNK):
@@ -158,7 +164,9 @@ def drain(response: HTTPResponse) -> bool:
     return True
 
 
-def check_complete(response: HTTPResponse) -> None:
+def check_complete(response: "HTTPResponse") -> None:
     """Raise IncompleteRead where fewer bytes came than announced, which `read` with an amount does not notice."""
+    from http.client import IncompleteRead
+
     if response.length:
         raise IncompleteRead(b"", response.length)

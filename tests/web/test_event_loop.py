@@ -96,3 +96,17 @@ def test_a_wrong_query_is_the_documented_error(edge: Edge) -> None:
     status, body = called(edge, "GET", "/v1/tasks?page=0")
 
     assert (status, body["error"]["param"]) == (400, "page")
+
+
+def test_control_calls_about_one_task_are_served_without_flask(edge: Edge) -> None:
+    """A literal path goes before a template that it fits; what is no call at all goes on."""
+    task_id = called(edge, "POST", "/v1/videos/generations", BODY)[1]["id"]
+
+    assert called(edge, "GET", f"/__mock/tasks/{task_id}")[1]["deliveries"] == []
+    assert called(edge, "POST", f"/__mock/tasks/{task_id}/cancel")[0] == 200
+    assert called(edge, "POST", "/__mock/tasks/none/cancel")[1]["error"]["code"] == "unknown_task"
+    find = edge._fake.control.protocol.find
+    assert find("GET", "/__mock/tasks") == ("listTasks", {})
+    assert find("GET", "/__mock/tasks/") is None
+    assert find("PUT", f"/__mock/tasks/{task_id}") is None
+    assert find("POST", "/__mock/deliveries/d/resend") == ("resendDelivery", {"delivery_id": "d"})

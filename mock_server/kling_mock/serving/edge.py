@@ -1,8 +1,8 @@
 """The edge: serves the fake over sockets, on granian's RSGI interface, in one process.
 
 The service's own calls, save those about files, are served on the event loop, by the same handlers that Flask calls; what blocks in
-them runs in a thread, as do control calls with a literal path, which Flask would make three times as dear. All else goes through Flask
-in a thread. Faults of a scenario act on the real connection (faults.py).
+them runs in a thread, as do control calls, which Flask would make three times as dear. All else goes through Flask in a thread; it is
+imported by the first request that does. Faults of a scenario act on the real connection (faults.py).
 """
 
 import asyncio
@@ -25,7 +25,6 @@ from kling_mock.web.faults import misbehave
 from kling_mock.web.http import REPLY, REQUEST, ApiResponse, Request
 from kling_mock.web.page.events import EVERY, Watch, admitted
 from kling_mock.web.page.events import PATH as EVENTS
-from kling_mock.web.page.facts import Facts
 from kling_mock.web.parts import Fake
 from kling_mock.web.reading import Reading
 
@@ -54,12 +53,6 @@ class Edge:
         self._task_prefix: str = operations["getTask"].path.partition("{")[0]
         self._literal = frozenset(it.path for it in operations.values() if "{" not in it.path)
         self._health = {path: next(iter(fake.control.protocol.paths[path].values())) for path in _HEALTH}
-        self._control = {
-            (method, path): name
-            for path, methods in fake.control.protocol.paths.items()
-            for method, name in methods.items()
-            if "{" not in path
-        }
         self._blocking = fake.world.store.blocking
         kinds = ("service", "control", "files", "looks")
         self._pools = {kind: ThreadPoolExecutor(_THREADS, thread_name_prefix=kind) for kind in kinds}
@@ -127,8 +120,9 @@ class Edge:
         elif request.method == "GET" and request.path in self._health and not self._blocking:
             response = self._fake.control.call(self._health[request.path], request)
             proto.response_bytes(response.status, response.headers, response.body)
-        elif (operation := self._control.get((request.method, request.path))) is not None:
-            call = partial(self._fake.control.call, operation, request)
+        elif (found := self._fake.control.protocol.find(request.method, request.path)) is not None:
+            operation, given = found
+            call = partial(self._fake.control.call, operation, request, **given)
             response = await asyncio.get_running_loop().run_in_executor(self._pools["control"], call)
             proto.response_bytes(response.status, response.headers, response.body)
         else:
@@ -154,6 +148,8 @@ class Edge:
 
     async def _news(self, proto: Any, request: Request) -> None:
         """Send the page's events until the browser hangs up."""
+        from kling_mock.web.page.facts import Facts
+
         refused = admitted(self._fake, request)
         if refused is not None:
             proto.response_bytes(refused.status, refused.headers, refused.body)

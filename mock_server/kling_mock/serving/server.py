@@ -10,14 +10,16 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kling_mock.config import BadSetting, Settings
-from kling_mock.serving.proxy import Place, Proxy, Refused
 from kling_mock.web.access import impersonated
 from kling_mock.web.faults import cut_all
 from kling_mock.web.parts import Fake
+
+if TYPE_CHECKING:
+    from kling_mock.serving.proxy import Place, Proxy, Refused
 
 _ALWAYS = ("localhost", "127.0.0.1", "::1")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
@@ -122,7 +124,7 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-async def _serve(server: Any, settings: Settings, ready: Ready, proxy: Proxy | None, stop_with_stdin: bool) -> None:
+async def _serve(server: Any, settings: Settings, ready: Ready, proxy: "Proxy | None", stop_with_stdin: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _stop, loop, server, settings.port)
@@ -178,13 +180,15 @@ def _public_host(settings: Settings) -> tuple[str, ...]:
     return (host,) if host else ()
 
 
-def _proxy(settings: Settings, names: tuple[str, ...], world: Any) -> Proxy:
+def _proxy(settings: Settings, names: tuple[str, ...], world: Any) -> "Proxy":
+    from kling_mock.serving.proxy import Proxy
+
     own: set[Place] = {(host, settings.port) for host in (*_ALWAYS, settings.host)}
     public = urlsplit(settings.public_url or "")
     if public.scheme == "https" and public.hostname:
         own.add((public.hostname, public.port or _HTTPS))
 
-    def refused(no: Refused) -> None:
+    def refused(no: "Refused") -> None:
         status = int(no.status.partition(" ")[0])
         world.note(None, "refused", method=no.method, url=no.asked, status=status, body=f"{no.reason}\n".encode())
 

@@ -1,5 +1,6 @@
 """The control protocol as openapi/control.yaml declares it: its paths, what a call may bring, and its errors."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,6 +23,17 @@ class ControlError(Exception):
         self.code, self.param = code, param
 
 
+def _filled(template: Sequence[str], parts: Sequence[str]) -> dict[str, str] | None:
+    """Return the parameters that make *template* into *parts*; None where none do."""
+    given: dict[str, str] = {}
+    for wanted, part in zip(template, parts, strict=True):
+        if wanted.startswith("{") and part:
+            given[wanted[1:-1]] = part
+        elif wanted != part:
+            return None
+    return given
+
+
 def bad_request(message: str, param: str | None = None) -> ControlError:
     """Return the error for a call that breaks the protocol."""
     return ControlError("bad_control_request", message, param)
@@ -36,6 +48,9 @@ class Protocol:
             path: {method.upper(): call["operationId"] for method, call in item.items() if method != "parameters"}
             for path, item in document["paths"].items()
         }
+        calls = {(method, path): name for path, methods in self.paths.items() for method, name in methods.items()}
+        self._literal = {key: name for key, name in calls.items() if "{" not in key[1]}
+        self._templates = {(it, tuple(path.split("/"))): name for (it, path), name in calls.items() if "{" in path}
         self._calls = {
             call["operationId"]: call
             for item in document["paths"].values()
@@ -45,6 +60,22 @@ class Protocol:
         self._components = document["components"]
         self._errors = {entry["x-error"]["code"]: entry["x-error"] for entry in self._components["responses"].values()}
         self._shapes: dict[str, Shape] = {}
+
+    def find(self, method: str, path: str) -> tuple[str, dict[str, str]] | None:
+        """Return the operationId at *path*, and what stands in its place for each parameter; None where there is no such call.
+
+        A literal path goes before a template, as in OpenAPI.
+        """
+        operation = self._literal.get((method, path))
+        if operation is not None:
+            return operation, {}
+        parts = path.split("/")
+        for (taken, template), name in self._templates.items():
+            if taken == method and len(template) == len(parts):
+                given = _filled(template, parts)
+                if given is not None:
+                    return name, given
+        return None
 
     def arguments(self, operation: str, request: Request) -> dict[str, Any]:
         """Return the query's parameters by name, and the body as `body` where the operation takes one.

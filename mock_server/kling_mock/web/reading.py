@@ -22,12 +22,6 @@ class Reading:
         self._plain = {
             (one.method, one.path): self._limits[name] for name, one in operations.items() if "{" not in one.path
         }
-        self._control = {
-            (method, path)
-            for path, methods in fake.control.protocol.paths.items()
-            for method in methods
-            if "{" not in path
-        }
         self._small: int = fake.world.service_settings.max_body_bytes
 
     def most(self, request: Request) -> int | None:
@@ -38,7 +32,7 @@ class Reading:
         limit = self._plain.get((request.method, request.path))
         if limit is not None:
             return limit if self._has_key(request) else 0
-        if (request.method, request.path) in self._control:
+        if self._fake.control.protocol.find(request.method, request.path) is not None:
             return self._small if self._fake.control.access.may_call(request) else 0
         return None
 

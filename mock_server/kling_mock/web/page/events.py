@@ -1,12 +1,15 @@
 """Server-sent events for the page: `clock` when the shown second changes, `change` when anything else does."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from kling_mock.web.control_protocol import ControlError
 from kling_mock.web.http import ApiResponse, Request
-from kling_mock.web.page.facts import Facts
 from kling_mock.web.page.words import moment
 from kling_mock.web.parts import Fake
+
+if TYPE_CHECKING:
+    from kling_mock.web.page.facts import Facts
 
 TOKEN_COOKIE = "kling_mock_token"  # noqa: S105 - its name
 """Where a browser on another machine keeps the admin token that was typed into the page."""
@@ -21,7 +24,7 @@ _KEEP_ALIVE = 30
 class Watch:
     """What one open page has been sent so far."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: "Facts") -> None:
         self._facts = facts
         self._stamp = self._shown = ""
         self._quiet = 0
