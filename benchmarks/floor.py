@@ -1,7 +1,9 @@
 """The floor of a store: a bare WSGI callable on the same server that runs the same statements through the same pool.
 
-The statements are recorded from one real call of the fake, then repeated with ids and numbers of their own; nothing is validated,
-decided or rendered. For the memory store the callable parses the same JSON. Either returns as many bytes as the fake does.
+The statements are recorded from one real call of the fake, each operation of its store by itself, then repeated with ids and numbers of
+their own: the same statements, transactions and commits, on a connection taken from the same pool as often, and writers of one process
+queue as the fake's do. Nothing is validated, decided or rendered, and what a call does for others, such as the tasks that have become
+due by then, is not in it. For the memory store the callable parses the same JSON. Either returns as many bytes as the fake does.
 """
 
 import os
@@ -10,13 +12,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import orjson
 from load import CREATE, HEADERS, KEY, QUERY
-from sqlalchemy import Engine, event
+from sqlalchemy import event
 
 _MARK = 987_654_321
 """About the number of the task that is recorded: found again wherever a statement has it."""
@@ -28,17 +31,23 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 @dataclass
 class Recording:
-    """Statements of one call: for each connection that it took, whether from the journal's pool, and what it ran there."""
+    """Statements of one call: for each operation of the store whether it writes, so that it waits its turn, and what it ran."""
 
     id: str = ""
     number: int = 0
     size: int = 0
     groups: list[tuple[bool, list[tuple[str, Any]]]] = field(default_factory=list)
 
-    def listen(self, engine: Engine, *, relaxed: bool) -> None:
-        """Write down what runs on *engine* from now on, as far as SQLAlchemy runs it."""
-        event.listen(engine, "engine_connect", lambda _: self.groups.append((relaxed, [])))
-        event.listen(engine, "before_cursor_execute", lambda _, __, text, given, *___: self.take(text, given))
+    def listen(self, database: Any) -> None:
+        """Write down what runs on *database* from now on."""
+        taken = {name: getattr(database, name) for name in ("reading", "changing", "writing")}
+        for name, take in taken.items():
+            setattr(database, name, partial(self._begun, take, writes=name != "reading"))
+        event.listen(database.engine, "before_cursor_execute", lambda _, __, text, given, *___: self.take(text, given))
+
+    def _begun(self, take: Callable[[], Any], *, writes: bool) -> Any:
+        self.groups.append((writes, []))
+        return take()
 
     def take(self, statement: str, parameters: Any = ()) -> None:
         """Write down one statement of the connection that was taken last."""
@@ -103,15 +112,14 @@ def record(store: str, method: str, body: dict[str, Any]) -> Recording:
     client.get(QUERY + made, headers=HEADERS)
     found, cursor = Recording(), statements._cursor
     statements._cursor = lambda connection: Noting(cursor(connection), found)
-    for engine in {facts.database.engine, facts.database.relaxed}:
-        found.listen(engine, relaxed=engine is not facts.database.engine)
+    found.listen(facts.database)
     if method == "POST":
         response = client.post(CREATE, json=body, headers=HEADERS)
         made = str(response.json["id"])
     else:
         response = client.get(QUERY + made, headers=HEADERS)
     assert response.status_code == 200, response.data
-    groups = [(relaxed, list(statements)) for relaxed, statements in found.groups if statements]
+    groups = [(writes, list(statements)) for writes, statements in found.groups if statements]
     statements._cursor = cursor
     task = facts.task(facts.seen(KEY), made)
     facts.close()
@@ -132,14 +140,14 @@ class Statements:
         """Run them once."""
         nth, recorded = next(self._counts), self._recorded
         names = {recorded.id: f"{recorded.id}-{os.getpid()}-{nth}", recorded.number: self._first + nth}
-        for relaxed, statements in recorded.groups:
-            engine = self._database.relaxed if relaxed else self._database.engine
-            with engine.connect() as connection:
-                for statement, parameters in statements:
-                    cursor = connection.connection.cursor()
-                    cursor.execute(statement, renamed(parameters, names))
-                    if cursor.description:
-                        cursor.fetchall()
+        with self._database.held():
+            for writes, statements in recorded.groups:
+                with self._database.changing() if writes else self._database.reading() as connection:
+                    for statement, parameters in statements:
+                        cursor = connection.connection.cursor()
+                        cursor.execute(statement, renamed(parameters, names))
+                        if cursor.description:
+                            cursor.fetchall()
 
 
 def make() -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:

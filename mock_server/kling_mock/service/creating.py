@@ -29,7 +29,7 @@ from kling_mock.service.choosing import Choosing
 from kling_mock.service.idempotency import Idempotency, same
 from kling_mock.service.models import Offer, Offers, Terms
 from kling_mock.service.timeline import Timeline
-from kling_mock.store.interface import Account, Transaction
+from kling_mock.store.interface import Account, Store, Transaction
 from kling_openapi.media import Facts, Medium
 from kling_openapi.schemas import spelled
 
@@ -114,7 +114,10 @@ class Look(Generic[T]):
 
 
 class Creating:
-    """Judges creates and makes their tasks. *leads_inside* resolves a callback's host."""
+    """Judges creates and makes their tasks.
+
+    *leads_inside* resolves a callback's host; *is_remembered* says, without a transaction, whether a key may stand for a task.
+    """
 
     def __init__(
         self,
@@ -126,12 +129,14 @@ class Creating:
         offers: Offers,
         timeline: Timeline,
         leads_inside: Callable[[Target], bool],
+        is_remembered: Callable[[Account, str], bool],
         origin: str,
     ) -> None:
         self.origin = origin
         self._seed, self._service_settings = settings.seed, service_settings
         self._catalogue, self._frames = catalogue, frames
         self._timeline, self._leads_inside = timeline, leads_inside
+        self._is_remembered = is_remembered
         self._id = contract.id
         local = settings.callbacks == "local"
         schemes = (*contract.address.schemes, "http") if local else contract.address.schemes
@@ -151,7 +156,7 @@ class Creating:
         """
         key = self._idempotency.key(call.idempotency_key)
         meaning = "" if key is None else same(call.body, call.raw)
-        if key is not None:
+        if key is not None and self._is_remembered(account, key):
             made = _kept(begin(account), lambda facts: self._idempotency.made(facts, key, meaning))
             if made is not None:
                 return self._replay(made)
@@ -307,14 +312,19 @@ def _no_callback(reason: str) -> InvalidRequest:
     return InvalidRequest(f"callback_url {reason}{_CALLED_HERE if local else ''}", param="callback_url")
 
 
-def finished(steps: Generator[Look[Any], None, Any]) -> Any:
+def finished(steps: Generator[Look[Any], None, Any], store: Store) -> Any:
     """Return what a create, or a call that contains one, comes to, looking at everything in this thread.
+
+    Nothing of *store* is held meanwhile.
 
     Raises:
         ApiError: as the generator.
     """
-    try:
-        while True:
-            next(steps)()
-    except StopIteration as end:
-        return end.value
+    with store.held() as let_go:
+        try:
+            while True:
+                look = next(steps)
+                let_go()
+                look()
+        except StopIteration as end:
+            return end.value

@@ -59,6 +59,7 @@ class World:
             self.offers,
             self.timeline,
             leads_inside,
+            store.is_remembered,
             self.views.origin,
         )
         self._keys = None if settings.keys is None else frozenset(settings.keys)

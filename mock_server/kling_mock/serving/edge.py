@@ -167,7 +167,9 @@ class Edge:
         """Go through a call here, and in a thread for what blocks."""
         loop = asyncio.get_running_loop()
         if self._blocking:
-            response: ApiResponse = await loop.run_in_executor(self._pools["service"], finished, steps)
+            response: ApiResponse = await loop.run_in_executor(
+                self._pools["service"], finished, steps, self._fake.world.store
+            )
             return response
         while True:
             try:

@@ -157,6 +157,13 @@ class Store(Protocol):
         """Whether operations wait for a disk or a network, so that an event loop must not call them."""
         ...
 
+    def held(self) -> AbstractContextManager[Callable[[], None]]:
+        """Return a block in which operations of this thread that follow one another may share what each would take by itself.
+
+        The function that the block is given gives that back until the next operation; call it before waiting for something else.
+        """
+        ...
+
     @property
     def clock(self) -> Clock:
         """The server's clock, which accounts share until one is given its own; to be read."""
@@ -239,6 +246,10 @@ class Store(Protocol):
 
     def deliveries(self, account: Account, task_id: str | None = None) -> Sequence[Delivery]:
         """Return the account's deliveries, or those of one task, oldest first."""
+        ...
+
+    def is_remembered(self, account: Account, key: str) -> bool:
+        """Return whether an Idempotency-Key may stand for a task, seen from outside a transaction; its time may be over."""
         ...
 
     def read(self, account: Account, task_id: str, retention: float) -> tuple[Task, float] | None:

@@ -4,7 +4,7 @@ import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import islice, takewhile
 from math import inf
 from typing import IO, Any, cast
@@ -56,6 +56,10 @@ class MemoryStore:
         self.journal = journal
         self.waiting: deque[Queued] = deque()
         self.queue_lock = threading.Lock()
+
+    def held(self) -> AbstractContextManager[Callable[[], None]]:
+        """Return a block in which nothing is held."""
+        return nullcontext(lambda: None)
 
     def check(self) -> None:
         """Do nothing: memory is always there."""
@@ -183,6 +187,10 @@ class MemoryStore:
         """Return the account's deliveries, or those of one task, oldest first."""
         with (own := cast("MemoryAccount", account)).lock:
             return list(own.deliveries.values() if task_id is None else own.of_task.get(task_id, ()))
+
+    def is_remembered(self, account: Account, key: str) -> bool:
+        """Return whether an Idempotency-Key may stand for a task."""
+        return key in cast("MemoryAccount", account).idempotency
 
     def read(self, account: Account, task_id: str, retention: float) -> tuple[Task, float] | None:
         """Count one read of a task."""

@@ -76,7 +76,7 @@ class Api:
 
     def call(self, operation: str, request: Request, /, **parameters: Any) -> ApiResponse:
         """Return the response to one operation of the contract; may block."""
-        response: ApiResponse = finished(self.steps(operation, request, **parameters))
+        response: ApiResponse = finished(self.steps(operation, request, **parameters), self.world.store)
         return response
 
     def steps(self, operation: str, request: Request, /, **parameters: Any) -> Steps:

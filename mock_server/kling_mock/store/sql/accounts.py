@@ -15,15 +15,20 @@ from kling_mock.store.sql import meta
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.rows import SqlAccount
 from kling_mock.store.sql.statements import Row, Statement
-from kling_mock.store.sql.tables import ACCOUNT, OF_ACCOUNT, SERVER_CLOCK, accounts
+from kling_mock.store.sql.tables import ACCOUNT, OF_ACCOUNT, SERVER_CLOCK, accounts, queue
 
 _DEFAULTS, _RELAYS = "defaults", "relays"
 _BLANK = {"used": 0.0, "number": 0, "counts": "{}", "requests": "[]", "names": "{}"}
 
 _OF_KEY = ACCOUNT.where(accounts.c.key == bindparam("key"))
 _BY_KEY = Statement(_OF_KEY)
-_LOCK_BY_KEY = Statement(_OF_KEY.with_for_update(of=accounts))
-_LOCK = Statement(ACCOUNT.where(accounts.c.id == bindparam("account")).with_for_update(of=accounts))
+_QUEUED = exists(select(1).where(queue.c.account_id == accounts.c.id)) | exists(
+    select(1).where(queue.c.account_id.is_(None))
+)
+"""Whether a scenario is queued that a create of the account may use: most have none, and need not look for it."""
+_LOCKED = ACCOUNT.add_columns(_QUEUED.label("queued")).with_for_update(of=accounts)
+_LOCK_BY_KEY = Statement(_LOCKED.where(accounts.c.key == bindparam("key")))
+_LOCK = Statement(_LOCKED.where(accounts.c.id == bindparam("account")))
 _DEFAULT = ("clock_id", "credits", "models", "rate_limit", "relays")
 _UNTOUCHED = and_(
     *(accounts.c[name] == value for name, value in _BLANK.items()),

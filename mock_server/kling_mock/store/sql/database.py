@@ -4,8 +4,9 @@ import logging
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from types import TracebackType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, select, text
@@ -74,7 +75,7 @@ def _sqlite(found: URL, shown: str) -> URL:
 class Database:
     """An engine whose connections are in autocommit: one statement is one transaction, `writing` opens a longer one.
 
-    `relaxed` is a second engine for the journal: on PostgreSQL its commits do not wait for the disk.
+    A thread may keep its connection from one operation to the next: see `held`.
     """
 
     def __init__(self, url: str) -> None:
@@ -87,12 +88,13 @@ class Database:
         self.shown = self.url.render_as_string(hide_password=True).replace("+pysqlite", "").replace("+psycopg", "")
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._engine()
-        self.relaxed = self.engine if self.sqlite else self._engine("-c synchronous_commit=off")
+        self._mine = _Mine()
         driver: Any = self.engine.dialect.loaded_dbapi
         self._driver_error: type[Exception] = driver.Error
         self._driver_broken: type[Exception] = driver.IntegrityError
         # SQLite has one writer at a time, and lets others sleep and look again: threads of one process queue here instead.
-        self._turn: AbstractContextManager[Any] = threading.RLock() if self.sqlite else nullcontext()
+        self._no_turn: AbstractContextManager[Any] = nullcontext()
+        self._turn: AbstractContextManager[Any] = threading.RLock() if self.sqlite else self._no_turn
         self._begin = "BEGIN IMMEDIATE" if self.sqlite else "BEGIN"
         self.ahead, self._compared = 0.0, clocks.monotonic()
         with ExitStack() as unless_all_is_well:
@@ -105,11 +107,11 @@ class Database:
                 raise StoreUnusable(f"--store {self.shown}: {_reason(error)}") from error
             unless_all_is_well.pop_all()
 
-    def _engine(self, options: str = "") -> Engine:
+    def _engine(self) -> Engine:
         if self.sqlite:
             arguments: dict[str, Any] = {"timeout": _BUSY, "check_same_thread": False}
         else:
-            arguments = {"connect_timeout": _CONNECT, "options": options, "application_name": "kling-mock"}
+            arguments = {"connect_timeout": _CONNECT, "application_name": "kling-mock"}
         engine = create_engine(
             self.url,
             isolation_level="AUTOCOMMIT",
@@ -145,7 +147,7 @@ class Database:
         self._compared = clocks.monotonic()
         if self.sqlite:
             return
-        with self._connected(self.engine) as connection:
+        with Taken(self, self._no_turn) as connection:
             theirs = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
         before, self.ahead = self.ahead, theirs - clocks.wall()
         if abs(self.ahead) > _SKEW and abs(self.ahead - before) > _SKEW:
@@ -159,9 +161,8 @@ class Database:
         """Return the real time by the database's clock."""
         return clocks.wall() + self.ahead
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Return a connection for single statements.
+    def reading(self) -> "Taken":
+        """Return a connection for single statements, for a block.
 
         Raises:
             StoreDown: the database cannot be reached.
@@ -170,71 +171,65 @@ class Database:
             not self.sqlite and clocks.monotonic() >= self._compared + _COMPARE
         ):  # a machine's clock may be set meanwhile
             self._compare_clocks()
-        with self._connected(self.engine) as connection:
-            yield connection
+        return Taken(self, self._no_turn)
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> "Taken":
         """Return a connection with a transaction that is committed when the block ends, and rolled back when it raises.
 
         Raises:
             StoreDown: the database cannot be reached or written.
         """
-        with self._transaction(self.engine) as connection:
-            yield connection
+        return Taken(self, self._turn, self._begin)
 
-    @contextmanager
-    def _transaction(self, engine: Engine) -> Iterator[Connection]:
-        with self._turn, self._connected(engine) as connection:
-            plain(connection, self._begin)
-            try:
-                yield connection
-                plain(connection, "COMMIT")
-            except BaseException:
-                with suppress(SQLAlchemyError):
-                    connection.exec_driver_sql("ROLLBACK")
-                raise
-
-    @contextmanager
-    def changing(self) -> Iterator[Connection]:
-        """Return a connection for single statements that write.
+    def changing(self) -> "Taken":
+        """Return a connection for single statements that write, for a block.
 
         Raises:
             StoreDown: the database cannot be reached or written.
         """
-        with self._turn, self.reading() as connection:
-            yield connection
+        return Taken(self, self._turn)
 
     @contextmanager
-    def journalling(self, *, together: bool = False) -> Iterator[Connection]:
-        """Return a connection for what may be lost with the database's machine, though not with this process.
+    def held(self) -> Iterator[Callable[[], None]]:
+        """Let the operations of this thread that follow one another in the block share one connection.
 
-        It is for a single statement, or with *together* has a transaction as that of `writing`.
-
-        Raises:
-            StoreDown: the database cannot be reached or written.
+        The function that is returned gives it back until the next one: for whoever is about to wait for something else.
         """
-        if together:
-            with self._transaction(self.relaxed) as connection:
-                yield connection
-        else:
-            with self._turn, self._connected(self.relaxed) as connection:
-                yield connection
-
-    @contextmanager
-    def _connected(self, engine: Engine) -> Iterator[Connection]:
-        """Return a connection of *engine*; what goes wrong with it is a `StoreDown`, save a broken constraint."""
+        self._mine.keeps = True
         try:
-            with engine.connect() as connection:
-                try:
-                    yield connection
-                except self._driver_error:
-                    _found_out(connection)
-                    raise
-        except (IntegrityError, self._driver_broken):
-            raise
-        except (DBAPIError, PoolTimeout, self._driver_error) as error:
-            raise StoreDown(f"the store {self.shown} is not available", _reason(error)) from error
+            yield self._let_go
+        finally:
+            self._mine.keeps = False
+            self._let_go()
+
+    def _let_go(self) -> None:
+        connection, self._mine.connection = self._mine.connection, None
+        if connection is not None:
+            connection.close()
+
+    def take(self) -> Connection:
+        """Return the connection that this thread keeps, or one of the pool."""
+        connection, self._mine.connection = self._mine.connection, None
+        return self.engine.connect() if connection is None else connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next operation of this thread, where it keeps one; else the pool has it."""
+        if self._mine.keeps and self._mine.connection is None and not connection.invalidated:
+            self._mine.connection = connection
+        else:
+            connection.close()
+
+    def explained(self, error: BaseException) -> StoreDown | None:
+        """Return what an error of the driver or the pool means to the rest of the fake; None for any other, and a broken constraint."""
+        if isinstance(error, IntegrityError | self._driver_broken):
+            return None
+        if isinstance(error, DBAPIError | PoolTimeout | self._driver_error):
+            return StoreDown(f"the store {self.shown} is not available", _reason(error))
+        return None
+
+    def is_of_driver(self, error: BaseException) -> bool:
+        """Return whether the driver raised this by itself, without SQLAlchemy."""
+        return isinstance(error, self._driver_error)
 
     def insert_new(self, table: Table) -> Any:
         """Return an insert into *table* that does nothing where another process was first."""
@@ -252,8 +247,77 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._let_go()
         self.engine.dispose()
-        self.relaxed.dispose()
+
+
+class _Mine(threading.local):
+    """The connection that a thread keeps from one operation to the next, where it `keeps` one."""
+
+    keeps = False
+    connection: Connection | None = None
+
+
+class Taken:
+    """A connection for a block, with a transaction where *begin* opens one; what goes wrong with it is a `StoreDown`.
+
+    A class, because each call of the fake has three of these and a generator costs several times as much.
+    """
+
+    __slots__ = ("_begin", "_connection", "_database", "_turn")
+
+    def __init__(self, database: Database, turn: AbstractContextManager[Any], begin: str | None = None) -> None:
+        self._database, self._turn, self._begin = database, turn, begin
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Connection:
+        """Take it, in turn."""
+        self._turn.__enter__()
+        try:
+            self._connection = self._database.take()
+            if self._begin is not None:
+                plain(self._connection, self._begin)
+        except BaseException as error:
+            self._end(error)
+            raise
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """End the transaction, and give the connection back."""
+        if error is None and self._begin is not None and self._connection is not None:
+            try:
+                plain(self._connection, "COMMIT")
+            except BaseException as found:
+                self._end(found)
+                raise
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Roll back where *error* ended the block, and give the connection back.
+
+        Raises:
+            StoreDown: the error is one of the database.
+        """
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                if error is not None:
+                    self._undo(connection, error)
+                self._database.give_back(connection)
+        finally:
+            self._turn.__exit__(None, None, None)
+        down = None if error is None else self._database.explained(error)
+        if down is not None:
+            raise down from error
+
+    def _undo(self, connection: Connection, error: BaseException) -> None:
+        if self._begin is not None:
+            with suppress(SQLAlchemyError):
+                connection.exec_driver_sql("ROLLBACK")
+        if self._database.is_of_driver(error):
+            _found_out(connection)
 
 
 def _found_out(connection: Connection) -> None:

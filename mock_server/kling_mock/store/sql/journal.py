@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, bindparam, delete, func, insert, select
+from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, true, update
 
 from kling_mock.store.interface import StoreDown
 from kling_mock.store.journal import Entry, Journal
@@ -19,6 +19,7 @@ from kling_mock.store.sql.tables import journal
 _ORDER_LOCK = 0x6B6A726E
 _SWEEP = 256
 _TOGETHER = 64
+_FORGOTTEN = "forgotten"
 _COLUMNS = ("at", "account", "kind", "facts", "request_body", "body")
 _ADD = Statement(insert(journal).inline(), *_COLUMNS)
 _ADD_IN_TURN = Statement(
@@ -27,10 +28,13 @@ _ADD_IN_TURN = Statement(
     .from_select(
         list(_COLUMNS),
         select(*(bindparam(f"the_{name}", type_=journal.c[name].type) for name in _COLUMNS)).select_from(
-            select(func.pg_advisory_xact_lock(_ORDER_LOCK)).subquery("turn")
+            select(
+                func.pg_advisory_xact_lock(_ORDER_LOCK), func.set_config("synchronous_commit", "off", True)
+            ).subquery("turn")
         ),
     )
 )
+"""On PostgreSQL, in turn, and its commit does not wait for the disk: entries may be lost with the machine, though not with the process."""
 _NAMED = tuple((name, f"the_{name}") for name in _COLUMNS)
 
 _log = logging.getLogger(__name__)
@@ -108,8 +112,9 @@ class SqlJournal(Journal):
 
     def _write_together(self, together: list["_Waiting"]) -> None:
         try:
-            with self._database.journalling(together=len(together) > 1) as connection:
-                if self._database.sqlite:
+            database = self._database
+            with database.writing() if len(together) > 1 else database.changing() as connection:
+                if database.sqlite:
                     _ADD.each(connection, [one.values for one in together])
                 else:
                     _ADD_IN_TURN.each(
@@ -129,7 +134,7 @@ class SqlJournal(Journal):
             return
         try:
             self._since_sweep = 0
-            with self._database.journalling() as connection:
+            with self._database.changing() as connection:
                 last = select(func.max(journal.c.seq)).scalar_subquery()
                 connection.execute(delete(journal).where(journal.c.seq <= last - self._most))
         finally:
@@ -139,17 +144,21 @@ class SqlJournal(Journal):
         """Return the entries from number *since* on, oldest first; of one account, or of all."""
         with self._database.reading() as connection:
             last = int(connection.execute(select(func.max(journal.c.seq))).scalar() or 0)
-            found = select(journal).where(journal.c.seq >= max(since, last - self._most + 1)).order_by(journal.c.seq)
+            kept = (journal.c.seq >= max(since, last - self._most + 1), journal.c.kind != _FORGOTTEN)
+            found = select(journal).where(*kept).order_by(journal.c.seq)
             if account is not None:
                 found = found.where(journal.c.account == account)
             rows = connection.execute(found if limit is None else found.limit(limit)).mappings().all()
         return [_entry(row) for row in rows]
 
     def forget(self, account: str | None = None) -> None:
-        """Drop one account's entries, or all."""
-        gone = delete(journal)
+        """Drop one account's entries, or all. The last stays as an empty row, so that no number is given twice."""
+        mine = true() if account is None else journal.c.account == account
+        last = select(func.max(journal.c.seq)).scalar_subquery()
+        empty = {"account": None, "kind": _FORGOTTEN, "facts": "{}", "request_body": b"", "body": b""}
         with self._database.writing() as connection:
-            connection.execute(gone if account is None else gone.where(journal.c.account == account))
+            connection.execute(update(journal).where(mine, journal.c.seq == last).values(empty))
+            connection.execute(delete(journal).where(mine, journal.c.seq < last))
 
 
 _NAMES = ("method", "url", "status", "headers", "seconds", "task_id", "scenario", "fault", "more")

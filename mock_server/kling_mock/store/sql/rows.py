@@ -16,14 +16,14 @@ from kling_mock.core.tasks import Task
 from kling_mock.store.interface import Names
 from kling_mock.store.sql.statements import Row
 
-_TASK = TypeAdapter(Task)
-_DELIVERY = TypeAdapter(Delivery)
-_ATTEMPT = TypeAdapter(Attempt)
+_TASK = TypeAdapter(Task).validator
+_DELIVERY = TypeAdapter(Delivery).validator
+_ATTEMPT = TypeAdapter(Attempt).validator
 # Some numbers are infinite, which a dataclass by itself would write as null; a tuple may be written as we like.
 _WRITTEN = ConfigDict(ser_json_inf_nan="constants")
-_TASKS = TypeAdapter(tuple[Task], config=_WRITTEN)
-_DELIVERIES = TypeAdapter(tuple[Delivery], config=_WRITTEN)
-_ATTEMPTS = TypeAdapter(tuple[Attempt], config=_WRITTEN)
+_TASKS = TypeAdapter(tuple[Task], config=_WRITTEN).serializer
+_DELIVERIES = TypeAdapter(tuple[Delivery], config=_WRITTEN).serializer
+_ATTEMPTS = TypeAdapter(tuple[Attempt], config=_WRITTEN).serializer
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ def names_json(names: Names) -> str:
 
 def task_values(task: Task) -> dict[str, Any]:
     """Return the columns of a task that its own transaction writes; `reads` and `due` are written where they change."""
-    return {"created_at": task.created_at, "settled": task.settled, "facts": _one(_TASKS.dump_json((task,)))}
+    return {"created_at": task.created_at, "settled": task.settled, "facts": _one(_TASKS.to_json((task,)))}
 
 
 def task_of(row: Row | RowMapping) -> Task:
     """Return the task in a row."""
-    task = _TASK.validate_json(row["facts"])
+    task: Task = _TASK.validate_json(row["facts"])
     task.reads = row["reads"]
     task.reserved, task.charged, task.seconds = number(task.reserved), number(task.charged), number(task.seconds)
     return task
@@ -115,22 +115,24 @@ def task_of(row: Row | RowMapping) -> Task:
 
 def delivery_json(delivery: Delivery) -> str:
     """Return a delivery with its attempts as JSON."""
-    return _one(_DELIVERIES.dump_json((delivery,)))
+    return _one(_DELIVERIES.to_json((delivery,)))
 
 
 def delivery_of(row: Row | RowMapping) -> Delivery:
     """Return the delivery in a row."""
-    return _DELIVERY.validate_json(row["facts"])
+    delivery: Delivery = _DELIVERY.validate_json(row["facts"])
+    return delivery
 
 
 def attempt_json(attempt: Attempt) -> str:
     """Return an attempt as JSON."""
-    return _one(_ATTEMPTS.dump_json((attempt,)))
+    return _one(_ATTEMPTS.to_json((attempt,)))
 
 
 def attempt_of(text: str) -> Attempt:
     """Return an attempt from its JSON."""
-    return _ATTEMPT.validate_json(text)
+    attempt: Attempt = _ATTEMPT.validate_json(text)
+    return attempt
 
 
 def _one(written: bytes) -> str:

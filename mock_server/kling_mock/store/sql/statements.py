@@ -4,7 +4,8 @@ What every call of the fake needs is one of these: building a statement anew and
 driver takes. Calls that are rare leave it to SQLAlchemy, through the same connection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,29 +20,37 @@ class Statement:
     def __init__(self, statement: Any, *columns: str) -> None:
         """Of an insert or update, *columns* are those that get a parameter of their own name."""
         self._statement, self._columns = statement, columns or None
-        self._compiled: dict[str, tuple[str, dict[str, Any], tuple[str, ...] | None]] = {}
+        self._compiled: dict[str, tuple[str, dict[str, Any], Callable[[Row], Any] | None]] = {}
         self._names: tuple[str, ...] = ()
 
-    def spelled(self, connection: Connection, values: dict[str, Any]) -> tuple[str, Any]:
+    def spelled(self, connection: Connection, values: Row) -> tuple[str, Any]:
         """Return the text and the parameters that the driver is given."""
+        text, fixed, in_order = self._compiled.get(connection.dialect.name) or self._compile(connection)
+        if fixed:
+            values = {**fixed, **values}
+        return text, values if in_order is None else in_order(values)
+
+    def _compile(self, connection: Connection) -> tuple[str, dict[str, Any], Callable[[Row], Any] | None]:
+        """Return the text, the parameters that stand in the statement itself, and what puts all of them in order, where that counts."""
         dialect = connection.dialect
-        known = self._compiled.get(dialect.name)
-        if known is None:
-            compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
-            order = None if compiled.positiontup is None else tuple(compiled.positiontup)
-            known = self._compiled[dialect.name] = (str(compiled), dict(compiled.params), order)
-        text, fixed, order = known
-        every = {**fixed, **values}
-        return text, every if order is None else tuple([every[name] for name in order])
+        compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
+        fixed = {name: compiled.params[name] for given, name in compiled.bind_names.items() if not given.required}
+        order = compiled.positiontup
+        in_order: Callable[[Row], Any] | None = None
+        if order is not None:
+            in_order = itemgetter(*order) if len(order) > 1 else lambda values: tuple([values[name] for name in order])
+        known = self._compiled[dialect.name] = (str(compiled), fixed, in_order)
+        return known
 
     def rows(self, connection: Connection, **values: Any) -> list[Row]:
         """Run it, and return what it finds."""
         cursor = _cursor(connection)
         cursor.execute(*self.spelled(connection, values))
         found = cursor.fetchall()
-        if not self._names:
-            self._names = tuple(column[0] for column in cursor.description)
-        return [dict(zip(self._names, row, strict=True)) for row in found]
+        names = self._names
+        if not names:
+            names = self._names = tuple(column[0] for column in cursor.description)
+        return [dict(zip(names, row, strict=True)) for row in found]
 
     def first(self, connection: Connection, **values: Any) -> Row | None:
         """Run it, and return the first row that it finds."""

@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from math import inf
+from types import TracebackType
 from typing import IO, Any, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -35,7 +36,7 @@ from kling_mock.store.sql.tables import (
     tasks,
 )
 from kling_mock.store.sql.time import Time
-from kling_mock.store.sql.transaction import DELIVERY, TASK, SqlTransaction
+from kling_mock.store.sql.transaction import DELIVERY, KEY, TASK, SqlTransaction
 
 _SETTINGS = "settings"
 _OF_A_PROCESS = frozenset(
@@ -118,6 +119,10 @@ class SqlStore(Time):
             )
         meta.set_value(connection, _SETTINGS, settings)
 
+    def held(self) -> AbstractContextManager[Callable[[], None]]:
+        """Let the operations of this thread share one connection."""
+        return self.database.held()
+
     def check(self) -> None:
         """Ask the database for an answer."""
         self.database.check()
@@ -160,14 +165,9 @@ class SqlStore(Time):
             row = connection.execute(ACCOUNT.where(condition)).mappings().first()
         return None if row is None else account_of(row, self.database.ahead)
 
-    @contextmanager
-    def begin(self, account: Account) -> Iterator[SqlTransaction]:
+    def begin(self, account: Account) -> AbstractContextManager[SqlTransaction]:
         """Return a transaction on the account's facts; its row is locked until the block ends."""
-        with self.database.writing() as connection:
-            row = self._rows.locked(connection, cast("SqlAccount", account))
-            facts = SqlTransaction(self.database, connection, row)
-            yield facts
-            facts.finish()
+        return _Begun(self.database, self._rows, cast("SqlAccount", account))
 
     def count_request(self, account: Account, window: float) -> float | None:
         """Count a request against the account's rate limit; return the seconds to wait where it is refused."""
@@ -302,6 +302,11 @@ class SqlStore(Time):
             rows = connection.execute(found.order_by(deliveries.c.number, deliveries.c.nth)).mappings().all()
         return [delivery_of(row) for row in rows]
 
+    def is_remembered(self, account: Account, key: str) -> bool:
+        """Return whether an Idempotency-Key may stand for a task."""
+        with self.database.reading() as connection:
+            return KEY.first(connection, account=cast("SqlAccount", account).id, own=key) is not None
+
     def read(self, account: Account, task_id: str, retention: float) -> tuple[Task, float] | None:
         """Count one read of a task."""
         now, own = account.clock.now(), cast("SqlAccount", account).id
@@ -358,6 +363,39 @@ class SqlStore(Time):
     def close(self) -> None:
         """Close all connections."""
         self.database.close()
+
+
+class _Begun:
+    """A transaction on an account, for a block. A class, as `Taken` is."""
+
+    __slots__ = ("_account", "_database", "_facts", "_rows", "_taken")
+
+    def __init__(self, database: Database, rows: Accounts, account: SqlAccount) -> None:
+        self._database, self._rows, self._account = database, rows, account
+        self._taken = database.writing()
+
+    def __enter__(self) -> SqlTransaction:
+        """Lock the account's row."""
+        connection = self._taken.__enter__()
+        try:
+            row = self._rows.locked(connection, self._account)
+            self._facts = SqlTransaction(self._database, connection, row)
+        except BaseException as error:
+            self._taken.__exit__(type(error), error, None)
+            raise
+        return self._facts
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """Write what has changed; nothing where the block failed."""
+        if error is None:
+            try:
+                self._facts.finish()
+            except BaseException as found:
+                self._taken.__exit__(type(found), found, None)
+                raise
+        self._taken.__exit__(kind, error, where)
 
 
 def settings_of(database: Database) -> str | None:

@@ -4,6 +4,7 @@ import heapq
 import json
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from kling_mock.clock import Clock
@@ -47,9 +48,12 @@ _QUEUED = Statement(
     .limit(1)
     .with_for_update()
 )
-_FORGET_KEYS = Statement(delete(idempotency).where(_REMEMBERED, idempotency.c.expires_at <= bindparam("now")))
-_FORGET_KEY = Statement(delete(idempotency).where(_REMEMBERED, idempotency.c.key == bindparam("own")))
-_KEY = Statement(select(idempotency).where(_REMEMBERED, idempotency.c.key == bindparam("own")))
+_FORGET_KEYS = Statement(
+    delete(idempotency).where(
+        _REMEMBERED, (idempotency.c.expires_at <= bindparam("now")) | (idempotency.c.key == bindparam("own"))
+    )
+)
+KEY = Statement(select(idempotency).where(_REMEMBERED, idempotency.c.key == bindparam("own")))
 _REMEMBER = Statement(insert(idempotency), "account_id", "key", "body", "expires_at", "task_id")
 
 TASK = Statement(select(tasks).where(*_OF_TASK))
@@ -115,13 +119,13 @@ class SqlTransaction:
     def count(self, what: str) -> int:
         """Return how often *what* has been called, this time included."""
         if self._counts is None:
-            self._counts = json.loads(self._row["counts"])
-        self._counts[what] = self._counts.get(what, 0) + 1
-        return self._counts[what]
+            self._counts = orjson.loads(self._row["counts"])
+        nth = self._counts[what] = self._counts.get(what, 0) + 1
+        return nth
 
     def next_queued(self) -> Queued | None:
         """Use the first queued scenario once; the account's own come before the server's."""
-        row = _QUEUED.first(self._connection, account=self._id)
+        row = _QUEUED.first(self._connection, account=self._id) if self._row["queued"] else None
         if row is None:
             return None
         used = row["used"] + 1
@@ -132,14 +136,15 @@ class SqlTransaction:
         return Queued(row["name"], json.loads(row["params"]), row["times"], used)
 
     def remembered(self, key: str) -> Remembered | None:
-        """Return what a key stands for; the keys whose time is over are dropped."""
-        _FORGET_KEYS.run(self._connection, account=self._id, now=self.now())
-        row = _KEY.first(self._connection, account=self._id, own=key)
-        return None if row is None else Remembered(row["body"], row["expires_at"], row["task_id"])
+        """Return what a key stands for."""
+        row = KEY.first(self._connection, account=self._id, own=key)
+        if row is None or row["expires_at"] <= self.now():
+            return None
+        return Remembered(row["body"], row["expires_at"], row["task_id"])
 
     def remember(self, key: str, what: Remembered) -> None:
-        """Let a key stand for a task."""
-        _FORGET_KEY.run(self._connection, account=self._id, own=key)
+        """Let a key stand for a task; those whose time is over are dropped."""
+        _FORGET_KEYS.run(self._connection, account=self._id, own=key, now=self.now())
         values = {"body": what.body, "expires_at": what.expires_at, "task_id": what.task_id}
         _REMEMBER.run(self._connection, account_id=self._id, key=key, **values)
 
@@ -318,6 +323,9 @@ class SqlTransaction:
         """Write what has changed in tasks and deliveries."""
         for what in self._new:
             self._insert(what)
+        self._new = []
+        if not self._saved and not self._due:
+            return
         changed = [(what, self._of(what)) for what in self._saved.values()]
         _SAVE_TASK.each(self._connection, [mine | task_values(it) for it, mine in changed if isinstance(it, Task)])
         _SAVE_DELIVERY.each(
@@ -328,7 +336,7 @@ class SqlTransaction:
         _TASK_DUE.each(self._connection, [values for what, values in moved if isinstance(what, Task)])
         _DELIVERY_DUE.each(self._connection, [values for what, values in moved if isinstance(what, Delivery)])
         self._agenda_changed = self._agenda_changed or bool(moved)
-        self._new, self._saved, self._due = [], {}, {}
+        self._saved, self._due = {}, {}
 
     def _of(self, what: Task | Delivery) -> dict[str, Any]:
         return {"account": self._id, "own": what.id}
@@ -355,7 +363,7 @@ class SqlTransaction:
         values: dict[str, Any] = {"credits": self.credits, "used": self.used, "number": self._number}
         values |= {name: row[name] for name in ("counts", "due", "wake")}
         if self._counts is not None:
-            values["counts"] = json.dumps(self._counts)
+            values["counts"] = orjson.dumps(self._counts).decode()
         if self._agenda_changed:
             values |= wake_values(self._connection, self._id, self._clock, self._database.ahead)
         elif self._soonest is not None:

@@ -1,0 +1,99 @@
+"""What a call costs on a store that processes share: connections taken, transactions and statements, counted exactly."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from kling_mock.media.frames import Frames
+from kling_mock.store.interface import Queued
+from kling_mock.store.sql.database import Database
+
+KEY = "sk-test"
+
+
+class Counted:
+    """Counts what a fake takes of its database from now on."""
+
+    def __init__(self, fake: Any, patch: pytest.MonkeyPatch) -> None:
+        self.taken: Counter[str] = Counter()
+        database: Database = fake.fake.world.store.database
+        for name in ("reading", "changing", "writing"):
+            patch.setattr(database, name, partial(self._count, name, getattr(database, name)))
+        event.listen(database.engine, "checkout", lambda *_: self.taken.update(["connection"]))
+
+    def _count(self, name: str, take: Callable[[], Any]) -> Any:
+        self.taken[name] += 1
+        return take()
+
+    def during(self, call: Callable[[], Any]) -> dict[str, int]:
+        """Return what a successful call took."""
+        self.taken.clear()
+        assert call()[0] == 200
+        return dict(self.taken)
+
+
+def test_a_call_takes_one_connection(url: str, process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A create is one transaction, an idempotent one too; its account is read before, and its journal entry is written after it."""
+    fake = process(url)
+    made = fake.create()[1]["id"]
+    counted = Counted(fake, monkeypatch)
+    create = {"connection": 1, "reading": 1, "writing": 1, "changing": 1}
+
+    assert counted.during(fake.create) == create
+    assert counted.during(lambda: fake.create(again="a" * 16)) == create | {"reading": 2}
+    assert counted.during(lambda: fake.create(again="a" * 16)) == create | {"reading": 2}
+    assert counted.during(lambda: fake.call("GET", f"/v1/tasks/{made}")) == {
+        "connection": 1,
+        "reading": 1,
+        "changing": 2,
+    }
+
+
+def test_nothing_is_held_while_an_image_is_looked_at(
+    url: str, process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes, others have the connection meanwhile."""
+    fake = process(url)
+    pool, held = fake.fake.world.store.database.engine.pool, []
+    judge = Frames.judge
+
+    def looked(*given: Any) -> Any:
+        held.append(pool.checkedout())
+        return judge(*given)
+
+    monkeypatch.setattr(Frames, "judge", looked)
+    assert fake.create(image_start="https://image.test/641x481.png")[0] == 200
+    assert held == [0]
+
+
+def test_a_queued_scenario_is_seen_by_the_next_create(url: str, process: Callable[..., Any]) -> None:
+    """The account's row says whether there is one to look for: its own, then the server's, then none."""
+    fake = process(url)
+    fake.create()
+    store = fake.fake.world.store
+    for account in (store.seen(KEY), None):
+        store.queue(account, Queued("failed", {}, 1))
+
+    found = [fake.create(scenario="")[1]["id"] for _ in range(3)]
+    shown = {task["id"]: task["scenario"] for task in fake.control("GET", "/tasks")["tasks"]}
+    assert [shown[one].split()[0] for one in found] == ["failed", "failed", "completed"]
+
+
+def test_journal_numbers_go_on(url: str, process: Callable[..., Any]) -> None:
+    """Whoever remembers a number misses nothing, though every entry was forgotten, or those of the account that came last."""
+    fake = process(url)
+    journal = fake.fake.world.journal
+    for whose in (None, "a", "b"):
+        for account in ("a", "b"):
+            journal.add(1.0, account, "exchange")
+        last = journal.next_seq
+        journal.forget(whose)
+        assert [one.account for one in journal.entries()] == [one for one in ("a", "b") if whose not in (None, one)]
+        assert journal.next_seq == last
+        journal.forget()
+    journal.add(1.0, "a", "exchange")
+    assert [one.seq for one in journal.entries()] == [last]
