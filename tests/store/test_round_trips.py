@@ -97,3 +97,15 @@ def test_journal_numbers_go_on(url: str, process: Callable[..., Any]) -> None:
         journal.forget()
     journal.add(1.0, "a", "exchange")
     assert [one.seq for one in journal.entries()] == [last]
+
+
+@pytest.mark.parametrize("name", ["task-\0", "task-\ud800", "täsk", ""])
+def test_a_name_that_no_text_has_is_unknown(any_url: str, process: Callable[..., Any], name: str) -> None:
+    """PostgreSQL keeps no NUL, and no database half a character pair: there is no such task, and the store is there."""
+    store = process(any_url).fake.world.store
+    account = store.seen(KEY)
+    assert (store.task(account, name), store.delivery(account, name), store.owner(name)) == (None, None, None)
+    assert store.read(account, name, 60.0) is None
+    assert list(store.deliveries(account, name)) == []
+    with store.begin(account) as facts:
+        assert (facts.task(name), facts.delivery(name)) == (None, None)

@@ -298,21 +298,27 @@ STORE = os.environ.get("KLING_TEST_STORE", "memory")
 
 
 def new_store(folder: Path, number: int) -> str:
-    """The option --store of a new rig."""
+    """The option --store of a new rig: a file or a schema of its own, for rigs live side by side."""
     if STORE == "sqlite":
         return f"sqlite:///{folder}/{number}.db"
     if STORE == "memory":
         return STORE
-    return emptied(STORE)
+    name = f"rig_{os.getpid()}_{number}"
+    _execute(f"CREATE SCHEMA {name}")
+    return f"{STORE}?options=-csearch_path%3D{name}"
 
 
-def emptied(url: str) -> str:
-    """*url*, after everything in its database was dropped."""
+def drop(store: str) -> None:
+    """Drop the schema of a rig, where it has one."""
+    if "search_path" in store:
+        _execute(f"DROP SCHEMA {store.rpartition('%3D')[2]} CASCADE")
+
+
+def _execute(statement: str) -> None:
     import psycopg
 
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    return url
+    with psycopg.connect(STORE, autocommit=True) as connection:
+        connection.execute(statement)
 
 
 _stores = count(1)
@@ -325,7 +331,7 @@ class Rig:
     def __init__(self, **settings: Any) -> None:
         self.judge = Judge()
         self.receiver = Receiver(self.judge)
-        store = new_store(Path(_folder.name), next(_stores))
+        store = self.store = new_store(Path(_folder.name), next(_stores))
         self.app: Flask = create_app(**{"clock": "manual", "store": store, "sender": self.receiver, **settings})
         self.app.testing = True  # what goes wrong inside is raised, not answered
         self.fake: Fake = self.app.extensions["kling-mock"]
@@ -387,6 +393,7 @@ class Rig:
         """Stop, and fail for what the judge found in other threads."""
         self.fake.courier.stop()
         self.fake.world.store.close()
+        drop(self.store)
         assert not self.judge.found, self.judge.found
 
 

@@ -57,6 +57,10 @@ class Statement:
         found = self.rows(connection, **values)
         return found[0] if found else None
 
+    def named(self, connection: Connection, name: str, **values: Any) -> Row | None:
+        """Run it with *name* for `own`; return the row that it finds, none where no text of a database can be that name."""
+        return self.first(connection, own=name, **values) if can_be_text(name) else None
+
     def run(self, connection: Connection, **values: Any) -> None:
         """Run it."""
         _cursor(connection).execute(*self.spelled(connection, values))
@@ -68,6 +72,11 @@ class Statement:
         elif many:
             spelled = [self.spelled(connection, values) for values in many]
             _cursor(connection).executemany(spelled[0][0], [parameters for _, parameters in spelled])
+
+
+def can_be_text(name: str) -> bool:
+    """Return whether a database may have a text like this: PostgreSQL has none with a NUL, and no UTF-8 has half a character pair."""
+    return name.isprintable() or ("\0" not in name and name == name.encode("utf-8", "ignore").decode())
 
 
 def plain(connection: Connection, text: str) -> None:

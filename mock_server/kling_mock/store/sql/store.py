@@ -21,7 +21,7 @@ from kling_mock.store.sql.blobs import SqlBlob, keep_picture, picture
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.journal import SqlJournal
 from kling_mock.store.sql.rows import SqlAccount, SqlClock, account_of, delivery_of, names_json, task_of
-from kling_mock.store.sql.statements import Statement
+from kling_mock.store.sql.statements import Statement, can_be_text
 from kling_mock.store.sql.tables import (
     ACCOUNT,
     OF_ACCOUNT,
@@ -157,6 +157,8 @@ class SqlStore(Time):
 
     def owner(self, task_id: str) -> SqlAccount | None:
         """Return the account that has this task."""
+        if not can_be_text(task_id):
+            return None
         whose = select(tasks.c.account_id).where(tasks.c.id == task_id).limit(1)
         return self._one(accounts.c.id == whose.scalar_subquery())
 
@@ -267,7 +269,7 @@ class SqlStore(Time):
     def task(self, account: Account, task_id: str) -> Task | None:
         """Return a task of the account."""
         with self.database.reading() as connection:
-            row = TASK.first(connection, account=cast("SqlAccount", account).id, own=task_id)
+            row = TASK.named(connection, task_id, account=cast("SqlAccount", account).id)
         return None if row is None else task_of(row)
 
     def tasks(self, account: Account, newest: int | None = None) -> Sequence[Task]:
@@ -290,13 +292,15 @@ class SqlStore(Time):
     def delivery(self, account: Account, delivery_id: str) -> Delivery | None:
         """Return a delivery of the account."""
         with self.database.reading() as connection:
-            row = DELIVERY.first(connection, account=cast("SqlAccount", account).id, own=delivery_id)
+            row = DELIVERY.named(connection, delivery_id, account=cast("SqlAccount", account).id)
         return None if row is None else delivery_of(row)
 
     def deliveries(self, account: Account, task_id: str | None = None) -> Sequence[Delivery]:
         """Return the account's deliveries, or those of one task, oldest first."""
         found = select(deliveries).where(deliveries.c.account_id == cast("SqlAccount", account).id)
         if task_id is not None:
+            if not can_be_text(task_id):
+                return []
             found = found.where(deliveries.c.task_id == task_id)
         with self.database.reading() as connection:
             rows = connection.execute(found.order_by(deliveries.c.number, deliveries.c.nth)).mappings().all()
@@ -311,7 +315,7 @@ class SqlStore(Time):
         """Count one read of a task."""
         now, own = account.clock.now(), cast("SqlAccount", account).id
         with self.database.changing() as connection:
-            row = _READ.first(connection, account=own, own=task_id, since=now - retention)
+            row = _READ.named(connection, task_id, account=own, since=now - retention)
         if row is None:
             return None
         task = task_of(row)

@@ -153,14 +153,14 @@ class SqlTransaction:
     def task(self, task_id: str) -> Task | None:
         """Return the task of this id."""
         if task_id not in self._tasks:
-            row = TASK.first(self._connection, account=self._id, own=task_id)
+            row = TASK.named(self._connection, task_id, account=self._id)
             self._tasks[task_id] = None if row is None else task_of(row)
         return self._tasks[task_id]
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return the delivery of this id."""
         if delivery_id not in self._deliveries:
-            row = DELIVERY.first(self._connection, account=self._id, own=delivery_id)
+            row = DELIVERY.named(self._connection, delivery_id, account=self._id)
             self._deliveries[delivery_id] = None if row is None else self._delivery_in(row)
         return self._deliveries[delivery_id]
 
