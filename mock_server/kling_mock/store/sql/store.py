@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from math import inf
-from types import TracebackType
 from typing import IO, Any, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -17,6 +16,7 @@ from kling_mock.store.interface import Account, Blob, Names, NoRoom, Queued
 from kling_mock.store.records import MOST_UNTOUCHED
 from kling_mock.store.sql import meta
 from kling_mock.store.sql.accounts import Accounts
+from kling_mock.store.sql.begun import Begun
 from kling_mock.store.sql.blobs import SqlBlob, keep_picture, picture
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.journal import SqlJournal
@@ -169,7 +169,7 @@ class SqlStore(Time):
 
     def begin(self, account: Account) -> AbstractContextManager[SqlTransaction]:
         """Return a transaction on the account's facts; its row is locked until the block ends."""
-        return _Begun(self.database, self._rows, cast("SqlAccount", account))
+        return Begun(self.database, self._rows, cast("SqlAccount", account))
 
     def count_request(self, account: Account, window: float) -> float | None:
         """Count a request against the account's rate limit; return the seconds to wait where it is refused."""
@@ -367,39 +367,6 @@ class SqlStore(Time):
     def close(self) -> None:
         """Close all connections."""
         self.database.close()
-
-
-class _Begun:
-    """A transaction on an account, for a block. A class, as `Taken` is."""
-
-    __slots__ = ("_account", "_database", "_facts", "_rows", "_taken")
-
-    def __init__(self, database: Database, rows: Accounts, account: SqlAccount) -> None:
-        self._database, self._rows, self._account = database, rows, account
-        self._taken = database.writing()
-
-    def __enter__(self) -> SqlTransaction:
-        """Lock the account's row."""
-        connection = self._taken.__enter__()
-        try:
-            row = self._rows.locked(connection, self._account)
-            self._facts = SqlTransaction(self._database, connection, row)
-        except BaseException as error:
-            self._taken.__exit__(type(error), error, None)
-            raise
-        return self._facts
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        """Write what has changed; nothing where the block failed."""
-        if error is None:
-            try:
-                self._facts.finish()
-            except BaseException as found:
-                self._taken.__exit__(type(found), found, None)
-                raise
-        self._taken.__exit__(kind, error, where)
 
 
 def settings_of(database: Database) -> str | None:
