@@ -4,7 +4,9 @@ Each draw has a history of its own, on one account that is forgotten before the 
 failure is added to the run's. Never run against a service that bills.
 """
 
+import sys
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,8 +29,9 @@ from kling_contract.driving.drivers.probes import near_misses
 from kling_contract.driving.drivers.run_context import RunContext
 from kling_contract.driving.drivers.trace import Player, Step, load, near_step, save, told
 from kling_contract.driving.guard import Stopped
-from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Recorder
+from kling_contract.history.events import AnyEvent, Callback, Download, Exchange, Recorder, Span
 from kling_contract.history.labels import Topic
+from kling_contract.reading.contract import Contract
 from kling_contract.rules.judging import Finding
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import Level, Rule
@@ -42,6 +45,8 @@ SHRINKING = 6.0
 """Real seconds for shrinking a story that failed, by Hypothesis first and then step by step."""
 _MOVES = (0.5, 1, 5, 20, 60, 600)
 _ANSWERS = (200, 204, 500, 404, 0)
+_TOO_LATE = "SL-17"
+"""Broken by a task that is seen alive past its limit, and no more once it has ended."""
 
 
 class Broken(AssertionError):
@@ -57,6 +62,15 @@ class Failure:
     steps: list[Step]
     events: tuple[AnyEvent, ...]
     began: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a step of a story ended: how many events and steps there were, and what the story's own bookkeeping said."""
+
+    events: int
+    steps: int
+    own: str = ""
 
 
 class Run:
@@ -182,7 +196,7 @@ def _played(shared: Run, steps: list[Step], rule_id: str) -> Failure | None:
         except IndexError:
             return None
         events = recorder.events
-    found = _first(events, shared)
+    found = _first(events, context.contract, shared.book)
     if (found.rule if found else "") != rule_id or not (found or player.wrong):
         return None
     wrong = f"{found.rule}: expected {found.expected}, seen {found.seen}" if found else player.wrong
@@ -212,11 +226,15 @@ class Story(RuleBasedStateMachine):
         self.recorder = Recorder(keys=[shared.context.target.key], salt=shared.context.salt)
         self.context = shared.room_of_its_own(self.recorder)
         self.player = Player(self.context, self.context.session("machine"))
-        self.judged = 0
+        self.marks: list[Mark] = []
 
     def teardown(self) -> None:
-        """The story's receiver stops listening."""
-        self.context.__exit__()
+        """Look at the whole story, unless it broke off; its receiver stops listening."""
+        try:
+            if sys.exc_info()[0] is None:
+                self.look()
+        finally:
+            self.context.__exit__()
 
     def play(self, **step: Any) -> None:
         """One step, unless the time is up."""
@@ -288,24 +306,64 @@ class Story(RuleBasedStateMachine):
         return pick % len(self.player.tasks) + 1
 
     @invariant()
-    def judges_are_content(self) -> None:
-        """No rule is broken by what has happened so far, and the story's own bookkeeping agrees."""
-        events = self.recorder.events
-        if len(events) == self.judged:
+    def nothing_is_wrong(self) -> None:
+        """The story's own bookkeeping agrees. Whether a rule is broken is looked at when the story is over, but while one that failed
+        is made shorter, after each step."""
+        count = len(self.recorder.events)
+        if count == (self.marks[-1].events if self.marks else 0):
             return
-        self.judged = len(events)
-        found = _first(events, self.shared)
         own = self.player.wrong if self.shared.trusted else ""
-        wrong = f"{found.rule}: expected {found.expected}, seen {found.seen}" if found else own
-        if wrong:
-            if self.shared.failure is None:
-                self.shared.end = self.shared.context.recorder.mono() + SHRINKING
-            rule_id = found.rule if found else ""
-            self.shared.failure = Failure(wrong, rule_id, list(self.player.steps), events, self.began)
-            raise Broken(wrong)
+        self.marks.append(Mark(count, len(self.player.steps), own))
+        if own or self.shared.failure is not None:
+            self.look()
+
+    def look(self) -> None:
+        """Fail where something is wrong, at the first step after which it was.
+
+        Raises:
+            Broken: something is.
+        """
+        marks, self.marks = self.marks, self.marks[-1:]
+        events = self.recorder.events
+        wrong = first_wrong(marks, events, self.context.contract, self.shared.book)
+        if wrong is None:
+            return
+        mark, rule_id, why = wrong
+        if self.shared.failure is None:
+            self.shared.end = self.shared.context.recorder.mono() + SHRINKING
+        steps = self.player.steps[: mark.steps]
+        self.shared.failure = Failure(why, rule_id, steps, events[: mark.events], self.began)
+        raise Broken(why)
 
 
-def _first(events: tuple[AnyEvent, ...], shared: Run) -> Finding | None:
+def first_wrong(
+    marks: Sequence[Mark], events: tuple[AnyEvent, ...], contract: Contract, book: Sequence[Rule]
+) -> tuple[Mark, str, str] | None:
+    """Return the first mark at which something is wrong, the rule of *book* that is broken, if one is, and why.
+
+    A breach is still one at the story's end, whatever comes after it, so that one look there tells whether there is any, in place of
+    one after each step. An end that came too late alone takes one back, in a story that is long enough for it.
+    """
+    if not marks:
+        return None
+    long = any(rule.id == _TOO_LATE and _span(events) > rule.params["seconds"] for rule in book)
+    if not (long or any(mark.own for mark in marks) or _first(events[: marks[-1].events], contract, book)):
+        return None
+    for mark in marks:
+        found = _first(events[: mark.events], contract, book)
+        if found is not None:
+            return mark, found.rule, f"{found.rule}: expected {found.expected}, seen {found.seen}"
+        if mark.own:
+            return mark, "", mark.own
+    return None
+
+
+def _span(events: Sequence[AnyEvent]) -> float:
+    """Return how many seconds of the account's clock lie between the first and the last of *events*."""
+    times = [event.at for event in events] + [event.ended_at for event in events if isinstance(event, Span)]
+    return max(times, default=0.0) - min(times, default=0.0)
+
+
+def _first(events: tuple[AnyEvent, ...], contract: Contract, book: Iterable[Rule]) -> Finding | None:
     """The first breach of a watched rule."""
-    judgements = judge_all(events, shared.context.contract, shared.book)
-    return next((finding for judgement in judgements for finding in judgement.findings), None)
+    return next((finding for judgement in judge_all(events, contract, book) for finding in judgement.findings), None)
