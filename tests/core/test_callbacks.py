@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_common.targets import BadAddress, parse
-from kling_mock.core.callbacks import AddressRules, check, is_internal
+from kling_mock.core.callbacks import AddressRules, check, is_internal, origin
 
 NAMED = tuple(
     ip_network(text)
@@ -272,3 +272,27 @@ def test_any_text_is_judged_without_a_crash(url: str) -> None:
         assert 0 < target.port < 65536
         assert target.resource.isascii()
         assert target.host.isascii()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hooks.example.com", "is not an origin such as https://hooks.example.com"),
+        ("ftp://hooks.example.com", "is not an origin such as https://hooks.example.com"),
+        ("https://", "is not an origin such as https://hooks.example.com"),
+        ("https://hooks.example.com:port", "is not an origin such as https://hooks.example.com"),
+        ("https://hooks.example.com/done", "has a path; an origin ends with its host and port"),
+    ],
+)
+def test_what_is_no_origin(text: str, words: str) -> None:
+    """Each in words that show what would be one."""
+    with pytest.raises(ValueError, match=words):
+        origin(text)
+
+
+def test_an_origin_has_one_spelling() -> None:
+    """Without the default port, and in small letters."""
+    assert (
+        origin("HTTPS://Hooks.Example.com:443/") == origin("https://hooks.example.com") == "https://hooks.example.com"
+    )
+    assert origin("http://127.0.0.1:8080") == "http://127.0.0.1:8080"

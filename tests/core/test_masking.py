@@ -322,3 +322,44 @@ def test_a_key_among_ids_of_tasks_is_found(text: str) -> None:
     for plain in ("task-unified-1757169743-abcdefgh", "TASK-0123456789", "a task-0123456789/task-9876543210"):
         assert mask.text(plain) == plain
         assert mask.bytes(plain.encode()) == plain.encode()
+
+
+def test_a_pseudonym_and_nothing_are_no_keys() -> None:
+    """Neither is learned, so that no other text is taken for a spelling of it."""
+    mask = Mask(b"salt", keys=["", "key-0a1b2c3d"])
+    packed = base64.b64encode(b"key-0a1b2c3d").decode()
+
+    assert mask.text(f"{packed} key-0a1b2c3d") == f"{packed} key-0a1b2c3d"
+    assert mask.learn("key-0a1b2c3d") == "key-0a1b2c3d"
+
+
+@pytest.mark.parametrize(("ahead", "found"), [("", True), ("a", False), ("ab", False), ("abc", True)])
+def test_twelve_characters_of_base64_are_enough_to_know_a_key_by(ahead: str, found: bool) -> None:
+    """A key of nine bytes inside of other bytes; where only eleven characters are its alone, they may be anything."""
+    mask = Mask(b"salt", keys=["nine-byte"])
+    packed = base64.b64encode(f"{ahead}nine-byte{'x' * 9}".encode()).decode()
+
+    assert (mask.text(packed) != packed) is found
+
+
+@pytest.mark.parametrize("key", [f"{first}-Anary7f3b9d1e" for first in "AZaz09~_"])
+def test_an_escaped_key_goes_however_it_begins(key: str) -> None:
+    """Before a pseudonym in the alphabet, or behind it."""
+    mask = Mask(b"salt", keys=[key])
+    escaped = "".join(f"%{byte:02x}" for byte in key.encode())
+
+    assert mask.text(f"q={escaped}") == f"q={mask.token(key)}"
+    assert key not in mask.text("".join(f"\\u{byte:04x}" for byte in key.encode()))
+
+
+@pytest.mark.parametrize(
+    ("learns", "secret", "known"), [(True, "12345678", True), (True, "1234567", False), (False, "12345678", False)]
+)
+def test_which_credentials_are_looked_for_elsewhere(learns: bool, secret: str, known: bool) -> None:
+    """Those of eight characters or more, in a mask that learns; in its header each is replaced."""
+    mask = Mask(b"salt", learns=learns)
+
+    ((_, shown),) = mask.headers([("Authorization", f"Bearer {secret}")])
+
+    assert shown == f"Bearer {mask.token(secret)}"
+    assert (mask.text(f"it is {secret}.") != f"it is {secret}.") is known

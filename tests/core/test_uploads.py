@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from kling_mock.core import upload_tokens
 from kling_mock.core.names import shown_name
 from kling_mock.media.signatures import media_type
 from kling_mock.store.disk import Disk
@@ -117,3 +118,20 @@ def test_what_killed_fakes_left_is_removed(tmp_path, monkeypatch):
     assert not left.exists()
     assert kept.read() == b"kept"
     assert other.is_dir()
+
+
+@pytest.mark.parametrize("moment", ["", "soon", "-1", "1.5", " 1", "\u0661\u0662", "\u00b2", "1" * 16, "1e3"])
+def test_a_token_with_a_strange_moment_is_none(moment: str) -> None:
+    """However it is sealed; digits of other scripts are none either."""
+    assert upload_tokens.read(f"mt_abc.{moment}.{'0' * 32}", "mt_", b"secret") is None
+
+
+def test_a_token_names_its_account_and_its_end() -> None:
+    """With this prefix and this secret, and no other."""
+    token = upload_tokens.issue("mt_", "abc", 999_999_999_999_999, b"secret")
+
+    assert upload_tokens.read(token, "mt_", b"secret") == ("abc", 999_999_999_999_999)
+    assert upload_tokens.read(token, "mt_", b"other") is None
+    assert upload_tokens.read(token, "tm_", b"secret") is None
+    assert upload_tokens.read(token.replace(".9", ".8"), "mt_", b"secret") is None
+    assert upload_tokens.read(token.replace("abc", "abd"), "mt_", b"secret") is None

@@ -393,3 +393,24 @@ def test_without_a_key_to_look_for_every_create_may_cost_and_nothing_else() -> N
     sender.send("POST", CREATE, [], b"{}")
     sender.send("POST", "https://service.example/v1/images/generations", [], b"{}")
     assert sender.guard.spent.sent == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "waits"),
+    [
+        (200, b'{"id": "task-1"}', True),
+        (200, b'{"id": 5}', False),
+        (200, b"{}", False),
+        (400, b'{"id": "task-1"}', False),
+        (402, b'{"id": "task-1"}', False),
+    ],
+)
+def test_what_was_accepted_is_under_way(status: int, body: bytes, waits: bool) -> None:
+    """Until its end was read, no other is begun; a refusal begins nothing, whatever it says."""
+    sender = GuardedSender(
+        _Deaf(RawResponse(status, (), body)), guard(max_usd=9.0, creates=None), CONTRACT, keys=["sk-key-0815"]
+    )
+
+    sender.send("POST", CREATE, [("Authorization", "Bearer sk-key-0815")], b"{}")
+
+    assert sender.guard.open == ({"task-1"} if waits else set())

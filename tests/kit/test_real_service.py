@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from standin import StandIn
 
 from kling_contract.cli.commands.server import command
-from kling_contract.driving.target import choose_mode
+from kling_contract.driving.drivers.running import Wanted, plan_of
+from kling_contract.driving.target import Asked, choose_mode
 from kling_contract.rules.verdicts import SetupError
 
 SERVICE = "https://api.evolink.ai"
@@ -220,6 +221,28 @@ def test_a_plan_needs_no_service_at_all() -> None:
     assert [f"mode {mode}" in result.output for mode in ("readonly", "refusals", "paid")] == [True] * 3
     assert result.output.count("plan hash: ") == 3
     assert "audio_urls" not in result.output
+
+
+@pytest.mark.parametrize("base", ["https://api.other.example", "https://10.0.0.5:8080"])
+def test_what_is_not_on_this_machine_may_bill(base: str) -> None:
+    """A plan asks nobody, so it cannot know that there is a control protocol."""
+    result = CliRunner().invoke(command, [base, "--api-key", "sk-a", "--plan"], standalone_mode=False)
+
+    assert result.output.count("plan hash: ") == 3
+
+
+@pytest.mark.parametrize("cap", [0.0, 0.64, 0.8, 1.06, 3.2, 9.0])
+def test_a_plan_says_how_many_calls_the_cap_forbids(service: StandIn, cap: float) -> None:
+    """Those whose worst is more; one that costs as much as the cap may be sent."""
+    asked = Asked(url=service.url, key="sk-a", mode="refusals")
+    steps = plan_of(Wanted(asked), "refusals").steps
+    over = sum(round(step.worst_usd, 9) > cap for step in steps)
+
+    said = run(service, "--mode", "refusals", "--max-usd", str(cap), "--plan").output
+
+    assert f"cap: ${cap:.2f}" in said
+    assert (f"{over} of these calls may cost more" in said) is (over > 0)
+    assert ("may cost more" in said) is (over > 0)
 
 
 def plan_lines(service: StandIn, mode: str) -> list[str]:

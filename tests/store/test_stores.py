@@ -162,3 +162,20 @@ def test_a_create_settles_what_has_ended_before_it(
     account = store.refresh(store.seen("sk-test"))
     assert account.credits == (COST if refused else 0)
     assert store.count_tasks(account) == (1 if refused else 2)
+
+
+def test_a_courier_sleeps_until_it_is_woken(any_url: str, process: Callable[..., Any]) -> None:
+    """Where nothing is due it is handed nothing, and it does not ask again and again."""
+    store = process(any_url, clock="real", start=None).fake.world.store
+    store.seen("sk-test")
+    found: list[Any] = []
+    sleeping = threading.Thread(target=lambda: found.append(store.next_account(1000.0)), daemon=True)
+    sleeping.start()
+    sleeping.join(0.05)
+    assert sleeping.is_alive()
+
+    store.wake()
+
+    sleeping.join()
+    assert found == [None]
+    assert store.next_account(0.01) is None

@@ -95,3 +95,48 @@ def test_a_callback_that_is_asked_for_again_is_one_more_attempt(rig: Any, story:
     (again,) = rig.control("GET", "/deliveries")["deliveries"]
     assert len(rig.receiver.calls) == len(again["attempts"]) == len(owed["attempts"]) + 1
     assert again["attempts"][-1]["sent"] == again["attempts"][-1]["due"] == rig.now()
+
+
+def test_whoever_waits_for_senders_waits_for_all_of_them(make: Callable[..., Any]) -> None:
+    """One callback has ended while another is under way: that is not the end."""
+    rig = make(clock="real")
+    rig.control("PUT", "/clock", {"mode": "manual"})
+    courier, account = rig.fake.courier, rig.account().seen
+    first, second, free = threading.Event(), threading.Event(), threading.Event()
+
+    def meanwhile(call: Any) -> None:
+        if call.url.endswith("slow"):
+            second.set()
+            assert free.wait(60)
+        else:
+            first.set()
+
+    rig.receiver.meanwhile = meanwhile
+    for ending in ("slow", "fast"):
+        rig.task("completed queued=1 runs=1", callback_url=f"{HOOK}/{ending}")
+    advancing = threading.Thread(target=rig.advance, args=(5,), daemon=True)
+    advancing.start()
+    assert first.wait(60)
+    assert second.wait(60)
+    while len(rig.receiver.calls) < 1:
+        advancing.join(0.01)
+    waiting = threading.Thread(target=courier.wait_for_senders, args=(account,), daemon=True)
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+
+    free.set()
+    waiting.join()
+    advancing.join()
+    assert sorted(call.url[-4:] for call in rig.receiver.calls) == ["fast", "slow"]
+
+
+def test_the_thread_of_the_courier_holds_no_process_up(make: Callable[..., Any]) -> None:
+    """Whoever forgets to stop a fake can end all the same."""
+    rig = make(clock="real")
+    before = {*threading.enumerate()}
+    rig.fake.courier.start()
+
+    (started,) = {*threading.enumerate()} - before
+    assert (started.name, started.daemon) == ("courier", True)
+    rig.fake.courier.stop()
