@@ -17,6 +17,7 @@ from typing import Any
 import click
 import paths
 from deployments import Databases
+from footprint import footprint
 from lasting import cold_starts, deliveries, growth, lag, recovery
 from load import request_body
 from page import page
@@ -42,10 +43,11 @@ class Size:
     tasks: tuple[int, ...]
     accounts: tuple[int, ...]
     starts: int
+    footprint: tuple[int, int]
 
 
-FULL = Size(Extent(3, 5, 4), 4000, 10, 10, (10**3, 10**4, 10**5, 10**6), (10**3, 10**4, 10**5), 10)
-QUICK = Size(Extent(1, 1, 1), 600, 2, 2, (10**3, 10**4), (10**3, 10**4), 3)
+FULL = Size(Extent(3, 5, 4), 4000, 10, 10, (10**3, 10**4, 10**5, 10**6), (10**3, 10**4, 10**5), 10, (10**5, 50))
+QUICK = Size(Extent(1, 1, 1), 600, 2, 2, (10**3, 10**4), (10**3, 10**4), 3, (10**4, 5))
 _MOST_IN_MEMORY = 10**5
 
 
@@ -89,6 +91,7 @@ def _plan(databases: Databases, size: Size, body: dict[str, Any], against: Path 
         "accounts": lambda: growths("accounts", crowds),
         "cold_starts": lambda: cold_starts(size.starts),
         "starts": lambda: starts(size.starts, against),
+        "footprint": lambda: footprint(*size.footprint),
     }
 
 
@@ -120,7 +123,7 @@ def run(size: Size, only: frozenset[str], against: Path | None = None) -> dict[s
     "--only",
     default="",
     metavar="NAME,...",
-    help="Of paths, speeds, deliveries, lag, recovery, growth, accounts, cold_starts, starts.",
+    help="Of paths, speeds, deliveries, lag, recovery, growth, accounts, cold_starts, starts, footprint.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), default=HERE / "figures.json", help="Every sample."

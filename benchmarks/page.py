@@ -224,6 +224,23 @@ def start_lines(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def footprint_lines(found: dict[str, Any]) -> list[str]:
+    """Return what the fake has in memory, as lines of the page."""
+    rows = [
+        ["one query answered", f"{found['start'] / MB:.0f}"],
+        [
+            f"{found['requests']:,} requests: queries, refused and repeated creates",
+            f"{found['after_requests'] / MB:.0f}",
+        ],
+        [f"and {found['renders']} videos of 15 s in 1080p, each rendered", f"{found['after_renders'] / MB:.0f}"],
+    ]
+    return [
+        *table(("after", "MB resident"), rows),
+        "",
+        f"A rendering took {found['seconds']:.2f} s of processor, its create and download included.",
+    ]
+
+
 _SECTIONS: dict[str, tuple[str, Any]] = {
     "paths": ("Every call that needs no I/O, in memory", _paths),
     "speeds": ("Creates and queries a second", _speeds),
@@ -233,6 +250,7 @@ _SECTIONS: dict[str, tuple[str, Any]] = {
     "growth": ("Cost as tasks grow", _growth),
     "accounts": ("Cost as accounts grow", partial(_growth, what="accounts", title="accounts that have a task")),
     "cold_starts": ("Cold start", _cold_starts),
+    "footprint": ("Memory", footprint_lines),
     "starts": ("What a start costs", start_lines),
 }
 
