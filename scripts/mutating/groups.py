@@ -60,6 +60,9 @@ GROUPS = {
             "tests/kit/test_lab_limits.py",
             "tests/kit/test_judge_limits.py",
             "tests/kit/test_findings.py",
+            "tests/kit/test_notes.py",
+            "tests/kit/test_unseen.py",
+            "tests/kit/test_verdicts.py",
         ),
     ),
     "guard": Group(

@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kling_contract.driving.drivers.run_context import Options, body_of
+from kling_contract.driving.drivers.models import members
+from kling_contract.driving.drivers.run_context import Options, RunContext, body_of
 from kling_contract.driving.drivers.running import Wanted, for_servers, make_history
 from kling_contract.driving.drivers.steps import steps_of
+from kling_contract.driving.guard import Guard
 from kling_contract.driving.pricing import Price
-from kling_contract.driving.target import Asked
-from kling_contract.history.events import AnyEvent, Callback, ClockMove, Exchange
+from kling_contract.driving.sender import Sender
+from kling_contract.driving.session import Line
+from kling_contract.driving.target import Asked, discover
+from kling_contract.history.events import AnyEvent, Callback, ClockMove, Exchange, Recorder
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.families import chosen
 from kling_contract.rules.verdicts import Choice
@@ -103,15 +107,25 @@ def of_plan(mode: str, contract: Contract) -> Iterator[str]:
         yield f"{step.name[:100]!r} {cost} {hashlib.sha256(repr(shown).encode()).hexdigest()[:8]}"
 
 
+def of_members(model: str, url: str) -> Iterator[str]:
+    """Yield the members that drawn stories give a create of *model*."""
+    contract, sender = chosen(model=model), Sender()
+    target = discover(Asked(url=url, key="sk-a"), contract, sender)
+    with RunContext(Line(target, contract, Recorder(salt=b"salt"), sender, Guard()), Options(seed=1)) as context:
+        yield from (clipped(repr(one)) for one in members(context))
+
+
 def names() -> Iterable[str]:
     """The blocks, in order."""
-    return (*(f"run {model}".rstrip() for model in MODELS), *(f"plan {mode}" for mode in MODES))
+    runs = (f"run {model}".rstrip() for model in MODELS)
+    return (*runs, *(f"plan {mode}" for mode in MODES), *(f"members {model}" for model in MODELS if model))
 
 
 def block(name: str, url: str) -> str:
     """What is kept of a run or a plan."""
     kind, _, which = name.partition(" ")
-    lines = of_plan(which, chosen()) if kind == "plan" else of_run(which, url)
+    of_fake = of_run if kind == "run" else of_members
+    lines = of_plan(which, chosen()) if kind == "plan" else of_fake(which, url)
     return "\n".join([f"== {name}", *lines])
 
 

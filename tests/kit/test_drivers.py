@@ -144,6 +144,21 @@ def test_public_neighbours_are_right_and_internal_ones_are_not() -> None:
 # The scripted run
 
 
+@pytest.mark.parametrize(
+    ("options", "live"),
+    [
+        ({}, False),
+        ({"callback_base": "https://hooks.example.com"}, False),
+        ({"real_time": True}, False),
+        ({"callback_base": "https://hooks.example.com", "real_time": True}, True),
+    ],
+)
+def test_real_callbacks_need_a_way_in_and_real_time(server: StandIn, options: dict[str, Any], live: bool) -> None:
+    """Without either, nothing could arrive."""
+    with context_at(server.url, **options) as context:
+        assert ("callback-live" in [case.name for case in plan.every_script(context)]) is live
+
+
 def test_cases_name_rules_that_exist(fake: str) -> None:
     """And between them they serve every rule that is not seen everywhere."""
     with context_at(fake) as context:
@@ -287,6 +302,25 @@ def test_schema_draws_feed_the_history(server: StandIn, monkeypatch: pytest.Monk
     assert len(context.recorder.events) >= 40, line
     assert broken(run) == {}
     assert not Path(".hypothesis").exists() or not any(Path(".hypothesis").glob("examples/*/schema*"))
+
+
+def test_a_seed_draws_the_same_requests(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what one run has found is found again."""
+    monkeypatch.setattr(schema, "EXAMPLES", 1)
+    monkeypatch.setattr(schema, "SECONDS", 240.0)
+    sent = []
+    for seed in (1, 1, 2):
+        with context_at(server.url) as context:
+            context.options = replace(context.options, seed=seed)
+            schema.run(context)
+            exchanges = [
+                event for event in context.recorder.events if event.kind == "exchange" and event.case == "schema"
+            ]
+            sent.append([(one.method, one.request.body.text) for one in exchanges if one.request.body.size])
+
+    assert sent[0]
+    assert sent[0] == sent[1]
+    assert sent[0] != sent[2]
 
 
 def test_a_story_file_that_is_none(tmp_path: Path) -> None:

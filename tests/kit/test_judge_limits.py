@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import orjson
 import pytest
-from tape import CONTRACT, Tape
+from tape import BASE, CONTRACT, KEY, OTHER, Tape
 
+from kling_contract.history.events import ClockMove, from_json, to_json
 from kling_contract.rules.judging import Judgement
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import rules
+from kling_contract.rules.verdicts import run_facts
 
 
 def judged(rule_id: str, tape: Tape) -> Judgement:
@@ -48,3 +51,63 @@ def test_a_task_whose_links_are_dead_may_list_none_and_is_held_to_the_rest(
     tape.read({**task, **changes})
 
     assert bool(judged("SS-01", tape).findings) is wrong
+
+
+FREE = (400, 401, 402, 403, 404, 409, 413, 415, 429)
+
+
+@pytest.mark.parametrize("status", [*FREE, 200, 302, 408, 410, 414, 422, 500, 503, 504])
+def test_which_refusals_must_cost_nothing(status: int) -> None:
+    """SB-05: those that say that nothing was made; of any other the kit cannot know."""
+    tape = Tape()
+    tape.balance()
+    tape.call("POST", "/v1/videos/generations", {}, status=status, answer={})
+    tape.credits[KEY] -= 20
+    tape.balance()
+
+    assert bool(judged("SB-05", tape).findings) is (status in FREE)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "given"),
+    [({}, False), ({"status": "error"}, False), ({"status": 404}, False), ({"status": "completed"}, True),
+     ({"status": "pending"}, True), ({"progress": 0}, True), ({"error": {"usage": {}}}, True)],
+)  # fmt: skip
+def test_what_a_refusal_may_say_of_a_task(refusal: dict[str, Any], given: bool) -> None:
+    """SA-12: a member `status` that is no state of a task gives nothing away."""
+    tape = Tape()
+    task = tape.create()
+    tape.call("GET", f"/v1/tasks/{task['id']}", status=404, answer=refusal, key=OTHER, rules=("SA-12",))
+
+    found = judged("SA-12", tape)
+    assert (found.looked > 0, bool(found.findings)) == (True, given)
+
+
+@pytest.mark.parametrize(
+    ("rate", "early", "wrong"), [(1.0, 0.04, False), (1.0, 0.06, True), (20.0, 0.9, False), (20.0, 1.1, True)]
+)
+def test_how_early_a_retry_may_look_on_a_clock_that_runs(rate: float, early: float, wrong: bool) -> None:
+    """SC-08: a twentieth of a real second, which is more on a clock that runs faster."""
+    tape = Tape()
+    hook = "https://h.example.com/done"
+    tape.recorder.add(
+        ClockMove(mode="scaled", rate=rate, before=tape.now, after=tape.now, at=tape.now, mono=tape.tick())
+    )
+    task = tape.fail(tape.create({"callback_url": hook}))
+    tape.called(task, hook, 500)
+    tape.now += CONTRACT.retry_delays[0] - early
+    tape.called(task, hook, 200)
+
+    found = judged("SC-08", tape)
+    assert (found.looked, bool(found.findings)) == (1, wrong)
+
+
+def test_a_history_says_what_was_run_also_when_it_comes_from_a_file() -> None:
+    """Target, mode and seed of its note."""
+    again = [from_json(orjson.loads(orjson.dumps(to_json(event)))) for event in Tape().events]
+
+    assert (
+        run_facts(again)
+        == run_facts(Tape().events)
+        == {"target": BASE, "mode": "fake", "seed": 1, "features": ["clock"]}
+    )

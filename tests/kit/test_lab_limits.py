@@ -83,3 +83,11 @@ def test_whoever_goes_on_past_a_bad_certificate_is_shown_by_the_first_request() 
     (finding,) = judged("CQ-07", scene.told(7).recorder.events).findings
 
     assert len(finding.events) == 2
+
+
+@pytest.mark.parametrize(("status", "looked"), [(200, False), (504, True), (503, True), (400, True)])
+def test_a_create_that_succeeds_after_a_lost_one_mends_it(status: int, looked: bool) -> None:
+    """CM-07: what such a client says at its end is another rule's."""
+    scene = Scene("CM-07").create(lost="cut").create(status).told(3, "failed")
+
+    assert bool(judged("CM-07", scene.recorder.events).findings) is looked

@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from click.testing import CliRunner, Result
 from standin import StandIn
 
 from kling_contract.cli.commands.server import command
-from kling_contract.driving.drivers.running import Wanted, plan_of
+from kling_contract.driving.drivers.running import Money, Wanted, plan_of, skewed
 from kling_contract.driving.target import Asked, choose_mode
+from kling_contract.history.events import Exchange, Response
 from kling_contract.rules.verdicts import SetupError
 
 SERVICE = "https://api.evolink.ai"
@@ -276,6 +279,40 @@ def test_a_plan_shows_how_sure_each_refusal_is(service: StandIn) -> None:
 
     assert not [line for line in lines if "()" in line]
     assert [line for line in lines if re.search(r" SV-09 \(\w+\)  ", line)]
+
+
+@pytest.mark.parametrize(("mode", "creates"), [("readonly", 1), ("refusals", None), ("paid", 1), ("fake", 1)])
+def test_how_many_creates_a_mode_allows_where_nobody_says(mode: str, creates: int | None) -> None:
+    """A run of refusals means none, so money is its cap; whoever names a number gets it."""
+    assert Money(max_usd=1.0).caps(mode).creates == creates
+    assert Money(max_usd=1.0, creates=0).caps(mode).creates == 0
+    assert Money(max_usd=1.0, creates=3).caps(mode).creates == 3
+
+
+@pytest.mark.parametrize(
+    ("dates", "said"),
+    [
+        ([], ""),
+        ([None, None], ""),
+        ([120], ""),
+        ([-120], ""),
+        ([121], "121 s ahead of this machine's"),
+        ([None, -121], "121 s behind this machine's"),
+        ([0, 4000], "4000 s ahead of this machine's"),
+    ],
+)
+def test_a_clock_that_is_wrong_is_said(dates: list[float | None], said: str) -> None:
+    """By the Date of any response, from two minutes on."""
+    at, events = 1_757_169_743.0, []
+    for ahead in dates:
+        headers = () if ahead is None else (("Date", formatdate(at + ahead, usegmt=True)),)
+        lost = Exchange(method="GET", url="https://service.example/v1/credits", lost="cut", at=at, ended_at=at)
+        events += [lost, replace(lost, lost="", answer=Response(status=200, headers=headers))]
+
+    lines = skewed(events)
+
+    assert len(lines) == (1 if said else 0)
+    assert said in "".join(lines)
 
 
 MODES = ("readonly", "refusals", "paid")

@@ -68,6 +68,7 @@ def test_requests_are_counted_in_a_window_that_slides(any_url: str, process: Cal
     assert waits(60, 60, 69.5, 70, 70) == [None, 10.0, 0.5, None, 15.0]
     store.configure(account, {"rate_limit": 1})
     assert waits(71, 85, 119.5, 120, 130, 130) == [14.0, 35.0, 0.5, 10.0, None, 60.0]
+    assert waits(1000, 1000, 1100) == [None, 60.0, None]
 
 
 def test_what_is_due_first_happens_first_whoever_has_it(any_url: str, process: Callable[..., Any]) -> None:
