@@ -17,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 
-VERSION = 1
+VERSION = 2
 """Changes with every change below that a database of before does not have."""
 
 SERVER_CLOCK = 1
@@ -80,9 +80,8 @@ tasks = Table(
     Column("reads", Integer, nullable=False),
     Column("settled", Boolean, nullable=False),
     Column("facts", Text, nullable=False),
-    UniqueConstraint("account_id", "id"),
-    Index("kling_tasks_id", "id"),
-    Index("kling_tasks_due", "account_id", "due"),
+    UniqueConstraint("id", "account_id"),
+    Index("kling_tasks_due", "account_id", "due", "number"),
 )
 deliveries = Table(
     "kling_deliveries",
@@ -97,7 +96,7 @@ deliveries = Table(
     Column("started", Text),
     Column("facts", Text, nullable=False),
     Index("kling_deliveries_task", "account_id", "task_id"),
-    Index("kling_deliveries_due", "account_id", "due"),
+    Index("kling_deliveries_due", "account_id", "due", "number", "nth"),
     Index("kling_deliveries_lease", "account_id", "lease"),
 )
 queue = Table(
