@@ -306,7 +306,7 @@ def test_schema_draws_feed_the_history(server: StandIn, monkeypatch: pytest.Monk
 
 def test_a_seed_draws_the_same_requests(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what one run has found is found again."""
-    monkeypatch.setattr(schema, "EXAMPLES", 1)
+    monkeypatch.setattr(schema, "EXAMPLES", 4)
     monkeypatch.setattr(schema, "SECONDS", 240.0)
     sent = []
     for seed in (1, 1, 2):
