@@ -6,20 +6,26 @@ its method. A connection carries one exchange. What is recorded, and what is sen
 
 import contextlib
 import hashlib
+import io
 import socket
 import ssl
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from http.client import responses
+from http.client import HTTPMessage, responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+
+from kling_contract import heads
 
 Headers = Sequence[tuple[str, str]]
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
 """Headers that `Incoming.respond` writes itself."""
 BODILESS = (204, 304)
 _UNLIMITED = 1 << 62
+_HEAD_ENDS = (b"\r\n", b"\n", b"")
+_LONGEST_LINE = 1 << 16
+"""Bytes of a line beyond which the library refuses a request."""
 
 
 class Incoming(BaseHTTPRequestHandler):
@@ -38,6 +44,25 @@ class Incoming(BaseHTTPRequestHandler):
         """Give the connection the listener's time-out."""
         self.request.settimeout(self.server.listener.timeout)
         super().setup()
+
+    def parse_request(self) -> bool:
+        """Take the head of a request; one that is not plain, or waits for a word before its body, is the library's to read."""
+        lines = [self.raw_requestline]
+        while lines[-1] not in _HEAD_ENDS and len(lines) <= heads.MOST + 1 and len(lines[-1]) <= _LONGEST_LINE:
+            lines.append(self.rfile.readline(_LONGEST_LINE + 1))
+        found = heads.request(b"".join(lines)) if lines[-1] in _HEAD_ENDS else None
+        if found is None or found[1].startswith("//") or any(name.lower() == "expect" for name, _ in found[2]):
+            wire, self.rfile = self.rfile, io.BytesIO(b"".join(lines[1:]))
+            try:
+                return super().parse_request()
+            finally:
+                self.rfile = wire
+        self.command, self.path, pairs = found
+        self.requestline, self.request_version = f"{self.command} {self.path} HTTP/1.1", "HTTP/1.1"
+        self.headers = HTTPMessage()
+        for name, value in pairs:
+            self.headers[name] = value
+        return True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         """Stay quiet: the history is the record."""

@@ -1,12 +1,14 @@
 """The short way of an exchange shows what the library's way does, in both directions, and kept connections never mix answers up."""
 
+import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
+from kling_contract import heads
 from kling_contract.driving import plain
 from kling_contract.driving.sender import KeptSender, Limits, RawResponse, Sender
 from kling_contract.serving import Incoming, Listener
@@ -139,6 +141,56 @@ def test_a_request_is_written_as_the_library_writes_it(
     assert len(set(seen)) <= 1
 
 
+_ASKED = [
+    b"GET /v1/tasks/a?b=%2F HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nx-two: 2\r\nX-Empty:\r\n\r\n",
+    b"POST /v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /v1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    b"POST /v1 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
+    b"GET //double HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\nHost: a\n\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nX-Folded: a\r\n b\r\nX-Pad:  a \r\nX-Note: caf\xe9\r\n\r\n",
+    b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    b"GET / HTTP/1.1\r\nX Name: a\r\n\r\n",
+    b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /caf\xe9 HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1 HTTP/1.1\r\n\r\n",
+    b"GET /\r\n\r\n",
+    b"nothing\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(120)) + b"\r\n",
+    b"GET / HTTP/1.1\r\nX-Long: " + b"y" * 70_000 + b"\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("sent", _ASKED)
+def test_a_request_is_read_as_the_library_reads_it(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Method, target, headers and body, or the library's refusal."""
+    seen: list[tuple[str, str, tuple[tuple[str, str], ...], bytes]] = []
+
+    def note(request: Incoming) -> None:
+        seen.append((request.command, request.path, request.pairs, request.body()))
+        request.respond(200)
+
+    def asked() -> bytes:
+        with Listener(note) as server, socket.create_connection(("127.0.0.1", server.port), 20.0) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            with connection.makefile("rb") as answer:
+                first = answer.readline()
+                with suppress(ConnectionError):  # what is refused is not read to its end
+                    answer.read()
+                return first
+
+    short = asked()
+    monkeypatch.setattr(heads, "request", lambda _: None)
+    assert asked() == short
+    assert seen == seen[: len(seen) // 2] * 2
+
+
 def _say(request: Incoming) -> None:
     """Respond with the path, and keep the connection."""
     request.close_connection = False
@@ -153,5 +205,8 @@ def test_a_kept_connection_serves_many_and_one_that_ended_none() -> None:
         assert said == [f"/{n}".encode() for n in range(5)]
         assert server.connections == 1
     with _served(_RESPONSES[0]) as (origin, seen), KeptSender() as sender:
-        assert [sender.send("GET", f"{origin}/", [], None, _LIMITS).status for _ in range(3)] == [200] * 3
+        for _ in range(3):
+            assert sender.send("GET", f"{origin}/", [], None, _LIMITS).status == 200
+            (_, _, kept) = sender._kept[-1]
+            assert select.select([kept.sock], [], [], 20.0)[0], "the server closes"
         assert len(seen) == 3

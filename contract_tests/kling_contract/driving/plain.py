@@ -1,4 +1,4 @@
-"""The short way of an exchange, for what is plain: a request written as it stands, the head of a response read by one expression.
+"""The short way of an exchange, for what is plain: a request written as it stands, the head of a response read by llhttp.
 
 `http.client` reads headers with the parser of mails, which takes two thirds of an exchange. Whatever is not plain goes its way, so that
 there is one reading of the odd cases.
@@ -11,6 +11,9 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kling_contract import heads
+from kling_contract.serving import BODILESS
+
 _BLOCK = 65536
 _SMALL = 1 << 14
 """Bytes of a request body that travel with its head, in one write."""
@@ -19,11 +22,6 @@ _TARGET = re.compile(r"[!-~]+")
 _HOST = re.compile(r"[0-9A-Za-z.-]+")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ILLEGAL = re.compile(r"[\r\n\0]")
-_STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [ -~]*)?")
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?((?:[!-~](?:[ -~]*[!-~])?)?)")
-_MOST_HEADERS = 100
-"""More than that and `http.client` refuses the response."""
-_NO_BODY = (204, 304)
 
 
 def head_of(
@@ -104,7 +102,7 @@ def read(sock: socket.socket, method: str) -> Answer | http.client.HTTPResponse:
         if not block:
             break
         data += block
-    found = _plain(data[:end], method) if end >= 0 else None
+    found = _plain(data[: end + 4], method) if end >= 0 else None
     if found is None:
         response = http.client.HTTPResponse(_Again(data, sock), method=method)  # type: ignore[arg-type]
         response.begin()
@@ -113,31 +111,21 @@ def read(sock: socket.socket, method: str) -> Answer | http.client.HTTPResponse:
     return Answer(status, headers, data[end + 4 :], length)
 
 
-def _plain(head: bytes, method: str) -> tuple[int, tuple[tuple[str, str], ...], int] | None:
+def _plain(head: bytes, method: str) -> tuple[int, heads.Pairs, int] | None:
     """Return status, headers and length of the body; None where any of them leaves something to decide."""
-    first, *lines = head.split(b"\r\n")
-    status = _STATUS.fullmatch(first)
-    if status is None or len(lines) >= _MOST_HEADERS:
+    found = heads.response(head)
+    if found is None:
         return None
-    headers = []
-    lengths = []
-    for line in lines:
-        pair = _HEADER.fullmatch(line.decode("latin-1"))
-        if pair is None:
-            return None
-        name, value = pair.groups()
-        headers.append((name, value))
-        lower = name.lower()
-        if lower == "transfer-encoding":
-            return None
-        if lower == "content-length":
-            lengths.append(value)
-    code = int(status[1])
-    if method == "HEAD" or code in _NO_BODY:
-        return code, tuple(headers), 0
-    if len(lengths) != 1 or not lengths[0].isdigit():
+    status, headers = found
+    names = [name.lower() for name, _ in headers]
+    if "transfer-encoding" in names:
         return None
-    return code, tuple(headers), int(lengths[0])
+    if method == "HEAD" or status in BODILESS:
+        return status, headers, 0
+    if names.count("content-length") != 1:
+        return None
+    length = headers[names.index("content-length")][1]
+    return (status, headers, int(length)) if length.isdigit() else None
 
 
 class _Again:

@@ -11,8 +11,8 @@ OnRequest = Callable[[Request, Memory], Request | Response]
 OnResponse = Callable[[Request, Response, Memory], Response]
 OnCallback = Callable[[CallbackPost, Deliver, Memory], ReceiverResponse]
 Patch = Callable[[dict[str, Any]], None]
-_WIRE = "SW"
-"""The group of rules about what travels: headers, JSON, status codes."""
+_ON_SOCKETS = frozenset({"SW-15", "SW-16", "SW-17", "SW-18"})
+"""Rules about methods, bodies and requests that are odd on the wire, and about answers that do not come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,8 @@ class Mutant:
 
     @property
     def on_the_wire(self) -> bool:
-        """Whether its rule is about what travels, so that it is tried over sockets."""
-        return self.rule.startswith(_WIRE)
+        """Whether its rule is about what a socket does, so that it is tried over sockets; a call shows everything else as it is."""
+        return self.rule in _ON_SOCKETS
 
     @property
     def proxied(self) -> bool:
