@@ -166,15 +166,24 @@ def test_a_refused_create_is_never_sent_again(make_client, service, kit, tmp_pat
     assert not Slot(out).path.exists()
 
 
-@pytest.mark.parametrize("code", ["unauthorized", 401, None])
-def test_both_dialects_are_read(client, service, kit, code):
-    """String codes, integer codes and none."""
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("unauthorized", "HTTP 401 unauthorized: bad key"),
+        (1102, "HTTP 401 1102: bad key"),
+        (401, "HTTP 401: bad key"),
+        (None, "HTTP 401: bad key"),
+    ],
+)
+def test_both_dialects_are_read(client, service, kit, code, shown):
+    """String codes, integer codes and none; a code that only says the status again is not shown twice."""
     service.on("create", kit.refused(401, code, "bad key", x_request_id="req-1"))
 
     with pytest.raises(AuthError) as caught:
         client.create(kit.image)
 
     assert (caught.value.code, caught.value.type, caught.value.request_id) == (code, "some_error", "req-1")
+    assert str(caught.value).startswith(shown)
 
 
 def test_a_failed_task_is_not_created_again(client, service, kit, tmp_path):

@@ -9,12 +9,13 @@ import hashlib
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kling_contract.driving.drivers.models import members
+from kling_contract.driving.drivers.models import media_probes, members
 from kling_contract.driving.drivers.run_context import Options, RunContext, body_of
 from kling_contract.driving.drivers.running import Wanted, for_servers, make_history
 from kling_contract.driving.drivers.steps import steps_of
@@ -28,6 +29,7 @@ from kling_contract.reading.contract import Contract
 from kling_contract.reading.families import chosen
 from kling_contract.rules.verdicts import Choice
 from kling_mock.serving.process import Running
+from kling_openapi import family
 
 FILE = Path(__file__).with_name("driven.txt")
 MODELS = ("", "kling-v3-motion-control", "wan2.7-image-to-video")
@@ -115,18 +117,29 @@ def of_members(model: str, url: str) -> Iterator[str]:
         yield from (clipped(repr(one)) for one in members(context))
 
 
+def of_media() -> Iterator[str]:
+    """Yield the media at and beyond the limits of every model, as it is asked for."""
+    for name, model in family().models.items():
+        for _, _, one in media_probes(model):
+            yield f"{name} {asdict(one)}"
+
+
 def names() -> Iterable[str]:
     """The blocks, in order."""
     runs = (f"run {model}".rstrip() for model in MODELS)
-    return (*runs, *(f"plan {mode}" for mode in MODES), *(f"members {model}" for model in MODELS if model))
+    return (*runs, *(f"plan {mode}" for mode in MODES), *(f"members {model}" for model in MODELS if model), "media")
 
 
 def block(name: str, url: str) -> str:
     """What is kept of a run or a plan."""
     kind, _, which = name.partition(" ")
-    of_fake = of_run if kind == "run" else of_members
-    lines = of_plan(which, chosen()) if kind == "plan" else of_fake(which, url)
-    return "\n".join([f"== {name}", *lines])
+    ways: dict[str, Callable[[], Iterator[str]]] = {
+        "run": lambda: of_run(which, url),
+        "plan": lambda: of_plan(which, chosen()),
+        "members": lambda: of_members(which, url),
+        "media": of_media,
+    }
+    return "\n".join([f"== {name}", *ways[kind]()])
 
 
 def kept() -> dict[str, str]:

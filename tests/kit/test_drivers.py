@@ -141,6 +141,20 @@ def test_public_neighbours_are_right_and_internal_ones_are_not() -> None:
     assert not CONTRACT.create_flaws({**BASE, "callback_url": longest})
 
 
+def test_first_frames_take_turns_in_the_allowed_shapes(fake: str) -> None:
+    """The widest and the tallest, at twice the smallest side; the user's own where the fake draws none."""
+    limits = CONTRACT.image
+    side = 2 * limits.min_side
+    wide, tall = (
+        f"https://image.test/{width}x{height}.jpg"
+        for width, height in ((round(side * limits.ratio_max), side), (side, round(side / limits.ratio_min)))
+    )
+    with context_at(fake, drawn=True) as context:
+        assert [context.picture(number)[1] for number in range(5)] == [wide, tall, wide, tall, wide]
+    with context_at(fake, drawn=False, image="https://example.com/mine.png") as context:
+        assert context.picture(1) == (None, "https://example.com/mine.png")
+
+
 # The scripted run
 
 

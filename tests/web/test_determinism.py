@@ -145,3 +145,17 @@ def test_the_video_of_the_same_task_is_the_same_file(make: Callable[..., Any]) -
 
     assert videos[0] == videos[1]
     assert len(videos[0]) > 1000
+
+
+IDS = ["5ttazaq1", "h8nfofsi", "p5oe4n4b", "6lirlm1f", "4i9by0e7", "tdq0jher", "1sh7h6qf", "u1couw2r"]
+PROGRESS = [47, 36, 48, 40, 46, 45, 47, 49]
+
+
+def test_a_seed_makes_the_same_tasks_in_every_version(make: Callable[..., Any]) -> None:
+    """What was seen with one is seen with the next: ids, and how far tasks are after ten seconds."""
+    rig = make(seed=7, start=NOW)
+    made = [rig.task("completed queued=1 runs=20") for _ in range(8)]
+    rig.advance(10)
+
+    assert [one.rpartition("-")[2] for one in made] == IDS
+    assert [rig.shown(one)["progress"] for one in made] == PROGRESS

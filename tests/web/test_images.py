@@ -52,6 +52,7 @@ def test_a_bad_frame_is_refused_or_fails_as_chosen(make: Callable[..., Any], nam
     failing.advance(120)
     body = failing.shown(accepted.json["id"])
     assert (body["status"], body["error"]["code"], body["usage"]["credits_used"]) == ("failed", code, 0)
+    assert body["progress"] == 0
     assert failing.account().credits == failing.fake.world.service_settings.starting_credits
 
 
@@ -184,3 +185,12 @@ def test_a_url_with_stray_brackets_is_refused(make: Any, url: str, images: str) 
 
     assert response.status_code == 400 or images == "offline"
     assert response.status_code < 500
+
+
+def test_only_a_create_whose_frame_was_taken_unseen_says_so(rig: Any) -> None:
+    """Neither one that a scenario answers, nor one that is made once and asked for twice."""
+    rig.create(headers={"X-Mock-Scenario": "rate-limited"}, bent=True)
+    for _ in range(2):
+        assert rig.create(headers={"Idempotency-Key": "a-key-0123456789"}).status_code == 200
+
+    assert [entry.get("image") for entry in rig.control("GET", "/journal")["entries"]] == [None] * 3
