@@ -133,7 +133,10 @@ _STANDARD = {name.lstrip("_") for name in sys.stdlib_module_names}
 
 
 def starts(rounds: int, against: Path | None) -> dict[str, Any]:
-    """Return every sample by program, of this checkout and of *against*, taken in turn after one start that warms the caches."""
+    """Return every sample by program, of this checkout and of *against*, taken in turn after one start that warms the caches.
+
+    load: how many processes wanted a processor meanwhile, in the mean of a quarter of an hour.
+    """
     roots = {"now": ROOT, **({"before": against.resolve()} if against else {})}
     with serving(ROOT) as (port, _):
         wanted = programs(port)
@@ -144,7 +147,7 @@ def starts(rounds: int, against: Path | None) -> dict[str, Any]:
                     sample = program(root)
                     if turn:
                         found[name][which].append(sample)
-    return {"programs": found, "groups": groups()}
+    return {"programs": found, "groups": groups(), "load": os.getloadavg()[2]}
 
 
 @click.command()
