@@ -18,6 +18,7 @@ from kling_client import (
     NetworkError,
     PollPolicy,
     Receiver,
+    RedirectRefused,
     RequestInvalid,
     ResultMissing,
     Timeouts,
@@ -348,3 +349,15 @@ def test_a_port_that_is_none_is_a_usage_error(port):
     """Before the system is asked."""
     with pytest.raises(ConfigError, match="ports go from 0 to 65535"), listening(Receiver(), port):
         pass
+
+
+@pytest.mark.parametrize(("status", "taken"), [(200, True), (201, True), (299, True), (300, False), (399, False)])
+def test_every_success_is_one(client, service, kit, status, taken):
+    """All of 2xx, and nothing above."""
+    service.on("poll", kit.answer(kit.task("processing"), status))
+
+    if taken:
+        assert client.get(kit.task_id).status == "processing"
+    else:
+        with pytest.raises(RedirectRefused):
+            client.get(kit.task_id)

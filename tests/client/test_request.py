@@ -240,7 +240,8 @@ def test_an_upload_is_tried_again(client, service, kit, tmp_path):
 def _images(folder):
     """Files that no first frame can be."""
     Image.new("RGB", (299, 400)).save(folder / "small.png")
-    Image.new("RGB", (1000, 399)).save(folder / "wide.png")
+    Image.new("RGB", (751, 300)).save(folder / "wide.png")
+    Image.new("RGB", (300, 751)).save(folder / "tall.png")
     Image.new("RGB", (400, 400)).save(folder / "moving.gif")
     Image.new("RGB", (400, 400)).save(folder / "renamed.jpg", "BMP")
     (folder / "text.png").write_text("hello")
@@ -255,6 +256,7 @@ def _images(folder):
     [
         "small.png",
         "wide.png",
+        "tall.png",
         "moving.gif",
         "renamed.jpg",
         "text.png",
