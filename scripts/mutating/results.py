@@ -36,7 +36,9 @@ def record(run: Run) -> None:
     kept = {one["seed"]: one for one in runs()}
     before = kept.get(run["seed"], {**run, "groups": {}})
     kept[run["seed"]] = {**before, **run, "groups": {**before["groups"], **run["groups"]}}
-    RECORDED.write_text(json.dumps([kept[seed] for seed in sorted(kept)], indent=1) + "\n", encoding="utf-8")
+    whole = RECORDED.with_suffix(".tmp")  # another run may read meanwhile
+    whole.write_text(json.dumps([kept[seed] for seed in sorted(kept)], indent=1) + "\n", encoding="utf-8")
+    whole.replace(RECORDED)
 
 
 def state(fault: Fault, known: dict[tuple[str, str, str], str]) -> str:

@@ -1,11 +1,14 @@
 """What every driver sends, call by call: a driver that silently stops sending something, or sends it at another moment, is found here."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import driven
 import pytest
 
+from kling_contract.driving.drivers.media import bent
 from kling_mock.serving.process import Running
+from kling_openapi import family
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +31,17 @@ def test_nothing_else_is_kept() -> None:
     Each block of the file is one that is held.
     """
     assert set(driven.kept()) == set(driven.names())
+
+
+def test_one_step_beyond_each_limit_whatever_it_is() -> None:
+    """
+    Of a video, whose sides are even or odd as the limits are: two pixels, and one byte.
+    """
+    model = family().models["kling-v3-motion-control"]
+    (medium,) = [one for example in model.examples[:1] for one in model.media(example) if one.limits.kind == "video"]
+    limits = replace(medium.limits, max_bytes=3_000_001, min_width_px=501, max_width_px=1003)
+
+    found = [*bent(medium._replace(limits=limits))]
+
+    assert {(501, 720), (499, 720), (1003, 720), (1005, 720)} <= {(one.width, one.height) for one in found}
+    assert 3_000_002 in {one.size for one in found}
