@@ -47,7 +47,7 @@ class Size:
 
 
 FULL = Size(Extent(3, 5, 4), 4000, 10, 10, (10**3, 10**4, 10**5, 10**6), (10**3, 10**4, 10**5), 10, (10**5, 50))
-QUICK = Size(Extent(1, 1, 1), 600, 2, 2, (10**3, 10**4), (10**3, 10**4), 3, (10**4, 5))
+QUICK = Size(Extent(2, 2, 2), 600, 2, 2, (10**3, 10**4), (10**3, 10**4), 3, (10**4, 5))
 _MOST_IN_MEMORY = 10**5
 
 
@@ -117,7 +117,7 @@ def run(size: Size, only: frozenset[str], against: Path | None = None) -> dict[s
 
 @click.command()
 @click.option(
-    "--quick", is_flag=True, help="One sample of each, up to 10,000 tasks: within ten minutes, to see that all works."
+    "--quick", is_flag=True, help="Short samples, up to 10,000 tasks: within some ten minutes, to see that all works."
 )
 @click.option(
     "--only",

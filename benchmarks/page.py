@@ -19,10 +19,14 @@ Measured by one command, which wrote this page: `{command}` on {date}. {machine}
 {versions}
 
 A **floor** is a bare WSGI callable on the same server that runs the statements of the same call through the same pool, recorded from the
-fake and repeated, with nothing validated, decided or rendered; for the memory store a callable that parses the same JSON and returns as
-many bytes. Fake and floor take turns within one run, so a ratio means more than a number. Load: wrk, 1 thread, 16 connections. Medians,
-with the range in brackets. While a sample runs, the share of the processors that went to others is measured: above {clean:.0%} of a core
-the sample does not count, and where no sample counts the table says "too noisy" in place of a number.
+fake and repeated: the same transactions and commits, on a connection that is taken as often, and writers of one process queue for
+SQLite's one writer as the fake's do. Nothing is validated, decided or rendered, and no older task is settled. What the fake saves under
+load, journal entries of several threads in one transaction, the floor does not save. For the memory store the floor is a callable that
+parses the same JSON and returns as many bytes.
+
+Fake and floor take turns within one run, so a ratio means more than a number. Load: wrk, 1 thread, 16 connections. Medians, with the
+range in brackets. While a sample runs, the share of the processors that went to others is measured: above {clean:.0%} of a core the
+sample does not count, and where no sample counts the table says "too noisy" in place of a number.
 
 Durability: SQLite with write-ahead logging and `synchronous=NORMAL`; PostgreSQL as installed, `fsync=on` and `synchronous_commit=on`, the
 journal's entries with `synchronous_commit=off`.
@@ -33,11 +37,7 @@ def page(found: dict[str, Any], crashes: list[dict[str, Any]]) -> str:
     """Return the whole page."""
     about = found["machine"]
     versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
-    quick = (
-        " A quick run: one short sample of each, to see that all works, and no figure to quote."
-        if found["quick"]
-        else ""
-    )
+    quick = " A quick run: short samples, to see that all works." if found["quick"] else ""
     head = _HEAD.format(
         command=found["command"],
         date=found["date"],
@@ -85,7 +85,17 @@ def _rate(samples: list[dict[str, Any]]) -> str:
 
 
 def _speeds(pairs: list[dict[str, Any]]) -> list[str]:
-    columns = ("store", "workers", "call", "fake /s", "floor /s", "of the floor", "p50 / p99 ms")
+    columns = (
+        "store",
+        "workers",
+        "call",
+        "fake /s",
+        "floor /s",
+        "of the floor",
+        "p50 / p99 ms",
+        "processor us",
+        "of it",
+    )
     rows = []
     for pair in pairs:
         late = [median(one[name] for one in pair["fake"]) for name in ("p50_ms", "p99_ms")] if pair["fake"] else [0, 0]
@@ -99,9 +109,30 @@ def _speeds(pairs: list[dict[str, Any]]) -> list[str]:
                 *measured,
                 share,
                 f"{late[0]:.1f} / {late[1]:.1f}",
+                *_processor(pair),
             ]
         )
-    return table(columns, rows)
+    return [*table(columns, rows), "", _PROCESSOR]
+
+
+_PROCESSOR = """The last columns are the processor time of a call, of the fake and of its floor, the database's included, and the floor's
+share of the fake's. Every sample counts in them: others on the machine slow a call down more than they make it dearer."""
+
+
+def _processor(pair: dict[str, Any]) -> tuple[str, str]:
+    """Return microseconds of processor a call, of fake and floor, and what part of the fake's the floor's is."""
+    spent = [
+        [
+            one["server_cores"] / one["per_second"] * 1e6
+            for one in pair[which]
+            if one["per_second"] and not one["failed"]
+        ]
+        for which in ("fake", "floor")
+    ]
+    if not all(spent):
+        return "", ""
+    fake, floor = map(median, spent)
+    return f"{fake:,.0f} / {floor:,.0f}", f"{floor / fake:.0%}" if fake else ""
 
 
 def _deliveries(found: dict[str, dict[str, float]]) -> list[str]:
