@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,9 +37,14 @@ def record(run: Run) -> None:
     kept = {one["seed"]: one for one in runs()}
     before = kept.get(run["seed"], {**run, "groups": {}})
     kept[run["seed"]] = {**before, **run, "groups": {**before["groups"], **run["groups"]}}
-    whole = RECORDED.with_suffix(".tmp")  # another run may read meanwhile
-    whole.write_text(json.dumps([kept[seed] for seed in sorted(kept)], indent=1) + "\n", encoding="utf-8")
-    whole.replace(RECORDED)
+    whole(RECORDED, json.dumps([kept[seed] for seed in sorted(kept)], indent=1) + "\n")
+
+
+def whole(path: Path, text: str) -> None:
+    """Write a file at once: another run may read it meanwhile."""
+    new = path.with_suffix(".tmp")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
 
 
 def state(fault: Fault, known: dict[tuple[str, str, str], str]) -> str:
@@ -81,7 +87,7 @@ def write_page() -> None:
     parts = [f"`scripts/mutation --sample {run['sample']} --seed {run['seed']}`:\n\n{table(run)}" for run in runs()]
     text = PAGE.read_text(encoding="utf-8")
     written = "\n\n".join([FROM, *parts, TO])
-    PAGE.write_text(re.sub(f"{FROM}.*{TO}", lambda _: written, text, flags=re.DOTALL), encoding="utf-8")
+    whole(PAGE, re.sub(f"{FROM}.*{TO}", lambda _: written, text, flags=re.DOTALL))
 
 
 def missed(run: Run) -> list[Fault]:
