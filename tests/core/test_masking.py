@@ -333,11 +333,20 @@ def test_a_pseudonym_and_nothing_are_no_keys() -> None:
     assert mask.learn("key-0a1b2c3d") == "key-0a1b2c3d"
 
 
-@pytest.mark.parametrize(("ahead", "found"), [("", True), ("a", False), ("ab", False), ("abc", True)])
-def test_twelve_characters_of_base64_are_enough_to_know_a_key_by(ahead: str, found: bool) -> None:
-    """A key of nine bytes inside of other bytes; where only eleven characters are its alone, they may be anything."""
-    mask = Mask(b"salt", keys=["nine-byte"])
-    packed = base64.b64encode(f"{ahead}nine-byte{'x' * 9}".encode()).decode()
+@pytest.mark.parametrize(
+    ("key", "ahead", "found"),
+    [
+        ("nine-byte", "", True),
+        ("nine-byte", "a", False),
+        ("nine-byte", "ab", False),
+        ("ten--bytes", "a", True),
+        ("ten--bytes", "ab", True),
+    ],
+)
+def test_twelve_characters_of_base64_are_enough_to_know_a_key_by(key: str, ahead: str, found: bool) -> None:
+    """Inside of other bytes; where only eleven characters are the key's alone, they may be anything."""
+    mask = Mask(b"salt", keys=[key])
+    packed = base64.b64encode(f"{ahead}{key}{'x' * 9}".encode()).decode()
 
     assert (mask.text(packed) != packed) is found
 
