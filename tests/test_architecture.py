@@ -181,7 +181,7 @@ def options(command: str) -> set[str]:
 def test_every_setting_has_its_option() -> None:
     """What can be set in code can be set on the command line, under the same name."""
     spelled = {"relays": "--relay", "service_settings": "--set"}
-    wanted = {spelled.get(name, "--" + name.replace("_", "-")) for name in Settings.members}
+    wanted = {spelled.get(name, "--" + name.replace("_", "-")) for name in Settings.__struct_fields__}
 
     assert wanted <= options("serve")
     assert wanted - {"--port"} <= options("exec") | {"--port"}

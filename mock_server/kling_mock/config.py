@@ -5,10 +5,11 @@ import ssl
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import jsonschema_rs
 import orjson
+from msgspec import Meta, field
 
 import kling_openapi
 from kling_common.kept import Kept
@@ -18,25 +19,10 @@ from kling_mock.contract import Contract
 from kling_mock.core.callbacks import origin
 from kling_mock.core.nearest import did_you_mean
 from kling_mock.core.observed import Observed
-from kling_mock.core.shaped import (
-    Invalid,
-    Problem,
-    Shaped,
-    anything,
-    choice,
-    items,
-    mapping,
-    member,
-    optional,
-    path,
-    text,
-    truth,
-    whole,
-)
+from kling_mock.core.records import Invalid, Record, kind
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
 _MOST_WORKERS = 64
-_LAST_PORT = 65535
 _FARTHEST_START = 1e15
 _CLOCK = re.compile(r"real|manual|x\d+(\.\d+)?")
 
@@ -47,7 +33,7 @@ class BadSetting(ValueError):
 
 def _origins(relays: dict[str, str]) -> dict[str, str]:
     try:
-        return {origin(source): origin(target) for source, target in relays.items()}
+        return {origin(str(source)): origin(str(target)) for source, target in relays.items()}
     except ValueError as error:
         raise ValueError(f"{error}; write it like --relay https://hooks.example.com=http://127.0.0.1:9000") from error
 
@@ -56,12 +42,6 @@ def _hard_to_guess(token: str) -> str:
     if not token.strip():
         raise ValueError("an empty token would let everybody in; leave the option out, or choose a token")
     return token
-
-
-def _some_workers(workers: int) -> int:
-    if not 1 <= workers <= _MOST_WORKERS:
-        raise ValueError(f"a number of processes from 1 to {_MOST_WORKERS}")
-    return workers
 
 
 def _rate(clock: str) -> str:
@@ -74,17 +54,15 @@ def _rate(clock: str) -> str:
     return clock
 
 
-def _moment(start: str | float | None) -> float | None:
+def _moment(start: str | float) -> float:
     """Return a moment that seconds can still be added to: floats of more lose them, and neither infinity nor NaN is one."""
     seconds = _unix_seconds(start)
-    if seconds is not None and not abs(seconds) <= _FARTHEST_START:
+    if not abs(seconds) <= _FARTHEST_START:
         raise ValueError(f"say Unix seconds from -{_FARTHEST_START:.0e} to {_FARTHEST_START:.0e}")
     return seconds
 
 
-def _unix_seconds(start: str | float | None) -> float | None:
-    if start is None:
-        return None
+def _unix_seconds(start: str | float) -> float:
     try:
         return float(start)
     except ValueError:
@@ -96,24 +74,12 @@ def _unix_seconds(start: str | float | None) -> float | None:
         raise ValueError("say Unix seconds, or a moment such as 2025-09-06T14:42:23Z") from error
 
 
-_texts = optional(items(text()))
-_NO_KEY = "name at least one key, or say any"
-_NO_MODEL = "name at least one model, or leave the option out to serve all"
-
-
-def _some(complaint: str, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if names is not None and not names:
-        raise ValueError(complaint)
-    return names
-
-
-def _certificates(file: Path | None) -> Path | None:
-    if file is not None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
-        except OSError as error:  # ssl.SSLError is one
-            raise ValueError(f"no file of certificates in PEM: {error.strerror or error}") from error
-    return file
+def _certificates(file: str | Path) -> Path:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"no file of certificates in PEM: {error.strerror or error}") from error
+    return Path(file)
 
 
 def _host(name: str) -> str:
@@ -127,49 +93,78 @@ def _host(name: str) -> str:
     return target.host
 
 
-class Settings(Shaped):
+if TYPE_CHECKING:
+    _Origin = str
+    _Host = str
+    _Clock = str
+    _Token = str
+    _Relays = dict[str, str]
+    _Moment = float
+    _Path = Path
+    _Certificates = Path
+else:
+    _Origin, _Host, _Clock, _Token = (kind(read, str) for read in (origin, _host, _rate, _hard_to_guess))
+    _Relays = kind(_origins, dict)
+    _Moment = kind(_moment, str | int | float)
+    _Path, _Certificates = kind(Path, str | Path), kind(_certificates, str | Path)
+
+_Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Settings(Record, dict=True):
     """Everything the fake is started with. Times are seconds unless a name says otherwise."""
 
-    host: str = member(text(), default="127.0.0.1")
-    port: int = member(whole(0, _LAST_PORT), default=4010)
-    workers: int = member(lambda value: _some_workers(whole()(value)), default=1)
-    store: str = member(text(), default="memory")
-    no_courier: bool = member(truth, default=False)
-    clock: str = member(text(then=_rate), default="real")
-    start: float | None = member(_moment, default=None)
-    seed: int = member(whole(), default=0)
-    scenario: str = member(text(), default="completed")
-    scenarios: Path | None = member(optional(path), default=None)
-    callbacks: Literal["strict", "local"] = member(choice(("strict", "local")), default="strict")
-    relays: dict[str, str] = member(lambda value: _origins(mapping(text(), text())(value)), default={})
-    images: Literal["fetch", "offline"] = member(choice(("fetch", "offline")), default="fetch")
-    videos: Literal["full", "tiny"] = member(choice(("full", "tiny")), default="full")
-    keys: tuple[str, ...] | None = member(lambda value: _some(_NO_KEY, _texts(value)), default=None)
-    models: tuple[str, ...] | None = member(lambda value: _some(_NO_MODEL, _texts(value)), default=None)
-    admin_token: str | None = member(optional(text(then=_hard_to_guess)), default=None)
-    allowed_host: tuple[str, ...] = member(lambda value: tuple(map(_host, items(text())(value))), default=())
-    fetch_local: tuple[str, ...] = member(lambda value: tuple(map(origin, items(text())(value))), default=())
-    public_url: str | None = member(optional(text(then=origin)), default=None)
-    trust_proxy: bool = member(truth, default=False)
-    contract: Path | None = member(optional(path), default=None)
-    profile: str = member(text(), default="current")
-    service_settings: dict[str, Any] = member(mapping(text(), anything), default={})
-    callback_ca: Path | None = member(lambda value: _certificates(optional(path)(value)), default=None)
-    journal: int = member(whole(1), default=1_000)
-    tls: bool = member(truth, default=False)
-    impersonate: bool = member(truth, default=False)
-    proxy_port: int = member(whole(0, _LAST_PORT), default=0)
-    ca_out: Path | None = member(optional(path), default=None)
+    host: str = "127.0.0.1"
+    port: _Port = 4010
+    workers: Annotated[
+        int, Meta(ge=1, le=_MOST_WORKERS, description=f"a number of processes from 1 to {_MOST_WORKERS}")
+    ] = 1
+    store: str = "memory"
+    no_courier: bool = False
+    clock: _Clock = "real"
+    start: _Moment | None = None
+    seed: int = 0
+    scenario: str = "completed"
+    scenarios: _Path | None = None
+    callbacks: Literal["strict", "local"] = "strict"
+    relays: _Relays = field(default_factory=dict)
+    images: Literal["fetch", "offline"] = "fetch"
+    videos: Literal["full", "tiny"] = "full"
+    keys: Annotated[tuple[str, ...], Meta(min_length=1, description="name at least one key, or say any")] | None = None
+    models: (
+        Annotated[
+            tuple[str, ...],
+            Meta(min_length=1, description="name at least one model, or leave the option out to serve all"),
+        ]
+        | None
+    ) = None
+    admin_token: _Token | None = None
+    allowed_host: tuple[_Host, ...] = ()
+    fetch_local: tuple[_Origin, ...] = ()
+    public_url: _Origin | None = None
+    trust_proxy: bool = False
+    contract: _Path | None = None
+    profile: str = "current"
+    service_settings: dict[str, Any] = field(default_factory=dict)
+    callback_ca: _Certificates | None = None
+    journal: Annotated[int, Meta(ge=1)] = 1_000
+    tls: bool = False
+    impersonate: bool = False
+    proxy_port: _Port = 0
+    ca_out: _Path | None = None
 
     @classmethod
-    def prepared(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def of(cls, value: Any) -> Self:
         """Give the links of an impersonating fake a public-looking name, which leads to it as the service's own names do."""
-        if not given.get("impersonate") or given.get("public_url") is not None:
-            return given
-        default = kling_openapi.family().raw["x-assumptions"]["link_origin"]["schema"]["default"]
-        return {**given, "public_url": given.get("service_settings", {}).get("link_origin", default)}
+        said = dict(value)
+        if said.get("impersonate") and said.get("public_url") is None:
+            default = kling_openapi.family().raw["x-assumptions"]["link_origin"]["schema"]["default"]
+            said["public_url"] = said.get("service_settings", {}).get("link_origin", default)
+        made = super().of(said)
+        made.__dict__["given"] = frozenset(said)
+        return made
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Hold options to each other."""
         if self.workers > 1 and self.store == "memory":
             raise ValueError(
@@ -185,9 +180,14 @@ class Settings(Shaped):
         if self.ca_out is not None and not self.secure:
             raise ValueError("--ca-out goes with --tls or --impersonate; without them there is nothing to trust")
 
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the settings that were not left out."""
+        return self.__dict__["given"]  # type: ignore[no-any-return]
+
     def as_json(self, leave_out: Collection[str] = ()) -> str:
         """Return what was given, without what is to be left out; `settings` takes it."""
-        said = {name: value for name, value in self.__dict__.items() if name in self.given and name not in leave_out}
+        said = {name: getattr(self, name) for name in self.__struct_fields__ if name in self.given - set(leave_out)}
         return orjson.dumps(said, default=str).decode()
 
     @property
@@ -227,14 +227,8 @@ def settings(**given: Any) -> Settings:
     try:
         return Settings(**given)
     except Invalid as error:
-        raise BadSetting("; ".join(map(_line, error.problems))) from error
-
-
-def _line(problem: Problem) -> str:
-    if not problem.place:
-        return problem.message
-    name = "--" + ".".join(str(part) for part in problem.place).replace("_", "-")
-    return f"{name} {problem.value}: {problem.message}"
+        names = ".".join(str(part) for part in error.place if isinstance(part, str)).replace("_", "-")
+        raise BadSetting(f"--{names} {error.value}: {error.message}" if names else error.message) from error
 
 
 _PROFILES = Path(__file__).parent / "profiles"
@@ -293,9 +287,7 @@ def _observed(profile: str, found: Any) -> tuple[Observed, ...]:
     try:
         return tuple(map(Observed.of, found))
     except Invalid as error:
-        first = error.problems[0]
-        place = ".".join(map(str, first.place))
-        raise BadSetting(f"--profile {profile}: observed: {place}: {first.message}") from error
+        raise BadSetting(f"--profile {profile}: observed: {error}") from error
 
 
 def _profile(name: str) -> dict[str, Any]:

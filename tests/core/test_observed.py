@@ -8,7 +8,7 @@ import pytest
 from kling_mock.config import BadSetting, ServiceSettings
 from kling_mock.contract import Contract
 from kling_mock.core.observed import Observed, loaded, taken
-from kling_mock.core.shaped import Invalid
+from kling_mock.core.records import Invalid
 from kling_mock.web.http import ApiResponse, Request
 from kling_mock.web.observing import as_observed
 

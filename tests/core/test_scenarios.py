@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from kling_mock.core.errors import ApiError, TaskNotFound, documented
 from kling_mock.core.notation import TAG, parse_choice, seconds, typed, write_choice
+from kling_mock.core.records import Invalid
 from kling_mock.core.scenarios import Act, Answer, Behaviour, Callback, Edit, Outcome, Pace, Scenario, Wire, plan
-from kling_mock.core.shaped import Invalid
 from kling_mock.core.tasks import CANCELLED, Status
 
 FAILED: dict[str, Any] = {
@@ -107,7 +107,7 @@ def test_other_counts_are_refused(written: Any) -> None:
         (Answer, {}, "a status or a documented error"),
         (Act, {"when": {"create": 1}}, "exactly one of answer, wire, edit"),
         (Act, {"when": {"create": 1}, "edit": EDIT, "wire": {"endless": True}}, "exactly one of answer, wire, edit"),
-        (Act, {"when": {}, "edit": EDIT}, "at least 1 item"),
+        (Act, {"when": {}, "edit": EDIT}, "should say at which calls, such as {query: [1, 3]}"),
         (Act, {"when": {"update": 1}, "edit": EDIT}, "'create', 'query', 'link' or 'callback'"),
         (Act, {"when": {"callback": 1}, "wire": {"endless": True}}, "a callback can only be edited"),
         (Act, {"when": {"link": 1}, "edit": EDIT}, "a video cannot be edited"),

@@ -5,15 +5,15 @@ Each item names the fake's own responses that it is about (`on`, `status`, `task
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
+from msgspec import Meta, field
 
-from kling_mock.core.shaped import Shaped, anything, choice, items, mapping, member, number, optional, whole
-from kling_mock.core.shaped import text as words
+from kling_mock.core.records import Data
 
 
-class Observed(Shaped):
+class Observed(Data):
     """One item.
 
     on: operationIds, or method and path; none for every response. status: of the fake's own response. task: the states of the task in it.
@@ -24,20 +24,20 @@ class Observed(Shaped):
     delay: seconds in which the body is sent.
     """
 
-    on: tuple[str, ...] = member(items(words()), default=())
-    status: int | None = member(optional(whole()), default=None)
-    task: tuple[str, ...] = member(items(words()), default=())
-    body: dict[str, Any] | None = member(optional(mapping(words(), anything)), default=None)
-    missing: tuple[str, ...] = member(items(words()), default=())
-    text: str | None = member(optional(words()), default=None)
-    take: dict[str, Any] | None = member(optional(mapping(words(), anything)), default=None)
-    respond: int | None = member(optional(whole(200, 599)), default=None)
-    replace: Any = member(anything, default=None)
-    set: dict[str, Any] = member(mapping(words(), anything), default={})
-    retype: dict[str, Literal["string", "number"]] = member(mapping(words(), choice(("string", "number"))), default={})
-    drop: tuple[str, ...] = member(items(words()), default=())
-    headers: dict[str, str | None] = member(mapping(words(), optional(words())), default={})
-    delay: float | None = member(optional(number(least=0, most=3600)), default=None)
+    on: tuple[str, ...] = ()
+    status: int | None = None
+    task: tuple[str, ...] = ()
+    body: dict[str, Any] | None = None
+    missing: tuple[str, ...] = ()
+    text: str | None = None
+    take: dict[str, Any] | None = None
+    respond: Annotated[int, Meta(ge=200, le=599)] | None = None
+    replace: Any = None
+    set: dict[str, Any] = field(default_factory=dict)
+    retype: dict[str, Literal["string", "number"]] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    headers: dict[str, str | None] = field(default_factory=dict)
+    delay: Annotated[float, Meta(ge=0, le=3600)] | None = None
 
     def asked(self, operation: str, body: bytes) -> bool:
         """Return whether it is about *operation* with that body of the request."""

@@ -5,49 +5,33 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, get_args
+from math import inf
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from msgspec import Meta, field
 
 from kling_mock.core.notation import Calls, Span, calls, count, filled, seconds, span, typed, write_choice
-from kling_mock.core.shaped import (
-    Invalid,
-    Problem,
-    Shaped,
-    anything,
-    choice,
-    items,
-    json,
-    mapping,
-    member,
-    number,
-    optional,
-    text,
-    truth,
-    whole,
-    within,
-)
+from kling_mock.core.records import Data, Invalid, kind
 from kling_mock.core.tasks import CANCELLED, Plan, Status
 
 Operation = Literal["create", "query", "link", "callback"]
 Taken = Literal["before", "after"]
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
-_PARAM = r"^[a-z][a-z_]*$"
+_NAME = Meta(
+    pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$",
+    max_length=60,
+    description="should be at most 60 small letters and digits, with hyphens between words",
+)
+_PARAM = Meta(pattern=r"^[a-z][a-z_]*$", description="should be small letters, with underscores between words")
+_WHEN = Meta(min_length=1, description="should say at which calls, such as {query: [1, 3]}")
 
 
-def _sendable(said: str) -> str:
-    """A text that can be encoded; YAML lets lone surrogates in."""
-    try:
-        said.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("has characters that cannot be sent as UTF-8") from error
-    return said
-
-
-def _header(said: str) -> str:
-    if not (said.isascii() and said.isprintable()):
+def _header_value(said: str | int) -> str:
+    text = str(said)
+    if isinstance(said, bool) or not (text.isascii() and text.isprintable()):
         raise ValueError(f"{said!r} cannot stand in a header; use printable ASCII")
-    return said
+    return text
 
 
 def _header_name(said: str) -> str:
@@ -56,83 +40,58 @@ def _header_name(said: str) -> str:
     return said.lower()
 
 
-def _writable(value: Any) -> Any:
-    """A value that every JSON writer takes: whole numbers within 64 bits, sendable texts."""
-    if isinstance(value, str):
-        return _sendable(value)
-    if isinstance(value, int) and not -(1 << 63) <= value < (1 << 63):
-        raise ValueError("a number has more than 64 bits")
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _writable(item)
-    for key in value if isinstance(value, dict) else ():
-        _sendable(key)
-    return value
+def _times(said: Any) -> float:
+    times = count(said)
+    if times < 1:
+        raise ValueError("should be greater than or equal to 1")
+    return times
 
 
-def _header_value(value: Any) -> Any:
-    return _printable(str(value) if type(value) is int else value)
+def _drip(said: Any) -> float:
+    length = seconds(said)
+    if length > 3600:
+        raise ValueError("should be less than or equal to 3600")
+    return length
 
 
-def _param(value: Any) -> Any:
-    if not isinstance(value, bool | int | float | str):
-        raise ValueError("Input should be a boolean, a number or a string")
-    return _sendable(value) if isinstance(value, str) else value
+if TYPE_CHECKING:
+    _Span = Span
+    _Calls = Calls
+    _Count = float
+    _Times = float
+    _Seconds = float
+    _Drip = float
+    _HeaderName = str
+    _HeaderValue = str
+else:
+    _Span, _Calls, _Count, _Times, _Seconds, _Drip = map(kind, (span, calls, count, _times, seconds, _drip))
+    _HeaderName, _HeaderValue = kind(_header_name, str), kind(_header_value, str | int)
 
 
-_text = text(then=_sendable)
-_printable = text(then=_header)
-
-
-class _Data(Shaped):
-    """A part of a file: a mapping with just these keys."""
-
-    also: ClassVar[tuple[str, ...]] = ()
-
-    @classmethod
-    def no_mapping(cls, value: Any) -> str:
-        """Say what it takes."""
-        return f"{str(value)[:60]!r} is no mapping; it takes {cls._allowed()}"
-
-    @classmethod
-    def prepared(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a key that is not known."""
-        unknown = next((key for key in given if key not in cls.members), None)
-        if unknown is not None:
-            key = unknown[:60]
-            raise Invalid(Problem((key,), f"there is no '{key}' here; there are {cls._allowed()}", given[unknown]))
-        return given
-
-    @classmethod
-    def _allowed(cls) -> str:
-        return ", ".join([*cls.members, *cls.also])
-
-
-class Pace(_Data):
+class Pace(Data):
     """How a task gets on: by time, or by how often it is read. Every scenario takes these as params too."""
 
-    by: Literal["time", "polls"] = member(choice(("time", "polls")), default="time")
-    queued: Span = member(span, default=(2.0, 6.0))
-    runs: Span = member(span, default=(40.0, 80.0))
-    pending: float = member(count, default=1)
-    processing: float = member(count, default=2)
+    by: Literal["time", "polls"] = "time"
+    queued: _Span = (2.0, 6.0)
+    runs: _Span = (40.0, 80.0)
+    pending: _Count = 1
+    processing: _Count = 2
 
 
-class Outcome(_Data):
+class Outcome(Data):
     """How a task ends; `progress` is where a failing one stops."""
 
-    status: Literal["completed", "failed", "cancelled"] = member(
-        choice(("completed", "failed", "cancelled")), default="completed"
-    )
-    code: str | None = member(optional(text()), default=None)
-    progress: int = member(whole(0, 99), default=60)
+    status: Literal["completed", "failed", "cancelled"] = "completed"
+    code: str | None = None
+    progress: Annotated[int, Meta(ge=0, le=99)] = 60
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Hold the code to the status."""
         if (self.code is not None) != (self.status == "failed"):
             raise ValueError("a failed outcome, and only that, has a code")
 
 
-class Answer(_Data):
+class Answer(Data):
     """An HTTP answer in place of the right one.
 
     `error` is a documented error, by its code or by its entry in the contract; a bare `status` is the documented error that the
@@ -140,16 +99,16 @@ class Answer(_Data):
     knows no error, JSON otherwise. `body` is sent as it stands. `accepted`: the call was done all the same.
     """
 
-    error: str | None = member(optional(text()), default=None)
-    status: int | None = member(optional(whole(200, 599)), default=None)
-    headers: dict[str, str] = member(mapping(text(then=_header_name), _header_value), default={})
-    body: str | None = member(optional(_text), default=None)
-    form: Literal["auto", "json", "html"] = member(choice(("auto", "json", "html")), default="auto")
-    retry_after: int | None = member(optional(whole(0, 10**6)), default=None)
-    retry_form: Literal["seconds", "date"] = member(choice(("seconds", "date")), default="seconds")
-    accepted: bool = member(truth, default=False)
+    error: str | None = None
+    status: Annotated[int, Meta(ge=200, le=599)] | None = None
+    headers: dict[_HeaderName, _HeaderValue] = field(default_factory=dict)
+    body: str | None = None
+    form: Literal["auto", "json", "html"] = "auto"
+    retry_after: Annotated[int, Meta(ge=0, le=10**6)] | None = None
+    retry_form: Literal["seconds", "date"] = "seconds"
+    accepted: bool = False
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Hold it to one kind of answer."""
         if self.error is None and self.status is None:
             raise ValueError("an answer has a status or a documented error")
@@ -157,17 +116,17 @@ class Answer(_Data):
             raise ValueError("an answer has a documented error or a body, not both")
 
 
-class Edit(_Data):
+class Edit(Data):
     """A change to a task object: members set, members dropped; `task_info.can_cancel` reaches in.
 
     `only` keeps it to tasks in these statuses.
     """
 
-    set: dict[str, Any] = member(mapping(_text, lambda value: _writable(json(value))), default={})
-    drop: tuple[str, ...] = member(items(_text), default=())
-    only: tuple[Status, ...] = member(items(choice(Status)), default=tuple(Status))
+    set: dict[str, Any] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    only: tuple[Status, ...] = tuple(Status)
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse one that does nothing."""
         if not self.set and not self.drop:
             raise ValueError("an edit sets or drops something")
@@ -178,7 +137,7 @@ class Edit(_Data):
         return " ".join(["edit", *self.set, *self.drop])
 
 
-class Wire(_Data):
+class Wire(Data):
     """What happens to the connection instead of a whole answer.
 
     `cut`: it is reset and not a byte comes, `before` anything was accepted or `after`. `silent`: it stays open and nothing comes.
@@ -186,13 +145,13 @@ class Wire(_Data):
     never ends.
     """
 
-    cut: Taken | None = member(optional(choice(get_args(Taken))), default=None)
-    silent: Taken | None = member(optional(choice(get_args(Taken))), default=None)
-    short: float | None = member(optional(number(least=0, below=1)), default=None)
-    drip: float | None = member(optional(number(seconds, most=3600)), default=None)
-    endless: bool = member(truth, default=False)
+    cut: Taken | None = None
+    silent: Taken | None = None
+    short: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    drip: _Drip | None = None
+    endless: bool = False
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Hold it to one."""
         if len(self._chosen()) != 1:
             raise ValueError("a wire fault is exactly one of cut, silent, short, drip, endless")
@@ -208,20 +167,20 @@ class Wire(_Data):
         return [*chosen, "endless"] if self.endless else chosen
 
 
-class Act(_Data):
+class Act(Data):
     """Something that happens at certain calls: `when: {query: [1, 3]}` and one of answer, wire, edit.
 
     `when` counts the account's creates under this scenario, and a task's queries, downloads and callbacks. `times` ends a range of
     `when` after so many calls.
     """
 
-    when: dict[Operation, Calls] = member(mapping(choice(get_args(Operation)), calls, least=1))
-    times: float = member(within(count, 1), default=float("inf"))
-    answer: Answer | None = member(optional(Answer.of), default=None)
-    wire: Wire | None = member(optional(Wire.of), default=None)
-    edit: Edit | None = member(optional(Edit.of), default=None)
+    when: Annotated[dict[Operation, _Calls], _WHEN]
+    times: _Times = inf
+    answer: Answer | None = None
+    wire: Wire | None = None
+    edit: Edit | None = None
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Hold it to one thing, and that to what its operation takes."""
         if sum(part is not None for part in (self.answer, self.wire, self.edit)) != 1:
             raise ValueError("an act is exactly one of answer, wire, edit")
@@ -243,18 +202,18 @@ class Act(_Data):
         return self.wire is None or "before" not in (self.wire.cut, self.wire.silent)
 
 
-class Callback(_Data):
+class Callback(Data):
     """One callback that a task owes: `after` the task's end. What it carries is the task, unless something else is said.
 
     `before_reply`: the create's own reply waits for it. `padding`: so many bytes more. `body`: this in place of the task.
     """
 
-    after: float = member(number(seconds), default=0.0)
-    before_reply: bool = member(truth, default=False)
-    content_type: str | None = member(optional(_header_value), default=None)
-    edit: Edit | None = member(optional(Edit.of), default=None)
-    padding: int = member(whole(0, 1 << 26), default=0)
-    body: str | None = member(optional(_text), default=None)
+    after: _Seconds = 0.0
+    before_reply: bool = False
+    content_type: _HeaderValue | None = None
+    edit: Edit | None = None
+    padding: Annotated[int, Meta(ge=0, le=1 << 26)] = 0
+    body: str | None = None
 
     def fault(self, nth: int) -> str | None:
         """What the journal calls it, where it is not the one callback that is right."""
@@ -270,31 +229,37 @@ class Callback(_Data):
         return next((f"callback {name}" for name, so in wrong.items() if so), None)
 
 
-class Links(_Data):
+class Links(Data):
     """How a result link misbehaves: dies early. What its downloads do wrong is an act on `link`."""
 
-    lifetime: float | None = member(optional(number(seconds)), default=None)
+    lifetime: _Seconds | None = None
 
 
-class Behaviour(_Data):
+class Behaviour(Data):
     """A scenario with its params filled in."""
 
     also: ClassVar[tuple[str, ...]] = ("params", "when", "times", "answer", "wire", "edit")
 
-    name: str = member(text())
-    summary: str = member(text(), default="")
-    pace: Pace = member(Pace.of, default=Pace())
-    outcome: Outcome = member(Outcome.of, default=Outcome())
-    acts: tuple[Act, ...] = member(items(Act.of), default=())
-    callbacks: tuple[Callback, ...] = member(items(Callback.of, most=10), default=(Callback(),))
-    links: Links = member(Links.of, default=Links())
-    mixture: dict[str, float] = member(mapping(text(), number(above=0, most=10**6)), default={})
+    name: str
+    summary: str = ""
+    pace: Pace = Pace()
+    outcome: Outcome = Outcome()
+    acts: tuple[Act, ...] = ()
+    callbacks: Annotated[tuple[Callback, ...], Meta(max_length=10)] = (Callback(),)
+    links: Links = Links()
+    mixture: dict[str, Annotated[float, Meta(gt=0, le=10**6)]] = field(default_factory=dict)
 
-    def check(self) -> None:
-        """Hold a mixture to itself, and a callback before the reply to a task that has ended by then."""
-        told = self.given - {"name", "summary", "pace", "mixture"}
-        if self.mixture and told:
-            raise ValueError(f"a mixture is a behaviour by itself, without {', '.join(sorted(told))}")
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Return the behaviour, as `Record.of` does; a mixture stands by itself."""
+        made = super().of(value)
+        told = set(value) - {"name", "summary", "pace", "mixture"} if isinstance(value, dict) else ()
+        if made.mixture and told:
+            raise Invalid((), f"a mixture is a behaviour by itself, without {', '.join(sorted(told))}", value)
+        return made
+
+    def __post_init__(self) -> None:
+        """Hold a callback before the reply to a task that has ended by then."""
         at_once = self.pace.by == "time" and self.pace.queued == self.pace.runs == (0.0, 0.0)
         if self.calls_back_first and not at_once:
             raise ValueError("a callback before the reply needs a task that ends at once: queued and runs are 0s")
@@ -309,13 +274,13 @@ class Behaviour(_Data):
         return next((act for act in self.acts if act.acts(operation, nth)), None)
 
 
-class Scenario(_Data):
+class Scenario(Data):
     """One document of the catalogue: a behaviour with holes, and the params that fill them."""
 
-    name: str = member(text(pattern=_NAME, longest=60))
-    summary: str = member(text(shortest=1, longest=200, then=_sendable))
-    params: dict[str, Any] = member(mapping(text(pattern=_PARAM), _param), default={})
-    behaviour: dict[Any, Any] = member(mapping(anything, anything))
+    name: Annotated[str, _NAME]
+    summary: Annotated[str, Meta(min_length=1, max_length=200)]
+    behaviour: dict[str, Any]
+    params: dict[Annotated[str, _PARAM], bool | int | float | str] = field(default_factory=dict)
 
     @classmethod
     def no_mapping(cls, value: Any) -> str:
@@ -324,17 +289,17 @@ class Scenario(_Data):
         return "a scenario is a mapping with name, summary and what happens"
 
     @classmethod
-    def prepared(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def of(cls, value: Any) -> Self:
         """A file is flat; `when` with one of answer, wire, edit is short for a list of one act."""
-        if "behaviour" in given:
-            return super().prepared(given)
-        own: dict[str, Any] = {key: given[key] for key in ("name", "summary", "params") if key in given}
-        behaviour = {key: value for key, value in given.items() if key not in own}
+        if not isinstance(value, dict) or "behaviour" in value:
+            return super().of(value)
+        own: dict[str, Any] = {key: value[key] for key in ("name", "summary", "params") if key in value}
+        behaviour = {key: item for key, item in value.items() if key not in own}
         if "when" in behaviour:
-            act = {key: behaviour.pop(key) for key in Act.members if key in behaviour}
+            act = {key: behaviour.pop(key) for key in Act.__struct_fields__ if key in behaviour}
             others = behaviour.get("acts", [])
             behaviour["acts"] = [act, *others] if isinstance(others, list) else others
-        return {**own, "behaviour": behaviour}
+        return super().of({**own, "behaviour": behaviour})
 
     def fill(self, params: Mapping[str, Any]) -> Behaviour:
         """The behaviour with *params* in place of the defaults. The members of `Pace` are params of every scenario.
@@ -343,8 +308,8 @@ class Scenario(_Data):
             ValueError: a param is not one of this scenario's, or its value does not fit (Invalid is one).
         """
         for name in params:
-            if name not in self.params and name not in Pace.members:
-                known = ", ".join([*sorted(self.params), *Pace.members])
+            if name not in self.params and name not in Pace.__struct_fields__:
+                known = ", ".join([*sorted(self.params), *Pace.__struct_fields__])
                 raise ValueError(f"scenario {self.name} has no param {str(name)!r}; it has {known}")
         own = {name: typed(params.get(name, default), default) for name, default in self.params.items()}
         behaviour = filled(self.behaviour, own)

@@ -10,8 +10,8 @@ from kling_mock.config import KEPT, BadSetting
 from kling_mock.contract import DocumentedError
 from kling_mock.core.errors import documented
 from kling_mock.core.notation import holes, parse_choice, write_choice
+from kling_mock.core.records import Invalid
 from kling_mock.core.scenarios import Behaviour, Scenario
-from kling_mock.core.shaped import Invalid
 
 SHIPPED = Path(__file__).parents[1] / "scenarios"
 _LARGEST = 1 << 20
@@ -246,16 +246,12 @@ def _as_filed(place: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 
 
 def _first(error: Invalid) -> tuple[tuple[Any, ...], str]:
-    """Place and words of the first thing that is wrong."""
-    problem = error.problems[0]
-    place = tuple(part for part in problem.place if part != "behaviour")
-    message = problem.message
-    if message.startswith("Input should be"):
-        got = repr(problem.value)
-        message = (
-            f"{message.replace('Input should be', 'should be')}, not {got if len(got) <= 60 else got[:57] + '...'}"
-        )
-    return place, message
+    """Place and words of what is wrong."""
+    message = error.message
+    if message.startswith("should be"):
+        got = repr(error.value)
+        message += f", not {got if len(got) <= 60 else got[:57] + '...'}"
+    return tuple(part for part in error.place if part != "behaviour"), message
 
 
 def _placed(place: tuple[Any, ...], message: str) -> str:

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
+from msgspec.structs import replace
+
 from kling_common.bodies import LAST_MOMENT
 from kling_mock.clock import Clock
 from kling_mock.contract import Contract
@@ -74,7 +76,7 @@ def on_the_wire(act: Act, response: ApiResponse, clock: Clock) -> ApiResponse:
     if wire is not None:
         response.fault = wire.fault
         drip = None if wire.drip is None else clock.real_seconds(wire.drip)
-        response.wire = wire if drip == wire.drip else wire.copy(drip=drip)
+        response.wire = wire if drip == wire.drip else replace(wire, drip=drip)
     return response
 
 
