@@ -59,7 +59,7 @@ class _Kind(type):
 
 
 def kind(read: Callable[[Any], Any], takes: Any = object) -> Any:
-    """A type whose values *read* makes of what it *takes*; it raises ValueError where it cannot."""
+    """A type whose values *read* makes of what it *takes*; it raises ValueError where it cannot. Type checkers see what it returns."""
     return _Kind(read.__name__, (), {"read": staticmethod(read), "takes": takes})
 
 
@@ -152,38 +152,32 @@ def _invalid(record: type[Record], value: Any, error: msgspec.ValidationError) -
     assert found
     hint: Any = record
     place: list[Any] = []
-    for name, index in _STEP.findall(found[3] or ""):
+    for name, index in [*_STEP.findall(found[3] or ""), *([("", "key")] if found[2] else [])]:
         step, hint, value = _step(_plain(hint)[0], value, name, index)
         place.append(step)
-    if found[2]:
-        step, hint, value = _key(_plain(hint)[0], value)
-        place.append(step)
-    own = error.__cause__
-    if isinstance(own, Invalid):
-        return Invalid((*place, *own.place), own.message, own.value)
-    if own is not None:
-        return Invalid(tuple(place), str(own), value)
     named = _NAMED.fullmatch(found[1])
-    if named:
-        missing, name = named[1] == "missing required", named[2][:60]
-        message = "is missing" if missing else f"there is no '{name}' here; there are {_plain(hint)[0].allowed()}"
-        return Invalid((*place, name), message, value if missing else value.get(named[2]))
-    return Invalid(tuple(place), _words(hint, value, found[1]), value)
+    if error.__cause__ is not None:  # what a function said that reads a member, or the record itself
+        message = str(error.__cause__)
+    elif not named:
+        message = _words(hint, value, found[1])
+    elif named[1] == "missing required":
+        place, message = [*place, named[2]], "is missing"
+    else:
+        name = named[2][:60]
+        message = f"there is no '{name}' here; there are {_plain(hint)[0].allowed()}"
+        place, value = [*place, name], value[named[2]]
+    return Invalid(tuple(place), message, value)
 
 
 def _step(hint: Any, value: Any, name: str, index: str) -> tuple[Any, Any, Any]:
-    """One step into *value*: which, what should stand there, and what does."""
+    """One step into *value*: which, what should stand there, and what does. msgspec does not say which entry of a mapping it is."""
     if name:
         return name, get_type_hints(hint, include_extras=True)[name], value[name]
-    if index != "...":
+    if index.isdigit():
         return int(index), get_args(hint)[0], [*value][int(index)]
-    wanted = get_args(hint)[1]  # which key it is, msgspec does not say
-    return next((key, wanted, item) for key, item in value.items() if not _fits(item, wanted))
-
-
-def _key(hint: Any, value: Any) -> tuple[Any, Any, Any]:
-    wanted = get_args(hint)[0]
-    return next((key, wanted, key) for key in value if not _fits(key, wanted))
+    wanted = get_args(hint)[index != "key"]
+    entries = ((key, key if index == "key" else item) for key, item in value.items())
+    return next((key, wanted, item) for key, item in entries if not _fits(item, wanted))
 
 
 def _fits(value: Any, wanted: Any) -> bool:
