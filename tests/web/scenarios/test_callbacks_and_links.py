@@ -2,6 +2,7 @@
 
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -194,4 +195,8 @@ def memory(pid: int) -> int:
 
 def open_pipes(pid: int) -> int:
     """How many ends of pipes a process has open."""
-    return sum(1 for one in Path(f"/proc/{pid}/fd").iterdir() if str(one.readlink()).startswith("pipe:"))
+    found = 0
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            found += str(one.readlink()).startswith("pipe:")
+    return found
