@@ -82,6 +82,28 @@ def test_exec_passes_a_signal_on(number: int) -> None:
         assert gone(url)
 
 
+# `exec` with a signal for it at the moment at which its command has just begun.
+EARLY = """
+import os, signal, subprocess, sys
+from kling_mock.cli.main import main
+class Popen(subprocess.Popen):
+    def __init__(self, command, **more):
+        super().__init__(command, **more)
+        if tuple(command) == (sys.executable, "-c", "import time; time.sleep(100)"):
+            os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen = Popen
+sys.argv = ["kling-mock", "exec", "--", sys.executable, "-c", "import time; time.sleep(100)"]
+main()
+"""
+
+
+def test_a_signal_while_the_command_is_started_reaches_it() -> None:
+    """It waits for the command in place of ending `exec` alone, which would leave the command without its fake."""
+    done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, timeout=60, check=False)
+
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+
+
 def test_the_fake_ends_with_a_killed_exec() -> None:
     """SIGKILL to `exec`: nothing can be passed on, and the fake stops all the same."""
     with started("exec", "--", sys.executable, "-c", CHILD) as process:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -144,11 +144,12 @@ def run_command(ctx: click.Context, /, api_key: str, command: tuple[str, ...], *
     secrets = {f"KLING_MOCK_{name.upper()}": str(given[name]) for name in _SECRETS if given[name] is not None}
     with Running(_spelled(ctx), errors=sys.stderr, secrets=secrets) as fake:
         variables = fake.variables(api_key)
+        forward = _forward_signals()
         try:
             child = subprocess.Popen(command, env={**os.environ, **variables})  # noqa: S603 - the user's own command
         except OSError as error:
             raise click.UsageError(f"{command[0]}: {error.strerror}{_meant(command)}") from error
-        _forward_signals(child)
+        forward(child)
         code = child.wait()
     ctx.exit(code if code >= 0 else 128 - code)
 
@@ -158,18 +159,31 @@ def _meant(command: tuple[str, ...]) -> str:
     return f'; quote a scenario with its parameters: --scenario "failed {command[0]}"' if "=" in command[0] else ""
 
 
-def _forward_signals(child: "subprocess.Popen[bytes]") -> None:
-    """Pass on what would end this process, so that the command ends first and its exit code is kept.
+def _forward_signals() -> Callable[["subprocess.Popen[bytes]"], None]:
+    """Pass on what would end this process, so that the command ends first and its exit code is kept; return what takes the command.
 
-    Ctrl-C in a terminal reaches the command by itself, since it is in the foreground too; passed on, it would arrive twice.
+    What arrives while the command is being started waits for it. Ctrl-C in a terminal reaches the command by itself, since it is in the
+    foreground too; passed on, it would arrive twice.
     """
+    children: list[subprocess.Popen[bytes]] = []
+    waiting: list[int] = []
 
-    def forward(number: int, _: Any) -> None:
-        if not (number == signal.SIGINT and _in_foreground()):
+    def take(number: int, _: Any) -> None:
+        if number == signal.SIGINT and _in_foreground():
+            return
+        if children:
+            children[0].send_signal(number)
+        else:
+            waiting.append(number)
+
+    def begin(child: "subprocess.Popen[bytes]") -> None:
+        children.append(child)
+        for number in waiting:
             child.send_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, forward)
+        signal.signal(number, take)
+    return begin
 
 
 def _in_foreground() -> bool:
