@@ -24,7 +24,16 @@ _NAME = Meta(
     description="should be at most 60 small letters and digits, with hyphens between words",
 )
 _PARAM = Meta(pattern=r"^[a-z][a-z_]*$", description="should be small letters, with underscores between words")
+_TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _WHEN = Meta(min_length=1, description="should say at which calls, such as {query: [1, 3]}")
+
+
+def _truth(said: Any) -> bool:
+    """YAML of old has more words for it than the files' own."""
+    found = _TRUTHS.get(str(said).lower())
+    if found is None:
+        raise ValueError("should be true or false")
+    return found
 
 
 def _header_value(said: str | int) -> str:
@@ -55,6 +64,7 @@ def _drip(said: Any) -> float:
 
 
 if TYPE_CHECKING:
+    _Truth = bool
     _Span = Span
     _Calls = Calls
     _Count = float
@@ -65,7 +75,7 @@ if TYPE_CHECKING:
     _HeaderValue = str
 else:
     _Span, _Calls, _Count, _Times, _Seconds, _Drip = map(kind, (span, calls, count, _times, seconds, _drip))
-    _HeaderName, _HeaderValue = kind(_header_name, str), kind(_header_value, str | int)
+    _Truth, _HeaderName, _HeaderValue = kind(_truth), kind(_header_name, str), kind(_header_value, str | int)
 
 
 class Pace(Data):
@@ -106,7 +116,7 @@ class Answer(Data):
     form: Literal["auto", "json", "html"] = "auto"
     retry_after: Annotated[int, Meta(ge=0, le=10**6)] | None = None
     retry_form: Literal["seconds", "date"] = "seconds"
-    accepted: bool = False
+    accepted: _Truth = False
 
     def __post_init__(self) -> None:
         """Hold it to one kind of answer."""
@@ -149,7 +159,7 @@ class Wire(Data):
     silent: Taken | None = None
     short: Annotated[float, Meta(ge=0, lt=1)] | None = None
     drip: _Drip | None = None
-    endless: bool = False
+    endless: _Truth = False
 
     def __post_init__(self) -> None:
         """Hold it to one."""
@@ -209,7 +219,7 @@ class Callback(Data):
     """
 
     after: _Seconds = 0.0
-    before_reply: bool = False
+    before_reply: _Truth = False
     content_type: _HeaderValue | None = None
     edit: Edit | None = None
     padding: Annotated[int, Meta(ge=0, le=1 << 26)] = 0
