@@ -39,6 +39,7 @@ GROUPS = {
             "tests/store/test_agreement.py",
             "tests/store/test_forgetting.py",
             "tests/store/test_shared.py",
+            "tests/store/test_store_limits.py",
             "tests/store/test_stores.py",
         ),
     ),
