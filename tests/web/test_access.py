@@ -231,3 +231,13 @@ NAVIGATION = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec
 def test_another_site_may_only_open_the_page(rig: Any, headers: Headers, expected: int) -> None:
     """A link to it works, in a tab of its own; no frame, script or picture of another site gets it."""
     assert rig.app.test_client().get("/__mock/", headers={"Accept": "text/html", **headers}).status_code == expected
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"), [({}, (400, "application/json")), ({"Accept": "text/html"}, (403, "text/html"))]
+)
+def test_only_a_browser_is_refused_in_html(rig: Any, accept: Headers, expected: tuple[int, str]) -> None:
+    """A program that asks for the page is told in JSON, whatever name it called the fake by."""
+    response = rig.app.test_client().get("/__mock/", headers={"Host": "", **accept})
+
+    assert (response.status_code, response.mimetype) == expected

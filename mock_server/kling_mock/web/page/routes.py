@@ -228,7 +228,11 @@ def blueprint(fake: Fake) -> Blueprint:
 
         routes.add_url_rule(rule, name, guarded, methods=[method], provide_automatic_options=False)
 
-    add("/__mock/", "home", lambda: page.home() if is_browser(page.asked()) else abort(404))
+    def home() -> Any:
+        """Whoever asks for no page is told as on any path that is none, whatever they may steer."""
+        return (page.refusal() or page.home()) if is_browser(page.asked()) else abort(404)
+
+    routes.add_url_rule("/__mock/", "home", home, methods=["GET"], provide_automatic_options=False)
     routes.add_url_rule("/__mock", "bare", lambda: abort(404), methods=["GET"])
     add(PATH, "events", lambda: Response(_events(page), content_type="text/event-stream"))
     add("/__mock/page/tasks/<task_id>", "task", page.task)
