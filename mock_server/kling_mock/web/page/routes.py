@@ -229,7 +229,7 @@ def blueprint(fake: Fake) -> Blueprint:
         routes.add_url_rule(rule, name, guarded, methods=[method], provide_automatic_options=False)
 
     def home() -> Any:
-        """Whoever asks for no page is told as on any path that is none, whatever they may steer."""
+        """The page for a browser; a program gets what it gets on any unknown path, whatever it may steer."""
         return (page.refusal() or page.home()) if is_browser(page.asked()) else abort(404)
 
     routes.add_url_rule("/__mock/", "home", home, methods=["GET"], provide_automatic_options=False)
