@@ -1,12 +1,13 @@
 """Judges of servers at their limits: what stands at a bound, and what stands just inside of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
-from tape import BASE, CONTRACT, KEY, OTHER, Tape
+from tape import BASE, BODY, CONTRACT, CREATE, KEY, OTHER, Tape
 
-from kling_contract.history.events import ClockMove, from_json, to_json
+from kling_contract.history.events import ClockMove, Exchange, from_json, to_json
 from kling_contract.rules.judging import Judgement
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import rules
@@ -111,3 +112,91 @@ def test_a_history_says_what_was_run_also_when_it_comes_from_a_file() -> None:
         == run_facts(Tape().events)
         == {"target": BASE, "mode": "fake", "seed": 1, "features": ["clock"]}
     )
+
+
+@pytest.mark.parametrize(
+    ("param", "changes", "rules_tried", "told"),
+    [
+        (None, {}, (), True),
+        ("duration", {}, (), True),
+        ("nonsense", {}, (), True),
+        ("image_start", {}, (), False),
+        ("callback_url", {"callback_url": "https://h.example.com/done"}, (), False),
+        ("callback_url", {}, (), True),
+        ("quality", {"quality": "720p"}, (), False),
+        ("quality", {}, (), True),
+        ("prompt", {}, (), False),
+        ("prompt", {"prompt": "a cat"}, (), True),
+        ("prompt", {"prompt": "a cat"}, ("SV-06",), False),
+        ("prompt", {"prompt": "x" * CONTRACT.prompt_max}, (), False),
+        ("prompt", {"prompt": "x" * (CONTRACT.prompt_max - 1)}, (), True),
+    ],
+)
+@pytest.mark.parametrize("seconds", [CONTRACT.duration_min, CONTRACT.duration_max])
+def test_which_refusal_is_about_the_duration(
+    param: str | None, changes: dict[str, Any], rules_tried: tuple[str, ...], told: bool, seconds: int
+) -> None:
+    """SV-10: one that names another member says nothing of it, where another rule tries what that member was."""
+    tape = Tape()
+    label = {"rules": rules_tried} if rules_tried else {}
+    tape.refuse({**BODY, "duration": seconds, **changes}, param=param, **label)
+
+    found = judged("SV-10", tape)
+
+    assert (found.looked, bool(found.findings)) == ((1, True) if told else (0, False))
+
+
+@pytest.mark.parametrize(("param", "told"), [(None, False), ("duration", True), ("quality", False)])
+def test_what_a_recorded_refusal_is_about_is_known_by_its_param_alone(param: str | None, told: bool) -> None:
+    """SV-10: nobody knows what else was wrong with what a stranger sent."""
+    tape = Tape()
+    tape.refuse({**BODY, "duration": CONTRACT.duration_max}, param=param)
+    events = [replace(event, case="") if isinstance(event, Exchange) else event for event in tape.events]
+
+    (found,) = judge_all(events, CONTRACT, [rules(CONTRACT)["SV-10"]])
+
+    assert (found.looked, bool(found.findings)) == ((1, True) if told else (0, False))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "looked"),
+    [
+        (CONTRACT.duration_min, 1),
+        (CONTRACT.duration_min + 1, 0),
+        (CONTRACT.duration_max - 1, 0),
+        (CONTRACT.duration_max, 1),
+        (float(CONTRACT.duration_max), 0),
+    ],
+)
+def test_only_a_bound_shows_that_it_is_taken(seconds: float, looked: int) -> None:
+    """SV-10: what lies between, and what is written with a point, are others'."""
+    tape = Tape()
+    tape.create({"duration": seconds})
+
+    found = judged("SV-10", tape)
+
+    assert (found.looked, found.findings) == (looked, ())
+
+
+@pytest.mark.parametrize(("less", "looked", "wrong"), [(1, 0, False), (0, 1, False), (-1, 1, True)])
+def test_only_the_longest_prompt_shows_that_it_is_taken(less: int, looked: int, wrong: bool) -> None:
+    """SV-06: a shorter one says nothing, a longer one is to be refused."""
+    tape = Tape()
+    tape.create({"prompt": "x" * (CONTRACT.prompt_max - less)})
+
+    found = judged("SV-06", tape)
+
+    assert (found.looked, bool(found.findings)) == (looked, wrong)
+
+
+@pytest.mark.parametrize(("less", "wrong"), [(0.0, False), (0.5e-6, False), (2e-6, True), (1.0, True), (-1.0, False)])
+def test_a_longer_video_is_never_cheaper(less: float, wrong: bool) -> None:
+    """SB-01: by as little as a millionth of a credit, which no sum of floats comes to."""
+    tape = Tape()
+    short = tape.create({"duration": 5})
+    price = short["usage"]["credits_reserved"] - less
+    longer = {"duration": 6}
+    tape.call("POST", CREATE, {**BODY, **longer}, answer={**short, "id": "task-unified-1757169743-longer00",
+              "usage": {**short["usage"], "credits_reserved": price}})  # fmt: skip
+
+    assert bool(judged("SB-01", tape).findings) is wrong

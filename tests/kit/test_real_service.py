@@ -12,10 +12,12 @@ from click.testing import CliRunner, Result
 from standin import StandIn
 
 from kling_contract.cli.commands.server import command
-from kling_contract.driving.drivers.running import Money, Wanted, plan_of, skewed
-from kling_contract.driving.target import Asked, choose_mode
+from kling_contract.driving.drivers import running
+from kling_contract.driving.drivers.run_context import QUICK, Options
+from kling_contract.driving.drivers.running import Money, Wanted, make_history, plan_of, skewed
+from kling_contract.driving.target import Asked, Target, choose_mode
 from kling_contract.history.events import Exchange, Response
-from kling_contract.rules.verdicts import SetupError
+from kling_contract.rules.verdicts import Choice, SetupError
 
 SERVICE = "https://api.evolink.ai"
 
@@ -316,3 +318,56 @@ def test_a_clock_that_is_wrong_is_said(dates: list[float | None], said: str) -> 
 
 
 MODES = ("readonly", "refusals", "paid")
+
+
+PICTURE = "https://pictures.example/first.jpg"
+
+
+@pytest.mark.parametrize(
+    ("mode", "base", "image", "asked"),
+    [
+        ("paid", "https://api.other.example", "", True),
+        ("paid", "https://api.other.example", PICTURE, False),
+        ("paid", "http://127.0.0.1:4010", "", False),
+        ("refusals", "https://api.other.example", "", False),
+        ("readonly", "https://api.other.example", "", False),
+    ],
+)
+def test_who_is_asked_for_a_picture_that_the_service_can_fetch(
+    monkeypatch: pytest.MonkeyPatch, mode: str, base: str, image: str, asked: bool
+) -> None:
+    """A paid run against another machine: what the kit would name otherwise leads nowhere, and the money would be spent on it."""
+    driven: list[Options] = []
+    monkeypatch.setattr(running, "discover", lambda it, *_: Target(base=it.base, key=it.key, mode=it.mode))
+    monkeypatch.setattr(running.real, "run", lambda context, *_: driven.append(context.options))
+    options = Options(image=image) if image else Options()
+    wanted = Wanted(Asked(url=base, key="sk-a", mode=mode), options, Money(max_usd=1.0))
+    wanted = replace(wanted, agreed=plan_of(wanted, "paid").hash)
+
+    if asked:
+        with pytest.raises(SetupError, match="--mode paid needs --image"):
+            make_history(wanted, Choice())
+    else:
+        make_history(wanted, Choice())
+    assert [(one.image, one.drawn) for one in driven] == ([] if asked else [(options.image, False)])
+
+
+def test_how_a_run_is_driven_where_nobody_says() -> None:
+    """Five reads a second in real time, everything that can be tried, a receiver on this machine on a port that is free."""
+    options = Options()
+
+    assert (options.poll, options.patience, options.seed) == (0.2, QUICK, None)
+    assert (options.quick, options.real_time, options.drawn, options.scripts) == (False, False, True, frozenset())
+    assert (options.callback_base, options.callback_listen, options.callback_ca) == ("", ("127.0.0.1", 0), None)
+    assert (options.image, options.video, options.audio) == ("https://image.test/1280x720.jpg", "", "")
+    assert (options.story_out, options.replay) == (None, None)
+    wanted = Wanted(Asked(url="http://127.0.0.1:4010", key="sk-a"))
+    assert (wanted.timeout, wanted.assumptions, wanted.agreed, wanted.ca_file) == (30.0, False, "", None)
+    money = Money()
+    assert (money.max_usd, money.usd_per_second, money.seconds, money.wall, money.at_once) == (
+        None,
+        None,
+        None,
+        None,
+        1,
+    )
