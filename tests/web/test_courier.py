@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from kling_mock import clock as clocks
+from kling_mock.service.courier import Courier
+from kling_mock.store.interface import StoreDown
+
 HOOK = "https://8.8.8.8/hook"
 
 
@@ -140,3 +144,73 @@ def test_the_thread_of_the_courier_holds_no_process_up(make: Callable[..., Any])
     (started,) = {*threading.enumerate()} - before
     assert (started.name, started.daemon) == ("courier", True)
     rig.fake.courier.stop()
+
+
+def test_a_courier_goes_on_when_its_store_fails(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a second, whatever it was; one that is down is counted. In between it sleeps for an hour at the most."""
+    rig = make(clock="real")
+    courier, world = rig.fake.courier, rig.fake.world
+    ends: list[Exception | None] = [StoreDown("the store", "no way to it"), ValueError("a defect"), None]
+    asked, paused, counted = [], [], []
+
+    def next_account(seconds: float) -> None:
+        asked.append(seconds)
+        if len(asked) == len(ends):
+            monkeypatch.setattr(courier, "_stopping", True)
+        if (error := ends[len(asked) - 1]) is not None:
+            raise error
+
+    monkeypatch.setattr(world.store, "next_account", next_account)
+    monkeypatch.setattr(clocks, "pause", paused.append)
+    monkeypatch.setattr(world.measures, "store_error", lambda: counted.append(1))
+    before = {*threading.enumerate()}
+    courier.start()
+    for thread in {*threading.enumerate()} - before:
+        thread.join()
+
+    assert (asked, paused, counted) == ([3600.0] * 3, [1.0, 1.0], [1])
+    assert [record.getMessage() for record in caplog.records if record.name.endswith("courier")] == [
+        "the store: no way to it; the courier tries again in 1 s",
+        "the courier failed, and goes on in 1 s",
+    ]
+
+
+@pytest.mark.parametrize(("mode", "waits"), [("manual", [1.0]), ("real", []), ("x60", [])])
+def test_a_look_waits_for_a_second_for_callbacks_that_are_due(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, mode: str, waits: list[float]
+) -> None:
+    """Where the clock is moved by hand: a receiver that looks while it is called is what this would wait for."""
+    rig = make(clock=mode)
+    courier, seen = rig.fake.courier, []
+    monkeypatch.setattr(courier, "wait_for_senders", lambda _, seconds=None: seen.append(seconds))
+
+    courier.come_to_rest(rig.account().seen)
+
+    assert seen == waits
+
+
+def test_a_courier_that_does_not_send_starts_no_thread(make: Callable[..., Any]) -> None:
+    """What clocks that run owe is left to other processes."""
+    rig = make(clock="real")
+    before = {*threading.enumerate()}
+    idle = Courier(rig.fake.world, rig.receiver, sends=False)
+
+    idle.start()
+    assert {*threading.enumerate()} == before
+    idle.stop()
+
+
+@pytest.mark.parametrize("ends", [2, 3])
+def test_what_happened_is_told_in_order_attempts_last(rig: Any, ends: int) -> None:
+    """Of one moment: the task has ended before its callback is sent; attempts are numbered from 1, each with how it ended."""
+    rig.receiver.script += [500, 500]
+    rig.task(f"completed queued=1 runs={ends - 1}", callback_url=HOOK)
+    rig.task(f"completed queued=1 runs={ends - 1}", callback_url=HOOK)
+
+    fired = rig.advance(ends)
+    together = [one for one in fired if one["at"] == fired[-1]["at"]]
+
+    assert [one["kind"] for one in together] == ["status"] * 2 + ["attempt"] * 2
+    assert [(one["attempt"], one["outcome"]) for one in together[2:]] == [(1, "status")] * 2
