@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from blocks import write
+
 from kling_contract.driving.drivers.models import media_probes, members
 from kling_contract.driving.drivers.run_context import Options, RunContext, body_of
 from kling_contract.driving.drivers.running import Wanted, for_servers, make_history
@@ -142,30 +144,11 @@ def block(name: str, url: str) -> str:
     return "\n".join([f"== {name}", *ways[kind]()])
 
 
-def kept() -> dict[str, str]:
-    """The blocks of the file."""
-    found = FILE.read_text(encoding="utf-8").split("\n\n") if FILE.exists() else []
-    return {text.partition("\n")[0].removeprefix("== "): text.rstrip() for text in found}
-
-
 def whole() -> str:
     """The file as it would be written."""
     with Running() as fake:
         return "\n\n".join(block(name, fake.url) for name in names()) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the file, or say whether it is as it would be written."""
-    text = whole()
-    if "--check" in arguments:
-        same = FILE.exists() and FILE.read_text(encoding="utf-8") == text
-        print(
-            "as it is written" if same else f"{FILE.name} is out of date: run scripts/findings, and read what changed"
-        )
-        return 0 if same else 1
-    FILE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write(FILE, whole(), sys.argv[1:]))

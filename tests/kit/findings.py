@@ -18,6 +18,7 @@ import histories
 import scene
 import test_lab_judges
 import variations
+from blocks import write
 from tape import CONTRACT
 
 from kling_contract.reading.view import View
@@ -121,24 +122,5 @@ def names() -> Iterable[str]:
     return (*parts(), *CLIENTS)
 
 
-def kept() -> dict[str, str]:
-    """The blocks of the file."""
-    found = FILE.read_text(encoding="utf-8").split("\n\n") if FILE.exists() else []
-    return {text.partition("\n")[0].removeprefix("== "): text.rstrip() for text in found}
-
-
-def main(arguments: list[str]) -> int:
-    """Write the file, or say whether it is as it would be written."""
-    text = "\n\n".join(map(block, names())) + "\n"
-    if "--check" in arguments:
-        same = FILE.exists() and FILE.read_text(encoding="utf-8") == text
-        print(
-            "as it is written" if same else f"{FILE.name} is out of date: run scripts/findings, and read what changed"
-        )
-        return 0 if same else 1
-    FILE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write(FILE, "\n\n".join(map(block, names())) + "\n", sys.argv[1:]))

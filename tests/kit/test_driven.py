@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import blocks
 import driven
 import pytest
 
@@ -23,14 +24,14 @@ def test_what_is_sent_is_as_it_was_read(name: str, fake: str) -> None:
     """
     As `driven.txt` has it. Where a driver changed on purpose, `scripts/findings` writes it anew: read the difference.
     """
-    assert driven.block(name, fake).splitlines() == driven.kept()[name].splitlines()
+    assert driven.block(name, fake).splitlines() == blocks.kept(driven.FILE)[name].splitlines()
 
 
 def test_nothing_else_is_kept() -> None:
     """
     Each block of the file is one that is held.
     """
-    assert set(driven.kept()) == set(driven.names())
+    assert set(blocks.kept(driven.FILE)) == set(driven.names())
 
 
 def test_one_step_beyond_each_limit_whatever_it_is() -> None:
