@@ -137,3 +137,9 @@ def test_what_falls_due_at_one_moment_has_an_order() -> None:
 
     for agenda in permutations([one, two, first, second]):
         assert sorted(agenda) == [one, first, second, two]
+
+
+def test_what_is_kept_of_every_callback_is_small() -> None:
+    """No delivery and no attempt has a dictionary, which would be larger than it is."""
+    for record in (delivery_of(), attempt(DUE)):
+        assert not hasattr(record, "__dict__"), record

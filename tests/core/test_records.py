@@ -42,6 +42,8 @@ ACT: dict[str, Any] = {"when": {"create": 1}}
         (Answer, {"accepted": 1, "status": 500}, True),
         (Edit, {"only": ["failed"], "drop": ["a"]}, (Status.FAILED,)),
         (Edit, {"drop": {"a"}}, ("a",)),
+        (Scenario, {"summary": "Größe: 日本 \U0001f600", "name": "x"}, "Größe: 日本 \U0001f600"),
+        (Edit, {"set": {"größe": "ü"}}, {"größe": "ü"}),
         (Scenario, {"params": {"a": True}, "name": "x", "summary": "s"}, {"a": True}),
     ],
 )
@@ -80,6 +82,7 @@ def test_what_is_taken(record: type[Record], given: dict[str, Any], found: Any) 
         (Behaviour, {"name": "x", "acts": [ACT]}, "acts.0: an act is exactly one of answer, wire, edit"),
         (Behaviour, {"name": "x", "acts": [{**ACT, "wire": {"a`b": 1}}]}, "acts.0.wire.a`b: there is no 'a`b' here"),
         (Behaviour, {"name": "x", "acts": [{**ACT, "wire": 5}]}, "acts.0.wire: '5' is no mapping; it takes cut, silent,"),
+        (Behaviour, {"name": "x", "acts": [{**ACT, "wire": "5" * 61}]}, f"acts.0.wire: '{'5' * 60}' is no mapping; it takes"),
         (Behaviour, {"name": "x", "callbacks": [{}] * 11}, "callbacks: should be a list of length less than or equal"),
         (Scenario, {"name": "x", "summary": "\ud800"}, "summary: has characters that cannot be sent as UTF-8"),
         (Scenario, {"name": "x", "summary": "s", "params": {"a": None}}, "params.a: should be true or false or a whole"),

@@ -321,3 +321,11 @@ def test_a_moment_is_reached_when_the_clock_shows_it(start: float, seconds: floa
     now = start + off if seconds == inf else start + seconds + off
 
     assert reached(now, start, seconds) == (now >= after(start, seconds))
+
+
+def test_what_is_kept_of_every_task_is_small() -> None:
+    """Neither it, nor its plan, nor its frame has a dictionary, which would be larger than it is."""
+    task = task_of(Plan(Status.COMPLETED))
+
+    for record in (task, task.plan, task.frame):
+        assert not hasattr(record, "__dict__"), record

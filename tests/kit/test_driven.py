@@ -46,3 +46,17 @@ def test_one_step_beyond_each_limit_whatever_it_is() -> None:
 
     assert {(501, 720), (499, 720), (1003, 720), (1005, 720)} <= {(one.width, one.height) for one in found}
     assert 3_000_002 in {one.size for one in found}
+
+
+@pytest.mark.parametrize("formats", [("mov",), ("avi", "mkv"), ()])
+def test_a_limit_is_tried_in_a_format_that_is_taken(formats: tuple[str, ...]) -> None:
+    """
+    Else each of them would be refused for its format; where a model names none, any will do.
+    """
+    model = family().models["kling-v3-motion-control"]
+    (medium,) = [one for example in model.examples[:1] for one in model.media(example) if one.limits.kind == "video"]
+
+    found = [*bent(medium._replace(limits=replace(medium.limits, formats=formats, max_bytes=3_000_000)))]
+
+    (too_large,) = [one for one in found if one.size > 3_000_000]
+    assert too_large.format in (formats or ("mp4",))

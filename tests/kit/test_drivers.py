@@ -85,7 +85,7 @@ def context_at(url: str, **options: Any) -> RunContext:
     wire = Sender()
     target = discover(Asked(url=url, key="sk-a"), CONTRACT, wire)
     line = Line(target, CONTRACT, Recorder(salt=b"salt"), wire, Guard())
-    return RunContext(line, Options(seed=1, poll=0.02, **options), b"salt")
+    return RunContext(line, Options(**{"seed": 1, "poll": 0.02, **options}), b"salt")
 
 
 def broken(run: Run) -> dict[str, str]:

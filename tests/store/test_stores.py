@@ -180,3 +180,24 @@ def test_a_courier_sleeps_until_it_is_woken(any_url: str, process: Callable[...,
     sleeping.join()
     assert found == [None]
     assert store.next_account(0.01) is None
+
+
+@pytest.mark.parametrize("up", [2.0, 100.0, 90 * 86_400.0])
+def test_a_courier_sleeps_as_long_as_it_asks_to(
+    process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, up: float
+) -> None:
+    """However long the machine has been up, and longer than a processor can wait: then it would fail every second."""
+    store = process("memory", clock="real", start=None).fake.world.store
+    now, slept = up, []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        slept.append(seconds)
+        now += seconds
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clocks, "monotonic", lambda: now)
+        patch.setattr(threading.Condition, "wait", lambda _, seconds: sleep(seconds))
+        assert store.next_account(3600.0) is None
+
+    assert slept == [3600.0]

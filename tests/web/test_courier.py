@@ -135,6 +135,30 @@ def test_whoever_waits_for_senders_waits_for_all_of_them(make: Callable[..., Any
     assert sorted(call.url[-4:] for call in rig.receiver.calls) == ["fast", "slow"]
 
 
+def test_whoever_waited_in_vain_for_a_sender_waits_for_it_again(rig: Any) -> None:
+    """A look gives up after a while where one receiver of two is slow; the next move of the clock still waits for that one."""
+    courier, account = rig.fake.courier, rig.account().seen
+    free = {"slow": threading.Event(), "fast": threading.Event()}
+    rig.receiver.meanwhile = lambda call: free[call.url[-4:]].wait(60)
+    for ending in free:
+        rig.create(callback_url=f"{HOOK}/{ending}", headers={"X-Mock-Scenario": "instant"})
+    courier.settle(account)
+    waiting = threading.Thread(target=courier.wait_for_senders, args=(account, 0.2), daemon=True)
+    waiting.start()
+    waiting.join(0.02)
+    free["fast"].set()
+    waiting.join()
+
+    advancing = threading.Thread(target=rig.advance, args=(5,), daemon=True)
+    advancing.start()
+    advancing.join(0.05)
+    assert advancing.is_alive()
+
+    free["slow"].set()
+    advancing.join()
+    assert {call.url[-4:] for call in rig.receiver.calls} == {"fast", "slow"}
+
+
 def test_the_thread_of_the_courier_holds_no_process_up(make: Callable[..., Any]) -> None:
     """Whoever forgets to stop a fake can end all the same."""
     rig = make(clock="real")

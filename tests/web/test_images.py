@@ -53,6 +53,10 @@ def test_a_bad_frame_is_refused_or_fails_as_chosen(make: Callable[..., Any], nam
     body = failing.shown(accepted.json["id"])
     assert (body["status"], body["error"]["code"], body["usage"]["credits_used"]) == ("failed", code, 0)
     assert body["progress"] == 0
+    (create,) = [
+        one for one in failing.control("GET", "/journal")["entries"] if one.get("request", {}).get("method") == "POST"
+    ]
+    assert create.get("image") is None, "what was looked at was not taken unseen"
     assert failing.account().credits == failing.fake.world.service_settings.starting_credits
 
 

@@ -120,7 +120,7 @@ def _task(context: RunContext, session: Session, step: Step, wait: Callable[[flo
     session.credits()
     end = _until_end(context, session, made.task_id, wait)
     if route is not None and end.state in context.contract.terminal:
-        _await(context, session, route, made.task_id)
+        _await(context, session, route, made.task_id, wait)
     session.read(made.task_id)
     session.credits()
     for link in end.links:
@@ -145,7 +145,7 @@ def _until_end(context: RunContext, session: Session, task: str, wait: Callable[
         wait(context.options.poll)
 
 
-def _await(context: RunContext, session: Session, route: Route, task: str) -> None:
+def _await(context: RunContext, session: Session, route: Route, task: str, wait: Callable[[float], None]) -> None:
     """Wait for the callback and for a repeat that must not come."""
     route.wait(1, _ARRIVES)
     wait(2 * context.contract.retry_delays[0])
