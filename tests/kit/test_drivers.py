@@ -26,6 +26,7 @@ from kling_contract.reading.contract import Contract, shipped
 from kling_contract.reports.documents import report
 from kling_contract.rules.rulebook import rules
 from kling_contract.rules.verdicts import Choice, Result, Run, SetupError
+from kling_contract.serving import free_port
 from kling_mock.serving.process import Running
 
 CONTRACT = shipped()
@@ -245,7 +246,7 @@ def test_callbacks_in_real_time(tmp_path: Path) -> None:
     """A server without a clock to steer calls the kit over HTTPS; every way of receiving is tried side by side."""
     authority, waits = tmp_path / "ca.pem", [0.2, 0.3, 0.4]
     shown = frozenset(f"SC-{number:02}" for number in (1, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 17, 18, 21, 22, 23))
-    port = _free_port()
+    port = free_port()
     host = "hooks.example.com"
     resolve = {host: ("127.0.0.1", port)}
     with StandIn(
@@ -258,13 +259,6 @@ def test_callbacks_in_real_time(tmp_path: Path) -> None:
     # SC-09 is about seconds of a real clock: a machine at its limits may send a retry late.
     unseen = {found.rule.id: found.seen for found in run.verdicts if found.result is not Result.PASS}
     assert unseen.keys() <= {"SC-09"}, unseen
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        return int(unused.getsockname()[1])
 
 
 def test_a_case_that_cannot_go_on_is_untestable() -> None:
