@@ -60,6 +60,19 @@ def test_a_bad_frame_is_refused_or_fails_as_chosen(make: Callable[..., Any], nam
     assert failing.account().credits == failing.fake.world.service_settings.starting_credits
 
 
+def test_a_bad_frame_ends_its_task_when_the_queue_is_over(make: Callable[..., Any]) -> None:
+    """It is looked at then, and nothing is made of it: from queued to failed at one moment."""
+    rig = make(service_settings={"bad_image": "fail"})
+    task_id = rig.task("completed queued=4 runs=60", image_start=f"{HOST}/299x400.png")
+
+    seen = []
+    for seconds in (3.999, 0.001, 60):
+        rig.advance(seconds)
+        body = rig.shown(task_id)
+        seen.append((body["status"], body["progress"]))
+    assert seen == [("pending", 0), ("failed", 0), ("failed", 0)]
+
+
 def jpeg(width: int, height: int) -> bytes:
     """A real photograph's worth of JPEG."""
     file = io.BytesIO()
