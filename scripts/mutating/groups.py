@@ -53,6 +53,7 @@ GROUPS = {
             "tests/web/test_callbacks.py",
             "tests/web/test_courier.py",
             "tests/store/test_courier.py",
+            "tests/store/test_shared.py",
         ),
     ),
     "rules": Group(

@@ -99,6 +99,22 @@ def test_a_callback_that_is_asked_for_again_is_one_more_attempt(rig: Any, story:
     (again,) = rig.control("GET", "/deliveries")["deliveries"]
     assert len(rig.receiver.calls) == len(again["attempts"]) == len(owed["attempts"]) + 1
     assert again["attempts"][-1]["sent"] == again["attempts"][-1]["due"] == rig.now()
+    *scheduled, asked_for = [one for one in rig.control("GET", "/journal")["entries"] if one["kind"] == "attempt"]
+    assert asked_for["resent"] is True
+    assert not [one for one in scheduled if "resent" in one]
+
+
+def test_an_attempt_that_failed_says_how(rig: Any) -> None:
+    """In the words of whoever found out: in the list of deliveries and in the journal; one that got through has nothing to say."""
+    rig.receiver.script += ["refused", 204]
+    rig.task("completed queued=1 runs=4", callback_url=HOOK)
+    rig.advance(60)
+
+    (owed,) = rig.control("GET", "/deliveries")["deliveries"]
+    noted = [one for one in rig.control("GET", "/journal")["entries"] if one["kind"] == "attempt"]
+    for failed, delivered in (owed["attempts"], noted):
+        assert failed["detail"] == "refused, as the test wants it"
+        assert "detail" not in delivered
 
 
 def test_whoever_waits_for_senders_waits_for_all_of_them(make: Callable[..., Any]) -> None:
