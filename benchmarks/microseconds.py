@@ -4,7 +4,7 @@ python benchmarks/microseconds.py            each path: microseconds of processo
 python benchmarks/microseconds.py --steps    besides, where they go: parse, validate, id draw, money, store, views, journal, headers
 
 Counted is the processor time of this process alone, in blocks of calls, and the fastest block is shown: what others do on the machine
-only makes blocks slower. What granian itself takes for a request is not in these numbers; `speeds.py` has the whole.
+only makes blocks slower. What the server and the kernel take for a request is not in these numbers; `speeds.py` has the whole.
 """
 
 import asyncio
@@ -36,45 +36,41 @@ from kling_mock.service.models import Offer
 from kling_mock.service.timeline import Timeline
 from kling_mock.service.views import Views
 from kling_mock.service.world import World
-from kling_mock.serving import edge
 from kling_mock.serving.edge import Edge
+from kling_mock.serving.exchange import Exchange
+from kling_mock.serving.http1 import Connection, Http1Server
 from kling_mock.store.journal import Journal
 from kling_mock.store.memory import MemoryStore
 from kling_mock.store.memory_account import MemoryAccount
 from kling_mock.web import acts, api, incoming
+from kling_mock.web.http import Request
 from kling_mock.web.reading import Reading
 from kling_openapi.model import Model
 
 
-class _Headers(dict[str, str]):
-    """A request's headers; names are in lower case, as granian has them."""
+class Transport(asyncio.Transport):
+    """The server's end of a connection that is in memory; it keeps what was sent last."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 4010)})
+        self.sent = b""
+
+    def write(self, data: Any) -> None:
+        """Keep it."""
+        self.sent = data
 
 
-class Scope:
-    """What granian says of a request."""
+class Idle:
+    """An application that responds and does nothing."""
 
-    http_version, scheme, server, client = "1.1", "http", "127.0.0.1:4010", "127.0.0.1:50000"
+    def most(self, request: Request) -> int:
+        """Look at any body."""
+        del request
+        return 1 << 20
 
-    def __init__(self, method: str, path: str, headers: Mapping[str, str], query: str = "") -> None:
-        self.method, self.path, self.query_string = method, path, query
-        self.headers = _Headers(headers)
-
-
-class Proto:
-    """A connection whose body is there already; it keeps the response."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.status, self.body = 0, b""
-
-    async def __call__(self) -> bytes:
-        """Return the request's body."""
-        return self._body
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Take the response."""
-        del headers
-        self.status, self.body = status, body
+    def serve(self, exchange: Exchange) -> None:
+        """Respond."""
+        exchange.respond(200, [], b"")
 
 
 class Bench:
@@ -83,31 +79,36 @@ class Bench:
     def __init__(self, **given: Any) -> None:
         self._fake = build(settings(**given))
         self._edge: Any = Edge(self._fake)
+        self._connection, self._transport = _connected(self._edge)
         self._numbers = 0
 
     async def once(self, call: Call) -> bytes:
         """Make one call and return the response's body."""
         self._numbers += 1
-        sent = {"host": "127.0.0.1:4010", **{name.lower(): it for name, it in HEADERS.items()}, **call.headers}
+        sent = {"host": "127.0.0.1:4010", **HEADERS, **call.headers}
         if call.body:
             sent["content-length"] = str(len(call.body))
         if call.numbered:
             sent[call.numbered] = f"benchmark-{self._numbers:012d}"
-        proto = Proto(call.body)
-        path, _, query = call.path.partition("?")
-        await self._edge.__rsgi__(Scope(call.method, path, sent, query), proto)
-        if proto.status != 200:
-            raise click.ClickException(f"{call.method} {call.path}: {proto.status} {proto.body[:300]!r}")
-        return proto.body
+        lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        self._transport.sent = b""
+        self._connection.data_received(f"{call.method} {call.path} HTTP/1.1\r\n{lines}\r\n".encode() + call.body)
+        while not self._transport.sent:
+            await asyncio.sleep(0)
+        head, _, body = self._transport.sent.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise click.ClickException(f"{call.method} {call.path}: {head!r} {body[:300]!r}")
+        return body
 
     async def microseconds(self, call: Call, calls: int, blocks: int) -> float:
-        """Return the processor time of a call in the fastest block, that of the loop left out."""
+        """Return the processor time of a call in the fastest block; what a server takes that does nothing is left out."""
         spent = [await self._block(call, calls) for _ in range(blocks)]
-        edge, self._edge = self._edge, Idle()
+        own = self._connection, self._transport
+        self._connection, self._transport = _connected(Idle())
         try:
             idle = [await self._block(call, calls) for _ in range(blocks)]
         finally:
-            self._edge = edge
+            self._connection, self._transport = own
         return (min(spent) - min(idle)) / calls * 1e6
 
     async def _block(self, call: Call, calls: int) -> float:
@@ -117,12 +118,12 @@ class Bench:
         return time.process_time() - began
 
 
-class Idle:
-    """An edge that responds and does nothing."""
-
-    async def __rsgi__(self, scope: Any, proto: Any) -> None:
-        """Respond."""
-        proto.response_bytes(200, [], b"")
+def _connected(application: Any) -> tuple[Connection, Transport]:
+    server, transport = Http1Server(application), Transport()
+    server.loop = asyncio.get_running_loop()
+    connection = Connection(server)
+    connection.connection_made(transport)
+    return connection, transport
 
 
 async def paths(bench: Bench, body: Mapping[str, Any]) -> dict[str, Call]:
@@ -133,8 +134,8 @@ async def paths(bench: Bench, body: Mapping[str, Any]) -> dict[str, Call]:
 
 
 STEPS = {
-    "granian's scope to a request": [(Edge, "__rsgi__")],
-    "reading the body": [(edge, "read")],
+    "HTTP": [(Connection, "data_received"), (Exchange, "respond")],
+    "which call": [(Edge, "serve")],
     "who calls": [(World, "account"), (Reading, "most")],
     "parse": [(incoming, "json_body")],
     "validate": [(Model, "fits")],
@@ -238,8 +239,12 @@ async def stepwise(bench: Bench, body: Mapping[str, Any], calls: int) -> None:
 def main(calls: int, blocks: int, steps: bool) -> None:
     """Print what each call takes of this process's processor time."""
     body = request_body(kling_openapi.read(kling_openapi.SERVICE))
-    bench = Bench(**SETTINGS)
-    asyncio.run(stepwise(bench, body, calls) if steps else table(bench, body, calls, blocks))
+
+    async def run() -> None:
+        bench = Bench(**SETTINGS)
+        await (stepwise(bench, body, calls) if steps else table(bench, body, calls, blocks))
+
+    asyncio.run(run())
 
 
 if __name__ == "__main__":

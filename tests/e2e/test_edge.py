@@ -134,11 +134,8 @@ def test_a_body_that_ends_early_is_a_400(fake: Running) -> None:
     assert "the body ended before its Content-Length" in answer
 
 
-def test_a_client_that_closes_its_side_gets_all_or_nothing(fake: Running) -> None:
-    """Behind a whole request: the HTTP server may take it for a client that has gone (docs/security.md, known gaps).
-
-    What it asked for has happened once at most, and the next client is served.
-    """
+def test_a_client_that_closes_its_side_gets_its_response(fake: Running) -> None:
+    """Behind a whole request: it may still read."""
     body = '{"model": "kling-v3-turbo-image-to-video", "image_start": "https://image.test/640x480.png"}'
     key = {"Authorization": "Bearer sk-half-closed"}
     connection = dial(
@@ -147,9 +144,8 @@ def test_a_client_that_closes_its_side_gets_all_or_nothing(fake: Running) -> Non
     )
     connection.shutdown(socket.SHUT_WR)
 
-    assert said(connection).partition(" ")[0] in ("", "HTTP/1.1")
-    assert call(fake, "GET", "/v1/credits", headers=key).status_code == 200
-    assert len(call(fake, "GET", "/__mock/tasks", headers=key).json()["tasks"]) <= 1
+    assert said(connection).startswith("HTTP/1.1 200 ")
+    assert len(call(fake, "GET", "/__mock/tasks", headers=key).json()["tasks"]) == 1
 
 
 @pytest.mark.parametrize("line", [f"POST /{CREATE}", "GET //[", f"GET /{CREATE}", "GET //__mock/health", "GET ///"])

@@ -6,6 +6,7 @@ the contract does not give an operation is a failure, whichever test it happens 
 
 import os
 import re
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ from kling_mock.core.deliveries import Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.store.interface import Account, Queued, StoredFile
 from kling_mock.web.parts import Fake
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 KEY = "sk-test"
 MODEL = "kling-v3-turbo-image-to-video"

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+from connected import Client
 
 from kling_mock.app import build
 from kling_mock.config import settings
@@ -12,31 +13,6 @@ from kling_mock.serving.edge import Edge
 
 MODEL = "kling-v3-turbo-image-to-video"
 BODY = {"model": MODEL, "image_start": "https://cdn.example.com/first.jpg"}
-KEY = {"authorization": "Bearer sk-test"}
-
-
-class Scope:
-    """What the server says of a request."""
-
-    http_version, scheme, server, client = "1.1", "http", "127.0.0.1:4010", "127.0.0.1:50000"
-
-    def __init__(self, method: str, target: str, body: bytes) -> None:
-        self.method = method
-        self.path, _, self.query_string = target.partition("?")
-        self.headers = {"host": "127.0.0.1:4010", **KEY, "content-length": str(len(body))}
-
-
-class Proto:
-    """A connection that has the body already, and keeps the response."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body, self.status, self.sent = body, 0, b""
-
-    async def __call__(self) -> bytes:
-        return self.body
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status, self.sent = status, body
 
 
 def never(fake: Any) -> Any:
@@ -47,9 +23,17 @@ def never(fake: Any) -> Any:
 def called(edge: Edge, method: str, target: str, body: Any = None) -> tuple[int, Any]:
     """Status and body of one call."""
     raw = b"" if body is None else orjson.dumps(body)
-    proto = Proto(raw)
-    asyncio.run(edge.__rsgi__(Scope(method, target, raw), proto))
-    return proto.status, orjson.loads(proto.sent)
+    head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:4010\r\nAuthorization: Bearer sk-test\r\nContent-Length: {len(raw)}\r\n\r\n"
+
+    async def run() -> Client:
+        client = Client(edge)
+        client.send(head.encode() + raw)
+        while not client.said:
+            await asyncio.sleep(0)
+        return client
+
+    client = asyncio.run(run())
+    return client.statuses[0], orjson.loads(client.said.partition(b"\r\n\r\n")[2])
 
 
 @pytest.fixture

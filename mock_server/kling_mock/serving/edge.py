@@ -1,4 +1,4 @@
-"""The edge: serves the fake over sockets, on granian's RSGI interface, in one process.
+"""The edge: serves the fake over sockets, in one process.
 
 The service's own calls, save those about files, are served on the event loop, by the same handlers that Flask calls; what blocks in
 them runs in a thread, as do control calls, which Flask would make three times as dear. All else goes through Flask in a thread; it is
@@ -8,16 +8,16 @@ imported by the first request that does. Faults of a scenario act on the real co
 import asyncio
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from kling_mock.core.errors import InvalidRequest
-from kling_mock.service.creating import finished
-from kling_mock.serving.bodies import Stalled, read
+from kling_mock.core.errors import InvalidRequest, MethodNotAllowed
+from kling_mock.service.creating import Look, finished
+from kling_mock.serving.exchange import Exchange
 from kling_mock.serving.waiters import GONE, Waiters
 from kling_mock.web.api import Api, Steps
 from kling_mock.web.application import Application
@@ -35,7 +35,7 @@ _WITH_FILE = (200, 206)
 
 
 class Edge:
-    """One RSGI application: `Edge(fake)`.
+    """What an `Http1Server` serves: `Edge(fake)`.
 
     Each kind of call has threads of its own, so that none keeps the others from theirs: the service's calls, control calls, files,
     and what a create must fetch, decode or resolve. Who waits for something has no thread.
@@ -57,48 +57,94 @@ class Edge:
         kinds = ("service", "control", "files", "looks")
         self._pools = {kind: ThreadPoolExecutor(_THREADS, thread_name_prefix=kind) for kind in kinds}
 
-    async def __rsgi__(self, scope: Any, proto: Any) -> None:
-        """Serve one request."""
-        request = Request(
-            scope.method,
-            scope.path,
-            scope.query_string,
-            scope.headers,
-            b"",
-            scope.client.rpartition(":")[0],
-            scope.scheme,
-        )
-        try:
-            if request.method not in ("GET", "HEAD"):
-                most = self._reading.most(request)
-                if most is None:
-                    loop = asyncio.get_running_loop()
-                    most = await loop.run_in_executor(self._pools[_kind(request.path)], self._reading.routed, request)
-                await read(scope, proto, request, most)
-            await self._serve(scope, proto, request)
-        except Stalled:
-            return
-        except Exception as error:
-            response = self._api.failed(error, request)
-            with suppress(Exception):  # the response may have begun
-                proto.response_bytes(response.status, response.headers, response.body)
+    def most(self, request: Request) -> int | Awaitable[int]:
+        """Return how many bytes of the body the route looks at; 0 where it refuses the request whatever the body is."""
+        most = self._reading.most(request)
+        return self._routed(request) if most is None else most
 
-    async def _serve(self, scope: Any, proto: Any, request: Request) -> None:
+    async def _routed(self, request: Request) -> int:
+        try:
+            return int(await self._in_thread(_kind(request.path), self._reading.routed, request))
+        except Exception:  # serving it fails with the same, and says so
+            return 0
+
+    def serve(self, exchange: Exchange) -> None:
+        """Respond to a request: at once where nothing blocks, else from a task of its own."""
+        try:
+            self._begin(exchange)
+        except Exception as error:
+            self._failed(exchange, error)
+
+    def malformed(self, exchange: Exchange, status: int, why: str) -> None:
+        """Respond to what is no request, in the service's words; it is no exchange, so the journal has nothing of it."""
+        response = self._api.refusal(
+            MethodNotAllowed(why) if status == HTTPStatus.METHOD_NOT_ALLOWED else InvalidRequest(why)
+        )
+        exchange.respond(status, response.headers, response.body)
+
+    def _begin(self, exchange: Exchange) -> None:
+        request = exchange.request
         if request.cut:
             response = self._api.refuse(InvalidRequest("the body ended before its Content-Length"), request)
-            proto.response_bytes(response.status, response.headers, response.body)
+            exchange.respond(response.status, response.headers, response.body)
             return
         steps = self._steps(request)
         if steps is None:
-            await self._other(scope, proto, request)
-            return
-        response = await self._finished(steps)
+            self._run(exchange, self._other(exchange))
+        elif self._blocking:
+            self._run(exchange, self._in_a_thread(exchange, steps))
+        else:
+            try:
+                look = next(steps)
+            except StopIteration as end:
+                response = end.value
+                if response.wire is None and not response.after:
+                    exchange.respond(response.status, response.headers, response.body)
+                else:
+                    self._run(exchange, self._respond(exchange, response))
+            else:
+                self._run(exchange, self._look(exchange, steps, look))
+
+    def _run(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+        async def watched() -> None:
+            try:
+                await work
+            except Exception as error:
+                self._failed(exchange, error)
+
+        exchange.run(watched())
+
+    def _failed(self, exchange: Exchange, error: Exception) -> None:
+        response = self._api.failed(error, exchange.request)
+        if exchange.begun:
+            exchange.reset()
+        else:
+            exchange.respond(response.status, response.headers, response.body)
+
+    async def _respond(self, exchange: Exchange, response: ApiResponse) -> None:
+        """Send a response once what has to come before it has ended, and do to the connection what its scenario asks for."""
         if response.after:
             await asyncio.wait([asyncio.wrap_future(future) for future in response.after])
         if response.wire is not None:
-            await misbehave(response.wire, response.status, response.headers, response.body, scope, proto)
+            await misbehave(response.wire, response.status, response.headers, response.body, exchange)
         else:
-            proto.response_bytes(response.status, response.headers, response.body)
+            exchange.respond(response.status, response.headers, response.body)
+
+    async def _look(self, exchange: Exchange, steps: Steps, look: Look[Any]) -> None:
+        """Go through a call whose first step blocks: those that do run in a thread."""
+        while True:
+            await self._in_thread("looks", look)
+            try:
+                look = next(steps)
+            except StopIteration as end:
+                await self._respond(exchange, end.value)
+                return
+
+    async def _in_a_thread(self, exchange: Exchange, steps: Steps) -> None:
+        await self._respond(exchange, await self._in_thread("service", finished, steps, self._fake.world.store))
+
+    async def _in_thread(self, kind: str, function: Callable[..., Any], *given: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pools[kind], function, *given)
 
     def _steps(self, request: Request) -> Steps | None:
         """Return a call that is served here; None for every other."""
@@ -112,84 +158,65 @@ class Edge:
                 return self._api.steps("getTask", request, task_id=task_id)
         return None
 
-    async def _other(self, scope: Any, proto: Any, request: Request) -> None:
+    async def _other(self, exchange: Exchange) -> None:
+        request = exchange.request
         if request.method == "GET" and request.path == EVENTS:
-            await self._news(proto, request)
+            await self._news(exchange)
         elif request.method == "GET" and request.path == _WAIT:
-            await self._wait(proto, request)
+            await self._wait(exchange)
         elif request.method == "GET" and request.path in self._health and not self._blocking:
             response = self._fake.control.call(self._health[request.path], request)
-            proto.response_bytes(response.status, response.headers, response.body)
+            exchange.respond(response.status, response.headers, response.body)
         elif (found := self._fake.control.protocol.find(request.method, request.path)) is not None:
             operation, given = found
-            call = partial(self._fake.control.call, operation, request, **given)
-            response = await asyncio.get_running_loop().run_in_executor(self._pools["control"], call)
-            proto.response_bytes(response.status, response.headers, response.body)
+            response = await self._in_thread("control", partial(self._fake.control.call, operation, request, **given))
+            exchange.respond(response.status, response.headers, response.body)
         else:
-            await self._through_flask(asyncio.get_running_loop(), scope, proto, request)
+            await self._through_flask(exchange)
 
-    async def _wait(self, proto: Any, request: Request) -> None:
+    async def _wait(self, exchange: Exchange) -> None:
         """Respond once the condition is met; nothing is left of a client that hangs up."""
         control = self._fake.control
-        wait = await self._run("control", control.waiting, request)
+        wait = await self._controlling(control.waiting, exchange.request)
         if not isinstance(wait, ApiResponse):
-            look = partial(self._run, "control", wait.look)
-            done = await self._waiters.until(wait, look, proto.client_disconnect())
+            done = await self._waiters.until(wait, partial(self._controlling, wait.look), exchange.gone())
             if done is GONE:
+                exchange.reset()
                 return
             wait = control.waited(wait, done)
-        proto.response_bytes(wait.status, wait.headers, wait.body)
+        exchange.respond(wait.status, wait.headers, wait.body)
 
-    async def _run(self, kind: str, function: Callable[..., Any], *given: Any) -> Any:
-        """Call *function* in a thread of its kind, or here where the store does not block."""
-        if not self._blocking and kind == "control":
-            return function(*given)
-        return await asyncio.get_running_loop().run_in_executor(self._pools[kind], function, *given)
+    async def _controlling(self, function: Callable[..., Any], *given: Any) -> Any:
+        """Call *function* in a thread, or here where the store does not block."""
+        return await self._in_thread("control", function, *given) if self._blocking else function(*given)
 
-    async def _news(self, proto: Any, request: Request) -> None:
+    async def _news(self, exchange: Exchange) -> None:
         """Send the page's events until the browser hangs up."""
         from kling_mock.web.page.facts import Facts
 
-        refused = admitted(self._fake, request)
+        refused = admitted(self._fake, exchange.request)
         if refused is not None:
-            proto.response_bytes(refused.status, refused.headers, refused.body)
+            exchange.respond(refused.status, refused.headers, refused.body)
             return
-        loop, watch = asyncio.get_running_loop(), Watch(Facts(self._fake))
-        stream = proto.response_stream(200, [("content-type", "text/event-stream"), ("cache-control", "no-store")])
-        with suppress(Exception):  # the transport says in many ways that nobody listens any more
-            while True:
-                news = await loop.run_in_executor(self._pools["control"], watch.news)
-                if news:
-                    await stream.send_str(news)
-                await asyncio.sleep(EVERY)
+        watch, gone = Watch(Facts(self._fake)), exchange.gone()
+        exchange.begin(200, [("content-type", "text/event-stream"), ("cache-control", "no-store")])
+        while not gone.done():
+            news = await self._in_thread("control", watch.news)
+            if news and not await exchange.send(news.encode()):
+                break
+            await asyncio.wait([gone], timeout=EVERY)
+        exchange.end()
 
-    async def _finished(self, steps: Steps) -> ApiResponse:
-        """Go through a call here, and in a thread for what blocks."""
-        loop = asyncio.get_running_loop()
-        if self._blocking:
-            response: ApiResponse = await loop.run_in_executor(
-                self._pools["service"], finished, steps, self._fake.world.store
-            )
-            return response
-        while True:
-            try:
-                look = next(steps)
-            except StopIteration as end:
-                done: ApiResponse = end.value
-                return done
-            await loop.run_in_executor(self._pools["looks"], look)
-
-    async def _through_flask(self, loop: Any, scope: Any, proto: Any, request: Request) -> None:
-        environ = _environ(scope, request)
-        pool = self._pools[_kind(request.path)]
-        status, headers, body = await loop.run_in_executor(pool, _run, self._application, environ)
+    async def _through_flask(self, exchange: Exchange) -> None:
+        environ = _environ(exchange)
+        status, headers, body = await self._in_thread(_kind(exchange.request.path), _run, self._application, environ)
         response: ApiResponse | None = environ.get(REPLY)
         if response is not None and response.wire is not None:
-            await misbehave(response.wire, status, headers, body, scope, proto)
+            await misbehave(response.wire, status, headers, body, exchange)
         elif response is not None and response.file is not None and status in _WITH_FILE:
-            _send_file(proto, status, headers, response.file, request)
+            await _send_file(exchange, status, headers, response.file)
         else:
-            proto.response_bytes(status, headers, body)
+            exchange.respond(status, headers, body)
 
 
 def _kind(path: str) -> str:
@@ -199,33 +226,33 @@ def _kind(path: str) -> str:
     return "files" if path.startswith(("/files/", "/uploads/", "/api/")) else "service"
 
 
-def _send_file(proto: Any, status: int, headers: list[tuple[str, str]], path: Path, request: Request) -> None:
+async def _send_file(exchange: Exchange, status: int, headers: list[tuple[str, str]], path: Path) -> None:
     """Stream a file, or the range of it that the headers name, as fast as the client reads."""
-    sent = [(name, value) for name, value in headers if name != "content-length"]
     part = next((value for name, value in headers if name == "content-range"), None)
-    if request.method == "HEAD":
-        proto.response_bytes(status, headers, b"")
+    sent = [(name, value) for name, value in headers if name != "content-length"]
+    if exchange.request.method == "HEAD":
+        exchange.respond(status, headers, b"")
     elif part is None:
-        proto.response_file(status, [*sent, ("content-length", str(path.stat().st_size))], str(path))
+        await exchange.send_file(status, sent, path)
     else:
         start, _, end = part.removeprefix("bytes ").partition("/")[0].partition("-")
-        length = ("content-length", str(int(end) + 1 - int(start)))
-        proto.response_file_range(status, [*sent, length], str(path), int(start), int(end) + 1)
+        await exchange.send_file(status, sent, path, int(start), int(end) + 1)
 
 
-def _environ(scope: Any, request: Request) -> dict[str, Any]:
-    server, _, port = scope.server.rpartition(":")
+def _environ(exchange: Exchange) -> dict[str, Any]:
+    request = exchange.request
+    server, port = exchange.place()
     environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope.method,
+        "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": scope.path.encode("utf-8", "surrogateescape").decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
+        "PATH_INFO": request.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": request.query.encode("utf-8", "surrogateescape").decode("latin-1"),
         "SERVER_NAME": server,
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": request.client.strip("[]"),
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": "HTTP/1.1" if exchange.modern else "HTTP/1.0",
+        "REMOTE_ADDR": request.client,
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope.scheme,
+        "wsgi.url_scheme": request.scheme,
         "wsgi.input": io.BytesIO(request.body),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
@@ -234,7 +261,7 @@ def _environ(scope: Any, request: Request) -> dict[str, Any]:
         "wsgi.run_once": False,
         REQUEST: request,
     }
-    for name, value in scope.headers.items():
+    for name, value in request.headers.items():
         key = name.upper().replace("-", "_")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
         environ[key] = f"{environ[key]},{value}" if key in environ else value

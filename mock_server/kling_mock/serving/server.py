@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import logging
 import os
 import signal
 import socket
@@ -14,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kling_mock.config import BadSetting, Settings
+from kling_mock.serving.http1 import Http1Server
 from kling_mock.web.access import impersonated
-from kling_mock.web.faults import cut_all
 from kling_mock.web.parts import Fake
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from kling_mock.serving.proxy import Place, Proxy, Refused
 
 _ALWAYS = ("localhost", "127.0.0.1", "::1")
@@ -73,29 +74,11 @@ def run(fake: Fake, settings: Settings, ready: Ready, *, stop_with_stdin: bool =
     Raises:
         BadSetting: no certificate can be made, or the proxy's port is in use.
     """
-    from granian.constants import HTTPModes, Interfaces, SSLProtocols
-    from granian.server.embed import Server
-
     from kling_mock.serving.edge import Edge
 
-    logging.getLogger("_granian").setLevel(logging.ERROR)
     _allow_connections()
     names = impersonated(settings, fake.world.contract.document) if settings.impersonate else ()
-    certificate = _certificate(settings, names) if settings.secure else None
-    server = Server(
-        Edge(fake),
-        settings.host,
-        settings.port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_enabled=False,
-        backlog=1024,
-        backpressure=_MOST_CONNECTIONS,
-        ssl_cert=certificate,
-        ssl_key=certificate,
-        ssl_protocol_min=SSLProtocols.tls12,
-    )
+    server = Http1Server(Edge(fake), secure=_secure(_certificate(settings, names)) if settings.secure else None)
     proxy = _proxy(settings, names, fake.world) if settings.impersonate else None
     fake.courier.start()
     try:
@@ -124,40 +107,50 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-async def _serve(server: Any, settings: Settings, ready: Ready, proxy: "Proxy | None", stop_with_stdin: bool) -> None:
+async def _serve(
+    server: Http1Server, settings: Settings, ready: Ready, proxy: "Proxy | None", stop_with_stdin: bool
+) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, _stop, loop, server, settings.port)
+        loop.add_signal_handler(number, server.stop, _GRACE)
     if stop_with_stdin:
         try:
-            loop.add_reader(sys.stdin.fileno(), _stop_at_the_end, loop, server, settings.port)
+            loop.add_reader(sys.stdin.fileno(), _stop_at_the_end, loop, server)
         except PermissionError as error:  # a file or /dev/null: no event loop can watch it
             raise BadSetting("--stop-with-stdin: standard input is no pipe and no terminal") from error
     port = None
+    await server.listen(_address(settings.host), settings.port)
     if proxy is not None:
         try:
             port = await proxy.start(settings.proxy_port)
         except OSError as error:
             raise BadSetting(f"--proxy-port {settings.proxy_port}: {os.strerror(error.errno or 0)}") from error
-    serving = loop.create_task(server.serve())
-    await _listening(settings)
     ready(port)
-    await serving
+    await server.served()
     if proxy is not None:
         proxy.stop()
 
 
-def _stop(loop: asyncio.AbstractEventLoop, server: Any, port: int) -> None:
-    """Accept no more requests; responses in progress have a moment to end, silent and endless ones are cut."""
-    server.stop()
-    loop.call_later(_GRACE, cut_all, port)
-
-
-def _stop_at_the_end(loop: asyncio.AbstractEventLoop, server: Any, port: int) -> None:
+def _stop_at_the_end(loop: asyncio.AbstractEventLoop, server: Http1Server) -> None:
     """Drop what comes in; stop at the end of it."""
     if not os.read(sys.stdin.fileno(), 4096):
         loop.remove_reader(sys.stdin.fileno())
-        _stop(loop, server, port)
+        server.stop(_GRACE)
+
+
+def _address(host: str) -> str:
+    """Return the address that *host* stands for: the first, which `taken_port` has reserved the port of."""
+    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+
+
+def _secure(certificate: Path) -> "SSLContext":
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(certificate)
+    return context
 
 
 def _certificate(settings: Settings, names: tuple[str, ...]) -> Path:
@@ -193,13 +186,3 @@ def _proxy(settings: Settings, names: tuple[str, ...], world: Any) -> "Proxy":
         world.note(None, "refused", method=no.method, url=no.asked, status=status, body=f"{no.reason}\n".encode())
 
     return Proxy(names, (_EVERYWHERE.get(settings.host, settings.host), settings.port), own, refused)
-
-
-async def _listening(settings: Settings) -> None:
-    """Return as soon as the port takes connections."""
-    for _ in range(500):
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection(settings.host, settings.port)
-            writer.close()
-            return
-        await asyncio.sleep(0.005)

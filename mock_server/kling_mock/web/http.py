@@ -17,6 +17,8 @@ REPLY = "kling.reply"
 REQUEST = "kling.request"
 """Key of the environ under which the edge leaves the request that it has already read."""
 
+_MOST_NAMES = 1024
+
 
 class Headers(Protocol):
     """Header lookup without regard to case."""
@@ -28,6 +30,43 @@ class Headers(Protocol):
     def items(self) -> Iterable[tuple[str, str]]:
         """Pairs of name and value."""
         ...
+
+
+class RequestHeaders:
+    """Headers as they came over a connection: names in lower case, the first of each name counts, `items` has all."""
+
+    __slots__ = ("again", "first", "get")
+
+    def __init__(self) -> None:
+        self.first: dict[str, str] = {}
+        self.again: list[tuple[str, str]] = []
+        self.get = self.first.get
+
+    def take(self, name: bytes, value: bytes) -> None:
+        """Take one more."""
+        key = _names.get(name) or _named(name)
+        if key in self.first:
+            self.again.append((key, value.decode("latin-1")))
+        else:
+            self.first[key] = value.decode("latin-1")
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.again)
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return pairs of name and value."""
+        return [*self.first.items(), *self.again] if self.again else self.first.items()
+
+
+_names: dict[bytes, str] = {}
+"""Names of headers that were seen, in lower case."""
+
+
+def _named(name: bytes) -> str:
+    key = intern(name.decode("latin-1").lower())
+    if len(_names) < _MOST_NAMES:
+        _names[name] = key
+    return key
 
 
 @dataclass(slots=True)
@@ -70,7 +109,9 @@ class ApiResponse:
 
 
 def kept(headers: Headers) -> dict[str, str]:
-    """Return headers that can be kept: the server's own object would hold the whole buffer that they were read into."""
+    """Return headers that can be kept: another server's own object may hold the whole buffer that they were read into."""
+    if isinstance(headers, RequestHeaders) and not headers.again:
+        return headers.first
     return {intern(name): value for name, value in headers.items()}
 
 

@@ -1,0 +1,192 @@
+"""One request on a connection, and the ways to respond to it: whole, in pieces, from a file, or not at all."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Protocol
+
+from kling_mock import clock as clocks
+from kling_mock.web.http import Request
+
+Headers = Iterable[tuple[str, str]]
+
+_BLOCK = 1 << 18
+_BODILESS = frozenset({204, 304})
+_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n" for one in HTTPStatus}
+
+
+class Wire(Protocol):
+    """What an exchange needs of its connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send *data* as soon as the client takes it."""
+        ...
+
+    async def drain(self) -> bool:
+        """Return when the client has taken most of what was written; False where it is gone."""
+        ...
+
+    def gone(self) -> "asyncio.Future[None]":
+        """Return what ends when the client hangs up."""
+        ...
+
+    def place(self) -> tuple[str, int]:
+        """Return the address and port that the client reached."""
+        ...
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run *work* on the event loop."""
+        ...
+
+    def reset(self) -> None:
+        """Break the connection, as when a gateway dies."""
+        ...
+
+    def ended(self, exchange: "Exchange") -> None:
+        """Take note that the response is complete."""
+        ...
+
+
+class Exchange:
+    """A request, its body, and its response. The connection fills in the first two; `malformed` says why it is no request."""
+
+    __slots__ = (
+        "_left",
+        "_wire",
+        "begun",
+        "chunks",
+        "dropping",
+        "keep",
+        "malformed",
+        "modern",
+        "most",
+        "request",
+        "size",
+        "whole",
+    )  # fmt: skip
+
+    def __init__(self, wire: Wire, request: Request, *, modern: bool, keep: bool) -> None:
+        """*modern*: the client speaks HTTP/1.1. *keep*: it means to use the connection again."""
+        self._wire = wire
+        self.request = request
+        self.modern, self.keep = modern, keep
+        self.most: int | None = None
+        self.size = 0
+        self.chunks: list[bytes] = []
+        self.dropping: float | None = None
+        self.whole = self.begun = False
+        self.malformed: tuple[int, str] | None = None
+        self._left: int | None = 0
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole response."""
+        if status in _BODILESS:
+            body = b""
+        head = self._head(status, headers, None if status in _BODILESS else len(body))
+        self._wire.write(head if self.request.method == "HEAD" else head + body)
+        self._wire.ended(self)
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Send the head of a response whose body follows in pieces; chunked, where no length is among the headers."""
+        headers = list(headers)
+        length = next((value for name, value in headers if name == "content-length"), None)
+        if length is not None:
+            self._left = int(length)
+        else:
+            self._left = None
+            if self.modern:
+                headers.append(("transfer-encoding", "chunked"))
+            else:
+                self.keep = False  # the end of the connection is the end of the body
+        self._wire.write(self._head(status, headers, None))
+
+    async def send(self, data: bytes) -> bool:
+        """Send a piece of the body, and wait while the client does not read; False once it is gone."""
+        if self._left is not None:
+            self._left -= len(data)
+        elif self.modern and data:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self.request.method != "HEAD":
+            self._wire.write(data)
+        return await self._wire.drain()
+
+    def end(self) -> None:
+        """End a body that was sent in pieces. One that is shorter than was said ends with its connection."""
+        if self._left is None and self.modern and self.request.method != "HEAD":
+            self._wire.write(b"0\r\n\r\n")
+        elif self._left:
+            self.keep = False
+        self._wire.ended(self)
+
+    async def send_file(
+        self, status: int, headers: Headers, path: Path, first: int = 0, end: int | None = None
+    ) -> None:
+        """Send *path*, or its bytes from *first* to before *end*, as fast as the client reads.
+
+        Raises:
+            OSError: it cannot be read; nothing was sent then.
+        """
+        with path.open("rb") as file:
+            left = (path.stat().st_size if end is None else end) - first
+            file.seek(first)
+            self.begin(status, [*headers, ("content-length", str(left))])
+            while left > 0 and (block := file.read(min(left, _BLOCK))):
+                left -= len(block)
+                if not await self.send(block):
+                    break
+        self.end()
+
+    def gone(self) -> "asyncio.Future[None]":
+        """Return what ends when the client hangs up, or closes its side."""
+        return self._wire.gone()
+
+    def place(self) -> tuple[str, int]:
+        """Return the address and port that the client reached."""
+        return self._wire.place()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the rest of the response on the event loop."""
+        self._wire.run(work)
+
+    def reset(self) -> None:
+        """Break the connection: nothing more is sent, and the client sees that it broke."""
+        self.keep = False
+        self._wire.reset()
+        self._wire.ended(self)
+
+    def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
+        lines, count, has_length = _LINES.get(status) or f"HTTP/1.1 {status} \r\n", 1, False
+        for name, value in headers:
+            if name == "content-length":
+                has_length = True
+            lines += f"{name}: {value}\r\n"
+            count += 1
+        if length is not None and not has_length:
+            lines += f"content-length: {length}\r\n"
+            count += 1
+        if not self.keep:
+            lines += "connection: close\r\n"
+            count += 1
+        elif not self.modern:
+            lines += "connection: keep-alive\r\n"
+            count += 1
+        if lines.count("\n") != count or lines.count("\r") != count:
+            raise ValueError("a header of the response holds a line break")
+        self.begun = True
+        return f"{lines}{_now()}".encode()
+
+
+class _Last:
+    """The end of every head, written once a second."""
+
+    second, lines = -1, ""
+
+
+def _now() -> str:
+    second = int(clocks.wall())
+    if second != _Last.second:
+        _Last.second = second
+        _Last.lines = f"date: {formatdate(second, usegmt=True)}\r\nserver: kling-mock\r\n\r\n"
+    return _Last.lines
