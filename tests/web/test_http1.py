@@ -186,9 +186,12 @@ def test_who_waits_to_be_asked_is_asked_once() -> None:
     asked = sent(waiting, b"{}")
     refused = sent(waiting, application=Echo(most=0))
     too_long = sent(waiting, application=Echo(most=1))
+    chunks = sent(
+        CHUNKED.replace(HOST, HOST + b"Expect: 100-continue\r\n").partition(b"2\r\n")[0], application=Echo(most=0)
+    )
 
     assert asked.statuses == [100, 200]
-    assert (refused.statuses, too_long.statuses) == ([200], [200])
+    assert (refused.statuses, too_long.statuses, chunks.statuses) == ([200], [200], [200])
     assert b"connection: close" in refused.said
     assert b" oversize " in too_long.said
 
@@ -392,7 +395,7 @@ def test_who_does_not_read_is_waited_for() -> None:
 
     async def slow(client: Client) -> None:
         client.connection.pause_writing()
-        client.send(GET)
+        assert client.transport.paused
         client.connection.data_received(GET)
         await client.settle()
         assert client.transport.paused
