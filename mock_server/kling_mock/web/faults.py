@@ -8,14 +8,11 @@ connection is out of reach; `Faults` then does what comes closest: `cut` raises 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from kling_mock import clock as clocks
 from kling_mock.core.scenarios import Wire
 from kling_mock.web.http import REPLY, REQUEST, ApiResponse
-
-if TYPE_CHECKING:
-    from kling_mock.serving.exchange import Exchange
 
 Headers = Sequence[tuple[str, str]]
 
@@ -29,7 +26,31 @@ _SILENT_SECONDS = 600.0
 _STALLED_SECONDS = 60.0
 
 
-async def misbehave(wire: Wire, status: int, headers: Headers, body: bytes, exchange: "Exchange") -> None:
+class Exchange(Protocol):
+    """What a fault does to a connection with a request on it."""
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Send the head of a response."""
+        ...
+
+    async def send(self, data: bytes) -> bool:
+        """Send a piece of its body; False once the client is gone."""
+        ...
+
+    def end(self) -> None:
+        """End the body."""
+        ...
+
+    def gone(self) -> "asyncio.Future[None]":
+        """Return what ends when the client hangs up."""
+        ...
+
+    def reset(self) -> None:
+        """Break the connection."""
+        ...
+
+
+async def misbehave(wire: Wire, status: int, headers: Headers, body: bytes, exchange: Exchange) -> None:
     """Do to the connection what a scenario asks for.
 
     All of them end: silence after ten minutes, an endless body after 16 GiB or when the client has not read for a minute.
@@ -52,7 +73,7 @@ async def misbehave(wire: Wire, status: int, headers: Headers, body: bytes, exch
         await _drip(exchange, status, whole, body, wire.drip or 0.0)
 
 
-async def _drip(exchange: "Exchange", status: int, headers: Headers, body: bytes, seconds: float) -> None:
+async def _drip(exchange: Exchange, status: int, headers: Headers, body: bytes, seconds: float) -> None:
     exchange.begin(status, headers)
     for piece in _pieces(body):
         await asyncio.sleep(seconds / _DRIPS)
@@ -61,7 +82,7 @@ async def _drip(exchange: "Exchange", status: int, headers: Headers, body: bytes
     exchange.end()
 
 
-async def _endless(exchange: "Exchange", status: int, headers: Headers, body: bytes) -> None:
+async def _endless(exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
     """Send *body* and then zeros, as fast as they are read, and slowly once that is larger than any video."""
     exchange.begin(status, headers)
     sent, chunk = 0, body or _CHUNK
