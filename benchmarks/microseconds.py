@@ -36,9 +36,10 @@ from kling_mock.service.models import Offer
 from kling_mock.service.timeline import Timeline
 from kling_mock.service.views import Views
 from kling_mock.service.world import World
+from kling_mock.serving.connection import Connection
 from kling_mock.serving.edge import Edge
 from kling_mock.serving.exchange import Exchange
-from kling_mock.serving.http1 import Connection, Http1Server
+from kling_mock.serving.http1 import Http1Server
 from kling_mock.store.journal import Journal
 from kling_mock.store.memory import MemoryStore
 from kling_mock.store.memory_account import MemoryAccount

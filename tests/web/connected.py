@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from kling_mock.serving.http1 import Application, Connection, Http1Server
+from kling_mock.serving.connection import Application, Connection
+from kling_mock.serving.http1 import Http1Server
 
 
 class Transport(asyncio.Transport):

@@ -10,8 +10,9 @@ from connected import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kling_mock.serving import http1
+from kling_mock.serving import connection
 from kling_mock.serving.exchange import Exchange
+from kling_mock.serving.http1 import Http1Server
 from kling_mock.web.http import Request
 
 HOST = b"Host: x\r\n"
@@ -167,7 +168,7 @@ def test_what_no_route_looks_at_is_dropped() -> None:
 
 def test_dropping_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many bytes the response is given; the client may send for a moment more, then the connection ends."""
-    monkeypatch.setattr(http1, "_DROPPED_BYTES", 20)
+    monkeypatch.setattr(connection, "_DROPPED_BYTES", 20)
     head = b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\n"
 
     client = sent(head, b"x" * 21, b"y" * 21)
@@ -434,7 +435,7 @@ def test_a_server_that_stops_ends_what_is_under_way() -> None:
 
     async def run() -> list[bytes]:
         echo = Echo(waits=True)
-        server = http1.Http1Server(echo)
+        server = Http1Server(echo)
         await server.listen("127.0.0.1", 0)
         port = server.port
         clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]

@@ -6,6 +6,9 @@ from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+import httptools
 
 from kling_mock import clock as clocks
 from kling_mock.web.http import Request
@@ -190,3 +193,21 @@ def _now() -> str:
         _Last.second = second
         _Last.lines = f"date: {formatdate(second, usegmt=True)}\r\nserver: kling-mock\r\n\r\n"
     return _Last.lines
+
+
+def target(raw: bytes) -> tuple[str, str]:
+    """Return path, decoded, and query of a request's target as it came; both are empty for an authority, which only CONNECT asks for."""
+    if not raw.startswith(b"/"):
+        if raw == b"*":
+            return "*", ""
+        try:
+            url = httptools.parse_url(raw)
+        except httptools.HttpParserInvalidURLError:
+            return "", ""
+        if url.schema is None:
+            return "", ""
+        raw = (url.path or b"/") + (b"?" + url.query if url.query else b"")
+    path, _, query = raw.partition(b"#")[0].partition(b"?")
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    return path.decode("utf-8", "replace"), query.decode("utf-8", "replace")
