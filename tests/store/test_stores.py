@@ -170,7 +170,12 @@ def test_a_courier_sleeps_until_it_is_woken(any_url: str, process: Callable[...,
     store = process(any_url, clock="real", start=None).fake.world.store
     store.seen("sk-test")
     found: list[Any] = []
-    sleeping = threading.Thread(target=lambda: found.append(store.next_account(1000.0)), daemon=True)
+
+    def handed_out(seconds: float) -> list[Any]:
+        with store.due(seconds) as several:
+            return list(several)
+
+    sleeping = threading.Thread(target=lambda: found.append(handed_out(1000.0)), daemon=True)
     sleeping.start()
     sleeping.join(0.05)
     assert sleeping.is_alive()
@@ -178,8 +183,8 @@ def test_a_courier_sleeps_until_it_is_woken(any_url: str, process: Callable[...,
     store.wake()
 
     sleeping.join()
-    assert found == [None]
-    assert store.next_account(0.01) is None
+    assert found == [[]]
+    assert handed_out(0.01) == []
 
 
 @pytest.mark.parametrize("up", [2.0, 100.0, 90 * 86_400.0])

@@ -1,7 +1,8 @@
 """The courier between requests: what is late, and what the journal keeps of an attempt."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -195,14 +196,15 @@ def test_a_courier_goes_on_when_its_store_fails(
     ends: list[Exception | None] = [StoreDown("the store", "no way to it"), ValueError("a defect"), None]
     asked, paused, counted = [], [], []
 
-    def next_account(seconds: float) -> None:
+    def due(seconds: float) -> AbstractContextManager[Sequence[Any]]:
         asked.append(seconds)
         if len(asked) == len(ends):
             monkeypatch.setattr(courier, "_stopping", True)
         if (error := ends[len(asked) - 1]) is not None:
             raise error
+        return nullcontext(())
 
-    monkeypatch.setattr(world.store, "next_account", next_account)
+    monkeypatch.setattr(world.store, "due", due)
     monkeypatch.setattr(clocks, "pause", paused.append)
     monkeypatch.setattr(world.measures, "store_error", lambda: counted.append(1))
     before = {*threading.enumerate()}

@@ -17,7 +17,7 @@ from kling_mock.store.interface import Transaction
 class Event:
     """Something that happened because time moved.
 
-    For an attempt, `delivery` is what is to be sent, and `lost` an earlier attempt of it whose outcome was never recorded.
+    For an attempt, `delivery` is what is to be sent, about `task`, and `lost` an earlier attempt of it whose outcome was never recorded.
     """
 
     at: float
@@ -26,6 +26,7 @@ class Event:
     status: str | None = None
     delivery: Delivery | None = None
     lost: Attempt | None = None
+    task: Task | None = None
 
     def as_json(self, **more: Any) -> dict[str, Any]:
         """Return the shape of `fired` in the control protocol."""
@@ -86,10 +87,13 @@ class Timeline:
         return Event(at, "status", what.id, Status.PROCESSING)
 
     def _attempt(self, facts: Transaction, at: float, delivery: Delivery) -> Event | None:
-        if facts.delivery(delivery.id) is None or delivery.delivered:  # a resend may have got there before the retry
+        task = facts.task(delivery.task_id)
+        if task is None or facts.delivery(delivery.id) is None:
+            return None
+        if delivery.delivered:  # a resend may have got there before the retry
             return None
         lost = facts.start_attempt(delivery, at, self._attempt_seconds)
-        return Event(at, "attempt", delivery.task_id, delivery=delivery, lost=lost)
+        return Event(at, "attempt", delivery.task_id, delivery=delivery, lost=lost, task=task)
 
     def _end(self, facts: Transaction, task: Task, at: float) -> Event:
         """Settle the charge, then owe the callback (document.txt, sentence 38)."""

@@ -51,6 +51,11 @@ class Transaction(Protocol):
     credits: float
     used: float
 
+    @property
+    def account(self) -> Account:
+        """The account as it stood when the transaction began."""
+        ...
+
     def now(self) -> float:
         """Return what the account's clock shows."""
         ...
@@ -195,6 +200,15 @@ class Store(Protocol):
         """Return a transaction on the account's facts."""
         ...
 
+    def begin_all(
+        self, several: Sequence[Account], deliveries: Sequence[str] = ()
+    ) -> AbstractContextManager[Sequence[Transaction]]:
+        """Return transactions on the facts of several accounts, each once, that are one: all are kept or none is.
+
+        *deliveries* are the ids of those that will be asked for.
+        """
+        ...
+
     def count_request(self, account: Account, window: float) -> float | None:
         """Count a request against the account's rate limit.
 
@@ -285,15 +299,15 @@ class Store(Protocol):
         """Return the next thing due in the account, or in any, by the time the clocks reach *targets*, and whose it is."""
         ...
 
-    def next_account(self, timeout: float) -> Account | None:
-        """Wait until an account has something due by a clock that runs, and hand it to one caller, who settles it.
+    def due(self, timeout: float) -> AbstractContextManager[Sequence[Transaction]]:
+        """Wait until accounts have something due by a clock that runs, and return transactions on them for one caller, who settles them.
 
-        Return None when *timeout* real seconds have passed, or `wake` was called.
+        They are one, as those of `begin_all` are; there is none when *timeout* real seconds have passed, or `wake` was called.
         """
         ...
 
     def wake(self) -> None:
-        """Let whoever waits in `next_account` return."""
+        """Let whoever waits in `due` return."""
         ...
 
     def changes(self, account: Account) -> int:

@@ -7,7 +7,7 @@ are there anyway, as those of the accounts.
 import threading
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -64,6 +64,10 @@ class Entry:
         return held
 
 
+New = tuple[float, str | None, str, dict[str, Any]]
+"""An entry that is to be recorded: when, whose, of which kind, and its facts."""
+
+
 class Journal:
     """A bounded list of entries: at most *entries* of them and *total* bytes, each body cut at *body* bytes, long headers too.
 
@@ -99,6 +103,11 @@ class Journal:
         if self.listener is not None:
             self.listener(entry)
         return entry
+
+    def add_all(self, many: Sequence[New]) -> None:
+        """Record several entries, in order."""
+        for at, account, kind, facts in many:
+            self.add(at, account, kind, **facts)
 
     def _mask_secrets(self, entry: Entry) -> None:
         """Replace secrets, and cut what is long: in SQL before an entry is written, in memory at the latest when it is read."""

@@ -96,6 +96,18 @@ class MemoryStore:
         """Return the account itself, which is its own transaction."""
         return cast("MemoryAccount", account)
 
+    @contextmanager
+    def begin_all(
+        self, several: Sequence[Account], deliveries: Sequence[str] = ()
+    ) -> Iterator[Sequence[MemoryAccount]]:
+        """Hold the locks of several accounts, in one order for all callers."""
+        del deliveries
+        own = cast("Sequence[MemoryAccount]", several)
+        with ExitStack() as held:
+            for one in sorted(own, key=lambda one: one.name):
+                held.enter_context(one)
+            yield own
+
     def count_request(self, account: Account, window: float) -> float | None:
         """Count a request against the account's rate limit; return the seconds to wait where it is refused."""
         own = cast("MemoryAccount", account)
@@ -259,6 +271,16 @@ class MemoryStore:
             if at < self._sleeping_until:
                 self._wake.notify()
 
+    @contextmanager
+    def due(self, timeout: float) -> Iterator[Sequence[MemoryAccount]]:
+        """Sleep until an alarm goes off, and hold the account's lock whose it is."""
+        account = self.next_account(timeout)
+        if account is None:
+            yield ()
+            return
+        with account:
+            yield (account,)
+
     def next_account(self, timeout: float) -> MemoryAccount | None:
         """Sleep until an alarm goes off, and hand out whose it is."""
         with self._wake:
@@ -281,7 +303,7 @@ class MemoryStore:
         return account
 
     def wake(self) -> None:
-        """Let whoever waits in `next_account` return."""
+        """Let whoever waits in `due` return."""
         with self._wake:
             self._woken = True
             self._wake.notify_all()

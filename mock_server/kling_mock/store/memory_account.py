@@ -82,6 +82,11 @@ class MemoryAccount:
             self.shared.take_back(self)
 
     @property
+    def account(self) -> "MemoryAccount":
+        """The account itself."""
+        return self
+
+    @property
     def holds_anything(self) -> bool:
         """Whether there are facts of its own: whatever a caller has done to it."""
         facts = (self.tasks, self.agenda, self.queued, self.names, self.calls, self.requests, self.uploads)

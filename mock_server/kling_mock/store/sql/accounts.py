@@ -5,7 +5,7 @@ where it is not there; so the row is gone only as long as there is nothing to lo
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select
@@ -14,7 +14,7 @@ from kling_mock.ids import fingerprint
 from kling_mock.store.sql import meta
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.rows import SqlAccount
-from kling_mock.store.sql.statements import Row, Statement
+from kling_mock.store.sql.statements import Among, Row, Statement
 from kling_mock.store.sql.tables import ACCOUNT, OF_ACCOUNT, SERVER_CLOCK, accounts, queue
 
 _DEFAULTS, _RELAYS = "defaults", "relays"
@@ -29,6 +29,7 @@ _QUEUED = exists(select(1).where(queue.c.account_id == accounts.c.id)) | exists(
 _LOCKED = ACCOUNT.add_columns(_QUEUED.label("queued")).with_for_update(of=accounts)
 _LOCK_BY_KEY = Statement(_LOCKED.where(accounts.c.key == bindparam("key")))
 _LOCK = Statement(_LOCKED.where(accounts.c.id == bindparam("account")))
+_LOCK_ALL = Statement(_LOCKED.where(Among(accounts.c.id, "ids")).order_by(accounts.c.id))
 _DEFAULT = ("clock_id", "credits", "models", "rate_limit", "relays")
 _UNTOUCHED = and_(
     *(accounts.c[name] == value for name, value in _BLANK.items()),
@@ -81,6 +82,12 @@ class Accounts:
     def locked(self, connection: Connection, account: SqlAccount) -> Row:
         """Return the row of *account*, for this transaction alone; one that was forgotten is made again."""
         return _LOCK.first(connection, account=account.id) or self.made(connection, account.key)
+
+    def all_locked(self, connection: Connection, several: Sequence[SqlAccount]) -> list[Row]:
+        """Return the rows of several accounts, each once, for this transaction alone, always in one order."""
+        ids = [one.id for one in several]
+        found = {row["id"]: row for row in _LOCK_ALL.rows(connection, ids=json.dumps(ids))}
+        return [found.get(one.id) or self.locked(connection, one) for one in several]
 
     def _new(self, connection: Connection) -> dict[str, Any]:
         """Return what a new account has."""

@@ -1,20 +1,23 @@
 """When an account has something due: `due` by its own clock, `wake` in real time by the database's."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+import orjson
+from sqlalchemy import Connection, func, select
 
 from kling_mock.clock import Clock
-from kling_mock.store.sql.statements import Statement
-from kling_mock.store.sql.tables import deliveries, tasks
+from kling_mock.store.sql.statements import Among, Row, Statement
+from kling_mock.store.sql.tables import accounts, deliveries, tasks
 
-_OWED = deliveries.c.account_id == bindparam("account")
+_OWED = deliveries.c.account_id == accounts.c.id
 _NEXT = Statement(
     select(
-        select(func.min(tasks.c.due)).where(tasks.c.account_id == bindparam("account")).scalar_subquery().label("task"),
+        accounts.c.id,
+        select(func.min(tasks.c.due)).where(tasks.c.account_id == accounts.c.id).scalar_subquery().label("task"),
         select(func.min(deliveries.c.due)).where(_OWED, deliveries.c.lease.is_(None)).scalar_subquery().label("owed"),
         select(func.min(deliveries.c.lease)).where(_OWED).scalar_subquery().label("lease"),
-    )
+    ).where(Among(accounts.c.id, "ids"))
 )
 
 
@@ -24,9 +27,13 @@ def real(clock: Clock, moment: float, ahead: float) -> float | None:
     return None if rate == 0.0 else began + ahead + max(0.0, moment - base) / rate
 
 
-def wake_values(connection: Connection, account_id: int, clock: Clock, ahead: float) -> dict[str, Any]:
-    """Return `due` and `wake` of an account as its rows have them: what no process has in hand, and what may be lost."""
-    (found,) = _NEXT.rows(connection, account=account_id)
+def next_of(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
+    """Return what each of these accounts has next: of its tasks, of what it owes, and of what a process has in hand."""
+    return {row["id"]: row for row in _NEXT.rows(connection, ids=orjson.dumps(ids).decode())}
+
+
+def wake_values(found: Row, clock: Clock, ahead: float) -> dict[str, Any]:
+    """Return `due` and `wake` of an account by what it has next: what no process has in hand, and what may be lost."""
     due = earlier(found["task"], found["owed"])
     by_clock = None if due is None else real(clock, due, ahead)
     return {"due": due, "wake": by_clock if clock.mode == "manual" else earlier(by_clock, found["lease"])}

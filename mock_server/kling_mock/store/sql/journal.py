@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import orjson
 from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, true, update
 
 from kling_mock.store.interface import StoreDown
-from kling_mock.store.journal import Entry, Journal
+from kling_mock.store.journal import Entry, Journal, New
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.statements import Statement
 from kling_mock.store.sql.tables import journal
@@ -76,39 +77,48 @@ class SqlJournal(Journal):
 
     def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
         """Record one entry; where the store is not available it is lost, and the log says so."""
-        entry = Entry(0, at, account, kind, **facts)
-        self._mask_secrets(entry)
-        values = {
-            "at": at,
-            "account": account,
-            "kind": kind,
-            "facts": _facts(entry),
-            "request_body": entry.request_body,
-            "body": entry.body,
-        }
-        try:
-            self._write(values)
-            self._sweep()
-        except StoreDown as error:
-            _log.warning("a journal entry is lost: %s", error)
-        if self.listener is not None:
-            self.listener(entry)
+        entry = self._masked(at, account, kind, facts)
+        self._keep([entry])
         return entry
 
-    def _write(self, values: dict[str, Any]) -> None:
-        """Write an entry, in one transaction with those that other threads have brought while the last one ran.
+    def add_all(self, many: Sequence[New]) -> None:
+        """Record several entries, in one transaction."""
+        self._keep([self._masked(*one) for one in many])
+
+    def _masked(self, at: float, account: str | None, kind: str, facts: dict[str, Any]) -> Entry:
+        entry = Entry(0, at, account, kind, **facts)
+        self._mask_secrets(entry)
+        return entry
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        try:
+            self._write([_values(entry) for entry in entries])
+            self._sweep(len(entries))
+        except StoreDown as error:
+            _log.warning(
+                "%s: %s",
+                "a journal entry is lost" if len(entries) == 1 else f"{len(entries)} journal entries are lost",
+                error,
+            )
+        if self.listener is not None:
+            for entry in entries:
+                self.listener(entry)
+
+    def _write(self, values: list[dict[str, Any]]) -> None:
+        """Write entries, in one transaction with those that other threads have brought while the last one ran.
 
         Raises:
             StoreDown: they could not be written.
         """
-        mine = _Waiting(values)
-        self._waiting.append(mine)
+        mine = [_Waiting(one) for one in values]
+        self._waiting.extend(mine)
         with self._turn:
-            while not mine.done:
+            while not all(one.done for one in mine):
                 together = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
                 self._write_together(together)
-        if mine.error is not None:
-            raise mine.error
+        for one in mine:
+            if one.error is not None:
+                raise one.error
 
     def _write_together(self, together: list["_Waiting"]) -> None:
         try:
@@ -127,9 +137,9 @@ class SqlJournal(Journal):
             for one in together:
                 one.done = True
 
-    def _sweep(self) -> None:
+    def _sweep(self, added: int) -> None:
         """Drop the oldest entries now and then."""
-        self._since_sweep += 1
+        self._since_sweep += added
         if self._since_sweep < min(_SWEEP, self._most) or not self._sweeping.acquire(blocking=False):
             return
         try:
@@ -162,6 +172,17 @@ class SqlJournal(Journal):
 
 
 _NAMES = ("method", "url", "status", "headers", "seconds", "task_id", "scenario", "fault", "more")
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    return {
+        "at": entry.at,
+        "account": entry.account,
+        "kind": entry.kind,
+        "facts": _facts(entry),
+        "request_body": entry.request_body,
+        "body": entry.body,
+    }
 
 
 def _facts(entry: Entry) -> str:

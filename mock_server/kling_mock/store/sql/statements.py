@@ -8,10 +8,34 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Column, ColumnElement, Connection, Text, bindparam
+from sqlalchemy.ext.compiler import compiles
 
 Row = dict[str, Any]
 """Values by the names of their columns."""
+
+
+class Among(ColumnElement[bool]):
+    """Whether a column has one of any number of values, which are a JSON array in the parameter *name*: the text stays the same."""
+
+    inherit_cache = False
+
+    def __init__(self, column: Column[Any], name: str) -> None:
+        self.column, self.values = column, bindparam(name, type_=Text())
+
+
+@compiles(Among, "sqlite")
+def _among_in_sqlite(it: Among, compiler: Any, **more: Any) -> str:
+    column, values = compiler.process(it.column, **more), compiler.process(it.values, **more)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - its parts are names and a parameter
+
+
+@compiles(Among, "postgresql")
+def _among_in_postgresql(it: Among, compiler: Any, **more: Any) -> str:
+    column, values = compiler.process(it.column, **more), compiler.process(it.values, **more)
+    kind = compiler.dialect.type_compiler_instance.process(it.column.type)
+    listed = f"SELECT CAST(value AS {kind}) FROM json_array_elements_text(CAST({values} AS JSON))"  # noqa: S608 - as above
+    return f"{column} IN ({listed})"
 
 
 class Statement:

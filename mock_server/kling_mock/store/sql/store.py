@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from math import inf
 from typing import IO, Any, cast
 
@@ -16,7 +17,7 @@ from kling_mock.store.interface import Account, Blob, Names, NoRoom, Queued
 from kling_mock.store.records import MOST_UNTOUCHED
 from kling_mock.store.sql import meta
 from kling_mock.store.sql.accounts import Accounts
-from kling_mock.store.sql.begun import Begun
+from kling_mock.store.sql.begun import Begun, BegunTogether, read_deliveries
 from kling_mock.store.sql.blobs import SqlBlob, keep_picture, picture
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.journal import SqlJournal
@@ -170,6 +171,14 @@ class SqlStore(Time):
     def begin(self, account: Account) -> AbstractContextManager[SqlTransaction]:
         """Return a transaction on the account's facts; its row is locked until the block ends."""
         return Begun(self.database, self._rows, cast("SqlAccount", account))
+
+    def begin_all(
+        self, several: Sequence[Account], deliveries: Sequence[str] = ()
+    ) -> AbstractContextManager[Sequence[SqlTransaction]]:
+        """Return transactions on several accounts that are one; their rows are locked until the block ends."""
+        own = cast("Sequence[SqlAccount]", several)
+        taking = partial(self._rows.all_locked, several=own)
+        return BegunTogether(self.database, taking, partial(read_deliveries, deliveries))
 
     def count_request(self, account: Account, window: float) -> float | None:
         """Count a request against the account's rate limit; return the seconds to wait where it is refused."""

@@ -3,26 +3,29 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from kling_mock import clock as clocks_of_here
 from kling_mock.clock import Clock, Mode, NotManual
 from kling_mock.core.moments import after
 from kling_mock.store.interface import Account, StoreDown
 from kling_mock.store.sql.accounts import Accounts
-from kling_mock.store.sql.agenda import real, wake_values
+from kling_mock.store.sql.agenda import next_of, real, wake_values
+from kling_mock.store.sql.begun import BegunTogether, read_due
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.rows import SqlAccount, SqlClock, account_of
-from kling_mock.store.sql.statements import Statement
+from kling_mock.store.sql.statements import Row, Statement
 from kling_mock.store.sql.tables import ACCOUNT, SERVER_CLOCK, accounts, clocks, deliveries, locks, meta
+from kling_mock.store.sql.transaction import SqlTransaction
 
 _STARTED = "started_as"
 _ALL = "advance"
 _HELD = 60.0
 _POLL = 0.02
-_HOLD = 2.0
+_ACCOUNTS = 16
 
 _CLOCK = select(clocks.c.id.label("clock_id"), clocks.c.mode, clocks.c.base, clocks.c.began, clocks.c.rate)
 _CLOCK_OF = Statement(_CLOCK.where(clocks.c.id == bindparam("own")))
@@ -33,9 +36,18 @@ _AGENDA = Statement(update(accounts).where(_MINE), "due", "wake")
 _WAKE = Statement(update(accounts).where(_MINE), "wake")
 _CHANGES = Statement(select(accounts.c.changes).where(accounts.c.key == bindparam("key")))
 _ANYTHING_DUE = accounts.c.due.is_not(None) | accounts.c.wake.is_not(None)
-_FIRST_DUE = select(accounts.c.id).where(accounts.c.wake <= bindparam("now")).order_by(accounts.c.wake).limit(1)
+_IS_DUE = accounts.c.wake <= bindparam("now")
+_FIRST_DUE = select(accounts.c.clock_id).where(_IS_DUE).order_by(accounts.c.wake).limit(1)
 _DUE = Statement(_FIRST_DUE)
-_CLAIM = Statement(_FIRST_DUE.with_for_update(skip_locked=True))
+_LEASE = select(func.min(deliveries.c.lease)).where(deliveries.c.account_id == accounts.c.id)
+_CLAIM = Statement(
+    ACCOUNT.add_columns(_LEASE.scalar_subquery().label("lease"))
+    .where(_IS_DUE, accounts.c.clock_id == _FIRST_DUE.scalar_subquery())
+    .order_by(accounts.c.wake)
+    .limit(_ACCOUNTS)
+    .with_for_update(of=accounts, skip_locked=True)
+)
+"""Accounts of one clock that have something due, locked; those that another courier has locked are its own."""
 _FREE_AGAIN = Statement(
     update(deliveries)
     .where(deliveries.c.account_id == bindparam("account"), deliveries.c.lease <= bindparam("now"))
@@ -211,44 +223,43 @@ class Time:
                 with self.database.writing() as connection:
                     self._look(connection, account_id)
 
-    def _look(self, connection: Connection, account_id: int) -> SqlAccount:
+    def _look(self, connection: Connection, account_id: int) -> None:
         """Take the account's row, give up leases whose time is over, and write anew what it has due."""
         (row,) = _LOCK.rows(connection, account=account_id)
         ahead = self.database.ahead
         _FREE_AGAIN.run(connection, account=account_id, now=self.database.now())
-        values = wake_values(connection, account_id, SqlClock(row, ahead), ahead)
+        values = wake_values(next_of(connection, [account_id])[account_id], SqlClock(row, ahead), ahead)
         _AGENDA.run(connection, account=account_id, **values)
-        return account_of(row | values, ahead)
 
-    def next_account(self, timeout: float) -> SqlAccount | None:
-        """Look every few milliseconds for an account with something due, and keep it from other couriers for a moment."""
+    @contextmanager
+    def due(self, timeout: float) -> Iterator[Sequence[SqlTransaction]]:
+        """Look every few milliseconds for accounts with something due, and keep them from other couriers for the block."""
         until = clocks_of_here.monotonic() + timeout
         while clocks_of_here.monotonic() < until:
-            account = self._claim()
-            if account is not None:
-                return account
+            if self._is_anything_due():
+                with BegunTogether(self.database, self._claimed, partial(read_due, self.database)) as several:
+                    if several:
+                        yield several
+                        return
             if self._woken.wait(_POLL):
                 self._woken.clear()
-                return None
-        return None
+                break
+        yield []
 
-    def _claim(self) -> SqlAccount | None:
-        now = self.database.now()
+    def _is_anything_due(self) -> bool:
         with self.database.reading() as connection:
-            if _DUE.first(connection, now=now) is None:
-                return None
-        with self.database.writing() as connection:
-            found = _CLAIM.first(connection, now=now)
-            if found is None:
-                return None
-            account = self._look(connection, found["id"])
-            if account.due is None or account.due > account.clock.now():
-                return None
-            _WAKE.run(connection, account=account.id, wake=now + _HOLD)
-            return account
+            return _DUE.first(connection, now=self.database.now()) is not None
+
+    def _claimed(self, connection: Connection) -> list[Row]:
+        """Lock accounts with something due, where no other courier has; give up leases whose time is over."""
+        now = self.database.now()
+        rows = _CLAIM.rows(connection, now=now)
+        expired = [row["id"] for row in rows if row["lease"] is not None and row["lease"] <= now]
+        _FREE_AGAIN.each(connection, [{"account": own, "now": now} for own in expired])
+        return rows
 
     def wake(self) -> None:
-        """Let whoever waits in `next_account` return."""
+        """Let whoever waits in `due` return."""
         self._woken.set()
 
     def changes(self, account: Account) -> int:

@@ -2,6 +2,7 @@
 
 import heapq
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -12,11 +13,13 @@ from kling_mock.core.deliveries import UNKNOWN, Attempt, Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.store.interface import Due, Queued, Remembered, StoredFile
 from kling_mock.store.records import SHARE
-from kling_mock.store.sql.agenda import earlier, real, wake_values
+from kling_mock.store.sql.agenda import earlier, next_of, real, wake_values
 from kling_mock.store.sql.blobs import file_of, file_values
 from kling_mock.store.sql.database import Database
 from kling_mock.store.sql.rows import (
+    SqlAccount,
     SqlClock,
+    account_of,
     attempt_json,
     attempt_of,
     delivery_json,
@@ -27,6 +30,7 @@ from kling_mock.store.sql.rows import (
 )
 from kling_mock.store.sql.statements import Row, Statement
 from kling_mock.store.sql.tables import accounts, blobs, deliveries, files, idempotency, queue, tasks
+from kling_mock.store.sql.writes import Writes
 
 _CHUNK = 64
 MARGIN = 5.0
@@ -59,13 +63,20 @@ _REMEMBER = Statement(insert(idempotency), "account_id", "key", "body", "expires
 TASK = Statement(select(tasks).where(*_OF_TASK))
 DELIVERY = Statement(select(deliveries).where(*_OF_DELIVERY))
 _ADD_TASK = Statement(insert(tasks).inline(), *tasks.c.keys())
-_ADD_DELIVERY = Statement(insert(deliveries).inline(), "account_id", "id", "task_id", "number", "nth", "due", "facts")
+_ADD_DELIVERY = Statement(insert(deliveries).inline(), *deliveries.c.keys())
 _SAVE_TASK = Statement(update(tasks).where(*_OF_TASK), "created_at", "settled", "facts")
+_SAVE_TASK_DUE = Statement(update(tasks).where(*_OF_TASK), "created_at", "settled", "facts", "due")
 _SAVE_DELIVERY = Statement(update(deliveries).where(*_OF_DELIVERY), "facts")
 _TASK_DUE = Statement(update(tasks).where(*_OF_TASK), "due")
 _DELIVERY_DUE = Statement(update(deliveries).where(*_OF_DELIVERY), "due")
+_STARTED = Statement(update(deliveries).where(*_OF_DELIVERY), "started", "lease", "due")
 _ATTEMPTED = Statement(update(deliveries).where(*_OF_DELIVERY), "started", "facts", "lease", "due")
 _ATTEMPTED_BY_HAND = Statement(update(deliveries).where(*_OF_DELIVERY), "started", "facts", "lease")
+_WRITES = (
+    *(_ADD_TASK, _ADD_DELIVERY, _SAVE_TASK_DUE, _SAVE_TASK, _TASK_DUE),
+    *(_STARTED, _ATTEMPTED, _ATTEMPTED_BY_HAND, _SAVE_DELIVERY, _DELIVERY_DUE, _SAVE),
+)
+"""In the order in which they run: what is new is there before it changes, an attempt has ended before the next one is due."""
 
 _DUE_TASKS = Statement(
     select(tasks)
@@ -73,21 +84,31 @@ _DUE_TASKS = Statement(
     .order_by(tasks.c.due, tasks.c.number)
     .limit(_CHUNK)
 )
-_FREE = deliveries.c.lease.is_(None) | (deliveries.c.lease <= bindparam("real_now"))
+FREE = deliveries.c.lease.is_(None) | (deliveries.c.lease <= bindparam("real_now"))
+"""What no process has in hand, or has had for too long."""
 _DUE_DELIVERIES = Statement(
     select(deliveries)
-    .where(deliveries.c.account_id == bindparam("account"), deliveries.c.due <= bindparam("now"), _FREE)
+    .where(deliveries.c.account_id == bindparam("account"), deliveries.c.due <= bindparam("now"), FREE)
     .order_by(deliveries.c.due, deliveries.c.number, deliveries.c.nth)
     .limit(_CHUNK)
 )
 
 
-class SqlTransaction:
-    """See `Transaction`. Rows are read when they are first asked for; the account's own is read, and locked, before."""
+_UNTRIED: Row = {"lease": None, "started": None}
 
-    def __init__(self, database: Database, connection: Connection, account: Row) -> None:
+
+class SqlTransaction:
+    """See `Transaction`. Rows are read when they are first asked for; the account's own is read, and locked, before.
+
+    With *writes* it is one of several that are written together.
+    """
+
+    def __init__(self, database: Database, connection: Connection, account: Row, writes: Writes | None = None) -> None:
+        self._writes = pending() if writes is None else writes
+        self._bounded = False
+        self._started: dict[str, dict[str, Any]] = {}
         self._database, self._connection, self._row = database, connection, account
-        self._id: int = account["id"]
+        self.id: int = account["id"]
         self._clock: Clock = SqlClock(self._row, database.ahead)
         self.credits, self.used = number(self._row["credits"]), number(self._row["used"])
         self._number: int = self._row["number"]
@@ -95,7 +116,7 @@ class SqlTransaction:
         self._tasks: dict[str, Task | None] = {}
         self._deliveries: dict[str, Delivery | None] = {}
         self._in_hand: dict[str, Row] = {}
-        self._new: list[Task | Delivery] = []
+        self._new: dict[str, Task | Delivery] = {}
         self._saved: dict[str, Task | Delivery] = {}
         self._due: dict[str, tuple[Task | Delivery, float | None]] = {}
         self._heap: list[Due] = []
@@ -106,6 +127,11 @@ class SqlTransaction:
         self._soonest: float | None = None
 
     # The account
+
+    @property
+    def account(self) -> SqlAccount:
+        """The account as it was when its row was locked."""
+        return account_of(self._row, self._database.ahead)
 
     def now(self) -> float:
         """Return what the account's clock shows."""
@@ -125,7 +151,7 @@ class SqlTransaction:
 
     def next_queued(self) -> Queued | None:
         """Use the first queued scenario once; the account's own come before the server's."""
-        row = _QUEUED.first(self._connection, account=self._id) if self._row["queued"] else None
+        row = _QUEUED.first(self._connection, account=self.id) if self._row.get("queued", True) else None
         if row is None:
             return None
         used = row["used"] + 1
@@ -137,30 +163,30 @@ class SqlTransaction:
 
     def remembered(self, key: str) -> Remembered | None:
         """Return what a key stands for."""
-        row = KEY.first(self._connection, account=self._id, own=key)
+        row = KEY.first(self._connection, account=self.id, own=key)
         if row is None or row["expires_at"] <= self.now():
             return None
         return Remembered(row["body"], row["expires_at"], row["task_id"])
 
     def remember(self, key: str, what: Remembered) -> None:
         """Let a key stand for a task; those whose time is over are dropped."""
-        _FORGET_KEYS.run(self._connection, account=self._id, own=key, now=self.now())
+        _FORGET_KEYS.run(self._connection, account=self.id, own=key, now=self.now())
         values = {"body": what.body, "expires_at": what.expires_at, "task_id": what.task_id}
-        _REMEMBER.run(self._connection, account_id=self._id, key=key, **values)
+        _REMEMBER.run(self._connection, account_id=self.id, key=key, **values)
 
     # Tasks and deliveries
 
     def task(self, task_id: str) -> Task | None:
         """Return the task of this id."""
         if task_id not in self._tasks:
-            row = TASK.named(self._connection, task_id, account=self._id)
+            row = TASK.named(self._connection, task_id, account=self.id)
             self._tasks[task_id] = None if row is None else task_of(row)
         return self._tasks[task_id]
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return the delivery of this id."""
         if delivery_id not in self._deliveries:
-            row = DELIVERY.named(self._connection, delivery_id, account=self._id)
+            row = DELIVERY.named(self._connection, delivery_id, account=self.id)
             self._deliveries[delivery_id] = None if row is None else self._delivery_in(row)
         return self._deliveries[delivery_id]
 
@@ -171,12 +197,12 @@ class SqlTransaction:
     def add_task(self, task: Task) -> None:
         """Keep a new task."""
         self._tasks[task.id] = task
-        self._new.append(task)
+        self._new[task.id] = task
 
     def add_delivery(self, delivery: Delivery) -> None:
         """Keep a new delivery."""
         self._deliveries[delivery.id] = delivery
-        self._new.append(delivery)
+        self._new[delivery.id] = delivery
 
     def save(self, what: Task | Delivery) -> None:
         """Keep what has changed."""
@@ -187,9 +213,9 @@ class SqlTransaction:
         """Drop a task and its deliveries."""
         self.flush()
         self._tasks[task.id] = None
-        mine = deliveries.c.account_id == self._id
+        mine = deliveries.c.account_id == self.id
         self._connection.execute(delete(deliveries).where(mine, deliveries.c.task_id == task.id))
-        self._connection.execute(delete(tasks).where(tasks.c.account_id == self._id, tasks.c.id == task.id))
+        self._connection.execute(delete(tasks).where(tasks.c.account_id == self.id, tasks.c.id == task.id))
         for name, delivery in self._deliveries.items():
             if delivery is not None and delivery.task_id == task.id:
                 self._deliveries[name] = None
@@ -202,9 +228,9 @@ class SqlTransaction:
         if last <= 0 or self._number % max(1, most // SHARE):
             return
         self.flush()  # some may have ended in this transaction
-        ended = (tasks.c.account_id == self._id, tasks.c.number <= last, tasks.c.settled)
+        ended = (tasks.c.account_id == self.id, tasks.c.number <= last, tasks.c.settled)
         gone = deliveries.c.number.in_(select(tasks.c.number).where(*ended))
-        self._connection.execute(delete(deliveries).where(deliveries.c.account_id == self._id, gone))
+        self._connection.execute(delete(deliveries).where(deliveries.c.account_id == self.id, gone))
         self._connection.execute(delete(tasks).where(*ended))
         self._agenda_changed = True
 
@@ -229,7 +255,7 @@ class SqlTransaction:
                     continue
                 self._due[what.id] = (what, None)
                 return at, what
-            if self._horizon >= now:
+            if self._bounded or self._horizon >= now:
                 return None
             self.flush()
             self._loaded = None
@@ -241,28 +267,45 @@ class SqlTransaction:
 
     def _load(self, now: float, sending: bool) -> None:
         """Read what is due at *now*, at most so much of each kind; `_horizon` is up to when that is all."""
-        self._heap, self._horizon, self._loaded = [], now, now
-        self._take(_DUE_TASKS.rows(self._connection, account=self._id, now=now), self._tasks, task_of)
+        due = _DUE_TASKS.rows(self._connection, account=self.id, now=now)
+        owed = []
         if sending:
-            owed = _DUE_DELIVERIES.rows(self._connection, account=self._id, now=now, real_now=self._database.now())
-            self._take(owed, self._deliveries, self._delivery_in)
-        heapq.heapify(self._heap)
+            owed = _DUE_DELIVERIES.rows(self._connection, account=self.id, now=now, real_now=self._database.now())
+        full = [rows[-1]["due"] for rows in (due, owed) if len(rows) == _CHUNK]
+        self._take(due, owed, now, min(full, default=now))
 
-    def _take(self, rows: Any, known: dict[str, Any], read: Any) -> None:
+    def take_due(
+        self, due: Sequence[Row], owed: Sequence[Row], named: Sequence[Row], now: float, horizon: float
+    ) -> None:
+        """Take what was read for several transactions: this account's tasks and deliveries due at *now*, and the tasks of these.
+
+        More is not read. What falls due after *horizon* may be missing. Whatever comes of it, the account's row is written anew.
+        """
+        self._bounded = self._agenda_changed = True
+        for row in named:
+            self._tasks[row["id"]] = task_of(row)
+        self._take(due, owed, now, horizon)
+
+    def take_deliveries(self, rows: Sequence[Row]) -> None:
+        """Take deliveries that were read for several transactions."""
         for row in rows:
-            if known.get(row["id"]) is None:
-                known[row["id"]] = read(row)
-            self._heap.append((row["due"], known[row["id"]]))
-        if len(rows) == _CHUNK:
-            self._horizon = min(self._horizon, rows[-1]["due"])
+            self._deliveries[row["id"]] = self._delivery_in(row)
+
+    def _take(self, due: Sequence[Row], owed: Sequence[Row], now: float, horizon: float) -> None:
+        self._heap, self._loaded, self._horizon = [], now, horizon
+        for row in due:
+            self._heap.append((row["due"], _known(self._tasks, row, task_of)))
+        for row in owed:
+            self._heap.append((row["due"], _known(self._deliveries, row, self._delivery_in)))
+        heapq.heapify(self._heap)
 
     def start_attempt(self, delivery: Delivery, due: float, patience: float, *, extra: bool = False) -> Attempt | None:
         """Record that an attempt is about to be made, before it is."""
-        self.flush()
-        row = self._in_hand.get(delivery.id)
-        if row is None:  # the delivery was made in this transaction
-            (row,) = DELIVERY.rows(self._connection, account=self._id, own=delivery.id)
         real_now, now = self._database.now(), self.now()
+        is_new = delivery.id in self._new
+        row = _UNTRIED if is_new else self._in_hand.get(delivery.id)
+        if row is None:  # the delivery was made in this transaction, and has been written
+            (row,) = DELIVERY.rows(self._connection, account=self.id, own=delivery.id)
         if (
             row["lease"] is not None and row["lease"] > real_now
         ):  # the scheduled one is under way, this is asked for by hand
@@ -272,7 +315,11 @@ class SqlTransaction:
             due, now, now, UNKNOWN, detail="sent, outcome unknown: the process that sent it ended", extra=extra
         )
         lease = real_now + self._clock.real_seconds(patience) + MARGIN
-        self._write_attempt(delivery, due, extra, started=attempt_json(attempt), lease=lease)
+        values = {"started": attempt_json(attempt), "lease": lease}
+        if is_new:
+            self._started[delivery.id] = values | {"due": due}
+        else:
+            self._write_attempt(delivery, due, extra, changed=lost is not None, **values)
         self._due.pop(delivery.id, None)
         self._agenda_changed = True
         return lost
@@ -285,34 +332,42 @@ class SqlTransaction:
         return lost
 
     def end_attempt(self, delivery: Delivery, attempt: Attempt) -> None:
-        """Record how an attempt ended."""
-        delivery.attempts.append(attempt)
-        self._write_attempt(delivery, None, attempt.extra, started=None, lease=None)
-        self._touched = self._agenda_changed = True
+        """Record how an attempt ended.
 
-    def _write_attempt(self, delivery: Delivery, due: float | None, extra: bool, **values: Any) -> None:
+        What was in hand is not on the agenda, so this leaves it as it is, save where the attempt was asked for by hand.
+        """
+        delivery.attempts.append(attempt)
+        self._write_attempt(delivery, None, attempt.extra, changed=True, started=None, lease=None)
+        self._touched = True
+        self._agenda_changed = self._agenda_changed or attempt.extra
+
+    def _write_attempt(
+        self, delivery: Delivery, due: float | None, extra: bool, *, changed: bool, **values: Any
+    ) -> None:
         """Write an attempt; one that was asked for by hand leaves the agenda as it is."""
-        values["facts"] = delivery_json(delivery)
-        if extra:
-            _ATTEMPTED_BY_HAND.run(self._connection, account=self._id, own=delivery.id, **values)
-        else:
-            _ATTEMPTED.run(self._connection, account=self._id, own=delivery.id, due=due, **values)
         self._in_hand[delivery.id] = values
+        written = values | self._of(delivery)
+        if changed or extra:
+            written["facts"] = delivery_json(delivery)
+        if extra:
+            self._writes.add(_ATTEMPTED_BY_HAND, written)
+        else:
+            self._writes.add(_ATTEMPTED if changed else _STARTED, written | {"due": due})
 
     # Files
 
     def files(self) -> list[StoredFile]:
         """Return the account's files, oldest first."""
-        rows = self._connection.execute(select(files).where(files.c.account_id == self._id).order_by(files.c.seq))
+        rows = self._connection.execute(select(files).where(files.c.account_id == self.id).order_by(files.c.seq))
         return [file_of(self._database, row) for row in rows.mappings()]
 
     def add_file(self, stored: StoredFile) -> None:
         """Keep an uploaded file."""
-        self._connection.execute(insert(files).values(account_id=self._id, **file_values(stored)))
+        self._connection.execute(insert(files).values(account_id=self.id, **file_values(stored)))
 
     def drop_file(self, file_id: str) -> None:
         """Forget an uploaded file and its bytes."""
-        mine = (files.c.account_id == self._id, files.c.id == file_id)
+        mine = (files.c.account_id == self.id, files.c.id == file_id)
         kept = select(files.c.blob_id).where(*mine)
         self._connection.execute(delete(blobs).where(blobs.c.id.in_(kept)))
         self._connection.execute(delete(files).where(*mine))
@@ -321,53 +376,91 @@ class SqlTransaction:
 
     def flush(self) -> None:
         """Write what has changed in tasks and deliveries."""
-        for what in self._new:
+        self.collect()
+        self._writes.run(self._connection)
+
+    def collect(self) -> None:
+        """Add to what is to be written what has changed in tasks and deliveries."""
+        self._touched = self._touched or bool(self._new)
+        for what in self._new.values():
             self._insert(what)
-        self._new = []
-        if not self._saved and not self._due:
-            return
-        changed = [(what, self._of(what)) for what in self._saved.values()]
-        _SAVE_TASK.each(self._connection, [mine | task_values(it) for it, mine in changed if isinstance(it, Task)])
-        _SAVE_DELIVERY.each(
-            self._connection,
-            [mine | {"facts": delivery_json(it)} for it, mine in changed if isinstance(it, Delivery)],
-        )
-        moved = [(what, self._of(what) | {"due": due}) for what, due in self._due.values()]
-        _TASK_DUE.each(self._connection, [values for what, values in moved if isinstance(what, Task)])
-        _DELIVERY_DUE.each(self._connection, [values for what, values in moved if isinstance(what, Delivery)])
-        self._agenda_changed = self._agenda_changed or bool(moved)
+        self._new, write = {}, self._writes.add
+        for name, saved in self._saved.items():
+            if not isinstance(saved, Task):
+                write(_SAVE_DELIVERY, self._of(saved) | {"facts": delivery_json(saved)})
+            elif name in self._due:
+                _, due = self._due.pop(name)
+                write(_SAVE_TASK_DUE, self._of(saved) | task_values(saved) | {"due": due})
+                self._agenda_changed = True
+            else:
+                write(_SAVE_TASK, self._of(saved) | task_values(saved))
+        for what, due in self._due.values():
+            write(_TASK_DUE if isinstance(what, Task) else _DELIVERY_DUE, self._of(what) | {"due": due})
+        self._agenda_changed = self._agenda_changed or bool(self._due)
         self._saved, self._due = {}, {}
 
     def _of(self, what: Task | Delivery) -> dict[str, Any]:
-        return {"account": self._id, "own": what.id}
+        return {"account": self.id, "own": what.id}
 
     def _insert(self, what: Task | Delivery) -> None:
         self._saved.pop(what.id, None)
         _, due = self._due.pop(what.id, (what, None))
-        common = {"account_id": self._id, "id": what.id, "due": due}
+        common = {"account_id": self.id, "id": what.id, "due": due}
         if isinstance(what, Task):
-            _ADD_TASK.run(self._connection, **common, **task_values(what), number=what.number, reads=what.reads)
+            self._writes.add(_ADD_TASK, common | task_values(what) | {"number": what.number, "reads": what.reads})
         else:
             first, nth = what.order
-            facts = delivery_json(what)
-            _ADD_DELIVERY.run(self._connection, **common, task_id=what.task_id, number=first, nth=nth, facts=facts)
+            own = {"task_id": what.task_id, "number": first, "nth": nth, "facts": delivery_json(what)}
+            started = self._started.pop(what.id, _UNTRIED)
+            self._writes.add(_ADD_DELIVERY, {**common, **own, **started})
         if due is not None and not self._agenda_changed:
             known = self._row["due"] if self._soonest is None else self._soonest
             self._soonest = due if known is None else min(known, due)
 
     def finish(self) -> None:
         """Write everything, and into the account's row what it has due next."""
-        made = bool(self._new)
-        self.flush()
+        finish(self._connection, self._writes, [self])
+
+    @property
+    def agenda_changed(self) -> bool:
+        """Whether what the account has due next has to be looked up."""
+        return self._agenda_changed
+
+    def close(self, found: Row | None) -> None:
+        """Add the account's row to what is to be written, where it has changed; *found* is what it has next, where that was looked up."""
         row = self._row
         values: dict[str, Any] = {"credits": self.credits, "used": self.used, "number": self._number}
         values |= {name: row[name] for name in ("counts", "due", "wake")}
         if self._counts is not None:
             values["counts"] = orjson.dumps(self._counts).decode()
-        if self._agenda_changed:
-            values |= wake_values(self._connection, self._id, self._clock, self._database.ahead)
+        if found is not None:
+            values |= wake_values(found, self._clock, self._database.ahead)
         elif self._soonest is not None:
             wake = real(self._clock, self._soonest, self._database.ahead)
             values |= {"due": self._soonest, "wake": earlier(row["wake"], wake)}
-        if made or self._touched or self._agenda_changed or any(values[name] != row[name] for name in values):
-            _SAVE.run(self._connection, account=self._id, **values, changes=row["changes"] + 1)
+        if self._touched or self._agenda_changed or any(values[name] != row[name] for name in values):
+            self._writes.add(_SAVE, {"account": self.id, **values, "changes": row["changes"] + 1})
+
+
+def _known(known: dict[str, Any], row: Row, read: Callable[[Row], Any]) -> Any:
+    """Return what stands in *row*: what this transaction has already read, where it has."""
+    if known.get(row["id"]) is None:
+        known[row["id"]] = read(row)
+    return known[row["id"]]
+
+
+def pending() -> Writes:
+    """Return what transactions are about to write: nothing yet."""
+    return Writes(_WRITES)
+
+
+def finish(connection: Connection, writes: Writes, several: Sequence[SqlTransaction]) -> None:
+    """Write everything that these transactions have changed, and into the accounts' rows what they have due next."""
+    for one in several:
+        one.collect()
+    writes.run(connection)
+    moved = [one.id for one in several if one.agenda_changed]
+    found = next_of(connection, moved) if moved else {}
+    for one in several:
+        one.close(found.get(one.id))
+    writes.run(connection)
