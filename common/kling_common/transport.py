@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +25,7 @@ from urllib.parse import urljoin
 from kling_common.bodies import Payload
 from kling_common.lookups import Lookups, Resolve
 from kling_common.targets import BadAddress, IPAddress, Target, parse
-from kling_common.wire import CHUNK, AnswerTooLong, Deadline, Wire, check_complete, dial, drain, head, send
+from kling_common.wire import CHUNK, AnswerTooLong, Deadline, Wire, check_complete, dial, drain, head, plain_head, send
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -129,10 +130,10 @@ class Transport:
         status: int | None = None
         kind: OutcomeKind
         try:
-            target = parse(url, _SCHEMES)
+            target = _parsed(url)
             with closing(self._open(target, deadline, relay, self._max_response_bytes, names)) as wire:
                 send(wire, "POST", target, self._headers(target, headers, body), body)
-                response = head(wire, "POST")
+                response = plain_head(wire) or head(wire, "POST")
                 status = response.status
                 whole = drain(response)
             kind = "2xx" if 200 <= status < 300 else "status"
@@ -296,6 +297,10 @@ def _file(response: "HTTPResponse", max_bytes: int) -> bytes:
             raise TooLarge(f"is larger than {max_bytes} bytes")
     check_complete(response)
     return content.getvalue()
+
+
+_parsed = lru_cache(maxsize=256)(partial(parse, schemes=_SCHEMES))
+"""Where callbacks go again and again."""
 
 
 def _explain(error: Exception) -> tuple[OutcomeKind, str]:

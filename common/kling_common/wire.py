@@ -5,13 +5,16 @@ Each wait on the socket gets what is left of the time, so drip-feeding receivers
 and no timer or watchdog is needed: `connect`, `send`, `recv` and the TLS handshake each end at the timeout that their
 socket has when they begin.
 
-`http.client` is used bare because it reads nothing of the machine it runs on: no proxies from the environment, no
-cookies, no `.netrc`, no redirects. It is imported by the first exchange, because it brings the parser of mails with it.
+Answers that are not plain are read by `http.client`, bare because it reads nothing of the machine it runs on: no proxies
+from the environment, no cookies, no `.netrc`, no redirects. It is imported by the first of them, because it brings the
+parser of mails with it.
 """
 
 import io
+import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from kling_common.bodies import Payload
@@ -22,6 +25,16 @@ if TYPE_CHECKING:
 
 CHUNK = 64 * 1024
 _SWITCHING_PROTOCOLS = 101  # the one 1xx answer that nothing follows
+
+
+_BODILESS = frozenset({204, 304})
+_MOST_HEADERS = 100  # as many as http.client takes
+_DIGITS = 16
+_BREAKS_OUT = re.compile(rb"\n(?![ \t])|\r(?![ \t\n])")
+_PLAIN = re.compile(
+    rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n)*)\r\n"
+)
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
 class AnswerTooLong(Exception):
@@ -127,19 +140,62 @@ def _connect(ip: IPAddress, port: int, timeout: float) -> socket.socket:
 
 
 def send(wire: Wire, method: str, target: Target, headers: Mapping[str, str], body: Payload | None) -> None:
-    """Write one request; raises ValueError for a header that would break out of its line."""
-    from http.client import HTTPConnection
-
-    connection = HTTPConnection(target.host, target.port)
-    connection.sock = cast("socket.socket", wire)
-    connection.putrequest(method, target.resource, skip_host=True, skip_accept_encoding=True)
+    """Write one request, its head together with a body of bytes; raises ValueError for a header that would break out of its line."""
+    lines = [f"{method} {target.resource} HTTP/1.1".encode("ascii")]
     for name, value in headers.items():
-        connection.putheader(name, value)
+        line = f"{name}: {value}".encode("latin-1")
+        if _BREAKS_OUT.search(line):
+            raise ValueError(f"a header {name!r} that breaks out of its line")
+        lines.append(line)
+    written = b"\r\n".join([*lines, b"", b""])
     try:
-        connection.endheaders(body)
+        if body is None or isinstance(body, bytes):
+            wire.sendall(written + (body or b""))
+            return
+        wire.sendall(written)
+        for piece in body:
+            wire.sendall(piece)
     except (BrokenPipeError, ConnectionResetError):
         # The receiver has stopped listening, which it may after an early answer: that one is still there to be read.
         return
+
+
+@dataclass(slots=True)
+class PlainAnswer:
+    """A final answer whose head came in one piece and is plain; its body, unread, has *length* bytes, or ends with the connection."""
+
+    status: int
+    length: int | None
+    _reader: io.BufferedReader
+
+    def read(self, amount: int) -> bytes:
+        """Return the next bytes, none at the end."""
+        if self.length is None:
+            return self._reader.read(amount)
+        piece = self._reader.read(min(amount, self.length))
+        self.length = self.length - len(piece) if piece else self.length
+        return piece
+
+
+def plain_head(wire: Wire) -> PlainAnswer | None:
+    """
+    Return the answer, or None, with nothing read, where it has to be looked at more closely: by `head`.
+
+    Most answers are plain, and `http.client` spends as long on one as all else that an exchange needs.
+    """
+    reader = wire.makefile("rb")
+    found = _PLAIN.match(reader.peek())
+    if found is None or found[2].count(b"\r\n") > _MOST_HEADERS:
+        return None
+    status, length = int(found[1]), None
+    framing = _FRAMING.findall(b"\r\n" + found[2])
+    if framing:
+        ((name, value),) = framing if len(framing) == 1 else [(b"", b"")]
+        if name.lower() != b"content-length" or not (value.isdigit() and len(value) < _DIGITS):
+            return None
+        length = int(value)
+    reader.read(found.end())
+    return PlainAnswer(status, 0 if status in _BODILESS else length, reader)
 
 
 def head(wire: Wire, method: str) -> "HTTPResponse":
@@ -153,7 +209,7 @@ def head(wire: Wire, method: str) -> "HTTPResponse":
             return response
 
 
-def drain(response: "HTTPResponse") -> bool:
+def drain(response: "HTTPResponse | PlainAnswer") -> bool:
     """Read *response* to its end (True) or as far as its budget goes (False); raises IncompleteRead if it is cut."""
     try:
         while response.read(CHUNK):
@@ -164,7 +220,7 @@ def drain(response: "HTTPResponse") -> bool:
     return True
 
 
-def check_complete(response: "HTTPResponse") -> None:
+def check_complete(response: "HTTPResponse | PlainAnswer") -> None:
     """Raise IncompleteRead where fewer bytes came than announced, which `read` with an amount does not notice."""
     from http.client import IncompleteRead
 
