@@ -15,7 +15,8 @@ from kling_mock.core.callbacks import is_internal
 from kling_mock.media.files import Files
 from kling_mock.media.frames import Frames
 from kling_mock.service.catalogue import Catalogue
-from kling_mock.service.courier import Courier, Sender
+from kling_mock.service.courier import Courier
+from kling_mock.service.senders import Sender
 from kling_mock.service.world import World
 from kling_mock.store.interface import Store, StoreUnusable
 from kling_mock.store.journal import Journal

@@ -11,7 +11,7 @@ from kling_mock import clock as clocks
 from kling_mock.store.sql import database
 
 HOOK = "https://8.8.8.8/hook"
-AT_ONCE = 32
+AT_ONCE = 64
 """How many callbacks a process sends at a time."""
 
 

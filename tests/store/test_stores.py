@@ -172,7 +172,7 @@ def test_a_courier_sleeps_until_it_is_woken(any_url: str, process: Callable[...,
     found: list[Any] = []
 
     def handed_out(seconds: float) -> list[Any]:
-        with store.due(seconds) as several:
+        with store.due(seconds, 8) as several:
             return list(several)
 
     sleeping = threading.Thread(target=lambda: found.append(handed_out(1000.0)), daemon=True)

@@ -196,7 +196,8 @@ def test_a_courier_goes_on_when_its_store_fails(
     ends: list[Exception | None] = [StoreDown("the store", "no way to it"), ValueError("a defect"), None]
     asked, paused, counted = [], [], []
 
-    def due(seconds: float) -> AbstractContextManager[Sequence[Any]]:
+    def due(seconds: float, most: int) -> AbstractContextManager[Sequence[Any]]:
+        assert most > 0
         asked.append(seconds)
         if len(asked) == len(ends):
             monkeypatch.setattr(courier, "_stopping", True)

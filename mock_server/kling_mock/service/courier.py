@@ -5,11 +5,11 @@ sending, because receivers read the task before they respond.
 """
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import AbstractContextManager, contextmanager
-from math import inf
 from typing import Any
 
 from kling_mock import clock as clocks
@@ -73,16 +73,19 @@ class Courier:
         """Let what is due happen, in several accounts at once where the store says so, and begin to send what is owed."""
         happened: list[tuple[Account, list[Event]]] = []
         room = self._senders.room()
-        with self._store.due(_LONG) as several:
+        if not room:
+            return
+        with self._store.due(_LONG, min(_BATCH, room)) as several:
             for facts in several:
                 events = self._events(facts, facts.now(), _BATCH, room)
-                happened.append((facts.account, events))
-                room -= sum(event.delivery is not None for event in events)
+                if events:
+                    happened.append((facts.account, events))
+                    room -= sum(event.delivery is not None for event in events)
         for account, events in happened:
             self._carry_out(account, events)
 
     def _events(
-        self, facts: Transaction, now: float, most: int, room: float = inf, *, sending: bool = True
+        self, facts: Transaction, now: float, most: int, room: int = sys.maxsize, *, sending: bool = True
     ) -> list[Event]:
         """Let what is due at *now* happen, so many events of it, and no more attempts than there is *room* for."""
         events: list[Event] = []

@@ -1,12 +1,12 @@
 """Sends callbacks: each attempt in a thread of its own, and what became of those that end meanwhile is recorded together."""
 
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Protocol
 
 from kling_common.bodies import Payload
@@ -20,10 +20,12 @@ from kling_mock.service.world import World
 from kling_mock.store.interface import Account, StoreDown, Transaction
 from kling_mock.store.journal import New
 
-AT_ONCE = 32
+AT_ONCE = 64
 """Attempts that a process makes at a time."""
 _TOGETHER = 64
 """Attempts that are recorded in one transaction."""
+_SOME, _MOMENT = 16, 0.01
+"""Fewer attempts than that are taken in hand only after so many seconds."""
 _UNRECORDED = 128
 """Attempts that have ended and are not recorded, beyond which no more is taken in hand."""
 
@@ -111,17 +113,19 @@ class Senders:
             for one in left:
                 one.cancel()
 
-    def room(self) -> float:
+    def room(self) -> int:
         """Return how many attempts may be taken in hand, once there is room for one; none after `take_no_more`.
 
         Of a store that processes share no more than there are threads: another process would send again what waits here for long.
         """
         if not self._store.blocking:
-            return inf
+            return sys.maxsize
         with self._guard:
             while not self._stopping and (self._posting >= AT_ONCE or len(self._ended) >= _UNRECORDED):
                 self._freed.wait()
-            return 0 if self._stopping else AT_ONCE - self._posting
+            if AT_ONCE - self._posting < _SOME:  # each take costs as much as some attempts, and others are about to end
+                self._freed.wait_for(lambda: AT_ONCE - self._posting >= _SOME, _MOMENT)
+            return 0 if self._stopping else max(0, AT_ONCE - self._posting)
 
     # Who waits
 

@@ -299,10 +299,11 @@ class Store(Protocol):
         """Return the next thing due in the account, or in any, by the time the clocks reach *targets*, and whose it is."""
         ...
 
-    def due(self, timeout: float) -> AbstractContextManager[Sequence[Transaction]]:
+    def due(self, timeout: float, most: int) -> AbstractContextManager[Sequence[Transaction]]:
         """Wait until accounts have something due by a clock that runs, and return transactions on them for one caller, who settles them.
 
-        They are one, as those of `begin_all` are; there is none when *timeout* real seconds have passed, or `wake` was called.
+        They are one, as those of `begin_all` are, and need not have more at hand than *most* things due. There is none when *timeout*
+        real seconds have passed, or `wake` was called.
         """
         ...
 

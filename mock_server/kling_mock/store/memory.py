@@ -272,8 +272,9 @@ class MemoryStore:
                 self._wake.notify()
 
     @contextmanager
-    def due(self, timeout: float) -> Iterator[Sequence[MemoryAccount]]:
+    def due(self, timeout: float, most: int) -> Iterator[Sequence[MemoryAccount]]:
         """Sleep until an alarm goes off, and hold the account's lock whose it is."""
+        del most
         account = self.next_account(timeout)
         if account is None:
             yield ()

@@ -51,19 +51,19 @@ class Begun:
         self._taken.__exit__(kind, error, where)
 
 
-_MOST = 64
-"""Tasks, and deliveries, that are read at a time for several accounts."""
-
 _THEIRS = Among(tasks.c.account_id, "ids")
 _OWED = Among(deliveries.c.account_id, "ids")
 _DUE_TASKS = Statement(
-    select(tasks).where(_THEIRS, tasks.c.due <= bindparam("now")).order_by(tasks.c.due, tasks.c.number).limit(_MOST)
+    select(tasks)
+    .where(_THEIRS, tasks.c.due <= bindparam("now"))
+    .order_by(tasks.c.due, tasks.c.number)
+    .limit(bindparam("most"))
 )
 _DUE_DELIVERIES = Statement(
     select(deliveries)
     .where(_OWED, deliveries.c.due <= bindparam("now"), FREE)
     .order_by(deliveries.c.due, deliveries.c.number, deliveries.c.nth)
-    .limit(_MOST)
+    .limit(bindparam("most"))
 )
 _NAMED_TASKS = Statement(select(tasks).where(_THEIRS, Among(tasks.c.id, "names")))
 _NAMED_DELIVERIES = Statement(select(deliveries).where(_OWED, Among(deliveries.c.id, "names")))
@@ -108,14 +108,14 @@ class BegunTogether:
         self._taken.__exit__(kind, error, where)
 
 
-def read_due(database: Database, connection: Connection, several: Sequence[SqlTransaction]) -> None:
-    """Read what is due in all of these accounts, whose clock is the same one: the first of it, where it is much."""
+def read_due(database: Database, most: int, connection: Connection, several: Sequence[SqlTransaction]) -> None:
+    """Read what is due in all of these accounts, whose clock is the same one: *most* tasks and deliveries, those due first."""
     now, ids = several[0].now(), _json([one.id for one in several])
-    due = _DUE_TASKS.rows(connection, ids=ids, now=now)
-    owed = _DUE_DELIVERIES.rows(connection, ids=ids, now=now, real_now=database.now())
+    due = _DUE_TASKS.rows(connection, ids=ids, now=now, most=most)
+    owed = _DUE_DELIVERIES.rows(connection, ids=ids, now=now, real_now=database.now(), most=most)
     names = {row["task_id"] for row in owed} - {row["id"] for row in due}
     named = _NAMED_TASKS.rows(connection, ids=ids, names=_json([*names])) if names else []
-    full = [rows[-1]["due"] for rows in (due, owed) if len(rows) == _MOST]
+    full = [rows[-1]["due"] for rows in (due, owed) if len(rows) == most]
     of_task, of_delivery, of_name = map(_by_account, (due, owed, named))
     for one in several:
         mine = (of_task.get(one.id, ()), of_delivery.get(one.id, ()), of_name.get(one.id, ()))

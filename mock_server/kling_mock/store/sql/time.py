@@ -232,12 +232,12 @@ class Time:
         _AGENDA.run(connection, account=account_id, **values)
 
     @contextmanager
-    def due(self, timeout: float) -> Iterator[Sequence[SqlTransaction]]:
+    def due(self, timeout: float, most: int) -> Iterator[Sequence[SqlTransaction]]:
         """Look every few milliseconds for accounts with something due, and keep them from other couriers for the block."""
         until = clocks_of_here.monotonic() + timeout
         while clocks_of_here.monotonic() < until:
             if self._is_anything_due():
-                with BegunTogether(self.database, self._claimed, partial(read_due, self.database)) as several:
+                with BegunTogether(self.database, self._claimed, partial(read_due, self.database, most)) as several:
                     if several:
                         yield several
                         return

@@ -279,9 +279,9 @@ class SqlTransaction:
     ) -> None:
         """Take what was read for several transactions: this account's tasks and deliveries due at *now*, and the tasks of these.
 
-        More is not read. What falls due after *horizon* may be missing. Whatever comes of it, the account's row is written anew.
+        More is not read. What falls due after *horizon* may be missing. Where nothing is due, the account's row said so wrongly.
         """
-        self._bounded = self._agenda_changed = True
+        self._bounded, self._agenda_changed = True, not (due or owed)
         for row in named:
             self._tasks[row["id"]] = task_of(row)
         self._take(due, owed, now, horizon)
