@@ -12,10 +12,11 @@ from sqlalchemy import Connection, bindparam, select
 
 from kling_mock.store.sql.accounts import Accounts
 from kling_mock.store.sql.database import Database
+from kling_mock.store.sql.hot import FREE, pending
 from kling_mock.store.sql.rows import SqlAccount
 from kling_mock.store.sql.statements import Among, Row, Statement
 from kling_mock.store.sql.tables import deliveries, tasks
-from kling_mock.store.sql.transaction import FREE, SqlTransaction, finish, pending
+from kling_mock.store.sql.transaction import SqlTransaction, finish
 
 
 class Begun:

@@ -20,6 +20,7 @@ from kling_mock.store.sql.accounts import Accounts
 from kling_mock.store.sql.begun import Begun, BegunTogether, read_deliveries
 from kling_mock.store.sql.blobs import SqlBlob, keep_picture, picture
 from kling_mock.store.sql.database import Database
+from kling_mock.store.sql.hot import DELIVERY, KEY, TASK
 from kling_mock.store.sql.journal import SqlJournal
 from kling_mock.store.sql.rows import SqlAccount, SqlClock, account_of, delivery_of, names_json, task_of
 from kling_mock.store.sql.statements import Statement, can_be_text
@@ -37,7 +38,7 @@ from kling_mock.store.sql.tables import (
     tasks,
 )
 from kling_mock.store.sql.time import Time
-from kling_mock.store.sql.transaction import DELIVERY, KEY, TASK, SqlTransaction
+from kling_mock.store.sql.transaction import SqlTransaction
 
 _SETTINGS = "settings"
 _OF_A_PROCESS = frozenset(

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from kling_mock.clock import Clock
 from kling_mock.core.deliveries import UNKNOWN, Attempt, Delivery
 from kling_mock.core.tasks import Task
 from kling_mock.store.interface import Due, Queued, Remembered, StoredFile
 from kling_mock.store.records import SHARE
+from kling_mock.store.sql import hot
 from kling_mock.store.sql.agenda import earlier, next_of, real, wake_values
 from kling_mock.store.sql.blobs import file_of, file_values
 from kling_mock.store.sql.database import Database
@@ -28,71 +29,12 @@ from kling_mock.store.sql.rows import (
     task_of,
     task_values,
 )
-from kling_mock.store.sql.statements import Row, Statement
-from kling_mock.store.sql.tables import accounts, blobs, deliveries, files, idempotency, queue, tasks
+from kling_mock.store.sql.statements import Row
+from kling_mock.store.sql.tables import blobs, deliveries, files, queue, tasks
 from kling_mock.store.sql.writes import Writes
 
-_CHUNK = 64
 MARGIN = 5.0
 """Real seconds beyond an attempt's own time after which it counts as lost with its process."""
-
-_OF_TASK = (tasks.c.account_id == bindparam("account"), tasks.c.id == bindparam("own"))
-_OF_DELIVERY = (deliveries.c.account_id == bindparam("account"), deliveries.c.id == bindparam("own"))
-_REMEMBERED = idempotency.c.account_id == bindparam("account")
-_QUEUED_FIRST = (queue.c.account_id.is_(None), queue.c.id)
-
-_SAVE = Statement(
-    update(accounts).where(accounts.c.id == bindparam("account")),
-    *("credits", "used", "number", "counts", "due", "wake", "changes"),
-)
-_QUEUED = Statement(
-    select(queue)
-    .where((queue.c.account_id == bindparam("account")) | queue.c.account_id.is_(None))
-    .order_by(*_QUEUED_FIRST)
-    .limit(1)
-    .with_for_update()
-)
-_FORGET_KEYS = Statement(
-    delete(idempotency).where(
-        _REMEMBERED, (idempotency.c.expires_at <= bindparam("now")) | (idempotency.c.key == bindparam("own"))
-    )
-)
-KEY = Statement(select(idempotency).where(_REMEMBERED, idempotency.c.key == bindparam("own")))
-_REMEMBER = Statement(insert(idempotency), "account_id", "key", "body", "expires_at", "task_id")
-
-TASK = Statement(select(tasks).where(*_OF_TASK))
-DELIVERY = Statement(select(deliveries).where(*_OF_DELIVERY))
-_ADD_TASK = Statement(insert(tasks).inline(), *tasks.c.keys())
-_ADD_DELIVERY = Statement(insert(deliveries).inline(), *deliveries.c.keys())
-_SAVE_TASK = Statement(update(tasks).where(*_OF_TASK), "created_at", "settled", "facts")
-_SAVE_TASK_DUE = Statement(update(tasks).where(*_OF_TASK), "created_at", "settled", "facts", "due")
-_SAVE_DELIVERY = Statement(update(deliveries).where(*_OF_DELIVERY), "facts")
-_TASK_DUE = Statement(update(tasks).where(*_OF_TASK), "due")
-_DELIVERY_DUE = Statement(update(deliveries).where(*_OF_DELIVERY), "due")
-_STARTED = Statement(update(deliveries).where(*_OF_DELIVERY), "started", "lease", "due")
-_ATTEMPTED = Statement(update(deliveries).where(*_OF_DELIVERY), "started", "facts", "lease", "due")
-_ATTEMPTED_BY_HAND = Statement(update(deliveries).where(*_OF_DELIVERY), "started", "facts", "lease")
-_WRITES = (
-    *(_ADD_TASK, _ADD_DELIVERY, _SAVE_TASK_DUE, _SAVE_TASK, _TASK_DUE),
-    *(_STARTED, _ATTEMPTED, _ATTEMPTED_BY_HAND, _SAVE_DELIVERY, _DELIVERY_DUE, _SAVE),
-)
-"""In the order in which they run: what is new is there before it changes, an attempt has ended before the next one is due."""
-
-_DUE_TASKS = Statement(
-    select(tasks)
-    .where(tasks.c.account_id == bindparam("account"), tasks.c.due <= bindparam("now"))
-    .order_by(tasks.c.due, tasks.c.number)
-    .limit(_CHUNK)
-)
-FREE = deliveries.c.lease.is_(None) | (deliveries.c.lease <= bindparam("real_now"))
-"""What no process has in hand, or has had for too long."""
-_DUE_DELIVERIES = Statement(
-    select(deliveries)
-    .where(deliveries.c.account_id == bindparam("account"), deliveries.c.due <= bindparam("now"), FREE)
-    .order_by(deliveries.c.due, deliveries.c.number, deliveries.c.nth)
-    .limit(_CHUNK)
-)
-
 
 _UNTRIED: Row = {"lease": None, "started": None}
 
@@ -104,7 +46,7 @@ class SqlTransaction:
     """
 
     def __init__(self, database: Database, connection: Connection, account: Row, writes: Writes | None = None) -> None:
-        self._writes = pending() if writes is None else writes
+        self._writes = hot.pending() if writes is None else writes
         self._bounded = False
         self._started: dict[str, dict[str, Any]] = {}
         self._database, self._connection, self._row = database, connection, account
@@ -122,7 +64,7 @@ class SqlTransaction:
         self._heap: list[Due] = []
         self._loaded: float | None = None
         self._horizon = 0.0
-        self._agenda_changed = False
+        self.agenda_changed = False
         self._touched = False
         self._soonest: float | None = None
 
@@ -151,7 +93,7 @@ class SqlTransaction:
 
     def next_queued(self) -> Queued | None:
         """Use the first queued scenario once; the account's own come before the server's."""
-        row = _QUEUED.first(self._connection, account=self.id) if self._row.get("queued", True) else None
+        row = hot.QUEUED.first(self._connection, account=self.id) if self._row.get("queued", True) else None
         if row is None:
             return None
         used = row["used"] + 1
@@ -163,30 +105,30 @@ class SqlTransaction:
 
     def remembered(self, key: str) -> Remembered | None:
         """Return what a key stands for."""
-        row = KEY.first(self._connection, account=self.id, own=key)
+        row = hot.KEY.first(self._connection, account=self.id, own=key)
         if row is None or row["expires_at"] <= self.now():
             return None
         return Remembered(row["body"], row["expires_at"], row["task_id"])
 
     def remember(self, key: str, what: Remembered) -> None:
         """Let a key stand for a task; those whose time is over are dropped."""
-        _FORGET_KEYS.run(self._connection, account=self.id, own=key, now=self.now())
+        hot.FORGET_KEYS.run(self._connection, account=self.id, own=key, now=self.now())
         values = {"body": what.body, "expires_at": what.expires_at, "task_id": what.task_id}
-        _REMEMBER.run(self._connection, account_id=self.id, key=key, **values)
+        hot.REMEMBER.run(self._connection, account_id=self.id, key=key, **values)
 
     # Tasks and deliveries
 
     def task(self, task_id: str) -> Task | None:
         """Return the task of this id."""
         if task_id not in self._tasks:
-            row = TASK.named(self._connection, task_id, account=self.id)
+            row = hot.TASK.named(self._connection, task_id, account=self.id)
             self._tasks[task_id] = None if row is None else task_of(row)
         return self._tasks[task_id]
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return the delivery of this id."""
         if delivery_id not in self._deliveries:
-            row = DELIVERY.named(self._connection, delivery_id, account=self.id)
+            row = hot.DELIVERY.named(self._connection, delivery_id, account=self.id)
             self._deliveries[delivery_id] = None if row is None else self._delivery_in(row)
         return self._deliveries[delivery_id]
 
@@ -220,7 +162,7 @@ class SqlTransaction:
             if delivery is not None and delivery.task_id == task.id:
                 self._deliveries[name] = None
         self._due.pop(task.id, None)
-        self._touched = self._agenda_changed = True
+        self._touched = self.agenda_changed = True
 
     def forget_beyond(self, most: int) -> None:
         """Drop the oldest tasks that have ended, a good many at a time."""
@@ -232,7 +174,7 @@ class SqlTransaction:
         gone = deliveries.c.number.in_(select(tasks.c.number).where(*ended))
         self._connection.execute(delete(deliveries).where(deliveries.c.account_id == self.id, gone))
         self._connection.execute(delete(tasks).where(*ended))
-        self._agenda_changed = True
+        self.agenda_changed = True
 
     # The agenda
 
@@ -263,15 +205,15 @@ class SqlTransaction:
     def _is_due(self, now: float) -> bool:
         """Return whether the account's row says so, as of when the transaction began."""
         due = self._row["due"]
-        return self._agenda_changed or (due is not None and due <= now)
+        return self.agenda_changed or (due is not None and due <= now)
 
     def _load(self, now: float, sending: bool) -> None:
         """Read what is due at *now*, at most so much of each kind; `_horizon` is up to when that is all."""
-        due = _DUE_TASKS.rows(self._connection, account=self.id, now=now)
+        due = hot.DUE_TASKS.rows(self._connection, account=self.id, now=now)
         owed = []
         if sending:
-            owed = _DUE_DELIVERIES.rows(self._connection, account=self.id, now=now, real_now=self._database.now())
-        full = [rows[-1]["due"] for rows in (due, owed) if len(rows) == _CHUNK]
+            owed = hot.DUE_DELIVERIES.rows(self._connection, account=self.id, now=now, real_now=self._database.now())
+        full = [rows[-1]["due"] for rows in (due, owed) if len(rows) == hot.CHUNK]
         self._take(due, owed, now, min(full, default=now))
 
     def take_due(
@@ -281,7 +223,7 @@ class SqlTransaction:
 
         More is not read. What falls due after *horizon* may be missing. Where nothing is due, the account's row said so wrongly.
         """
-        self._bounded, self._agenda_changed = True, not (due or owed)
+        self._bounded, self.agenda_changed = True, not (due or owed)
         for row in named:
             self._tasks[row["id"]] = task_of(row)
         self._take(due, owed, now, horizon)
@@ -305,7 +247,7 @@ class SqlTransaction:
         is_new = delivery.id in self._new
         row = _UNTRIED if is_new else self._in_hand.get(delivery.id)
         if row is None:  # the delivery was made in this transaction, and has been written
-            (row,) = DELIVERY.rows(self._connection, account=self.id, own=delivery.id)
+            (row,) = hot.DELIVERY.rows(self._connection, account=self.id, own=delivery.id)
         if (
             row["lease"] is not None and row["lease"] > real_now
         ):  # the scheduled one is under way, this is asked for by hand
@@ -321,7 +263,7 @@ class SqlTransaction:
         else:
             self._write_attempt(delivery, due, extra, changed=lost is not None, **values)
         self._due.pop(delivery.id, None)
-        self._agenda_changed = True
+        self.agenda_changed = True
         return lost
 
     def _lost(self, delivery: Delivery, started: str | None) -> Attempt | None:
@@ -339,7 +281,7 @@ class SqlTransaction:
         delivery.attempts.append(attempt)
         self._write_attempt(delivery, None, attempt.extra, changed=True, started=None, lease=None)
         self._touched = True
-        self._agenda_changed = self._agenda_changed or attempt.extra
+        self.agenda_changed = self.agenda_changed or attempt.extra
 
     def _write_attempt(
         self, delivery: Delivery, due: float | None, extra: bool, *, changed: bool, **values: Any
@@ -350,9 +292,9 @@ class SqlTransaction:
         if changed or extra:
             written["facts"] = delivery_json(delivery)
         if extra:
-            self._writes.add(_ATTEMPTED_BY_HAND, written)
+            self._writes.add(hot.ATTEMPTED_BY_HAND, written)
         else:
-            self._writes.add(_ATTEMPTED if changed else _STARTED, written | {"due": due})
+            self._writes.add(hot.ATTEMPTED if changed else hot.STARTED, written | {"due": due})
 
     # Files
 
@@ -387,16 +329,16 @@ class SqlTransaction:
         self._new, write = {}, self._writes.add
         for name, saved in self._saved.items():
             if not isinstance(saved, Task):
-                write(_SAVE_DELIVERY, self._of(saved) | {"facts": delivery_json(saved)})
+                write(hot.SAVE_DELIVERY, self._of(saved) | {"facts": delivery_json(saved)})
             elif name in self._due:
                 _, due = self._due.pop(name)
-                write(_SAVE_TASK_DUE, self._of(saved) | task_values(saved) | {"due": due})
-                self._agenda_changed = True
+                write(hot.SAVE_TASK_DUE, self._of(saved) | task_values(saved) | {"due": due})
+                self.agenda_changed = True
             else:
-                write(_SAVE_TASK, self._of(saved) | task_values(saved))
+                write(hot.SAVE_TASK, self._of(saved) | task_values(saved))
         for what, due in self._due.values():
-            write(_TASK_DUE if isinstance(what, Task) else _DELIVERY_DUE, self._of(what) | {"due": due})
-        self._agenda_changed = self._agenda_changed or bool(self._due)
+            write(hot.TASK_DUE if isinstance(what, Task) else hot.DELIVERY_DUE, self._of(what) | {"due": due})
+        self.agenda_changed = self.agenda_changed or bool(self._due)
         self._saved, self._due = {}, {}
 
     def _of(self, what: Task | Delivery) -> dict[str, Any]:
@@ -407,24 +349,19 @@ class SqlTransaction:
         _, due = self._due.pop(what.id, (what, None))
         common = {"account_id": self.id, "id": what.id, "due": due}
         if isinstance(what, Task):
-            self._writes.add(_ADD_TASK, common | task_values(what) | {"number": what.number, "reads": what.reads})
+            self._writes.add(hot.ADD_TASK, common | task_values(what) | {"number": what.number, "reads": what.reads})
         else:
             first, nth = what.order
             own = {"task_id": what.task_id, "number": first, "nth": nth, "facts": delivery_json(what)}
             started = self._started.pop(what.id, _UNTRIED)
-            self._writes.add(_ADD_DELIVERY, {**common, **own, **started})
-        if due is not None and not self._agenda_changed:
+            self._writes.add(hot.ADD_DELIVERY, {**common, **own, **started})
+        if due is not None and not self.agenda_changed:
             known = self._row["due"] if self._soonest is None else self._soonest
             self._soonest = due if known is None else min(known, due)
 
     def finish(self) -> None:
         """Write everything, and into the account's row what it has due next."""
         finish(self._connection, self._writes, [self])
-
-    @property
-    def agenda_changed(self) -> bool:
-        """Whether what the account has due next has to be looked up."""
-        return self._agenda_changed
 
     def close(self, found: Row | None) -> None:
         """Add the account's row to what is to be written, where it has changed; *found* is what it has next, where that was looked up."""
@@ -438,8 +375,8 @@ class SqlTransaction:
         elif self._soonest is not None:
             wake = real(self._clock, self._soonest, self._database.ahead)
             values |= {"due": self._soonest, "wake": earlier(row["wake"], wake)}
-        if self._touched or self._agenda_changed or any(values[name] != row[name] for name in values):
-            self._writes.add(_SAVE, {"account": self.id, **values, "changes": row["changes"] + 1})
+        if self._touched or self.agenda_changed or any(values[name] != row[name] for name in values):
+            self._writes.add(hot.SAVE, {"account": self.id, **values, "changes": row["changes"] + 1})
 
 
 def _known(known: dict[str, Any], row: Row, read: Callable[[Row], Any]) -> Any:
@@ -447,11 +384,6 @@ def _known(known: dict[str, Any], row: Row, read: Callable[[Row], Any]) -> Any:
     if known.get(row["id"]) is None:
         known[row["id"]] = read(row)
     return known[row["id"]]
-
-
-def pending() -> Writes:
-    """Return what transactions are about to write: nothing yet."""
-    return Writes(_WRITES)
 
 
 def finish(connection: Connection, writes: Writes, several: Sequence[SqlTransaction]) -> None:
