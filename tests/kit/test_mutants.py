@@ -136,7 +136,7 @@ def test_fake_that_does_not_start_is_told_in_a_line(correct: str) -> None:
     """
     A patch that the fake refuses is a problem of that one trial.
     """
-    odd = broken("SV-08", "odd", "serves nonsense", Switch(serve=("--clock", "sideways")))
+    odd = broken("SV-08", "odd", "serves nonsense", Switch(settings={"clock": "sideways"}))
 
     trial = try_mutant(odd, correct, 7_102)
 

@@ -1,7 +1,7 @@
 """What a broken server is: a name, the rule that it breaks, one sentence, and the switches that break it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kling_contract.mutants.messages import CallbackPost, Memory, ReceiverResponse, Request, Response
@@ -21,14 +21,14 @@ class Switch:
 
     on_request: a request, before the correct server sees it; a Response is sent at once. on_response: what it answered.
     on_callback: one attempt of a callback; it hands the attempt on itself, or does not. patch: the contract that it serves.
-    serve: options of `kling-mock serve`.
+    settings: options of `kling-mock serve` by name; those that it sets by `--set` are in `service_settings`.
     """
 
     on_request: OnRequest | None = None
     on_response: OnResponse | None = None
     on_callback: OnCallback | None = None
     patch: Patch | None = None
-    serve: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Mutant:
 
     @property
     def alone(self) -> bool:
-        """Whether it needs a server process of its own."""
-        return any(switch.patch or switch.serve for switch in self.switches)
+        """Whether it needs a server of its own."""
+        return any(switch.patch or switch.settings for switch in self.switches)
 
     @property
     def on_the_wire(self) -> bool:

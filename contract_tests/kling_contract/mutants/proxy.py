@@ -21,19 +21,23 @@ _TIMEOUT = 120.0
 
 
 class Proxy(Listening):
-    """`with Proxy(upstream, switches) as proxy: proxy.url`: a broken server in front of the correct one at *upstream*."""
+    """`with Proxy(upstream, switches) as proxy: proxy.url`: a broken server in front of the correct one at *upstream*.
 
-    def __init__(self, upstream: str, switches: Sequence[Switch] = ()) -> None:
+    wire: another way there than connections that are kept.
+    """
+
+    def __init__(self, upstream: str, switches: Sequence[Switch] = (), wire: Sender | None = None) -> None:
         self.upstream = upstream
         self.switches = tuple(switches)
         self.memory = Memory(self.send, post)
-        self._wire = KeptSender()
+        self._kept = KeptSender()
+        self._wire = wire or self._kept
         self._relays: dict[str, Relay] = {}
         self._listener = Listener(self._serve, timeout=_TIMEOUT)
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        self._wire.__exit__()
+        self._kept.__exit__()
         for relay in self._relays.values():
             relay.close()
 

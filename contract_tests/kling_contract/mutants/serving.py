@@ -1,18 +1,21 @@
-"""Correct servers to break: `kling-mock` as a process of its own, with options and with another contract where asked."""
+"""Correct servers to break: `kling-mock`, in a process of its own or called in this one, with another contract where asked."""
 
 import copy
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import orjson
 import yaml
 
 import kling_openapi
 from kling_common.launch import Launched, NotReady
 from kling_contract.driving.sender import Sender
 from kling_contract.lab.fake import SERVE
+from kling_contract.mutants.called import Called, application
 from kling_contract.mutants.mutant import Mutant, Patch
 from kling_contract.mutants.proxy import Direct, Proxy
 from kling_contract.rules.verdicts import SetupError
@@ -42,6 +45,10 @@ def patched(patches: Iterable[Patch]) -> str:
     return yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
 
 
+Correct = str | Called
+"""A correct server: where it listens, or the application to call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """A server that runs: its URL, and the quickest way there."""
@@ -51,25 +58,36 @@ class Served:
 
 
 @contextmanager
-def served(mutant: Mutant, correct: str) -> Iterator[Served]:
-    """*mutant*, at work; *correct* is a server that mutants share that need none of their own."""
+def served(mutant: Mutant, correct: Correct) -> Iterator[Served]:
+    """*mutant*, at work; *correct* is a server that mutants share that need none of their own, which are of its kind."""
     with ExitStack() as stack:
-        base = stack.enter_context(_own(mutant)) if mutant.alone else correct
-        if mutant.alone and not mutant.proxied:
+        base = stack.enter_context(_own(mutant, called=isinstance(correct, Called))) if mutant.alone else correct
+        if isinstance(base, str) and not mutant.proxied:
             yield Served(base)
             return
-        proxy = stack.enter_context(Proxy(base, mutant.switches))
+        upstream, wire = (base, None) if isinstance(base, str) else (base.url, base)
+        proxy = stack.enter_context(Proxy(upstream, mutant.switches, wire))
         yield Served(proxy.url) if mutant.on_the_wire else Served(proxy.url, Direct(proxy))
 
 
 @contextmanager
-def _own(mutant: Mutant) -> Iterator[str]:
-    options = [word for switch in mutant.switches for word in switch.serve]
+def _own(mutant: Mutant, *, called: bool) -> Iterator[Correct]:
+    settings: dict[str, Any] = {}
+    for switch in mutant.switches:
+        settings |= switch.settings
     patches = [switch.patch for switch in mutant.switches if switch.patch is not None]
-    with tempfile.TemporaryDirectory(prefix="kling-mutant-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kling-mutant-") as folder, ExitStack() as stack:
         if patches:
-            path = Path(folder) / "contract.yaml"
-            path.write_text(patched(patches), encoding="utf-8")
-            options += ["--contract", str(path)]
-        with fake(options) as url:
-            yield url
+            settings["contract"] = Path(folder) / "contract.yaml"
+            settings["contract"].write_text(patched(patches), encoding="utf-8")
+        yield stack.enter_context(application(**settings)) if called else stack.enter_context(fake(_options(settings)))
+
+
+def _options(settings: Mapping[str, Any]) -> list[str]:
+    """*settings* as words of a command line."""
+    words: list[str] = []
+    for name, value in settings.items():
+        given = value if name == "service_settings" else {"": value}
+        for member, each in given.items():
+            words += ["--set", f"{member}={orjson.dumps(each).decode()}"] if member else [f"--{name}", str(each)]
+    return words

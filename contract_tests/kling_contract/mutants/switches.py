@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from kling_common.members import member
 from kling_contract.mutants.messages import (
     DROP,
@@ -339,8 +337,7 @@ def _put(document: Any, path: str, value: Any) -> None:
 
 def chosen(**values: Any) -> Switch:
     """Serve with other settings."""
-    words = [word for name, value in values.items() for word in ("--set", f"{name}={orjson.dumps(value).decode()}")]
-    return Switch(serve=tuple(words))
+    return Switch(settings={"service_settings": values})
 
 
 CONTRACT = shipped()

@@ -15,7 +15,7 @@ from kling_contract.driving.target import Asked, Target
 from kling_contract.history.events import Recorder
 from kling_contract.judging import judge_history
 from kling_contract.mutants.mutant import Mutant
-from kling_contract.mutants.serving import served
+from kling_contract.mutants.serving import Correct, served
 from kling_contract.reading.contract import shipped
 from kling_contract.reading.families import chosen
 from kling_contract.rules.rulebook import rules
@@ -86,10 +86,10 @@ def try_correct(url: str, seed: int, model: str = "") -> Trial:
     return _timed("", lambda: _peaceful(drive(url, frozenset(), seed, model)))
 
 
-def try_mutant(mutant: Mutant, correct: str, seed: int, *, full: bool = False) -> Trial:
+def try_mutant(mutant: Mutant, correct: Correct, seed: int, *, full: bool = False) -> Trial:
     """A broken server: its rule must be named, and first, unless another stands before it by rights.
 
-    correct: the URL of a server that mutants share; seed: tells the accounts of one trial from those of another; full:
+    correct: a server that mutants share; seed: tells the accounts of one trial from those of another; full:
     with every case, not with those alone that concern the mutant.
     """
 

@@ -27,6 +27,7 @@ from kling_mock.web.page.events import EVERY, Watch, admitted
 from kling_mock.web.page.events import PATH as EVENTS
 from kling_mock.web.parts import Fake
 from kling_mock.web.reading import Reading
+from kling_mock.web.routes import Routes
 
 _THREADS = 64
 _HEALTH = ("/__mock/health", "/__mock/ready")
@@ -47,11 +48,7 @@ class Edge:
         self._api: Api = fake.api
         self._reading = Reading(fake, self._application)
         self._waiters = Waiters(fake.world.store.blocking)
-        operations = fake.world.contract.operations
-        own = [operations[name] for name in self._api.handlers if name not in fake.world.contract.file_operations]
-        self._here = {(it.method, it.path): it.id for it in own if "{" not in it.path}
-        self._task_prefix: str = operations["getTask"].path.partition("{")[0]
-        self._literal = frozenset(it.path for it in operations.values() if "{" not in it.path)
+        self._routes = Routes(fake)
         self._health = {path: next(iter(fake.control.protocol.paths[path].values())) for path in _HEALTH}
         self._blocking = fake.world.store.blocking
         kinds = ("service", "control", "files", "looks")
@@ -148,15 +145,11 @@ class Edge:
 
     def _steps(self, request: Request) -> Steps | None:
         """Return a call that is served here; None for every other."""
-        method, path = request.method, request.path
-        operation = self._here.get((method, path))
-        if operation is not None:
-            return self._api.steps(operation, request)
-        if method == "GET" and path.startswith(self._task_prefix):
-            task_id = path[len(self._task_prefix) :]
-            if task_id and "/" not in task_id and path not in self._literal:
-                return self._api.steps("getTask", request, task_id=task_id)
-        return None
+        found = self._routes.find(request.method, request.path)
+        if found is None:
+            return None
+        operation, given = found
+        return self._api.steps(operation, request, **given)
 
     async def _other(self, exchange: Exchange) -> None:
         request = exchange.request

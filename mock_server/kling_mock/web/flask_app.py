@@ -1,4 +1,7 @@
-"""The Flask application: it finds the route, reads the body, and turns an `ApiResponse` into a response."""
+"""The Flask application: it finds the route, reads the body, and turns an `ApiResponse` into a response.
+
+Plain calls of the service and of the control protocol do not get this far, see `Shortcut`.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +25,7 @@ from kling_mock.web.faults import Faults
 from kling_mock.web.http import REPLY, REQUEST, ApiResponse, Request
 from kling_mock.web.page.routes import blueprint, is_browser, lost
 from kling_mock.web.parts import Fake
+from kling_mock.web.shortcut import Shortcut
 
 _PIECE = 64 * 1024
 
@@ -48,7 +52,7 @@ def flask_app(fake: Fake) -> Flask:
     """Return a Flask application over *fake*; its parts are in `app.extensions["kling-mock"]`."""
     app = _Flask("kling_mock", static_folder=None)
     app.extensions["kling-mock"] = fake
-    app.wsgi_app = Faults(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = Faults(Shortcut(app.wsgi_app, fake))  # type: ignore[method-assign]
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     for name, path, method, view in _routes(fake):

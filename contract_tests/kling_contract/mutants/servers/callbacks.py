@@ -203,7 +203,7 @@ MUTANTS = (
     broken("SC-15", "query-spelt-anew", "decodes a callback URL and encodes it again",
            tells(lambda each: "%" in each.target, lambda each: replace(each, target=each.target.replace("%20", "+").replace("%2F", "/")))),
     broken("SC-16", "name-looked-up-again", "connects to wherever a callback's host leads by then", _rebound()),
-    broken("SC-16", "local-callbacks", "calls internal addresses", Switch(serve=("--callbacks", "local")), scripts=("callback-rebound",)),
+    broken("SC-16", "local-callbacks", "calls internal addresses", Switch(settings={"callbacks": "local"}), scripts=("callback-rebound",)),
     broken("SC-17", "told-unasked", "tells of a task without callback URL at another task's one", _unasked()),
     broken("SC-18", "failure-has-a-price", "puts an account into another group when its receiver fails twice",
            _counting, shows(setting(usage__user_group="penalised"), at=(READ, CALLBACK), when=_tried_again)),
