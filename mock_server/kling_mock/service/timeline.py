@@ -1,8 +1,7 @@
 """What time brings about in an account: tasks start and end, charges are settled, callbacks fall due, facts are forgotten."""
 
-from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from kling_mock.core import tasks
 from kling_mock.core.deliveries import Attempt, Delivery
@@ -13,8 +12,7 @@ from kling_mock.service.catalogue import Catalogue
 from kling_mock.store.interface import Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened because time moved.
 
     For an attempt, `delivery` is what is to be sent, about `task`, and `lost` an earlier attempt of it whose outcome was never recorded.

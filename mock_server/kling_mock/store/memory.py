@@ -258,9 +258,8 @@ class MemoryStore:
                 found = (due, one)
         return found
 
-    def notice(self, account: MemoryAccount) -> None:
-        """Set an alarm for the account's agenda; its lock is held."""
-        due = account.agenda[0][0]
+    def notice(self, account: MemoryAccount, due: float) -> None:
+        """Set an alarm for what is *due* next in an account, whose lock is held."""
         left = account.clock.real_wait(due)
         if left is None:
             return

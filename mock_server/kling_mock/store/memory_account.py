@@ -1,6 +1,5 @@
 """One account of the memory store, and the transaction on it."""
 
-import heapq
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Protocol
 from kling_mock.clock import Clock
 from kling_mock.core.deliveries import Attempt, Delivery
 from kling_mock.core.tasks import Task
+from kling_mock.store.agenda import Agenda
 from kling_mock.store.interface import Due, Names, Queued, Remembered, StoredFile
 from kling_mock.store.records import SHARE
 
@@ -23,8 +23,8 @@ class Shared(Protocol):
     waiting: deque[Queued]
     queue_lock: threading.Lock
 
-    def notice(self, account: "MemoryAccount") -> None:
-        """Set an alarm for the account's agenda."""
+    def notice(self, account: "MemoryAccount", due: float) -> None:
+        """Set an alarm for the account's agenda, of which the next thing is *due*."""
         ...
 
     def take_back(self, account: "MemoryAccount") -> None:
@@ -52,7 +52,7 @@ class MemoryAccount:
     tasks: dict[str, Task] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     of_task: dict[str, list[Delivery]] = field(default_factory=dict)
-    agenda: list[Due] = field(default_factory=list)
+    agenda: Agenda = field(default_factory=Agenda)
     alarm: float = inf
     queued: deque[Queued] = field(default_factory=deque)
     relays: Mapping[str, str] = field(default_factory=dict)
@@ -74,8 +74,9 @@ class MemoryAccount:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self.agenda and self.agenda[0][0] < self.alarm:
-                self.shared.notice(self)
+            due = self.agenda.first()
+            if due is not None and due < self.alarm:
+                self.shared.notice(self, due)
         finally:
             self.lock.release()
         if self.forgotten:
@@ -99,7 +100,7 @@ class MemoryAccount:
 
     def next_due(self) -> float | None:
         """Return when the next thing on the agenda falls due."""
-        return self.agenda[0][0] if self.agenda else None
+        return self.agenda.first()
 
     def now(self) -> float:
         """Return what the account's clock shows."""
@@ -179,18 +180,17 @@ class MemoryAccount:
         old = takewhile(lambda task: task.number <= last, self.tasks.values())
         for task in [task for task in old if task.settled]:
             self.forget(task)
-        kept = [(at, what) for at, what in self.agenda if _task_id(what) in self.tasks]
-        self.agenda[:] = kept
-        heapq.heapify(self.agenda)
+        self.agenda.keep(lambda due: _task_id(due[1]) in self.tasks)
 
     def schedule(self, at: float, what: Task | Delivery) -> None:
         """Put something on the agenda."""
-        heapq.heappush(self.agenda, (at, what))
+        self.agenda.push((at, what))
 
     def pop_due(self, now: float, *, sending: bool = True) -> Due | None:
         """Take the next thing off the agenda, if it is due at *now*. There is no other process that could send."""
         del sending
-        return heapq.heappop(self.agenda) if self.agenda and self.agenda[0][0] <= now else None
+        due = self.agenda.first()
+        return self.agenda.pop() if due is not None and due <= now else None
 
     def start_attempt(self, delivery: Delivery, due: float, patience: float, *, extra: bool = False) -> None:
         """Record nothing: what this process has begun is lost with it."""
