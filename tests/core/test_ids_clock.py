@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kling_mock import clock as clocks
 from kling_mock.clock import Clock, NotManual
+from kling_mock.core.moments import moment
 from kling_mock.ids import Rng, digest, fingerprint
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -247,3 +248,17 @@ class NeverBack(RuleBasedStateMachine):
 
 
 TestNeverBack = NeverBack.TestCase
+
+
+@given(
+    seconds=st.one_of(
+        st.floats(1.5e9, 5e9),
+        st.floats(-1e18, 1e18),
+        st.builds(lambda whole, parts: whole + parts / 1e7, st.integers(0, 1 << 33), st.integers(0, 10**7)),
+        st.builds(lambda whole, bits: whole + bits / (1 << 22), st.integers(1 << 19, 1 << 32), st.integers(0, 1 << 22)),
+        st.sampled_from([float("inf"), float("-inf"), 2.0**20, 2.0**52, 2.0**52 - 0.5]),
+    )
+)
+def test_a_moment_is_what_round_says(seconds: float) -> None:
+    """To the last bit, between microseconds and in the middle of two."""
+    assert moment(seconds) == round(seconds, 6)

@@ -10,7 +10,7 @@ _EXACT, _LARGE = 2.0**20, 2.0**52
 
 
 def moment(seconds: float) -> float:
-    """Return *seconds* since 1970 to the microsecond, as `round` does, in a tenth of its time; infinity stays.
+    """Return *seconds* since 1970 to the microsecond, as `round` does, in half of its time; infinity stays.
 
     From 2^20 s on the digits behind the point have 32 bits at most, so a million times them is exact, and so is the nearest whole number;
     what is added up again is rounded once. `round` makes decimal digits of the whole number, and reads them again.

@@ -36,6 +36,8 @@ class Courier:
         self._world, self._store = world, world.store
         self._sends = sends
         self._senders = Senders(world, sender)
+        # No more is taken from a store that processes share than there are senders, so that nothing taken waits here.
+        self._at_once = AT_ONCE if world.store.blocking else _BATCH
         self._thread: threading.Thread | None = None
         self._stopping = False
 
@@ -131,11 +133,6 @@ class Courier:
         self.settle(account)
         return self._store.begin(account)
 
-    @contextmanager
-    def _settled(self, account: Account) -> Iterator[Transaction]:
-        with self._happening(account, sending=account.clock.mode == "manual") as (facts, _):
-            yield facts
-
     def run_due(self, account: Account, now: float) -> list[dict[str, Any]]:
         """Let everything due at *now* happen, callbacks included; return it in order, as the control protocol shows it.
 
@@ -153,32 +150,37 @@ class Courier:
 
     def _let_happen(self, account: Account, now: float, *, sending: bool = True) -> list[tuple[Event, Sending | None]]:
         """Let everything due at *now* happen, and begin to send what is owed."""
-        with self._happening(account, now, sending=sending) as (_, happened):
-            pass
+        happened: list[tuple[Event, Sending | None]] = []
+        more = True
+        while more:
+            with self._store.begin(account) as facts:
+                events = self._events(facts, now, self._at_once, sending=sending)
+            more = self._carried_out(facts.account, events, happened)
         return happened
 
     @contextmanager
-    def _happening(
-        self, account: Account, until: float | None = None, *, sending: bool
-    ) -> Iterator[tuple[Transaction, list[tuple[Event, Sending | None]]]]:
-        """Return a transaction in which everything due at *until*, or now, has happened; what happened is listed when it has ended.
-
-        No more is taken from a store that processes share than there are senders, so that nothing taken waits here.
-        """
+    def _settled(self, account: Account) -> Iterator[Transaction]:
+        """Return a transaction in which everything due by now has happened."""
         happened: list[tuple[Event, Sending | None]] = []
-        batch = AT_ONCE if self._store.blocking else _BATCH
-        while True:
+        more = True
+        while more:
             with self._store.begin(account) as facts:
-                now = facts.now() if until is None else until
-                events = self._events(facts, now, batch, sending=sending)
-                if len(events) < batch:
-                    yield facts, happened
-            begun = self._carry_out(facts.account, events)
-            happened += begun
-            if len(events) < batch:
-                return
-            if self._store.blocking:
-                wait([future for _, future in begun if future is not None])
+                events = self._events(facts, facts.now(), self._at_once, sending=account.clock.mode == "manual")
+                if len(events) < self._at_once:
+                    yield facts
+            more = self._carried_out(facts.account, events, happened)
+
+    def _carried_out(
+        self, account: Account, events: Sequence[Event], happened: list[tuple[Event, Sending | None]]
+    ) -> bool:
+        """Add to *happened* what `_carry_out` returns; True where there may be more. What is sent from a shared store has ended then."""
+        begun = self._carry_out(account, events)
+        happened += begun
+        if len(events) < self._at_once:
+            return False
+        if self._store.blocking:
+            wait([future for _, future in begun if future is not None])
+        return True
 
     def cancel(self, account: Account, task_id: str) -> None:
         """End a task as cancelled, with what follows from it; one that has ended stays as it is."""

@@ -74,7 +74,7 @@ class MemoryAccount:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            due = self.agenda.first()
+            due = self.agenda.first
             if due is not None and due < self.alarm:
                 self.shared.notice(self, due)
         finally:
@@ -100,7 +100,7 @@ class MemoryAccount:
 
     def next_due(self) -> float | None:
         """Return when the next thing on the agenda falls due."""
-        return self.agenda.first()
+        return self.agenda.first
 
     def now(self) -> float:
         """Return what the account's clock shows."""
@@ -189,7 +189,7 @@ class MemoryAccount:
     def pop_due(self, now: float, *, sending: bool = True) -> Due | None:
         """Take the next thing off the agenda, if it is due at *now*. There is no other process that could send."""
         del sending
-        due = self.agenda.first()
+        due = self.agenda.first
         return self.agenda.pop() if due is not None and due <= now else None
 
     def start_attempt(self, delivery: Delivery, due: float, patience: float, *, extra: bool = False) -> None:
