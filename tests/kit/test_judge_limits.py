@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from tape import BASE, BODY, CONTRACT, CREATE, KEY, OTHER, Tape
+from tape import BASE, BODY, CONTRACT, CREATE, GOOD_IMAGE, KEY, OTHER, Tape
 
 from kling_contract.history.events import ClockMove, Exchange, from_json, to_json
 from kling_contract.rules.judging import Judgement
@@ -200,3 +200,40 @@ def test_a_longer_video_is_never_cheaper(less: float, wrong: bool) -> None:
               "usage": {**short["usage"], "credits_reserved": price}})  # fmt: skip
 
     assert bool(judged("SB-01", tape).findings) is wrong
+
+
+@pytest.mark.parametrize(("changes", "wrong"), [({"code": "odd"}, False), ({"message": 7}, True)])
+def test_an_error_code_that_is_odd_is_a_matter_of_its_own_rule_in_a_batch_too(
+    changes: dict[str, Any], wrong: bool
+) -> None:
+    """SS-01: what a softer rule speaks of is no breach here, however deep in the response it stands."""
+    tape = Tape()
+    task = tape.fail(tape.create())
+    odd = {**task, "error": {**task["error"], **changes}}
+    for answer in (odd, {"data": [odd]}):
+        batch = "data" in answer
+        path = "/v1/tasks/batch" if batch else f"/v1/tasks/{task['id']}"
+        tape.call("POST" if batch else "GET", path, {"task_ids": [task["id"]]} if batch else None, answer=answer)
+
+    assert [bool(finding) for finding in judged("SS-01", tape).findings] == [True, True] * wrong
+
+
+@pytest.mark.parametrize(
+    ("spare", "taken", "wrong"),
+    [(0, True, False), (0, False, True), (1, True, None), (1, False, None), (None, True, True), (None, False, False)],
+)
+def test_between_the_two_readings_of_a_megabyte_nothing_is_said(
+    spare: int | None, taken: bool, wrong: bool | None
+) -> None:
+    """SV-23: fine up to the smaller reading, too large from one byte above the larger (no *spare* given); in between either is right."""
+    limits, tape = CONTRACT.image, Tape()
+    size = limits.max_bytes + 1 if spare is None else limits.safe_bytes + spare
+    for bytes_ in (size, limits.max_bytes) if spare == 1 else (size,):
+        facts = replace(GOOD_IMAGE, size=bytes_)
+        if taken:
+            tape.read(tape.complete(tape.create(image=facts)))
+        else:
+            tape.refuse(BODY, param="image_start", image=facts)
+
+    found = judged("SV-23", tape)
+    assert (found.looked > 0, bool(found.findings)) == (wrong is not None, bool(wrong))

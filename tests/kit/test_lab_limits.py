@@ -91,3 +91,22 @@ def test_a_create_that_succeeds_after_a_lost_one_mends_it(status: int, looked: b
     scene = Scene("CM-07").create(lost="cut").create(status).told(3, "failed")
 
     assert bool(judged("CM-07", scene.recorder.events).findings) is looked
+
+
+@pytest.mark.parametrize(
+    ("status", "size", "fine"),
+    [(399, 0, False), (400, 0, True), (499, 0, True), (500, 0, False), (400, 2_000_000, True), (200, 2_000_000, False)],
+)
+def test_a_body_that_is_none_is_refused_with_any_4xx(status: int, size: int, fine: bool) -> None:
+    """CW-09: 400 is the plainest of them."""
+    scene = hook("CW-09").back(status, "text", forged=True, size=size).done()
+
+    assert bool(judged("CW-09", scene.recorder.events).findings) is not fine
+
+
+@pytest.mark.parametrize(("status", "fine"), [(200, True), (206, True), (404, False), (0, False)])
+def test_a_file_is_whole_where_a_later_download_came_whole(status: int, fine: bool) -> None:
+    """CD-04: all of it, or the part that was missing."""
+    scene = Scene("CD-04").create().poll("completed").fetch(lost="cut").fetch(status).served().told()
+
+    assert bool(judged("CD-04", scene.recorder.events).findings) is not fine

@@ -430,3 +430,16 @@ def test_help_imports_no_judge() -> None:
 
     assert done.stdout.strip().endswith("[]"), done.stdout
     assert Path(kling_contract.__file__).name == "__init__.py"
+
+
+@pytest.mark.parametrize(("times", "more"), [(1, ""), (2, " (and 1 more)"), (3, " (and 2 more)")])
+def test_a_verdict_shows_the_first_breach_and_counts_the_others(times: int, more: str) -> None:
+    """
+    One alone is not "and 0 more".
+    """
+    tape = Tape()
+    for _ in range(times):
+        tape.create({"duration": 2})
+    (verdict,) = [one for one in judged(tape).verdicts if one.rule.id == "SV-08"]
+
+    assert verdict.seen == verdict.findings[0].seen + more
