@@ -1,5 +1,6 @@
 """The money guard by itself: what it lets pass, what it counts, and when it ends a run."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -300,6 +301,28 @@ def test_pauses_are_kept_and_too_long_ones_end_the_run() -> None:
     assert "asks for a pause (429)" in watch.stopped
 
 
+@pytest.mark.parametrize(("seconds", "kept"), [(0.0, True), (119.9, True), (120.0, True), (120.1, False)])
+def test_a_pause_of_two_minutes_is_the_longest_that_is_kept(seconds: float, kept: bool) -> None:
+    """A longer one ends the run, which names it."""
+    watch = Guard(caps=Caps(max_usd=1.0), clock=lambda: 0.0)
+
+    watch.slow_down(seconds)
+
+    assert (watch.silent, watch.pause) == (not kept, seconds if kept else 0.0)
+    assert watch.stopped == ("" if kept else "the service asks for a pause of 120.1 s (429); nothing more is sent")
+
+
+def test_the_fourth_pause_ends_the_run() -> None:
+    """A service that asks again and again is left alone from then on."""
+    watch = Guard(caps=Caps(max_usd=1.0), clock=lambda: 0.0)
+    stopped = []
+    for _ in range(6):
+        watch.slow_down(1.0)
+        stopped.append(watch.silent)
+
+    assert stopped == [False] * 3 + [True] * 3
+
+
 @pytest.mark.parametrize(
     ("owed", "readings", "said"),
     [
@@ -414,3 +437,27 @@ def test_what_was_accepted_is_under_way(status: int, body: bytes, waits: bool) -
     sender.send("POST", CREATE, [("Authorization", "Bearer sk-key-0815")], b"{}")
 
     assert sender.guard.open == ({"task-1"} if waits else set())
+
+
+@pytest.mark.parametrize("cap", [1, 2, 3, 4])
+@pytest.mark.parametrize("accepted", [0, 1, 2, 3])
+@pytest.mark.parametrize("under_way", [0, 1, 2, 3])
+def test_creates_on_their_way_count_with_those_that_were_accepted(cap: int, accepted: int, under_way: int) -> None:
+    """For the number of creates, and for that of tasks at once; the message names the sum."""
+    for caps in ({"creates": cap, "at_once": None}, {"creates": None, "at_once": cap}):
+        watch = guard(max_usd=1000.0, **caps)
+        watch.caps = replace(watch.caps, creates=None, at_once=None)
+        for number in range(accepted):
+            accept(watch, task=f"task-{number}")
+        for _ in range(under_way):
+            watch.before("POST", SHORT)
+        watch.caps = replace(watch.caps, **caps)
+
+        said = ""
+        try:
+            watch.before("POST", SHORT)
+        except Withheld as no:
+            said = str(no)
+        assert bool(said) is (accepted + under_way >= cap)
+        if said and caps["at_once"]:
+            assert said == f"{accepted + under_way} of at most {cap} tasks are under way"

@@ -15,6 +15,7 @@ from kling_contract.cli.commands.server import command
 from kling_contract.driving.drivers import running
 from kling_contract.driving.drivers.run_context import QUICK, Options
 from kling_contract.driving.drivers.running import Money, Wanted, make_history, plan_of, skewed
+from kling_contract.driving.pricing import MARGIN
 from kling_contract.driving.target import Asked, Target, choose_mode
 from kling_contract.history.events import Exchange, Response
 from kling_contract.rules.verdicts import Choice, SetupError
@@ -273,6 +274,18 @@ def test_a_plan_says_what_it_costs_in_the_words_of_its_mode(service: StandIn) ->
     assert "expected: $0.00" in refused
     assert "accepted every one" not in paid_for
     assert "expected: $0.00" not in paid_for
+
+
+@pytest.mark.parametrize("mode", ["refusals", "paid"])
+def test_a_plan_says_why_the_worst_is_more_than_the_price(service: StandIn, mode: str) -> None:
+    """Where it is the kit's own margin, and nothing where the user knows the price."""
+    words = "times the contract's price, which no document states"
+
+    assumed = run(service, "--mode", mode, "--max-usd", "1", "--plan").output
+    known = run(service, "--mode", mode, "--max-usd", "1", "--usd-per-second", "0.2", "--plan").output
+
+    assert f"({MARGIN:g} {words})" in assumed
+    assert words not in known
 
 
 def test_a_plan_shows_how_sure_each_refusal_is(service: StandIn) -> None:
