@@ -18,6 +18,8 @@ sys.path.insert(0, str(HERE.parent / "tests" / "store"))
 
 from cluster import Cluster  # noqa: E402 - found by the line above
 
+_COURIER = "kling-mock courier for"
+"""What a courier prints once it follows the clocks."""
 MOCK = (sys.executable, "-m", "kling_mock")
 
 
@@ -91,9 +93,11 @@ def floor(
 
 
 @contextmanager
-def courier(store: str) -> Iterator[Server]:
-    """A courier on *store*."""
+def courier(store: str, *, waits: bool = False) -> Iterator[Server]:
+    """A courier on *store*; where the caller *waits*, one that has started."""
     with Server([*MOCK, "courier", "--store", store]) as server:
+        while waits and _COURIER not in server.output():
+            server.still_starting()
         yield server
 
 

@@ -2,19 +2,24 @@
 
 import json
 import os
+import pickle
 import signal
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from http.client import HTTPException
+from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Any
 
-from deployments import MOCK, Databases, courier, fake, one_task, received, receiver
+from deployments import HERE, MOCK, Databases, courier, fake, one_task, received, receiver
+from floor_courier import LANES, record
 from load import CREATE, HEADERS, LoadError, call, connect, create_tasks, load_of
-from processes import Server, free_port, pause
+from processes import Server, Watched, free_port, pause
 from speeds import FREE, Extent, middle, timed
 
 KEYS = 16
@@ -23,19 +28,45 @@ _PATIENCE = 300.0
 
 
 def deliveries(databases: Databases, kind: str, couriers: int, count: int, body: Mapping[str, Any]) -> dict[str, float]:
-    """Return deliveries a second: *count* callbacks are owed before the first courier starts."""
-    store = databases.new(kind)
+    """Return deliveries a second, and of their floor, each with its microseconds of processor: *count* are owed before any is sent."""
+    store, around = databases.new(kind), databases.watched(kind)
     with ExitStack() as held:
         hook = held.enter_context(receiver())
         serving = held.enter_context(fake(store, "--no-courier", "--scenario", "instant"))
         spread(serving.base, {**body, "callback_url": hook}, ["instant"] * count)
-        for _ in range(couriers):
-            held.enter_context(courier(store))
-        return {"per_second": drained(hook, count), "floor": bare_sending(hook, count)}
+        started = [held.enter_context(courier(store)).watched for _ in range(couriers)]
+        found = drained(hook, count, (*started, *around))
+    store, around = databases.new(kind), databases.watched(kind)
+    with ExitStack() as held:
+        hook = held.enter_context(receiver())
+        started = [one.watched for one in bare_couriers(held, store, hook, couriers, body)]
+        bare = drained(hook, count, (*started, *around))
+    return {
+        "per_second": found.per_second,
+        "floor": bare.per_second,
+        "processor": found.processor,
+        "floor_processor": bare.processor,
+    }
 
 
-def drained(hook: str, count: int) -> float:
-    """Return how many a second arrived, from the first to the last of *count*.
+def bare_couriers(held: ExitStack, store: str, hook: str, couriers: int, body: Mapping[str, Any]) -> Sequence[Server]:
+    """Start what sends callbacks without end, and repeats the statements of a courier."""
+    folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+    (folder / "recorded").write_bytes(pickle.dumps(record(store, dict(body), couriers * LANES)))
+    command = [sys.executable, str(HERE / "floor_courier.py"), store, hook, str(folder / "recorded")]
+    return [held.enter_context(Server([*command, str(nth)])) for nth in range(couriers)]
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Callbacks a second, and the microseconds of processor of each."""
+
+    per_second: float
+    processor: float
+
+
+def drained(hook: str, count: int, watched: Sequence[Watched] = ()) -> Drained:
+    """Return how many a second arrived, from the first to the last of *count*, and what they took of the processes *watched*.
 
     Raises:
         LoadError: they do not arrive.
@@ -43,31 +74,13 @@ def drained(hook: str, count: int) -> float:
     end = perf_counter() + _PATIENCE
     while not (first := received(hook)):
         pause(0.005)
-    began = perf_counter()
+    began, before = perf_counter(), sum(one.cpu() for one in watched)
     while (seen := received(hook)) < count:
         if perf_counter() > end:
             raise LoadError(f"{seen} of {count} callbacks arrived in {_PATIENCE:.0f} s")
         pause(0.01)
-    return (count - first) / max(perf_counter() - began, 0.01)
-
-
-def bare_sending(hook: str, count: int) -> float:
-    """Return how many callbacks a second the fake's own sender makes with nothing to look up or record."""
-    from kling_common.transport import Transport, resolve_system
-
-    sender = Transport(
-        resolve=resolve_system,
-        monotonic=perf_counter,
-        allow=lambda _: True,
-        ca_file=None,
-        max_response_bytes=1 << 16,
-        user_agent="floor",
-    )
-    content = b"x" * 600
-    began = perf_counter()
-    with ThreadPoolExecutor(32) as pool:
-        list(pool.map(lambda _: sender.post(hook, content, {"content-type": "application/json"}, 10.0), range(count)))
-    return count / (perf_counter() - began)
+    spent, took = sum(one.cpu() for one in watched) - before, max(perf_counter() - began, 0.01)
+    return Drained((seen - first) / took, spent / max(1, seen - first) * 1e6)
 
 
 def spread(base: str, body: Mapping[str, Any], scenarios: list[str], keys: list[str] | None = None) -> None:
@@ -100,7 +113,7 @@ def lag(databases: Databases, kind: str, seconds: int, rate: int, body: Mapping[
         serving = held.enter_context(fake(store, *options))
         spread(serving.base, {**body, "callback_url": hook}, plans)
         if kind != "memory":
-            held.enter_context(courier(store))
+            held.enter_context(courier(store, waits=True))
         _control(serving.base, "PUT", "/__mock/clock", b'{"mode": "real"}')
         drained(hook, count)
         end, shown = perf_counter() + 60.0, []
