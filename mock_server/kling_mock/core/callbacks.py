@@ -8,6 +8,7 @@ Written a second time, on purpose, in `kling_contract.reading.addresses`: the ki
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from kling_common.targets import BadAddress, IPAddress, Target, parse
@@ -93,6 +94,7 @@ def origin(text: str) -> str:
     return target.origin
 
 
+@lru_cache(maxsize=256)
 def origin_of(url: str) -> str:
     """Return scheme, host and port of a callback URL, in the spelling relays are kept in."""
     scheme, _, rest = url.partition("://")

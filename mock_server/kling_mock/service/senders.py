@@ -25,7 +25,7 @@ AT_ONCE = 64
 _TOGETHER = 64
 """Attempts that are recorded in one transaction."""
 _SOME, _MOMENT = 16, 0.01
-"""Fewer attempts than that are taken in hand only after so many seconds."""
+"""Fewer attempts than that are taken in hand only after so many seconds: a take costs as much as a dozen of them."""
 _UNRECORDED = 128
 """Attempts that have ended and are not recorded, beyond which no more is taken in hand."""
 
@@ -121,11 +121,13 @@ class Senders:
         if not self._store.blocking:
             return sys.maxsize
         with self._guard:
-            while not self._stopping and (self._posting >= AT_ONCE or len(self._ended) >= _UNRECORDED):
-                self._freed.wait()
-            if AT_ONCE - self._posting < _SOME:  # each take costs as much as some attempts, and others are about to end
-                self._freed.wait_for(lambda: AT_ONCE - self._posting >= _SOME, _MOMENT)
-            return 0 if self._stopping else max(0, AT_ONCE - self._posting)
+            while not self._stopping:
+                if self._free() >= _SOME or (not self._freed.wait(_MOMENT) and self._free() > 0):
+                    return self._free()
+        return 0
+
+    def _free(self) -> int:
+        return AT_ONCE - self._posting if len(self._ended) < _UNRECORDED else 0
 
     # Who waits
 
@@ -177,7 +179,8 @@ class Senders:
         ended = self._attempted(owed, sending) if sending.set_running_or_notify_cancel() else None
         with self._guard:
             self._posting -= 1
-            self._freed.notify()
+            if self._posting == AT_ONCE - _SOME:
+                self._freed.notify()
         self._note_end(ended)
 
     def _attempted(self, owed: Owed, sending: Sending) -> _Ended | None:
@@ -224,7 +227,6 @@ class Senders:
                 self._record_together(together)
             finally:
                 self._recording.release()
-            self._note_freed()
 
     def _record_together(self, together: Sequence[_Ended]) -> None:
         try:
@@ -258,10 +260,6 @@ class Senders:
         if again is not None:
             facts.schedule(again, kept)
         return Made(attempt, len(kept.attempts))
-
-    def _note_freed(self) -> None:
-        with self._guard:
-            self._freed.notify_all()
 
 
 def _entry(one: _Ended, made: Made) -> New:
