@@ -372,3 +372,17 @@ def test_which_credentials_are_looked_for_elsewhere(learns: bool, secret: str, k
 
     assert shown == f"Bearer {mask.token(secret)}"
     assert (mask.text(f"it is {secret}.") != f"it is {secret}.") is known
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["https://{}@h.example/a", "https://u:{}@h.example/a", "https://h.example/?token={}&b=1", '{{"password": "{}"}}'],
+)
+def test_equal_secrets_are_seen_to_be_equal_in_every_place(mask: Mask, place: str) -> None:
+    """Wherever they stand: whoever compares two records sees whether it was the same one."""
+    one, same, other = (
+        mask.text(place.format(secret)) for secret in ("correct-horse", "correct-horse", "battery-staple")
+    )
+
+    assert one == same != other
+    assert not {"correct-horse", "battery-staple"} & {*re.split(r'[/:@?&="]', one + other)}
