@@ -23,6 +23,9 @@ from kling_mock.store.journal import Journal
 from kling_mock.store.memory_account import MemoryAccount
 from kling_mock.store.records import MOST_UNTOUCHED
 
+_TOGETHER = 1 / 256
+"""Seconds of an account's clock between two alarms: under load the courier's thread would wake for each task, and hold up a request."""
+
 
 class MemoryStore:
     """All accounts of one process. The oldest that hold nothing are forgotten; seen again, they are as they were."""
@@ -259,12 +262,12 @@ class MemoryStore:
         return found
 
     def notice(self, account: MemoryAccount, due: float) -> None:
-        """Set an alarm for what is *due* next in an account, whose lock is held."""
+        """Set an alarm for what is *due* next in an account, whose lock is held; soon after the last one it waits for more to fall due."""
         left = account.clock.real_wait(due)
         if left is None:
             return
         account.alarm = due
-        at = clocks.monotonic() + left
+        at = max(clocks.monotonic() + left, account.rung + account.clock.real_seconds(_TOGETHER))
         with self._wake:
             heapq.heappush(self._alarms, (at, account.name))
             if at < self._sleeping_until:
@@ -299,7 +302,7 @@ class MemoryStore:
                 self._woken = False
                 return None
         if account is not None:
-            account.alarm = inf
+            account.alarm, account.rung = inf, clocks.monotonic()
         return account
 
     def wake(self) -> None:

@@ -54,6 +54,7 @@ class MemoryAccount:
     of_task: dict[str, list[Delivery]] = field(default_factory=dict)
     agenda: Agenda = field(default_factory=Agenda)
     alarm: float = inf
+    rung: float = -inf
     queued: deque[Queued] = field(default_factory=deque)
     relays: Mapping[str, str] = field(default_factory=dict)
     names: Names = field(default_factory=dict)
