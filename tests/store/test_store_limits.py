@@ -11,6 +11,7 @@ from kling_mock import clock as clocks
 from kling_mock.clock import Clock
 from kling_mock.core.deliveries import Delivery
 from kling_mock.core.tasks import Frame, Plan, Status, Task
+from kling_mock.store.alarms import Alarms
 from kling_mock.store.interface import Queued, Remembered
 from kling_mock.store.journal import Journal
 from kling_mock.store.memory import MemoryStore
@@ -287,9 +288,9 @@ def alarmed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Alarmed]]
     monkeypatch.setattr(clocks, "monotonic", lambda: now[0] - START + 50.0)
 
     def build(mode: Any = "real", rate: float = 1.0) -> Alarmed:
-        made = MemoryStore(lambda: Clock(mode, rate), 1000.0, Journal())
         sleeper = Sleeper(now)
-        monkeypatch.setattr(made, "_wake", sleeper)
+        monkeypatch.setattr("kling_mock.store.memory.Alarms", lambda: Alarms(sleeper))  # type: ignore[arg-type]
+        made = MemoryStore(lambda: Clock(mode, rate), 1000.0, Journal())
         return Alarmed(made, sleeper)
 
     return build

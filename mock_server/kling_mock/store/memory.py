@@ -1,6 +1,5 @@
 """The store that keeps everything in the memory of one process: fast, and gone when the process ends."""
 
-import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from kling_mock.core.deliveries import Delivery
 from kling_mock.core.moments import reached
 from kling_mock.core.tasks import Task
 from kling_mock.ids import fingerprint
+from kling_mock.store.alarms import Alarms
 from kling_mock.store.disk import Disk
 from kling_mock.store.interface import Account, Blob, Names, Queued
 from kling_mock.store.journal import Journal
@@ -51,10 +51,7 @@ class MemoryStore:
         self._defaults: dict[str, Any] = {}
         self._secrets: dict[str, bytes] = {}
         self._disk = Disk(upload_bytes)
-        self._wake = threading.Condition()
-        self._alarms: list[tuple[float, str]] = []
-        self._sleeping_until = 0.0
-        self._woken = False
+        self._alarms = Alarms()
         self.clock = start_clock()
         self.journal = journal
         self.waiting: deque[Queued] = deque()
@@ -268,10 +265,7 @@ class MemoryStore:
             return
         account.alarm = due
         at = max(clocks.monotonic() + left, account.rung + account.clock.real_seconds(_TOGETHER))
-        with self._wake:
-            heapq.heappush(self._alarms, (at, account.name))
-            if at < self._sleeping_until:
-                self._wake.notify()
+        self._alarms.set(at, account.name)
 
     @contextmanager
     def due(self, timeout: float, most: int) -> Iterator[Sequence[MemoryAccount]]:
@@ -286,30 +280,15 @@ class MemoryStore:
 
     def next_account(self, timeout: float) -> MemoryAccount | None:
         """Sleep until an alarm goes off, and hand out whose it is."""
-        with self._wake:
-            until = clocks.monotonic() + timeout
-            while not self._woken:
-                now = clocks.monotonic()
-                if self._alarms and self._alarms[0][0] <= now:
-                    account = self._names.get(heapq.heappop(self._alarms)[1])
-                    break
-                if now >= until:
-                    return None
-                self._sleeping_until = min(until, self._alarms[0][0]) if self._alarms else until
-                self._wake.wait(self._sleeping_until - now)
-                self._sleeping_until = 0.0
-            else:
-                self._woken = False
-                return None
+        name = self._alarms.next(timeout)
+        account = None if name is None else self._names.get(name)
         if account is not None:
             account.alarm, account.rung = inf, clocks.monotonic()
         return account
 
     def wake(self) -> None:
         """Let whoever waits in `due` return."""
-        with self._wake:
-            self._woken = True
-            self._wake.notify_all()
+        self._alarms.wake()
 
     def changes(self, account: Account) -> int:
         """Return the number of changes so far."""
