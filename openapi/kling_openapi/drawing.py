@@ -17,13 +17,16 @@ _ROUNDS = 24
 
 
 def bodies(model: Model, *, leave_out: tuple[str, ...] = ("callback_url",)) -> st.SearchStrategy[dict[str, Any]]:
-    """Return a strategy of bodies that the model takes, without the fields in *leave_out*."""
-    return _bodies(model, leave_out)
+    """Return a strategy of bodies that the model takes, without the fields in *leave_out*.
+
+    To make it takes longer than to draw from it: make it once.
+    """
+    return _bodies(model, _object(model, dict(model.schema), leave_out))
 
 
 @st.composite
-def _bodies(draw: Draw, model: Model, leave_out: tuple[str, ...]) -> dict[str, Any]:
-    body: dict[str, Any] = draw(_object(model, dict(model.schema), leave_out))
+def _bodies(draw: Draw, model: Model, objects: st.SearchStrategy[Any]) -> dict[str, Any]:
+    body: dict[str, Any] = draw(objects)
     for _ in range(_ROUNDS):
         problems = model.problems(body)
         if not problems:

@@ -25,12 +25,13 @@ DRAWN = settings(
 def test_drawn_bodies_are_taken_and_near_misses_refused(name: str) -> None:
     """Two hundred bodies fit and are priced; of each, one near miss is refused with the field that was made wrong."""
     model = FAMILY.models[name]
+    right = bodies(model)
     seen: set[str] = set()
 
     @DRAWN
     @given(st.data())
     def drawn(data: st.DataObject) -> None:
-        body = data.draw(bodies(model))
+        body = data.draw(right)
         assert model.problems(body) == []
         quote = model.quote(body)
         assert quote.reserved >= float(model.price.minimum)
