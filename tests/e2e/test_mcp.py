@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import Client, StdioServerParameters
 
 pytestmark = pytest.mark.e2e
 BIN = Path(sys.executable).parent
@@ -15,6 +14,7 @@ BIN = Path(sys.executable).parent
 
 def talk(program: str, conversation: Any) -> Any:
     """What *conversation* returns of a client that speaks to `PROGRAM mcp`."""
+    from mcp import Client, StdioServerParameters  # a tenth of what collecting all tests takes
 
     async def run() -> Any:
         parameters = StdioServerParameters(command=str(BIN / program), args=["mcp"])

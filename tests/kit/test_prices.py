@@ -18,11 +18,12 @@ MODELS = family().models
 def test_both_readings_agree(name: str) -> None:
     """Whatever the body, and whether the length of the video that it names is known or not."""
     model = MODELS[name]
+    right = bodies(model)
 
     @settings(max_examples=20, deadline=None, derandomize=True, database=None)
     @given(st.data())
     def drawn(data: st.DataObject) -> None:
-        body = data.draw(bodies(model))
+        body = data.draw(right)
         seconds = data.draw(st.none() | st.floats(0.1, 40).map(lambda it: round(it, 3)))
         known = {medium.path: Facts("mp4", None, 720, 720, seconds, None) for medium in model.media(body)}
         quote = model.quote(body, known)

@@ -81,9 +81,10 @@ def drive(url: str, scripts: frozenset[str], seed: int, model: str = "", sender:
     return judge_history(made.recorder.events, Choice(), lambda rule: rule, contract)
 
 
-def try_correct(url: str, seed: int, model: str = "") -> Trial:
+def try_correct(correct: Correct, seed: int, model: str = "") -> Trial:
     """A correct server, driven with every case: nothing may be named."""
-    return _timed("", lambda: _peaceful(drive(url, frozenset(), seed, model)))
+    url, sender = (correct, None) if isinstance(correct, str) else (correct.url, correct)
+    return _timed("", lambda: _peaceful(drive(url, frozenset(), seed, model, sender)))
 
 
 def try_mutant(mutant: Mutant, correct: Correct, seed: int, *, full: bool = False) -> Trial:
