@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from sys import intern
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from zlib import crc32
 
 from kling_common.targets import BadAddress, Target
@@ -29,7 +29,7 @@ from kling_mock.service.choosing import Choosing
 from kling_mock.service.idempotency import Idempotency, same
 from kling_mock.service.models import Offer, Offers, Terms
 from kling_mock.service.timeline import Timeline
-from kling_mock.store.interface import Account, Store, Transaction
+from kling_mock.store.interface import Account, Transaction
 from kling_openapi.media import Facts, Medium
 from kling_openapi.schemas import spelled
 
@@ -312,7 +312,14 @@ def _no_callback(reason: str) -> InvalidRequest:
     return InvalidRequest(f"callback_url {reason}{_CALLED_HERE if local else ''}", param="callback_url")
 
 
-def finished(steps: Generator[Look[Any], None, Any], store: Store) -> Any:
+class Held(Protocol):
+    """What keeps something for the calls in a block, and lets go of it when it is told to."""
+
+    def held(self) -> AbstractContextManager[Callable[[], None]]:
+        """Return the block."""
+
+
+def finished(steps: Generator[Look[Any], None, Any], store: Held) -> Any:
     """Return what a create, or a call that contains one, comes to, looking at everything in this thread.
 
     Nothing of *store* is held meanwhile.

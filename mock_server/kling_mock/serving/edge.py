@@ -9,15 +9,17 @@ import asyncio
 import io
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from kling_mock.core.errors import InvalidRequest, MethodNotAllowed
-from kling_mock.service.creating import Look, finished
+from kling_mock.service.creating import Held, Look, finished
 from kling_mock.serving.exchange import Exchange
+from kling_mock.serving.turns import Turns
 from kling_mock.serving.waiters import GONE, Waiters
 from kling_mock.web.api import Api, Steps
 from kling_mock.web.application import Application
@@ -51,6 +53,8 @@ class Edge:
         self._routes = Routes(fake)
         self._health = {path: next(iter(fake.control.protocol.paths[path].values())) for path in _HEALTH}
         self._blocking = fake.world.store.blocking
+        most, store = fake.world.store.calls_at_once, fake.world.store
+        self._held: Held = store if most is None else Turns(store, most)
         kinds = ("service", "control", "files", "looks")
         self._pools = {kind: ThreadPoolExecutor(_THREADS, thread_name_prefix=kind) for kind in kinds}
 
@@ -89,16 +93,12 @@ class Edge:
         if steps is None:
             self._run(exchange, self._other(exchange))
         elif self._blocking:
-            self._run(exchange, self._in_a_thread(exchange, steps))
+            self._in_a_thread(exchange, steps)
         else:
             try:
                 look = next(steps)
             except StopIteration as end:
-                response = end.value
-                if response.wire is None and not response.after:
-                    exchange.respond(response.status, response.headers, response.body)
-                else:
-                    self._run(exchange, self._respond(exchange, response))
+                self._send(exchange, end.value)
             else:
                 self._run(exchange, self._look(exchange, steps, look))
 
@@ -137,8 +137,29 @@ class Edge:
                 await self._respond(exchange, end.value)
                 return
 
-    async def _in_a_thread(self, exchange: Exchange, steps: Steps) -> None:
-        await self._respond(exchange, await self._in_thread("service", finished, steps, self._fake.world.store))
+    def _in_a_thread(self, exchange: Exchange, steps: Steps) -> None:
+        """Go through a call in a thread. A task that waits for it would cost each call as much as the thread does."""
+        loop = asyncio.get_running_loop()
+        ended = self._pools["service"].submit(finished, steps, self._held)
+
+        def tell(_: Any) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and with it the connection
+                loop.call_soon_threadsafe(self._answer, exchange, ended)
+
+        ended.add_done_callback(tell)
+
+    def _answer(self, exchange: Exchange, ended: Future[ApiResponse]) -> None:
+        try:
+            self._send(exchange, ended.result())
+        except Exception as error:
+            self._failed(exchange, error)
+
+    def _send(self, exchange: Exchange, response: ApiResponse) -> None:
+        """Send a response at once, or from a task where it waits for something, or its scenario does."""
+        if response.wire is None and not response.after:
+            exchange.respond(response.status, response.headers, response.body)
+        else:
+            self._run(exchange, self._respond(exchange, response))
 
     async def _in_thread(self, kind: str, function: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pools[kind], function, *given)

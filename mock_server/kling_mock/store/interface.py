@@ -162,6 +162,11 @@ class Store(Protocol):
         """Whether operations wait for a disk or a network, so that an event loop must not call them."""
         ...
 
+    @property
+    def calls_at_once(self) -> int | None:
+        """How many calls a process had best serve at a time; None where it makes no difference, or none is better."""
+        ...
+
     def held(self) -> AbstractContextManager[Callable[[], None]]:
         """Return a block in which operations of this thread that follow one another may share what each would take by itself.
 

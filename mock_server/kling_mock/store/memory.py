@@ -31,6 +31,7 @@ class MemoryStore:
     """All accounts of one process. The oldest that hold nothing are forgotten; seen again, they are as they were."""
 
     blocking = False
+    calls_at_once = None
 
     def __init__(
         self,

@@ -90,6 +90,8 @@ class SqlStore(Time):
             StoreUnusable: it cannot be used.
         """
         database = Database(url)
+        # SQLite waits for nobody: threads side by side only take the interpreter from each other at each statement.
+        self.calls_at_once = 1 if database.sqlite else None
         super().__init__(database, Accounts(database, credits, most_untouched), start_clock)
         self._upload_bytes = upload_bytes
         self.journal = SqlJournal(self.database, entries=entries)
