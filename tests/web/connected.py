@@ -16,7 +16,13 @@ class Transport(asyncio.Transport):
         self.paused = self.closed = self.aborted = self.half = False
 
     def write(self, data: Any) -> None:
-        """Keep it."""
+        """Keep it.
+
+        Raises:
+            RuntimeError: the connection has ended, as uvloop has it.
+        """
+        if self.is_closing():
+            raise RuntimeError("the handler is closed")
         self.sent += data
 
     def pause_reading(self) -> None:

@@ -408,6 +408,28 @@ def test_who_does_not_read_is_waited_for() -> None:
     talk(slow, streams)
 
 
+def test_to_who_is_gone_nothing_is_sent() -> None:
+    """Neither a whole response nor a stream fails for it: what the client asked for has happened, and is no fault of the fake."""
+    streams = Streams([], b"ab", b"c")
+
+    async def hang_up(client: Client) -> None:
+        client.send(GET)
+        client.transport.close()
+        client.connection.connection_lost(None)
+        await client.settle()
+
+    async def hang_up_early(client: Client) -> None:
+        client.send(GET)
+        client.transport.close()
+        client.connection.connection_lost(None)
+        echo.respond(echo.taken[0])
+
+    echo = Echo(waits=True)
+
+    assert b"\r\nab\r\n" not in talk(hang_up, streams).said
+    assert talk(hang_up_early, echo).said == b""
+
+
 def test_no_header_can_end_another() -> None:
     """Whatever a scenario or a caller puts into one."""
     echo = Echo(waits=True)

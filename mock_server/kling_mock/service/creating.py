@@ -313,7 +313,7 @@ def _no_callback(reason: str) -> InvalidRequest:
 
 
 class Held(Protocol):
-    """What keeps something for the calls in a block, and lets go of it when it is told to."""
+    """What keeps something for the calls in a block, and lets go of it when the caller says so."""
 
     def held(self) -> AbstractContextManager[Callable[[], None]]:
         """Return the block."""

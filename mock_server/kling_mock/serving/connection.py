@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if peer else ""
+        self._place = transport.get_extra_info("sockname")
         self._heard = self._server.loop.time()
         self._server.connections.add(self)
 
@@ -323,7 +324,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Hang up. A client that is still sending would see a broken connection in place of the response, so it may for a moment."""
-        if self._unread and not self._over and self._transport.can_write_eof():
+        if self._unread and not (self._over or self._transport.is_closing()) and self._transport.can_write_eof():
             self._transport.write_eof()
             self._lingering = self._server.loop.time()
         else:
@@ -332,8 +333,9 @@ class Connection(asyncio.Protocol):
     # What an exchange needs
 
     def write(self, data: bytes) -> None:
-        """Send *data* as soon as the client takes it."""
-        self._transport.write(data)
+        """Send *data* as soon as the client takes it; to one that is gone nothing is sent."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     async def drain(self) -> bool:
         """Return when the client has taken most of what was written; False where it is gone."""
@@ -350,8 +352,7 @@ class Connection(asyncio.Protocol):
 
     def place(self) -> tuple[str, int]:
         """Return the address and port that the client reached."""
-        host, port = self._transport.get_extra_info("sockname")[:2]
-        return str(host), int(port)
+        return str(self._place[0]), int(self._place[1])
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Run the rest of a response."""
