@@ -23,14 +23,13 @@ from kling_contract.driving.drivers.running import Wanted, for_servers, make_his
 from kling_contract.driving.drivers.steps import steps_of
 from kling_contract.driving.guard import Guard
 from kling_contract.driving.pricing import Price
-from kling_contract.driving.sender import Sender
 from kling_contract.driving.session import Line
 from kling_contract.driving.target import Asked, discover
 from kling_contract.history.events import AnyEvent, Callback, ClockMove, Exchange, Recorder
+from kling_contract.mutants.called import Called, application
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.families import chosen
 from kling_contract.rules.verdicts import Choice
-from kling_mock.serving.process import Running
 from kling_openapi import family
 
 FILE = Path(__file__).with_name("driven.txt")
@@ -45,11 +44,11 @@ RUNS = "-"
 """The moment of an event once a clock has run: what happens when, and how often, is then not for the driver to say."""
 
 
-def of_run(model: str, url: str) -> Iterator[str]:
-    """Yield what a scripted run sends to the fake at *url*."""
-    asked = Asked(url=url, key="sk-a", second_key="sk-b")
+def of_run(model: str, fake: Called) -> Iterator[str]:
+    """Yield what a scripted run sends to *fake*."""
+    asked = Asked(url=fake.url, key="sk-a", second_key="sk-b")
     wanted = Wanted(asked, Options(seed=1, quick=True, poll=0.02), timeout=30, contract=chosen(model=model or None))
-    made = make_history(wanted, for_servers(Choice()))
+    made = make_history(wanted, for_servers(Choice()), fake)
     scripts: dict[str, list[AnyEvent]] = {}
     for event in made.recorder.events:
         scripts.setdefault(event.case, []).append(event)
@@ -111,11 +110,11 @@ def of_plan(mode: str, contract: Contract) -> Iterator[str]:
         yield f"{step.name[:100]!r} {cost} {hashlib.sha256(repr(shown).encode()).hexdigest()[:8]}"
 
 
-def of_members(model: str, url: str) -> Iterator[str]:
+def of_members(model: str, fake: Called) -> Iterator[str]:
     """Yield the members that drawn stories give a create of *model*."""
-    contract, sender = chosen(model=model), Sender()
-    target = discover(Asked(url=url, key="sk-a"), contract, sender)
-    with RunContext(Line(target, contract, Recorder(salt=b"salt"), sender, Guard()), Options(seed=1)) as context:
+    contract = chosen(model=model)
+    target = discover(Asked(url=fake.url, key="sk-a"), contract, fake)
+    with RunContext(Line(target, contract, Recorder(salt=b"salt"), fake, Guard()), Options(seed=1)) as context:
         yield from (clipped(repr(one)) for one in members(context))
 
 
@@ -132,13 +131,13 @@ def names() -> Iterable[str]:
     return (*runs, *(f"plan {mode}" for mode in MODES), *(f"members {model}" for model in MODELS if model), "media")
 
 
-def block(name: str, url: str) -> str:
+def block(name: str, fake: Called) -> str:
     """What is kept of a run or a plan."""
     kind, _, which = name.partition(" ")
     ways: dict[str, Callable[[], Iterator[str]]] = {
-        "run": lambda: of_run(which, url),
+        "run": lambda: of_run(which, fake),
         "plan": lambda: of_plan(which, chosen()),
-        "members": lambda: of_members(which, url),
+        "members": lambda: of_members(which, fake),
         "media": of_media,
     }
     return "\n".join([f"== {name}", *ways[kind]()])
@@ -146,8 +145,8 @@ def block(name: str, url: str) -> str:
 
 def whole() -> str:
     """The file as it would be written."""
-    with Running() as fake:
-        return "\n\n".join(block(name, fake.url) for name in names()) + "\n"
+    with application() as fake:
+        return "\n\n".join(block(name, fake) for name in names()) + "\n"
 
 
 if __name__ == "__main__":

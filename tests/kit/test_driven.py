@@ -8,19 +8,19 @@ import driven
 import pytest
 
 from kling_contract.driving.drivers.media import bent
-from kling_mock.serving.process import Running
+from kling_contract.mutants.called import Called, application
 from kling_openapi import family
 
 
 @pytest.fixture(scope="module")
-def fake() -> Iterator[str]:
-    """The fake in a process of its own; its URL."""
-    with Running() as running:
-        yield running.url
+def fake() -> Iterator[Called]:
+    """A fake that is called: what is sent is the same, and costs less."""
+    with application() as correct:
+        yield correct
 
 
 @pytest.mark.parametrize("name", driven.names())
-def test_what_is_sent_is_as_it_was_read(name: str, fake: str) -> None:
+def test_what_is_sent_is_as_it_was_read(name: str, fake: Called) -> None:
     """
     As `driven.txt` has it. Where a driver changed on purpose, `scripts/findings` writes it anew: read the difference.
     """
