@@ -99,9 +99,12 @@ class Courier:
             room -= event.delivery is not None
         return events
 
-    def _carry_out(self, account: Account, events: Sequence[Event]) -> list[tuple[Event, Sending | None]]:
-        """Count what happened, and begin to send what is owed; its transaction has ended."""
+    def _carry_out(
+        self, account: Account, events: Sequence[Event], *, waits: bool = False
+    ) -> list[tuple[Event, Sending | None]]:
+        """Count what happened, and begin to send what is owed; its transaction has ended. *waits*: the caller waits for it anyway."""
         happened: list[tuple[Event, Sending | None]] = []
+        here = waits and sum(event.delivery is not None for event in events) == 1
         for event in events:
             sending, owed = None, event.delivery
             if event.status is not None:
@@ -109,7 +112,7 @@ class Courier:
             if owed is not None and event.task is not None:
                 if event.lost is not None:
                     self._note_lost(account, owed, event.lost)
-                sending = self._senders.send(Owed(account, owed, event.task, event.at))
+                sending = self._senders.send(Owed(account, owed, event.task, event.at), here=here)
             happened.append((event, sending))
         return happened
 
@@ -139,7 +142,7 @@ class Courier:
         Callbacks due at one moment are sent at the same time.
         """
         shown = []
-        for event, sending in self._let_happen(account, now):
+        for event, sending in self._let_happen(account, now, waits=True):
             made = None if sending is None else sending.result()
             if event.delivery is None:
                 shown.append(event.as_json())
@@ -148,14 +151,16 @@ class Courier:
                 shown.append(event.as_json(**more))
         return sorted(shown, key=lambda one: one["kind"] == "attempt")
 
-    def _let_happen(self, account: Account, now: float, *, sending: bool = True) -> list[tuple[Event, Sending | None]]:
-        """Let everything due at *now* happen, and begin to send what is owed."""
+    def _let_happen(
+        self, account: Account, now: float, *, sending: bool = True, waits: bool = False
+    ) -> list[tuple[Event, Sending | None]]:
+        """Let everything due at *now* happen, and begin to send what is owed. *waits*: the caller waits for that."""
         happened: list[tuple[Event, Sending | None]] = []
         more = True
         while more:
             with self._store.begin(account) as facts:
                 events = self._events(facts, now, self._at_once, sending=sending)
-            more = self._carried_out(facts.account, events, happened)
+            more = self._carried_out(facts.account, events, happened, waits=waits)
         return happened
 
     @contextmanager
@@ -171,10 +176,15 @@ class Courier:
             more = self._carried_out(facts.account, events, happened)
 
     def _carried_out(
-        self, account: Account, events: Sequence[Event], happened: list[tuple[Event, Sending | None]]
+        self,
+        account: Account,
+        events: Sequence[Event],
+        happened: list[tuple[Event, Sending | None]],
+        *,
+        waits: bool = False,
     ) -> bool:
         """Add to *happened* what `_carry_out` returns; True where there may be more. What is sent from a shared store has ended then."""
-        begun = self._carry_out(account, events)
+        begun = self._carry_out(account, events, waits=waits)
         happened += begun
         if len(events) < self._at_once:
             return False
