@@ -12,7 +12,9 @@ from typing import Any
 
 import orjson
 import pytest
+from click.testing import CliRunner
 
+from kling_contract.cli.main import cli
 from kling_contract.history.events import Recorder
 from kling_contract.lab.pace import Pace
 from kling_contract.lab.results import RunRequest, RunResult
@@ -62,12 +64,28 @@ def lab(tmp_path: Path) -> Lab:
     return go
 
 
+@pytest.fixture
+def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """The same in this process, where it is the client that is judged, and not how the command ends: a start costs as much as a story."""
+
+    def go(*words: str) -> tuple[int, str, dict[str, str]]:
+        monkeypatch.chdir(ROOT)
+        report = tmp_path / "report"
+        result = CliRunner().invoke(cli, ["client", "--report", str(report), *words], standalone_mode=False)
+        if result.exception is not None:
+            raise result.exception
+        rules = orjson.loads((report / "report.json").read_bytes())["rules"]
+        return int(result.return_value or 0), result.output, {rule["id"]: rule["verdict"] for rule in rules}
+
+    return go
+
+
 def stories(*names: str) -> list[str]:
     """The options that choose stories."""
     return [word for name in names for word in ("--story", name)]
 
 
-def test_reference_client_passes(lab: Lab) -> None:
+def test_reference_client_passes(judged: Lab) -> None:
     """
     Stories of every kind, webhooks included: the reference client breaks nothing, and each story has shown its rules.
     """
@@ -75,7 +93,7 @@ def test_reference_client_passes(lab: Lab) -> None:
         "happy", "lost-reply", "killed", "read-429-date", "link-cut", "webhook-rubbish", "untrusted", "plain-http"
     )
 
-    code, said, verdicts = lab("--min-poll", "0.2", *chosen, "--", *KLING, "--receive", "--linger", "0.5")
+    code, said, verdicts = judged("--min-poll", "0.2", *chosen, "--", *KLING, "--receive", "--linger", "0.5")
 
     assert code == 0, said
     shown = {rule for rule, verdict in verdicts.items() if verdict == "pass"}
@@ -86,7 +104,7 @@ def test_reference_client_passes(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("more", "named"), [((), set()), pytest.param(("read-429",), {"CP-03"}, marks=pytest.mark.long)]
 )
-def test_naive_client_is_told_why(lab: Lab, more: tuple[str, ...], named: set[str]) -> None:
+def test_naive_client_is_told_why(judged: Lab, more: tuple[str, ...], named: set[str]) -> None:
     """
     A client as one writes it in ten minutes breaks rules, each with its expected, its seen and a command to see it again.
 
@@ -95,7 +113,7 @@ def test_naive_client_is_told_why(lab: Lab, more: tuple[str, ...], named: set[st
     naive = ROOT / "examples" / "naive.mjs"
     chosen = stories("happy", "lost-reply", "read-502", "link-error-page", "redirect-create", *more)
 
-    code, said, verdicts = lab("--min-poll", "0.2", *chosen, "--", "node", str(naive), "{image}", "{out}")
+    code, said, verdicts = judged("--min-poll", "0.2", *chosen, "--", "node", str(naive), "{image}", "{out}")
 
     assert code == 1
     broken = {rule for rule, verdict in verdicts.items() if verdict in ("fail", "warn")}
@@ -103,13 +121,13 @@ def test_naive_client_is_told_why(lab: Lab, more: tuple[str, ...], named: set[st
     assert re.search(r"again +kling-contract client --min-poll 0.2 --story [a-z-]+ --only CQ-04 -- node", said)
 
 
-def test_adapter_over_json_lines(lab: Lab) -> None:
+def test_adapter_over_json_lines(judged: Lab) -> None:
     """
     A small adapter is driven through several cases at once, and what it declares not to do is not run.
     """
     chosen = stories("happy", "unknown-field", "failed", "webhook", "killed", "refused-ratio")
 
-    code, said, verdicts = lab(
+    code, said, verdicts = judged(
         "--adapter", "jsonl", "--min-poll", "0.2", *chosen, "--", sys.executable, str(ADAPTER), "real"
     )
 
@@ -119,27 +137,27 @@ def test_adapter_over_json_lines(lab: Lab) -> None:
     ]  # fmt: skip
 
 
-def test_example_adapter_passes_all(lab: Lab) -> None:
+def test_example_adapter_passes_all(judged: Lab) -> None:
     """
     The reference client in a single process passes every rule, webhooks and resuming included.
     """
     adapter = ROOT / "examples" / "jsonl_adapter.py"
 
-    code, said, verdicts = lab("--adapter", "jsonl", "--min-poll", "0.1", "--", sys.executable, str(adapter))
+    code, said, verdicts = judged("--adapter", "jsonl", "--min-poll", "0.1", "--", sys.executable, str(adapter))
 
     assert code == 0, said
     # Its messages have no place for a charge, and waits of 0.1 s cannot show whether several tasks are read in step.
     assert {rule for rule, verdict in verdicts.items() if verdict != "pass"} == {"CM-12", "CP-18"}
 
 
-def test_adapter_with_built_in_hosts(lab: Lab) -> None:
+def test_adapter_with_built_in_hosts(judged: Lab) -> None:
     """
     An adapter is led to the fake as a command is: over HTTPS that it trusts, under the service's own name.
     """
     adapter = ROOT / "examples" / "jsonl_adapter.py"
     words = ("--adapter", "jsonl", "--impersonate", "--min-poll", "0.1", *stories("happy", "webhook", "plain-http"))
 
-    code, said, verdicts = lab(*words, "--", sys.executable, str(adapter))
+    code, said, verdicts = judged(*words, "--", sys.executable, str(adapter))
 
     assert code == 0, said
     assert [verdicts[rule] for rule in ("CQ-01", "CD-03", "CW-01", "CQ-06")] == ["pass", "pass", "pass", "not-run"]
@@ -148,12 +166,12 @@ def test_adapter_with_built_in_hosts(lab: Lab) -> None:
 JURY = ROOT / "tests" / "jury" / "clients" / "broken.py"
 
 
-def test_a_client_without_its_key_is_named(lab: Lab) -> None:
+def test_a_client_without_its_key_is_named(judged: Lab) -> None:
     """
     Calls that are refused for want of the key are seen: that is CQ-01, not a client that never called.
     """
     for name, seen in (("no-key", "no Authorization"), ("other-scheme", "Token")):
-        code, said, verdicts = lab("--", sys.executable, str(JURY), name)
+        code, said, verdicts = judged("--", sys.executable, str(JURY), name)
 
         assert code == 1, said
         assert verdicts["CQ-01"] == "fail"
@@ -161,13 +179,13 @@ def test_a_client_without_its_key_is_named(lab: Lab) -> None:
         assert {rule for rule, verdict in verdicts.items() if verdict not in ("pass", "not-run")} == {"CQ-01"}
 
 
-def test_a_create_repeated_after_ten_seconds_is_named(lab: Lab) -> None:
+def test_a_create_repeated_after_ten_seconds_is_named(judged: Lab) -> None:
     """
     The default run is long enough to see that money is paid twice.
     """
     chosen = stories("lost-reply", "create-503", "create-502-json")
 
-    code, said, verdicts = lab(*chosen, "--", sys.executable, str(JURY), "repeats-lost")
+    code, said, verdicts = judged(*chosen, "--", sys.executable, str(JURY), "repeats-lost")
 
     assert code == 1, said
     assert (verdicts["CM-02"], verdicts["CM-03"]) == ("fail", "fail")
