@@ -141,5 +141,8 @@ def test_what_falls_due_at_one_moment_has_an_order() -> None:
 
 def test_what_is_kept_of_every_callback_is_small() -> None:
     """No delivery and no attempt has a dictionary, which would be larger than it is."""
-    for record in (delivery_of(), attempt(DUE)):
+    owed = delivery_of(attempt(DUE, "2xx"))
+
+    assert owed.delivered
+    for record in (owed, *owed.attempts):
         assert not hasattr(record, "__dict__"), record

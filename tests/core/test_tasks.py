@@ -327,5 +327,6 @@ def test_what_is_kept_of_every_task_is_small() -> None:
     """Neither it, nor its plan, nor its frame has a dictionary, which would be larger than it is."""
     task = task_of(Plan(Status.COMPLETED))
 
+    assert stage(task, CREATED).status is Status.COMPLETED
     for record in (task, task.plan, task.frame):
         assert not hasattr(record, "__dict__"), record
