@@ -124,5 +124,6 @@ def again(root: Path, recorded: dict[str, Any]) -> tuple[Fault, str] | None:
     there = lines[start : start + len(was)]
     indents = [line[: len(line) - len(line.lstrip())] for line in there]
     changed = [f"{indent}{line}\n" for indent, line in zip_longest(indents[: len(now)], now, fillvalue=indents[0])]
-    fault = Fault(recorded["file"], start + 1, recorded["operator"], recorded["occurrence"])
+    blank = next((number for number, line in enumerate(was) if line), 0)  # before a decorator; nothing runs there
+    fault = Fault(recorded["file"], start + blank + 1, recorded["operator"], recorded["occurrence"])
     return fault, "".join([*lines[:start], *changed, *lines[start + len(was) :]])
