@@ -49,6 +49,7 @@ _OF_A_PROCESS = frozenset(
 
 _log = logging.getLogger(__name__)
 
+_IN_ORDER = select(accounts.c.id).order_by(accounts.c.id).with_for_update()
 _AGAIN = Statement(ACCOUNT.where(accounts.c.id == bindparam("account")))
 _READ = Statement(
     update(tasks)
@@ -207,7 +208,7 @@ class SqlStore(Time):
             if given.get("models") is not None:
                 given["models"] = json.dumps(given["models"])
             if given:
-                changed = self._of(update(accounts), self._own(connection, account))
+                changed = self._changing(connection, account)
                 connection.execute(changed.values(**given, changes=accounts.c.changes + 1))
 
     def set_relays(self, account: Account | None, relays: Mapping[str, str]) -> None:
@@ -216,12 +217,12 @@ class SqlStore(Time):
         with self.database.writing() as connection:
             if account is None:
                 self._rows.set_relays(connection, text)
-            connection.execute(self._of(update(accounts), self._own(connection, account)).values(relays=text))
+            connection.execute(self._changing(connection, account).values(relays=text))
 
     def set_names(self, account: Account | None, names: Names) -> None:
         """Set what names resolve to."""
         with self.database.writing() as connection:
-            changed = self._of(update(accounts), self._own(connection, account))
+            changed = self._changing(connection, account)
             connection.execute(changed.values(names=names_json(names)))
 
     def queue(self, account: Account | None, scenario: Queued) -> None:
@@ -247,7 +248,7 @@ class SqlStore(Time):
         with self.database.writing() as connection:
             own = clock = None
             if account is None:
-                connection.execute(select(accounts.c.id).order_by(accounts.c.id).with_for_update())
+                connection.execute(_IN_ORDER)
             else:
                 row = self._rows.locked(connection, cast("SqlAccount", account))
                 own, clock = row["id"], row["clock_id"]
@@ -272,6 +273,12 @@ class SqlStore(Time):
     def _own(self, connection: Connection, account: Account | None) -> int | None:
         """Return the number of the account's row, which is locked; None where all are meant."""
         return None if account is None else int(self._rows.locked(connection, cast("SqlAccount", account))["id"])
+
+    def _changing(self, connection: Connection, account: Account | None) -> Any:
+        """Return an update of the account's row, or of all: these are locked first, in the order in which couriers lock several."""
+        if account is None:
+            connection.execute(_IN_ORDER)
+        return self._of(update(accounts), self._own(connection, account))
 
     def _of(self, statement: Any, own: int | None) -> Any:
         return statement if own is None else statement.where(accounts.c.id == own)
