@@ -1,10 +1,12 @@
 """The short way of an exchange shows what the library's way does, in both directions, and kept connections never mix answers up."""
 
+import http.client
 import select
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -125,6 +127,36 @@ def test_a_response_is_read_as_the_library_reads_it(
         kept = asked(sender)
     _long_way(monkeypatch)
     assert asked(Sender()) == short == kept
+
+
+@dataclass
+class _Arriving:
+    """A socket from which pieces come, one at a time; it may be asked for less than one."""
+
+    pieces: list[bytes]
+
+    def recv(self, most: int) -> bytes:
+        """The next piece, or its beginning."""
+        piece = self.pieces.pop(0) if self.pieces else b""
+        if len(piece) > most:
+            self.pieces.insert(0, piece[most:])
+        return piece[:most]
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """The same, into *buffer*."""
+        piece = self.recv(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+@pytest.mark.parametrize("cut", [1, 40_000, 65_000, 65_535, 65_536, 69_000])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_how_a_long_head_arrives_makes_no_difference(method: str, cut: int) -> None:
+    """A line that is too long is too long, whether or not its end came with the second piece."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Long: " + b"y" * 70_000 + b"\r\n\r\n{}"
+
+    with pytest.raises(http.client.LineTooLong):
+        plain.read(_Arriving([answer[:cut], answer[cut:]]), method)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("request_", _REQUESTS)

@@ -102,7 +102,8 @@ def read(sock: socket.socket, method: str) -> Answer | http.client.HTTPResponse:
         if not block:
             break
         data += block
-    found = _plain(data[: end + 4], method) if end >= 0 else None
+    # A head of more than a block has perhaps a line that the library refuses, however much of it came at once.
+    found = _plain(data[: end + 4], method) if 0 <= end < _BLOCK else None
     if found is None:
         response = http.client.HTTPResponse(_Again(data, sock), method=method)  # type: ignore[arg-type]
         response.begin()
