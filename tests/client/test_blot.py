@@ -28,6 +28,8 @@ def test_the_key_in_base64_is_blotted_out(ahead: str, behind: str) -> None:
 
 
 def test_other_spellings_and_short_keys() -> None:
-    """Percent-encoded too; a placeholder of a few characters is no secret, and stays."""
+    """Percent-encoded too; a placeholder of up to seven characters is no secret, and stays."""
     assert Bearer(KEY).hide(f"{KEY} {quote(KEY, safe='')}") == "*** ***"
     assert Bearer("abc").hide("abcdef") == "abcdef"
+    assert Bearer("sk-test").hide("sk-testing") == "sk-testing"
+    assert Bearer("sk-test1").hide("sk-test1ing") == "***ing"

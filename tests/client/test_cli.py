@@ -335,3 +335,22 @@ def test_a_killed_process_leaves_the_id_and_is_resumed(kit, service, tmp_path, s
     assert "resuming" in second.stderr
     assert len(service.seen("create")) == 1
     assert (tmp_path / "out.mp4").read_bytes() == kit.video_bytes
+
+
+@pytest.mark.parametrize(
+    ("command", "codes"),
+    [
+        ([], "0 2 3 4 5 6 7 8 9 10 77"),
+        (["generate"], "0 2 3 4 5 6 7 8 9 10 77"),
+        (["resume"], "0 2 3 4 5 6 7 8 9 10 77"),
+        (["status"], "0 2 4 7 10"),
+        (["credits"], "0 2 4 7 10"),
+    ],
+)
+def test_the_help_of_a_command_lists_the_codes_that_it_ends_with(kling, command, codes):
+    """What only reads saves nothing, and makes nothing that could fail."""
+    code, stdout, _stderr, _result = kling(*command, "--help")
+
+    listed = " ".join(stdout.partition("Exit codes: ")[2].split())
+    assert code == 0
+    assert [one.split()[0] for one in listed.rstrip(".").split("; ")] == codes.split()

@@ -242,8 +242,10 @@ def test_a_declared_giant_is_refused_unread(make_client, service, kit, out, done
         client.download(done, out)
 
 
-def test_a_dripping_body_ends_with_the_deadline(make_client, service, kit, out, done, time):
-    """Bytes now and then keep no client for ever."""
+@pytest.mark.parametrize("began", [0.0, 7.0, 1000.0])
+def test_a_dripping_body_ends_with_the_deadline(make_client, service, kit, out, done, time, began):
+    """Bytes now and then keep no client for ever, however long the machine has been up."""
+    time.now = began
 
     class Drip(io.RawIOBase):
         def read1(self, size=-1):

@@ -15,6 +15,7 @@ from kling_client import (
     ConfigError,
     DownloadError,
     DownloadPolicy,
+    KlingError,
     NetworkError,
     PollPolicy,
     Receiver,
@@ -45,6 +46,33 @@ def test_every_number_of_a_policy_is_checked(kind, names):
         for value in ODD:
             with pytest.raises(BadSetting):
                 kind(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "least", "below"),
+    [
+        (DownloadPolicy, "max_bytes", 1, 0),
+        (DownloadPolicy, "attempts", 1, 0),
+        (DownloadPolicy, "redirects", 0, -1),
+        (DownloadPolicy, "first_wait", 0, -0.001),
+        (DownloadPolicy, "deadline", 0.001, 0),
+        (PollPolicy, "min_poll", 0.001, 0),
+        (PollPolicy, "deadline", 0.001, 0),
+        (PollPolicy, "first", 1, 0.999),
+        (PollPolicy, "growth", 1, 0.999),
+        (PollPolicy, "spread", 0, -0.001),
+        (PollPolicy, "not_found_patience", 0, -1),
+        (PollPolicy, "redirect_patience", 0, -1),
+        (Timeouts, "connect", 0.001, 0),
+        (Timeouts, "read", 0.001, 0),
+        (Timeouts, "total", 0.001, 0),
+    ],
+)
+def test_the_least_that_a_number_of_a_policy_may_be(kind, name, least, below):
+    """It is taken, and nothing below it."""
+    assert getattr(kind(**{name: least}), name) == least
+    with pytest.raises(BadSetting, match=name):
+        kind(**{name: below})
 
 
 @pytest.mark.parametrize(
@@ -361,3 +389,20 @@ def test_every_success_is_one(client, service, kit, status, taken):
     else:
         with pytest.raises(RedirectRefused):
             client.get(kit.task_id)
+
+
+@pytest.mark.parametrize(("length", "usable"), [(1, True), (199, True), (200, True), (201, False), (1000, False)])
+def test_how_long_an_id_may_be(client, service, kit, length, usable):
+    """Two hundred characters, wherever it comes from: the caller, or the answer to a create."""
+    name = "x" * length
+    service.on("create", kit.answer(kit.task(id=name)))
+    service.on("poll", kit.answer(kit.task("processing", id=name)))
+
+    if usable:
+        assert client.create(kit.image).id == client.get(name).id == name
+    else:
+        with pytest.raises(RequestInvalid, match="that is no task id"):
+            client.get(name)
+        with pytest.raises(KlingError, match="no task id"):
+            client.create(kit.image)
+        assert service.seen("poll") == []

@@ -47,6 +47,10 @@ FORBIDDEN = [
     ("callback_url", "https://10.1.2.3/hook"),
     ("callback_url", "https://[::1]/hook"),
     ("callback_url", "https://[::ffff:10.0.0.1]/hook"),
+    ("callback_url", "https://203.0.113.9/hook"),
+    ("callback_url", "https://233.252.1.1/hook"),
+    ("callback_url", "https://[2001:db8::1]/hook"),
+    ("callback_url", "https://[ff0e::1]/hook"),
     ("callback_url", "https://localhost/hook"),
     ("callback_url", "https://user:pw@example.com/hook"),
     ("callback_url", ""),
@@ -63,6 +67,26 @@ def test_what_the_contract_forbids_is_not_sent(client, service, kit, name, value
     assert caught.value.param == name
     assert str(caught.value).startswith(f"{name}: ")
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "8.8.8.8",
+        "134744072",
+        "0x8.8.8.8",
+        "11.0.0.0",
+        "[2606:4700:4700::1111]",
+        "[::ffff:8.8.8.8]",
+        "hooks.example.com",
+    ],
+)
+def test_a_public_address_may_be_called_back(client, service, kit, host):
+    """By number as well as by name: only internal ones are refused."""
+    client.create(kit.image, callback_url=f"https://{host}/hook")
+
+    (call,) = service.calls
+    assert json.loads(call.body)["callback_url"] == f"https://{host}/hook"
 
 
 @pytest.mark.parametrize("name", ["aspect_ratio", "image_end", "image_urls", "video_urls", "audio_urls"])
