@@ -179,7 +179,7 @@ def patched(session: pytest.Session, fault: Job, say: Callable[[str], None]) -> 
     """Plant the fault in the functions that are there, and run the chosen tests.
 
     Raises:
-        ValueError: The fault changes what functions there are, or what they take from those around them.
+        ValueError: The fault changes what functions there are, or what they take from those around them; or no function has the code.
         SyntaxError: Python warns of it.
     """
     with warnings.catch_warnings():
@@ -187,9 +187,12 @@ def patched(session: pytest.Session, fault: Job, say: Callable[[str], None]) -> 
         warnings.simplefilter("error", SyntaxWarning)
         before, after = (compile(fault[key], fault["path"], "exec", dont_inherit=True) for key in ("source", "mutated"))
     new = {old: other for old, other in zip(codes(before), codes(after), strict=True) if old != other}
-    for found in gc.get_objects():
-        if isinstance(found, FunctionType) and found.__code__.co_filename == fault["path"] and found.__code__ in new:
-            found.__code__ = new[found.__code__]
+    here = (it for it in gc.get_objects() if isinstance(it, FunctionType) and it.__code__.co_filename == fault["path"])
+    functions = [function for function in here if function.__code__ in new]
+    if new and not functions:
+        raise ValueError("no function has the code that is to be replaced")
+    for function in functions:
+        function.__code__ = new[function.__code__]
     failing = Failing()
     session.config.pluginmanager.register(failing)
     items = chosen(session.items, fault)
@@ -245,8 +248,7 @@ def from_import(job: Job, fault: Job, say: Callable[[str], None]) -> int:
     SourceFileLoader.get_code = faulty  # type: ignore[method-assign]
     failing = Failing()
     places = list(dict.fromkeys(name.partition("::")[0] for name in fault["tests"]))
-    # Modules of a plugin whose assertions pytest rewrites would be read from their files, by a loader of its own.
-    code = pytest.main([*job["pytest"], "--assert=plain", "-x", *places], plugins=[failing, Choosing(fault)])
+    code = pytest.main([*job["pytest"], "-x", *places], plugins=[failing, Choosing(fault)])
     say(failing.first or f"pytest ended with {int(code)}" if code else "")
     return int(code)
 
