@@ -99,3 +99,19 @@ def test_a_slow_receiver_is_given_its_attempts_and_five_seconds(fake: str, monke
     assert set(given) == {
         (attempts, ARRIVES + attempts * CONTRACT.timeout / rate) for attempts in (1, 2) for rate in (5.0, 1.5)
     }
+
+
+def test_a_receiver_that_says_no_is_given_every_attempt_in_real_time(
+    fake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one and each retry, and twice their pauses; one that says yes is given those up to its yes."""
+    given: list[tuple[int, float]] = []
+    naps: list[float] = []
+    monkeypatch.setattr(Route, "wait", lambda _, attempts, seconds: given.append((attempts, seconds)))
+    monkeypatch.setattr(callbacks, "wait", naps.append)
+    with context_at(fake) as context:
+        callbacks.live(context, context.session("callback-live"))
+
+    every, longest = 1 + len(CONTRACT.retry_delays), 2 * sum(CONTRACT.retry_delays) + ARRIVES
+    assert given == [(attempts, longest) for attempts in (1, 1, 2, every, every, every, every)]
+    assert naps == [2 * CONTRACT.retry_delays[0]]

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from standin import StandIn
 
-from kling_contract.cli.commands.server import command
+from kling_contract.cli.commands import server
 from kling_contract.driving.drivers import running
 from kling_contract.driving.drivers.run_context import QUICK, Options
 from kling_contract.driving.drivers.running import Money, Wanted, make_history, plan_of, skewed
@@ -33,7 +33,7 @@ def service() -> Iterator[StandIn]:
 def run(service: StandIn, *args: str) -> Result:
     """`kling-contract server` against it."""
     given = [service.url, "--api-key", "sk-a", "--seed", "1", *args]
-    return CliRunner().invoke(command, given, standalone_mode=False)
+    return CliRunner().invoke(server.command, given, standalone_mode=False)
 
 
 def rows(service: StandIn, event: str) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def test_fake_mode_is_refused_where_money_may_flow(base: str) -> None:
 
 def plan_hash(*args: str) -> str:
     """The hash that `--plan` ends with."""
-    result = CliRunner().invoke(command, [*args, "--plan"], standalone_mode=False)
+    result = CliRunner().invoke(server.command, [*args, "--plan"], standalone_mode=False)
     assert (result.exception, result.return_value) == (None, 0), result.output
     return result.output.split("plan hash: ")[1].split()[0]
 
@@ -190,7 +190,7 @@ def test_on_a_terminal_paid_asks_for_a_yes(service: StandIn, said: str, accepted
 
     monkeypatch.setattr(money, "sys", type("sys", (), {"stdin": Terminal}))
     given = [service.url, "--api-key", "sk-a", "--mode", "paid", "--max-usd", "5", "--poll", "0.05"]
-    result = CliRunner().invoke(command, given, standalone_mode=False, input=said)
+    result = CliRunner().invoke(server.command, given, standalone_mode=False, input=said)
     assert "plan hash: " in result.output
     assert len(rows(service, "accepted")) == accepted
 
@@ -222,7 +222,7 @@ def test_a_plan_sends_nothing(service: StandIn, mode: str, monkeypatch) -> None:
 
 def test_a_plan_needs_no_service_at_all() -> None:
     """The real service's plans are printed without a look at it: one for each mode, each with its hash."""
-    result = CliRunner().invoke(command, [SERVICE, "--api-key", "sk-a", "--plan"], standalone_mode=False)
+    result = CliRunner().invoke(server.command, [SERVICE, "--api-key", "sk-a", "--plan"], standalone_mode=False)
     assert (result.exception, result.return_value) == (None, 0), result.output
     assert [f"mode {mode}" in result.output for mode in ("readonly", "refusals", "paid")] == [True] * 3
     assert result.output.count("plan hash: ") == 3
@@ -232,7 +232,7 @@ def test_a_plan_needs_no_service_at_all() -> None:
 @pytest.mark.parametrize("base", ["https://api.other.example", "https://10.0.0.5:8080"])
 def test_what_is_not_on_this_machine_may_bill(base: str) -> None:
     """A plan asks nobody, so it cannot know that there is a control protocol."""
-    result = CliRunner().invoke(command, [base, "--api-key", "sk-a", "--plan"], standalone_mode=False)
+    result = CliRunner().invoke(server.command, [base, "--api-key", "sk-a", "--plan"], standalone_mode=False)
 
     assert result.output.count("plan hash: ") == 3
 
@@ -363,6 +363,33 @@ def test_who_is_asked_for_a_picture_that_the_service_can_fetch(
     else:
         make_history(wanted, Choice())
     assert [(one.image, one.drawn) for one in driven] == ([] if asked else [(options.image, False)])
+
+
+@pytest.mark.parametrize(
+    ("given", "patience", "poll"),
+    [
+        ((), 6, 0.2),
+        (("--real-time",), 1800, 0.2),
+        (("--mode", "readonly"), 1800, 10),
+        (("--mode", "refusals", "--max-usd", "1"), 1800, 10),
+        (("--mode", "readonly", "--patience", "90", "--poll", "15"), 90, 15),
+    ],
+)
+def test_how_long_a_task_is_waited_for(
+    given: tuple[str, ...], patience: float, poll: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half an hour in real time, and a read of the real service every ten seconds; six seconds where a clock is moved."""
+    asked: list[Wanted] = []
+
+    def make(wanted: Wanted, _: Choice) -> Any:
+        asked.append(wanted)
+        raise SetupError("that is all")
+
+    monkeypatch.setattr(server, "make_history", make)
+    CliRunner().invoke(server.command, ["http://127.0.0.1:4010", "--api-key", "sk-a", *given], standalone_mode=False)
+
+    (wanted,) = asked
+    assert (wanted.options.patience, wanted.options.poll) == (patience, poll)
 
 
 def test_how_a_run_is_driven_where_nobody_says() -> None:
