@@ -1,4 +1,4 @@
-"""How long the kit waits for callbacks: for the ones that must come, and for those that must not."""
+"""How long the kit waits: for callbacks that must come, for those that must not, and for a task of a service that bills."""
 
 import threading
 from collections.abc import Iterator
@@ -77,6 +77,21 @@ def test_a_paid_run_waits_for_a_callback_that_must_not_come(
 
     assert list(wrong) == (["SC-06"] if again else [])
     assert waited == [2 * CONTRACT.retry_delays[0]]
+
+
+@pytest.mark.parametrize(("poll", "waits"), [(600.0, 4), (600.25, 3)])
+def test_a_task_that_does_not_end_is_waited_for_half_an_hour(
+    poll: float, waits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read once more when that is over, and then the run goes on to what comes after it."""
+    waited: list[float] = []
+    options = {"poll": poll, "patience": real.PATIENCE}
+    with StandIn(queue=0.0, run=1e9, credits=10_000) as service, context_at(service.url, **options) as context:
+        monkeypatch.setattr(context.recorder, "mono", lambda: sum(waited))
+        plan = plan_of(Wanted(Asked(url=service.url, key="sk-a", mode="paid"), context.options), "paid")
+        real.run(context, plan, print, waited.append)
+
+    assert waited == [poll] * waits
 
 
 @pytest.fixture(scope="module")
