@@ -13,11 +13,12 @@ from standin import StandIn
 
 from kling_contract.cli.commands import server
 from kling_contract.driving.drivers import running
-from kling_contract.driving.drivers.run_context import QUICK, Options
+from kling_contract.driving.drivers.run_context import QUICK, Options, body_of
 from kling_contract.driving.drivers.running import Money, Wanted, make_history, plan_of, skewed
 from kling_contract.driving.pricing import MARGIN
 from kling_contract.driving.target import Asked, Target, choose_mode
 from kling_contract.history.events import Exchange, Response
+from kling_contract.reading.contract import shipped
 from kling_contract.rules.verdicts import Choice, SetupError
 
 SERVICE = "https://api.evolink.ai"
@@ -400,6 +401,7 @@ def test_how_a_run_is_driven_where_nobody_says() -> None:
     assert (options.quick, options.real_time, options.drawn, options.scripts) == (False, False, True, frozenset())
     assert (options.callback_base, options.callback_listen, options.callback_ca) == ("", ("127.0.0.1", 0), None)
     assert (options.image, options.video, options.audio) == ("https://image.test/1280x720.jpg", "", "")
+    assert body_of(shipped(), options)["image_start"] == options.image
     assert (options.story_out, options.replay) == (None, None)
     wanted = Wanted(Asked(url="http://127.0.0.1:4010", key="sk-a"))
     assert (wanted.timeout, wanted.assumptions, wanted.agreed, wanted.ca_file) == (30.0, False, "", None)
