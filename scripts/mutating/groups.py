@@ -46,7 +46,12 @@ GROUPS = {
         ),
     ),
     "courier": Group(
-        (f"{FAKE}/service/courier.py", f"{FAKE}/core/callbacks.py", f"{FAKE}/core/deliveries.py"),
+        (
+            f"{FAKE}/service/courier.py",
+            f"{FAKE}/service/senders.py",
+            f"{FAKE}/core/callbacks.py",
+            f"{FAKE}/core/deliveries.py",
+        ),
         (
             "tests/core/test_callbacks.py",
             "tests/core/test_deliveries.py",
