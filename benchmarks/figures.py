@@ -53,7 +53,7 @@ _MOST_IN_MEMORY = 10**5
 
 def versions() -> dict[str, str]:
     """Return what the figures depend on."""
-    packages = ("granian", "sqlalchemy", "psycopg", "flask", "orjson", "pydantic")
+    packages = ("httptools", "uvloop", "granian", "sqlalchemy", "psycopg", "flask", "orjson")
     found = {name: version(name) for name in packages} | {"sqlite": sqlite3.sqlite_version}
     from cluster import programs
 
