@@ -68,8 +68,10 @@ def _matchers(which: Path) -> list[tuple[re.Pattern[str], str]]:
 
 
 def route(which: Path, path: str, method: str) -> str | None:
-    """The path of the document that *path* is an instance of; of several, one that takes *method*."""
+    """The path of the document that *path* is an instance of: itself, as OpenAPI says; else of several one that takes *method*."""
     found = [template for matcher, template in _matchers(which) if matcher.fullmatch(path)]
+    if path in found:
+        return path
     taking = [template for template in found if method in kling_openapi.read(which)["paths"][template]]
     return next(iter(taking or found), None)
 

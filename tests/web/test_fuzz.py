@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import kling_openapi
@@ -203,6 +203,8 @@ def test_good_creates_with_any_headers(one: Any, sent: dict[str, str]) -> None:
 
 @QUICK
 @given(method=methods, path=paths, query=queries, data=st.binary(max_size=60), sent=headers, keyed=st.booleans())
+@example(method="DELETE", path="/api/v1/files/list", query="", data=b"", sent={}, keyed=True)
+@example(method="DELETE", path="/api/v1/files/list", query="", data=b"", sent={}, keyed=False)
 def test_any_request_to_any_route(
     one: Any, method: str, path: str, query: str, data: bytes, sent: dict[str, str], keyed: bool
 ) -> None:
