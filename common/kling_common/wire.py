@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from kling_common import heads
 from kling_common.bodies import Payload
 from kling_common.targets import IPAddress, Target
 
@@ -27,14 +28,10 @@ CHUNK = 64 * 1024
 _SWITCHING_PROTOCOLS = 101  # the one 1xx answer that nothing follows
 
 
-_BODILESS = frozenset({204, 304})
-_MOST_HEADERS = 100  # as many as http.client takes
+_VERSIONS = ("1.0", "1.1")
+_FRAMING = ("content-length", "transfer-encoding")
 _DIGITS = 16
 _BREAKS_OUT = re.compile(rb"\n(?![ \t])|\r(?![ \t\n])")
-_PLAIN = re.compile(
-    rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n)*)\r\n"
-)
-_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
 class AnswerTooLong(Exception):
@@ -184,18 +181,21 @@ def plain_head(wire: Wire) -> PlainAnswer | None:
     Most answers are plain, and `http.client` spends as long on one as all else that an exchange needs.
     """
     reader = wire.makefile("rb")
-    found = _PLAIN.match(reader.peek())
-    if found is None or found[2].count(b"\r\n") > _MOST_HEADERS:
+    waiting = reader.peek()
+    end = waiting.find(b"\r\n\r\n") + 4
+    found = heads.response(waiting[:end], _VERSIONS) if end >= 4 else None
+    if found is None:
         return None
-    status, length = int(found[1]), None
-    framing = _FRAMING.findall(b"\r\n" + found[2])
+    status, headers = found
+    framing = [(name.lower(), value) for name, value in headers if name.lower() in _FRAMING]
+    length = None
     if framing:
-        ((name, value),) = framing if len(framing) == 1 else [(b"", b"")]
-        if name.lower() != b"content-length" or not (value.isdigit() and len(value) < _DIGITS):
+        (name, value), more = framing[0], framing[1:]
+        if more or name != "content-length" or not (value.isdigit() and len(value) < _DIGITS):
             return None
         length = int(value)
-    reader.read(found.end())
-    return PlainAnswer(status, 0 if status in _BODILESS else length, reader)
+    reader.read(end)
+    return PlainAnswer(status, 0 if status in heads.BODILESS else length, reader)
 
 
 def head(wire: Wire, method: str) -> "HTTPResponse":

@@ -16,12 +16,11 @@ from http.client import HTTPMessage, responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from kling_contract import heads
+from kling_common import heads
 
 Headers = Sequence[tuple[str, str]]
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
 """Headers that `Incoming.respond` writes itself."""
-BODILESS = (204, 304)
 _UNLIMITED = 1 << 62
 _HEAD_ENDS = (b"\r\n", b"\n", b"")
 _LONGEST_LINE = 1 << 16
@@ -81,7 +80,7 @@ class Incoming(BaseHTTPRequestHandler):
 
     def respond(self, status: int, headers: Headers = (), body: bytes = b"", *, part: int = 0) -> bool:
         """Send a response; return False where the other side has gone. part: send only so many bytes of the body."""
-        framing = [] if status in BODILESS else [f"Content-Length: {len(body)}"]
+        framing = [] if status in heads.BODILESS else [f"Content-Length: {len(body)}"]
         content = b"" if self.command == "HEAD" else body[: part or None]
         return self.write(self.head(status, headers, framing) + content)
 
@@ -150,7 +149,7 @@ class Relay:
         """Send status and headers; a body without a length goes in chunks."""
         self.begun = True
         length = next((value for name, value in headers if name.lower() == "content-length"), "")
-        self._chunked = not length.isdigit() and status not in BODILESS and self._request.command != "HEAD"
+        self._chunked = not length.isdigit() and status not in heads.BODILESS and self._request.command != "HEAD"
         framing = (
             [f"Content-Length: {length}"]
             if length.isdigit()

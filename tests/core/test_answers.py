@@ -87,7 +87,7 @@ def test_the_short_way_finds_what_the_long_way_does(
         (b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 2\r\n\r\n{}", (200, True)),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", (200, "cut")),
         (b"HTTP/1.0 500\r\n\r\nup to the end", (500, True)),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100 + b"\r\n", (200, True)),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 99 + b"\r\n", (200, True)),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 101 + b"\r\n", None),
         (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 15 + b"\r\n\r\n", (200, "cut")),
         (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 16 + b"\r\n\r\n", None),

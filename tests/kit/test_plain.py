@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from kling_contract import heads
+from kling_common import heads
 from kling_contract.driving import plain
 from kling_contract.driving.sender import KeptSender, Limits, RawResponse, Sender
 from kling_contract.serving import Incoming, Listener

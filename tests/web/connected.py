@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from kling_mock.serving.connection import Application, Connection
+from kling_mock.serving.connection import Connection
+from kling_mock.serving.exchange import Application
 from kling_mock.serving.http1 import Http1Server
 
 

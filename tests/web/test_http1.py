@@ -185,6 +185,8 @@ def test_who_waits_to_be_asked_is_asked_once() -> None:
     waiting = post(b"", b"Expect: 100-Continue\r\n").replace(b"Length: 0", b"Length: 2")
 
     asked = sent(waiting, b"{}")
+    old = sent(waiting.replace(b"1.1", b"1.0"), b"{}")
+    ahead = sent(GET + waiting, b"{}", application=Echo(waits=True))
     refused = sent(waiting, application=Echo(most=0))
     too_long = sent(waiting, application=Echo(most=1))
     chunks = sent(
@@ -192,6 +194,8 @@ def test_who_waits_to_be_asked_is_asked_once() -> None:
     )
 
     assert asked.statuses == [100, 200]
+    assert old.statuses == [200]  # HTTP/1.0 knows no such response
+    assert ahead.said == b""  # it would stand within the response that is owed first
     assert (refused.statuses, too_long.statuses, chunks.statuses) == ([200], [200], [200])
     assert b"connection: close" in refused.said
     assert b" oversize " in too_long.said
@@ -203,7 +207,7 @@ def test_who_waits_to_be_asked_is_asked_once() -> None:
     ids=["head", "body", "chunks", "dropped"],
 )
 def test_who_stalls_is_reset(begun: bytes) -> None:
-    """In the head, in a body, or in one that is dropped, and who is idle; who waits for a response is left alone."""
+    """In the head, in a body, or in one that is dropped; who is idle is hung up on, who waits for a response is left alone."""
     client = sent(begun)
     client.connection.look(client.server.loop.time())
     assert not client.transport.aborted
@@ -214,7 +218,8 @@ def test_who_stalls_is_reset(begun: bytes) -> None:
     idle, waits = sent(GET), sent(GET, application=Echo(waits=True))
     for one in (idle, waits):
         one.connection.look(LATER)
-    assert (idle.transport.aborted, waits.transport.aborted) == (True, False)
+    assert (idle.transport.closed, idle.transport.aborted) == (True, False)
+    assert not waits.transport.is_closing()
 
 
 WRONG = {

@@ -11,8 +11,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kling_contract import heads
-from kling_contract.serving import BODILESS
+from kling_common import heads
 
 _BLOCK = 65536
 _SMALL = 1 << 14
@@ -121,7 +120,7 @@ def _plain(head: bytes, method: str) -> tuple[int, heads.Pairs, int] | None:
     names = [name.lower() for name, _ in headers]
     if "transfer-encoding" in names:
         return None
-    if method == "HEAD" or status in BODILESS:
+    if method == "HEAD" or status in heads.BODILESS:
         return status, headers, 0
     if names.count("content-length") != 1:
         return None

@@ -11,9 +11,9 @@ from pkgutil import resolve_name
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from kling_common.heads import BODILESS
 from kling_contract.driving.sender import Headers, Limits, RawResponse, Sender, Taker
 from kling_contract.rules.verdicts import SetupError
-from kling_contract.serving import BODILESS
 
 _FAKE = "kling_mock:create_app"
 _ORIGIN = "http://127.0.0.1:1"

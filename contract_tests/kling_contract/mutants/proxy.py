@@ -10,11 +10,12 @@ from typing import Any
 
 import orjson
 
+from kling_common.heads import BODILESS
 from kling_contract.driving.sender import KeptSender, Limits, RawResponse, Sender, Taker
 from kling_contract.mutants.messages import CallbackPost, Memory, ReceiverResponse, Request, Response, tasks_in
 from kling_contract.mutants.mutant import Switch
 from kling_contract.mutants.relays import Relay, post
-from kling_contract.serving import BODILESS, FRAMING, Headers, Incoming, Listener, Listening
+from kling_contract.serving import FRAMING, Headers, Incoming, Listener, Listening
 
 _LIMITS = Limits(120.0, 512 * 1024 * 1024)
 _TIMEOUT = 120.0

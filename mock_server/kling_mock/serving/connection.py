@@ -11,7 +11,7 @@ import struct
 from collections import deque
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import httptools
 
@@ -31,28 +31,10 @@ _MOST_HEADERS = 100
 _MOST_FRAMING = 16
 """Bytes of framing for each byte of a body: pieces of one byte have five."""
 _MOST_TARGET = 65_535
-_LOOK = 1.0
 _VERSIONS = ("1.0", "1.1")
-_BACKLOG = 1024
-_TOO_LONG = {414: "the URL is too long", 431: "the headers are too long, or too many"}
+_LONG_HEAD = "the headers are too long, or too many"
 
 _log = logging.getLogger(__name__)
-
-
-class Application(Protocol):
-    """What requests go to."""
-
-    def most(self, request: Request) -> "int | Awaitable[int]":
-        """Return how many bytes of the body are looked at; 0 where it is refused whatever its body is."""
-        ...
-
-    def serve(self, exchange: Exchange) -> None:
-        """Respond, now or later."""
-        ...
-
-    def malformed(self, exchange: Exchange, status: int, why: str) -> None:
-        """Respond to what is no request."""
-        ...
 
 
 class Connection(asyncio.Protocol):
@@ -104,7 +86,7 @@ class Connection(asyncio.Protocol):
         if self._head_since is not None:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD:
-                self._malformed(431, _TOO_LONG[431])
+                self._malformed(431, _LONG_HEAD)
         elif self._reading is not None:
             self._framed += len(data)
             if self._framed > _MOST_HEAD + _MOST_FRAMING * self._reading.size:
@@ -113,8 +95,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Take note that the client sends no more; it may still read what it asked for."""
         self._over = True
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
+        self._tell_gone()
         reading = self._reading
         if reading is not None and not self._deaf:
             reading.request.cut = True
@@ -128,8 +109,7 @@ class Connection(asyncio.Protocol):
         self._reading = None
         self._waiting.clear()
         self._server.connections.discard(self)
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
+        self._tell_gone()
         self.resume_writing()
         if not self._server.connections:
             self._server.empty.set()
@@ -168,12 +148,9 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         parser, headers, version = self._parser, self._headers, self._parser.get_http_version()
-        if len(self._target) > _MOST_TARGET or len(headers) > _MOST_HEADERS:
-            status = 414 if len(self._target) > _MOST_TARGET else 431
-            self._malformed(status, _TOO_LONG[status])
-            return
-        if version not in _VERSIONS:
-            self._malformed(400, f"the request is not HTTP/1.1: its version is {version}")
+        wrong = self._wrong_head(version)
+        if wrong is not None:
+            self._malformed(*wrong)
             return
         if parser.should_upgrade() and parser.get_method() != b"CONNECT":
             self._offered = parser.get_method()  # read again without the offer, with its body
@@ -193,6 +170,14 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.pause_reading()
             self._server.run(self._decide(reading, most))
+
+    def _wrong_head(self, version: str) -> tuple[int, str] | None:
+        """Return status and reason where the head is one that is not served."""
+        if len(self._target) > _MOST_TARGET:
+            return 414, "the URL is too long"
+        if len(self._headers) > _MOST_HEADERS:
+            return 431, _LONG_HEAD
+        return None if version in _VERSIONS else (400, f"the request is not HTTP/1.1: its version is {version}")
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
@@ -239,9 +224,14 @@ class Connection(asyncio.Protocol):
             self._drop(reading, announced=length is not None or reading.size > 0)
         if (request.headers.get("expect") or "").lower() == "100-continue" and not reading.chunks and not reading.whole:
             if reading.dropping is None:
-                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._ask(reading)
             else:
                 self._not_read(reading)  # it waits to be asked, and is not
+
+    def _ask(self, reading: Exchange) -> None:
+        """Ask for a body. A client that sent this request ahead is not asked, since that would stand within an earlier response."""
+        if reading.modern and self._serving is None and not self._waiting:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _drop(self, reading: Exchange, *, announced: bool = True) -> None:
         """Read on for a moment and keep nothing: a client that is still sending would not see the response to what it sent."""
@@ -347,8 +337,12 @@ class Connection(asyncio.Protocol):
         """Return what ends when the client hangs up, or closes its side."""
         self._gone = self._server.loop.create_future()
         if self._over:
-            self._gone.set_result(None)
+            self._tell_gone()
         return self._gone
+
+    def _tell_gone(self) -> None:
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def place(self) -> tuple[str, int]:
         """Return the address and port that the client reached."""
@@ -367,14 +361,16 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def look(self, now: float) -> None:
-        """Reset a client that has stopped in the middle of a request, or asks for nothing."""
+        """Reset a client that has stopped in the middle of a request, and hang up on one that asks for nothing."""
         reading = self._reading
         if self._lingering is not None:
             stalled = now - self._lingering > _LINGER_SECONDS
         elif self._head_since is not None:
             stalled = now - self._head_since > IDLE_SECONDS
         elif reading is None:
-            stalled = now - self._heard > IDLE_SECONDS and self._serving is None and not self._waiting
+            if now - self._heard > IDLE_SECONDS and self._serving is None and not self._waiting:
+                self._transport.close()
+            return
         elif reading.most is None:
             return
         elif reading.dropping is not None:

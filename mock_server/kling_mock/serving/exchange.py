@@ -1,7 +1,7 @@
 """One request on a connection, and the ways to respond to it: whole, in pieces, from a file, or not at all."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -10,13 +10,13 @@ from urllib.parse import unquote_to_bytes
 
 import httptools
 
+from kling_common.heads import BODILESS
 from kling_mock import clock as clocks
 from kling_mock.web.http import Request
 
 Headers = Iterable[tuple[str, str]]
 
 _BLOCK = 1 << 18
-_BODILESS = frozenset({204, 304})
 _LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n" for one in HTTPStatus}
 
 
@@ -85,9 +85,9 @@ class Exchange:
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole response."""
-        if status in _BODILESS:
+        if status in BODILESS:
             body = b""
-        head = self._head(status, headers, None if status in _BODILESS else len(body))
+        head = self._head(status, headers, None if status in BODILESS else len(body))
         self._wire.write(head if self.request.method == "HEAD" else head + body)
         self._wire.ended(self)
 
@@ -179,6 +179,22 @@ class Exchange:
             raise ValueError("a header of the response holds a line break")
         self.begun = True
         return f"{lines}{_now()}".encode()
+
+
+class Application(Protocol):
+    """What requests go to."""
+
+    def most(self, request: Request) -> "int | Awaitable[int]":
+        """Return how many bytes of the body are looked at; 0 where it is refused whatever its body is."""
+        ...
+
+    def serve(self, exchange: Exchange) -> None:
+        """Respond, now or later."""
+        ...
+
+    def malformed(self, exchange: Exchange, status: int, why: str) -> None:
+        """Respond to what is no request."""
+        ...
 
 
 class _Last:

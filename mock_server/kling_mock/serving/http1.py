@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from kling_mock.serving.connection import Application, Connection
+from kling_mock.serving.connection import Connection
+from kling_mock.serving.exchange import Application
 
 if TYPE_CHECKING:
     from ssl import SSLContext

@@ -6,12 +6,11 @@ from typing import Any
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.http import HTTP_STATUS_CODES
 
+from kling_common.heads import BODILESS
 from kling_mock.core.errors import InvalidRequest
 from kling_mock.web.http import REPLY, REQUEST, ApiResponse, Request
 from kling_mock.web.parts import Fake
 from kling_mock.web.routes import Routes
-
-_BODILESS = (204, 304)
 
 
 class Shortcut:
@@ -31,8 +30,8 @@ class Shortcut:
         response = self._response(call, request)
         environ[REPLY] = response
         headers = [(name, str(value)) for name, value in response.headers]
-        body = b"" if response.status in _BODILESS else response.body
-        if response.status not in _BODILESS:
+        body = b"" if response.status in BODILESS else response.body
+        if response.status not in BODILESS:
             headers.append(("Content-Length", str(len(body))))
         phrase = HTTP_STATUS_CODES.get(response.status, "Unknown").upper()
         start_response(f"{response.status} {phrase}", headers)

@@ -10,6 +10,8 @@ Pairs = tuple[tuple[str, str], ...]
 _PRINTED = bytes(range(0x20, 0x7F))
 MOST = 100
 """More than that and the library refuses the message."""
+BODILESS = frozenset({204, 304})
+"""Statuses of responses without a body."""
 
 
 class _Taken:
@@ -26,8 +28,8 @@ class _Taken:
         self.headers.append((name.decode(), value.decode()))
 
 
-def response(head: bytes) -> tuple[int, Pairs] | None:
-    """Return status and headers of a head up to its empty line; None where it is not plain.
+def response(head: bytes, versions: tuple[str, ...] = ("1.1",)) -> tuple[int, Pairs] | None:
+    """Return status and headers of a head up to its empty line; None where it is not plain, or of another version.
 
     >>> response(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n")
     (200, (('Content-Length', '2'),))
@@ -35,7 +37,7 @@ def response(head: bytes) -> tuple[int, Pairs] | None:
     """
     taken = _Taken()
     parser = httptools.HttpResponseParser(taken)
-    if not _read(parser, head, taken):
+    if not _read(parser, head, taken, versions):
         return None
     status = parser.get_status_code()
     return (status, tuple(taken.headers)) if 200 <= status < 600 else None
@@ -49,12 +51,17 @@ def request(head: bytes) -> tuple[str, str, Pairs] | None:
     """
     taken = _Taken()
     parser = httptools.HttpRequestParser(taken)
-    if not _read(parser, head, taken):
+    if not _read(parser, head, taken, ("1.1",)):
         return None
     return parser.get_method().decode(), taken.url.decode(), tuple(taken.headers)
 
 
-def _read(parser: "httptools.HttpRequestParser | httptools.HttpResponseParser", head: bytes, taken: _Taken) -> bool:
+def _read(
+    parser: "httptools.HttpRequestParser | httptools.HttpResponseParser",
+    head: bytes,
+    taken: _Taken,
+    versions: tuple[str, ...],
+) -> bool:
     """Whether *head* is plain: printed ASCII, whole line ends, no space before one, which the library keeps, and none behind it."""
     ends = head.count(b"\r\n")
     if len(head.translate(None, _PRINTED)) != 2 * ends or b" \r" in head or b"\n " in head:
@@ -63,4 +70,4 @@ def _read(parser: "httptools.HttpRequestParser | httptools.HttpResponseParser", 
         parser.feed_data(head)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         return False
-    return parser.get_http_version() == "1.1" and len(taken.headers) < MOST
+    return parser.get_http_version() in versions and len(taken.headers) < MOST
