@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from kling_client import (
     RequestInvalid,
     TaskFailed,
 )
-from kling_client.lock import LEASE, Lock
+from kling_client.lock import LEASE, Lock, born, host
 from kling_client.state import Slot
 
 LOST = requests.exceptions.ReadTimeout("read timed out")
@@ -287,6 +289,21 @@ def test_the_lock_of_a_process_that_died_is_taken_at_once(client, kit, out, time
         with Slot(out, clock=time.clock, sleep=time.sleep).held():
             pass
         assert time.naps[naps:] == []
+
+
+def test_a_process_that_nobody_has_waited_for_is_dead(out, time):
+    """As it stays where the first process of a container waits for none."""
+    path = out.with_name("out.mp4.kling.lock")
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as ended:
+        holder = {"version": 1, "token": "t", "pid": ended.pid, "host": host(), "born": born(ended.pid)}
+        path.write_text(json.dumps(holder))
+        assert ended.stdin is not None
+        ended.stdin.close()
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        with Slot(out, clock=time.clock, sleep=time.sleep).held():
+            pass
+
+    assert (time.naps, path.exists()) == ([], False)
 
 
 def test_a_lock_of_a_living_process_is_respected_and_renewed(kit, out, time, monkeypatch):

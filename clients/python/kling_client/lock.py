@@ -19,8 +19,10 @@ RENEWAL = 2.0
 """Seconds between two renewals."""
 _GLANCE = 0.25
 _PRIVATE = 0o600
-_START_TIME = 19
-"""Place of the start time in /proc/PID/stat, counted after the process's name, which may hold spaces."""
+_STATE, _START_TIME = 0, 19
+"""Places in /proc/PID/stat, counted after the process's name, which may hold spaces."""
+_ENDED = "ZXx"
+"""States of a process that has ended while its parent has not asked for it, which the first process of many a container never does."""
 
 
 class Held(Exception):
@@ -196,10 +198,11 @@ def host() -> str:
 
 
 def born(pid: int) -> str | None:
-    """Return when a process of this machine started, in the system's own units; None when there is none of this id."""
+    """Return when a process of this machine started, in the system's own units; None when no process of this id runs."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return stat.rpartition(")")[2].split()[_START_TIME]
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[_STATE] in _ENDED else fields[_START_TIME]
     except (OSError, IndexError):
         return None
 

@@ -14,8 +14,11 @@ export const LEASE = 6000;
 const RENEWAL = 2000;
 const GLANCE = 250;
 const PRIVATE = 0o600;
-/** Place of the start time in /proc/PID/stat, counted after the process's name, which may hold spaces. */
+/** Places in /proc/PID/stat, counted after the process's name, which may hold spaces. */
+const STATE = 0;
 const START_TIME = 19;
+/** States of a process that has ended while its parent has not asked for it, which the first process of many a container never does. */
+const ENDED = ["Z", "X", "x"];
 
 /** Another run holds the lock. */
 export class Held extends Error {}
@@ -175,10 +178,11 @@ async function host(): Promise<string> {
   }
 }
 
-/** When a process of this machine started, in the system's own units; undefined when there is no process of this id. */
+/** When a process of this machine started, in the system's own units; undefined when no process of this id runs. */
 async function bornOf(pid: number): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  return text?.slice(text.lastIndexOf(")") + 1).trim().split(/\s+/)[START_TIME];
+  const fields = text?.slice(text.lastIndexOf(")") + 1).trim().split(/\s+/) ?? [];
+  return ENDED.includes(fields[STATE] ?? "") ? undefined : fields[START_TIME];
 }
 
 /** Whether a holder is at work; undefined where it cannot be looked up. */

@@ -1,6 +1,8 @@
 /** What outlives a run: the record of a task that is owed, and the lock of a run at work. */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readFileSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { type FileHandle, open as openFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -283,6 +285,28 @@ test("the lock of a process that died is taken at once, also when another has it
   }
   assert.deepEqual(clock.slept, []);
   assert.deepEqual(readdirSync(dirname(path)), []);
+});
+
+test("a process that nobody has waited for is dead, as it stays where the first process of a container waits for none", async (t) => {
+  const path = join(folder(t), "out.mp4.kling.lock");
+  const clock = new FakeClock();
+  const slot = new Slot(path.slice(0, -".kling.lock".length), clock);
+  let content = {};
+  await slot.held(() => {
+    content = JSON.parse(readFileSync(path, "utf8")) as object;
+    return Promise.resolve();
+  });
+  // The shell becomes one that waits for nobody, and says whose parent it is.
+  const parent = spawn("sh", ["-c", "true & echo $!; exec cat"], { stdio: ["pipe", "pipe", "inherit"] });
+  t.after(() => parent.stdin.end());
+  const pid = Number(String((await once(parent.stdout, "data"))[0]));
+  const fields = (): string[] => readFileSync(`/proc/${String(pid)}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  // Bounded by the system's answers, not by time.
+  for (let looks = 0; looks < 100_000 && fields()[0] !== "Z"; looks += 1);
+  assert.equal(fields()[0], "Z");
+  writeFileSync(path, JSON.stringify({ ...content, pid, born: fields()[19] }));
+  await slot.held(() => Promise.resolve());
+  assert.deepEqual(clock.slept, []);
 });
 
 test("a holder renews its lock, and removes its own only", async (t) => {
