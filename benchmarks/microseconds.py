@@ -49,6 +49,10 @@ from kling_mock.web.reading import Reading
 from kling_openapi.model import Model
 
 
+_PATIENCE = 10.0
+"""Seconds for one call."""
+
+
 class Transport(asyncio.Transport):
     """The server's end of a connection that is in memory; it keeps what was sent last."""
 
@@ -59,6 +63,10 @@ class Transport(asyncio.Transport):
     def write(self, data: Any) -> None:
         """Keep it."""
         self.sent = data
+
+    def is_closing(self) -> bool:
+        """It stays open."""
+        return False
 
 
 class Idle:
@@ -94,8 +102,9 @@ class Bench:
         lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
         self._transport.sent = b""
         self._connection.data_received(f"{call.method} {call.path} HTTP/1.1\r\n{lines}\r\n".encode() + call.body)
-        while not self._transport.sent:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(_PATIENCE):
+            while not self._transport.sent:
+                await asyncio.sleep(0)
         head, _, body = self._transport.sent.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise click.ClickException(f"{call.method} {call.path}: {head!r} {body[:300]!r}")
