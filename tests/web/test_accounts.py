@@ -125,6 +125,31 @@ def test_list_is_filtered(rig: Any) -> None:
     assert ids(listed(rig, key=OTHER)) == []
 
 
+@pytest.mark.parametrize("expired", ["keep", "empty"])
+@pytest.mark.parametrize("progress", ["keep", "zero"])
+def test_a_row_says_what_the_query_says(make: Callable[..., Any], expired: str, progress: str) -> None:
+    """At each moment of each kind of task, its links dead or alive: the row is drawn without them, and must not differ."""
+    rig = make(service_settings={"expired_results": expired, "failed_progress": progress})
+    for scenario in (
+        "completed queued=2 runs=5",
+        "failed queued=2 runs=5",
+        "link-early-expiry queued=1 runs=2 lifetime=20s",
+        "stuck",
+    ):
+        rig.task(scenario)
+    element = kling_openapi.family().models["kling-custom-element"].examples[0]
+    assert rig.call("POST", "/v1/videos/generations", json=element, bent=True).status_code == 200
+    rig.control("POST", f"/tasks/{rig.task('completed queued=100 runs=1')}/cancel")
+    for seconds in (0, 1, 2, 4, 3, 12.999999, 0.000001, 86400):
+        rig.advance(seconds)
+        for row in listed(rig, bent=True)["data"]:
+            shown = rig.call("GET", f"/v1/tasks/{row['id']}", bent=True).json
+            facts = {"created_at": shown["created"], "has_error": "error" in shown}
+            facts["has_results"] = bool(shown.get("results"))
+            facts["credits_used"] = shown["usage"].get("credits_used", 0)
+            assert row == {name: shown[name] for name in ("id", "model", "type", "status", "progress")} | facts
+
+
 def test_rows_are_tasks_without_links(rig: Any) -> None:
     """
     A row says which task, how far it is and whether there is a result or an error; looking at a list counts as no read.

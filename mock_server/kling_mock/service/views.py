@@ -12,6 +12,7 @@ from kling_mock.contract import Contract
 from kling_mock.core import links, tasks
 from kling_mock.core.deliveries import Delivery
 from kling_mock.core.errors import TaskNotFound
+from kling_mock.core.moments import after
 from kling_mock.core.scenarios import Callback, Edit
 from kling_mock.core.tasks import Stage, Status, Task
 from kling_mock.ids import fingerprint
@@ -54,13 +55,12 @@ class Views:
     def _shown(self, account: Account, task: Task, now: float, stage: Stage) -> dict[str, Any]:
         contract, service_settings, offer = self.contract, self.service_settings, self.offers[task.model]
         terminal = stage.status.terminal
-        progress = 0 if stage.status is Status.FAILED and service_settings.failed_progress == "zero" else stage.progress
         body: dict[str, Any] = {
             "created": int(task.created_at),
             "id": task.id,
             "model": task.model,
             "object": contract.object,
-            "progress": progress,
+            "progress": self._progress(stage),
             "status": stage.status.value,
             "task_info": self._info(task, offer, terminal),
             "type": contract.type,
@@ -80,6 +80,36 @@ class Views:
             code = stage.code or "unknown_error"
             body["error"] = {"code": code, "message": contract.task_errors[code], "type": contract.task_error_type}
         return body
+
+    def row(self, task: Task, now: float) -> dict[str, Any]:
+        """The task in a list (wire-facts "Corrections", C): what `view` shows of it at *now*, without links and details."""
+        stage = tasks.stage(task, now)
+        completed = stage.status is Status.COMPLETED
+        return {
+            "id": task.id,
+            "model": task.model,
+            "type": self.contract.type,
+            "status": stage.status.value,
+            "progress": self._progress(stage),
+            "created_at": int(task.created_at),
+            "has_results": completed and self._lists_results(task, stage, now),
+            "has_error": stage.status is Status.FAILED,
+            "credits_used": task.charged if completed else 0,
+        }
+
+    def _progress(self, stage: Stage) -> int:
+        failed = stage.status is Status.FAILED
+        return 0 if failed and self.service_settings.failed_progress == "zero" else stage.progress
+
+    def _lists_results(self, task: Task, stage: Stage, now: float) -> bool:
+        """Return whether a completed task shows links, without drawing them."""
+        if not self.offers[task.model].makes_video:
+            return False
+        return self.service_settings.expired_results != "empty" or now < after(stage.since, self._lifetime(task))
+
+    def _lifetime(self, task: Task) -> float:
+        lifetime = self.catalogue.behaviour(task.scenario).links.lifetime
+        return self.contract.link.lifetime if lifetime is None else lifetime
 
     def _add_charge(self, body: dict[str, Any], task: Task) -> None:
         usd = round(task.charged * self.service_settings.usd_per_credit, 6)
@@ -114,8 +144,7 @@ class Views:
         offer = self.offers[task.model]
         if not offer.makes_video:
             return []
-        lifetime = self.catalogue.behaviour(task.scenario).links.lifetime
-        seconds = self.contract.link.lifetime if lifetime is None else lifetime
+        seconds = self._lifetime(task)
         names = [task.id, *(f"{task.id}-{number}" for number in range(2, offer.count + 1))]
         origin = task.origin or self.origin
         return [links.issue(origin, account.name, it, stage.since, seconds, self.secret) for it in names]

@@ -20,7 +20,6 @@ from kling_mock.web.http import ApiResponse, Request, json_reply
 
 T = TypeVar("T")
 
-_ROW = ("id", "model", "type", "status", "progress")
 _CANCELLED = "cancelled"
 """A value of the list's filter that no task shows: such a task has failed, with the code of a cancel."""
 
@@ -83,7 +82,7 @@ class Accounts:
             look = Look(partial(self._chosen, account, asked, now))
             yield look
             found, total = look.result()
-        rows = [self._row(account, task, now) for task in found]
+        rows = [self._world.views.row(task, now) for task in found]
         return json_reply({"data": rows, "total": total, "page": asked["page"], "page_size": asked["page_size"]})
 
     def _newest(self, account: Account, asked: dict[str, Any], now: float) -> tuple[Sequence[Task], int]:
@@ -129,17 +128,6 @@ class Accounts:
         return status == asked["status"] or (
             asked["status"] == Status.PROCESSING and status is Status.PENDING  # one filter for all that is not over
         )
-
-    def _row(self, account: Account, task: Task, now: float) -> dict[str, Any]:
-        """A task in a list (wire-facts "Corrections", C): no links, no details."""
-        shown = self._world.views.view(account, task, now)
-        row = {name: shown[name] for name in _ROW}
-        facts = {
-            "created_at": shown["created"],
-            "has_results": bool(shown.get("results")),
-            "has_error": "error" in shown,
-        }
-        return {**row, **facts, "credits_used": shown["usage"].get("credits_used", 0)}
 
     def _found(self, account: Account, task_ids: Sequence[str]) -> Iterator[tuple[Task, dict[str, Any], Act | None]]:
         for task_id in dict.fromkeys(task_ids):
