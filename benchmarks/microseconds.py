@@ -48,7 +48,6 @@ from kling_mock.web.http import Request
 from kling_mock.web.reading import Reading
 from kling_openapi.model import Model
 
-
 _PATIENCE = 10.0
 """Seconds for one call."""
 
