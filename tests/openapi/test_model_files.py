@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 import kling_openapi
-from kling_openapi import writing
-from kling_openapi.family import MODELS, PARSED
+from kling_openapi import checking, writing
+from kling_openapi.family import MODELS, PARSED, PARTS
+from kling_openapi.files import parse, read_text
 
 MODEL = """\
 type: object
@@ -122,6 +123,13 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     """With what would be right."""
     with pytest.raises(kling_openapi.ContractError, match="put a contract or model files into it"):
         kling_openapi.read_family(tmp_path)
+
+
+def test_the_shared_parts_are_in_their_right_form() -> None:
+    """A start takes them for right as long as `parsed.json` knows them, so they are looked at here."""
+    schemas = parse(PARTS, read_text(PARTS))["components"]["schemas"]
+
+    assert [mistake for schema in schemas.values() for mistake in checking.unknown(schema)] == []
 
 
 def test_what_is_made_from_the_files_is_current() -> None:

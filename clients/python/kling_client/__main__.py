@@ -1,5 +1,16 @@
-"""`python -m kling_client` is the `kling` command."""
+"""The `kling` command, also as `python -m kling_client`: a start is mostly imports, in which no garbage is looked for."""
 
-from kling_client.cli import main
+from typing import NoReturn
 
-main()
+from kling_common.starting import without_collector
+
+
+def main() -> NoReturn:
+    """Run the command."""
+    with without_collector():
+        from kling_client import cli
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()
