@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from kling_contract.lab.lab import Case, Ended, short_of_time
 from kling_contract.lab.pace import Pace, deadline, pace_for
 from kling_contract.lab.results import RunRequest, RunResult
 from kling_contract.lab.run import bound_of
-from kling_contract.lab.scheduler import Scheduler, turn
+from kling_contract.lab.scheduler import Scheduler
 from kling_contract.lab.start_limiter import StartLimiter
 from kling_contract.lab.stories import Story, load
 from kling_contract.lab.watch import Seen, Watch
@@ -20,6 +21,7 @@ from kling_contract.reading.contract import shipped
 from kling_contract.rules.verdicts import SetupError
 
 STORIES = load(shipped())
+TURN = attrgetter("turn")
 CREATE, UPLOAD = (shipped().named(name).template for name in ("createVideo", "uploadBase64"))
 
 
@@ -125,7 +127,7 @@ def test_those_that_take_long_start_first() -> None:
     So many start at a time; the next one does when one is up, and one whose story takes long goes before those that waited longer.
     """
     stile, entered, lock = StartLimiter(1), list[str](), threading.Condition()
-    first, orders = order(), {"short": order(), "long": order(early=True)}
+    first, orders = order(), {"short": order(turn=(1.0, -1.0)), "long": order(turn=(1.0, -9.0))}
 
     def enter(name: str) -> None:
         stile.take(orders[name])
@@ -233,7 +235,7 @@ def test_who_hangs_is_not_waited_for_alone() -> None:
     """What is over can be looked at while a client that is past its limit still runs."""
     lab = Hanging()
     with Scheduler(lab, Adapter(), lambda _: None) as party:  # type: ignore[arg-type]
-        chosen = sorted((STORIES[name] for name in NAMES), key=turn)
+        chosen = sorted((STORIES[name] for name in NAMES), key=TURN)
         party.begin(chosen)
         party.start(chosen)
         for _ in range(
@@ -264,7 +266,7 @@ class Adapter:
 def gone_through(lab: Lab, names: list[str]) -> tuple[str, list[Ended], list[str]]:
     """What a party of these stories comes to: why no webhooks, the cases, and whose end was told."""
     heard: list[str] = []
-    chosen = sorted((STORIES[name] for name in names), key=turn)
+    chosen = sorted((STORIES[name] for name in names), key=TURN)
     with Scheduler(lab, Adapter(), lambda over: heard.append(over.story.name)) as party:  # type: ignore[arg-type]
         silent = party.begin(chosen)
         party.start(chosen)
@@ -350,14 +352,38 @@ def test_a_client_that_never_calls_is_not_tried_further() -> None:
 
 def test_what_comes_first() -> None:
     """
-    The story that shows whether there is a client, then what takes long, webhooks before the rest.
+    The story that shows whether there is a client, then what takes even a good one long, then what takes others long, webhooks before the
+    rest.
     """
-    names = [story.name for story in sorted(STORIES.values(), key=turn)]
+    names = [story.name for story in sorted(STORIES.values(), key=TURN)]
 
     assert STORIES[names[0]].canary
-    early = [STORIES[name].deadline_at_least for name in names[1:] if STORIES[name].first]
-    assert early == sorted(early, reverse=True)
-    assert names.index("stuck") < names.index("webhook-twice") < names.index("link-cut")
+    lasting = [STORIES[name].lasts for name in names[1:]]
+    assert lasting == sorted(lasting, reverse=True)
+    assert (
+        names.index("read-429")
+        < names.index("long")
+        < names.index("stuck")
+        < names.index("create-500")
+        < names.index("create-400")
+    )
+    assert names.index("webhook-twice") < names.index("link-cut")
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("read-5xx-row", 8.0),
+        ("read-429", 0.8 + 6.0),
+        ("create-400", 0.2),
+        ("killed", 2 * 0.6),
+        ("stuck", 6.0 * 0.6),
+        ("link-dead", 0.2),
+    ],
+)
+def test_what_a_story_takes_of_a_good_client(name: str, seconds: float) -> None:
+    """Its reads, what it asks to wait, the whole deadline where nothing comes, and all of it once for each run."""
+    assert STORIES[name].lasts == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ class Lab:
             request=request, folder=work,
             out=work / "video.mp4", min_poll=self.pace.for_story(story), deadline=limit, grace=GRACE,
             limit=self.pace.ends_after(limit), callback_url=url, callback_port=port,
-            first_call=lambda: case.seen.first, early=story.first,
+            first_call=lambda: case.seen.first, turn=story.turn,
             model=self.contract.asked.name if self.contract.asked else self.contract.model,
         )  # fmt: skip
         return self._dressed(wanted, other_host)
@@ -306,7 +306,7 @@ class Lab:
         port = wanted.callback_port if folder == wanted.folder else free_port()
         fresh = replace(
             wanted, job=job, folder=folder, out=folder / wanted.out.name, stop=threading.Event(), up=threading.Event(),
-            heard=threading.Event(), begun=threading.Event(), together=together, early=True, listening=[], callback_port=port,
+            heard=threading.Event(), begun=threading.Event(), together=together, turn=(), listening=[], callback_port=port,
         )  # fmt: skip
         return self._dressed(fresh, other_host)
 

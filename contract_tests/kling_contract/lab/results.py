@@ -61,8 +61,8 @@ class RunRequest:
     """Set when the client is started."""
     together: threading.Event | None = None
     """The `begun` of another that it starts together with, in place of a turn of its own."""
-    early: bool = False
-    """Whether it starts before others, since it may take all its time."""
+    turn: tuple[float, ...] = ()
+    """Who starts first, where several wait: the least."""
     speaks: bool = False
     """Whether the adapter says where its client listens."""
     heard: threading.Event = field(default_factory=threading.Event)

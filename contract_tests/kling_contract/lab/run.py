@@ -4,6 +4,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 from kling_contract.history.events import Recorder
@@ -15,7 +16,7 @@ from kling_contract.lab.fake import Fake, Running
 from kling_contract.lab.lab import Ended, Lab
 from kling_contract.lab.pace import FORCED, GRACE, Pace, pace_for
 from kling_contract.lab.results import Adapter
-from kling_contract.lab.scheduler import Report, Scheduler, never_called, turn
+from kling_contract.lab.scheduler import Report, Scheduler, never_called
 from kling_contract.lab.stories import Story
 from kling_contract.reading.contract import Contract, shipped
 from kling_contract.rules.rulebook import rules
@@ -80,7 +81,7 @@ def _all(
 ) -> tuple[list[Ended], dict[str, str]]:
     """Run what can be run; return the cases, and why the other stories were left out."""
     unable = {story.name: why for story in stories if (why := _unable(story, adapter, impersonate=impersonate))}
-    able = sorted((story for story in stories if story.name not in unable), key=turn)
+    able = sorted((story for story in stories if story.name not in unable), key=attrgetter("turn"))
     with Scheduler(lab, adapter, report) as scheduler:
         silent = scheduler.begin(able)
         if scheduler.keyless:

@@ -10,7 +10,7 @@ from kling_contract.history.events import Exchange, wall
 from kling_contract.lab.lab import Ended, Lab
 from kling_contract.lab.pace import GRACE, PATIENCE, Pace
 from kling_contract.lab.results import Adapter
-from kling_contract.lab.stories import Story, lacking
+from kling_contract.lab.stories import RUNS, Story, lacking
 from kling_contract.lab.watch import Seen
 from kling_contract.reading.addresses import origin_in
 from kling_contract.rules.verdicts import SetupError
@@ -26,8 +26,6 @@ _AFRESH = 3
 """Cases that run at once when there is to be time for each."""
 AGAIN = 240.0
 """Seconds in which cases are run again for want of time."""
-_RUNS = {"killed": 2, "again": 3}
-"""Runs of a client that follow each other, by flow; one in all others."""
 _LOOK = 0.5
 """Seconds between two looks at who still runs."""
 _SAID = 400
@@ -41,11 +39,6 @@ WAYS_IMPERSONATED = (
 )
 
 Report = Callable[[Ended], None]
-
-
-def turn(story: Story) -> tuple[float, ...]:
-    """What comes first: the story that shows whether there is a client at all, then what takes long, the longest before the rest."""
-    return not story.canary, not story.first, -story.deadline_at_least, "webhook" not in story.needs
 
 
 @dataclass(slots=True)
@@ -106,7 +99,8 @@ class Scheduler:
             self.start(stories[:_FIRST])
             return self._check()
         scout = next((story for story in stories if _is_scout(story, self._lab.pace)), None)
-        self.start([*(story for story in stories if story.canary), *([scout] if scout else [])])
+        early = [*(story for story in stories if story.canary), scout, next(filter(_is_brief, stories), None)]
+        self.start(story for story in early if story is not None)
         silent = self._check()
         self._pause = (self._glimpsed(scout) if scout else None) or self._lab.pace.min_poll
         self._lab.pace = self._lab.pace.with_pause(self._pause)
@@ -127,7 +121,7 @@ class Scheduler:
     def _hangs(self, one: _Running) -> bool:
         """Whether a client called, and should have ended by now."""
         limit = self._lab.pace.limit_for(one.story) + GRACE
-        return one.seen.first is not None and wall().at - one.seen.first > limit * _RUNS.get(one.story.flow, 1)
+        return one.seen.first is not None and wall().at - one.seen.first > limit * RUNS.get(one.story.flow, 1)
 
     def repeat(self) -> list[Ended]:
         """All cases, once those are repeated whose client had too little time: alone, so that nothing else takes it.
@@ -228,6 +222,11 @@ def _is_scout(story: Story, pace: Pace) -> bool:
         and story.flow == "once"
     )
     return hurries and story.scenario == "poll-paced" and sum(story.params.values()) > 1
+
+
+def _is_brief(story: Story) -> bool:
+    """Whether a client is through with *story* as soon as it has started, and needs no pace for it: the first verdict of a run."""
+    return story.right.says == ("refused",) and story.base == "fake" and not story.needs
 
 
 def never_called(over: Ended, *, impersonate: bool = False) -> str:

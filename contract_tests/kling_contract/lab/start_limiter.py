@@ -12,11 +12,11 @@ _LONGEST_START = 1.5
 
 
 class StartLimiter:
-    """Lets so many start at a time, those first whose stories take long."""
+    """Lets so many start at a time, in their stories' order."""
 
     def __init__(self, most: int) -> None:
         self._free = most
-        self._waiting: list[tuple[bool, int]] = []
+        self._waiting: list[tuple[tuple[float, ...], int]] = []
         self._numbers = count()
         self._news = threading.Condition()
 
@@ -26,7 +26,7 @@ class StartLimiter:
             wanted.together.wait()
             return
         with self._news:
-            mine = (not wanted.early, next(self._numbers))
+            mine = (wanted.turn, next(self._numbers))
             heapq.heappush(self._waiting, mine)
             self._news.wait_for(lambda: self._free > 0 and self._waiting[0] == mine)
             heapq.heappop(self._waiting)

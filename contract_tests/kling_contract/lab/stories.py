@@ -20,6 +20,12 @@ from kling_openapi.model import Model
 _EVERY = 1000
 """Creates that meet a story in which none is to be accepted."""
 FOLDER = Path(__file__).with_name("stories")
+RUNS = {"killed": 2, "again": 3}
+"""Runs of a client that follow each other, by flow; one in all others."""
+_PAUSE = 0.2
+"""Seconds between reads of a client that hurries, as far as the order of stories is concerned."""
+_RETRY_AFTER, _GIVES_UP = 6.0, 6.0
+"""Seconds that a story asks to wait, and after which a client gives up: the usual ones, for the same purpose."""
 PROMPT = "a breeze moves the grass"
 """What is asked for where a story is not about the prompt: a client may demand one."""
 
@@ -93,6 +99,25 @@ class Story(BaseModel):
     def asks_to_wait(self) -> bool:
         """Whether a Retry-After that stands out is part of it."""
         return "{retry_after}" in self.params.values()
+
+    @property
+    def lasts(self) -> float:
+        """Seconds that a client may take which does everything right and as fast as it may."""
+        stages = (self.params.get("pending", 0), self.params.get("processing", 0))
+        reads = 1 + sum(stage for stage in stages if isinstance(stage, int))
+        seconds = reads * max(self.min_poll_at_least, _PAUSE)
+        if self.asks_to_wait:
+            seconds += _RETRY_AFTER
+        if self.first and ("never" in stages or "forever" in self.params.values()):
+            seconds = max(seconds, _GIVES_UP * self.share)
+        return seconds * RUNS.get(self.flow, 1)
+
+    @property
+    def turn(self) -> tuple[float, ...]:
+        """What comes first: the story that shows whether there is a client at all, then what takes even a good one long, the longest
+        first, then what takes others long.
+        """
+        return not self.canary, -self.lasts, not self.first, -self.deadline_at_least, "webhook" not in self.needs
 
 
 def load(contract: Contract, folder: Path = FOLDER) -> dict[str, Story]:

@@ -25,6 +25,7 @@ from kling_contract.lab.lab import Ended
 from kling_contract.lab.pace import Pace, pace_for
 from kling_contract.lab.results import Adapter
 from kling_contract.lab.run import MakeAdapter, run
+from kling_contract.lab.so_far import SoFar
 from kling_contract.lab.stories import Story
 from kling_contract.reading.contract import Contract
 from kling_contract.reading.families import for_clients
@@ -164,11 +165,15 @@ def _put_through(
             topic=Topic.RUN, at=wall().at, data={"target": name, "mode": CLIENT, "contract": contract.version, **about}
         )
     )
+    so_far = SoFar(contract, choice.book(contract))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("stories", total=len(chosen_stories))
+        beside = progress.console if console.is_terminal else Console(stderr=True)
 
         def report(over: Ended) -> None:
-            progress.update(bar, advance=1, description=over.story.name)
+            if line := so_far.line(over):
+                say(beside, line, "dim")
+            progress.update(bar, advance=1, description=f"{over.story.name}: {so_far.counts}")
 
         return run(
             chosen_stories, contract, recorder, make, pace,
