@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 DAY = timedelta(days=1).total_seconds()  # longer than any task and all attempts of its callback
 ORIGIN = "https://hooks.example.com"  # never called: the fake relays it to the receiver
 PATIENCE = 300.0  # s that one advance may take
-GOAL = 1.0  # s of the fake's own time; issue 2
+OWN, WALL = 1.0, 2.0  # s of the fake's own time without callbacks, and of the wall clock with them; issues 2 and 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Cost:
     fired: Counter[str]
 
     def report(self, name: str) -> bool:
-        """Print it; whether it keeps the goal."""
+        """Print it; whether it keeps its goal."""
         events = self.fired.total()
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.fired.items()))
         click.echo(f"{name}: {events:,} events ({kinds})")
@@ -43,7 +43,12 @@ class Cost:
         click.echo(f"  own  {self.own:.2f} s, {self.own / events * 1e6:.0f} us an event (CPU of the fake)")
         if self.receiver:
             click.echo(f"  receiver {self.receiver:.2f} s (CPU)")
-        return self.own < GOAL
+        return self.kept
+
+    @property
+    def kept(self) -> bool:
+        """Whether it keeps its goal."""
+        return self.wall < WALL if self.receiver else self.own < OWN
 
 
 class Bench:
@@ -129,7 +134,7 @@ def received(url: str) -> int:
 def main(
     command: str, url: str | None, pid: int | None, pin: bool, events: int, callbacks: bool, contract: Path
 ) -> None:
-    """Advance a manual clock by a day; exit 1 when the fake's own time is too long."""
+    """Advance a manual clock by a day; exit 1 when that takes too long."""
     body = request_body(kling_openapi.read(contract))
     with the_fake(command, url, pid, pin) as (base, fake):
         try:
@@ -138,7 +143,9 @@ def main(
                 kept.append(with_callbacks(base, fake, body, events).report("with callbacks"))
         except LoadError as error:
             raise click.ClickException(str(error)) from error
-    click.echo(f"{'kept' if all(kept) else 'missed'}: own time under {GOAL:.0f} s")
+    click.echo(
+        f"{'kept' if all(kept) else 'missed'}: {OWN:.0f} s of own time without callbacks, {WALL:.0f} s with them"
+    )
     sys.exit(0 if all(kept) else 1)
 
 

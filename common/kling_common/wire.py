@@ -222,7 +222,7 @@ def drain(response: "HTTPResponse | PlainAnswer") -> bool:
 
 def check_complete(response: "HTTPResponse | PlainAnswer") -> None:
     """Raise IncompleteRead where fewer bytes came than announced, which `read` with an amount does not notice."""
-    from http.client import IncompleteRead
-
     if response.length:
+        from http.client import IncompleteRead
+
         raise IncompleteRead(b"", response.length)

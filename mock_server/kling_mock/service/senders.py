@@ -253,7 +253,7 @@ class Senders:
 
     def _kept(self, facts: Transaction, one: _Ended) -> Made:
         owed, attempt = one.owed, one.attempt
-        if owed.account.clock.mode == "manual":  # which may have been moved meanwhile
+        if owed.account.clock.mode == "manual" and attempt.ended != facts.now():  # it was moved meanwhile
             attempt = replace(attempt, ended=facts.now())
         kept = facts.delivery(owed.delivery.id)
         if kept is None:  # a reset came meanwhile

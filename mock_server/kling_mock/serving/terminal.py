@@ -1,7 +1,8 @@
 """The terminal of `kling-mock serve`: a line on standard error for each request, callback attempt, render and refusal.
 
-Lines are made and written in a thread of their own, so that a slow terminal, or a pipe that is never read, delays no request. When more
-waits than can be written, the newest lines are left out and counted.
+Lines are made and written in a thread of their own, so that a slow terminal, or a pipe that is never read, delays no request. A line after
+a pause is written at once, and those of the next moment together: each time that thread wakes, one that answers requests waits for it.
+When more waits than can be written, the newest lines are left out and counted.
 """
 
 import json
@@ -15,6 +16,7 @@ from kling_mock.store.journal import Entry, as_json
 from kling_mock.store.lines import Line, lines, time_of
 
 _WAITING = 5_000
+_MOMENT = 0.05
 _COLOURS = {True: "green", False: "red", None: "blue"}
 
 
@@ -29,6 +31,7 @@ class Terminal:
         self._left_out = 0
         self._work = threading.Condition()
         self._open = True
+        self._idle = False
         self._thread = threading.Thread(target=self._write, name="terminal", daemon=True)
         self._thread.start()
 
@@ -39,7 +42,8 @@ class Terminal:
                 self._waiting.append(entry)
             else:
                 self._left_out += 1
-            self._work.notify()
+            if self._idle:
+                self._work.notify()
 
     def close(self, patience: float = 1.0) -> None:
         """Write what waits, for at most *patience* seconds."""
@@ -51,22 +55,24 @@ class Terminal:
     def _write(self) -> None:
         while True:
             with self._work:
-                while self._open and not self._waiting:
-                    self._work.wait()
+                self._idle = True
+                self._work.wait_for(lambda: self._waiting or not self._open)
+                self._idle = False
                 if not self._waiting:
                     return
                 entries, left_out = list(self._waiting), self._left_out
                 self._waiting.clear()
                 self._left_out = 0
             try:
-                for entry in entries:
-                    for line in lines(as_json(entry)):
-                        self._stream.write(self._written(line) + "\n")
+                written = [self._written(line) for entry in entries for line in lines(as_json(entry))]
                 if left_out:
-                    self._stream.write(self._note(left_out) + "\n")
+                    written.append(self._note(left_out))
+                self._stream.write("\n".join([*written, ""]))
                 self._stream.flush()
             except (OSError, ValueError):  # closed: requests go on without lines
                 return
+            with self._work:
+                self._work.wait_for(lambda: not self._open, _MOMENT)
 
     def _written(self, line: Line) -> str:
         if self._as_json:

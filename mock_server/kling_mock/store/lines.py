@@ -46,6 +46,8 @@ def lines(entry: dict[str, Any]) -> list[Line]:
 
 def printable(text: str) -> str:
     """Return *text* without characters that would steer a terminal: what a client sends must not."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
 
 
