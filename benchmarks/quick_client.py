@@ -12,7 +12,7 @@ from base import Client, Response, main
 
 
 class Quick(Client):
-    """Gives a call four seconds, and waits a quarter longer after each trouble."""
+    """Gives a call four seconds, and waits a little longer after each trouble, as much as shows."""
 
     agent = "quick-client/1"
     call_timeout = 4.0
@@ -24,7 +24,7 @@ class Quick(Client):
     def after_trouble(self, response: Response | None) -> float:
         """Longer each time; what the service asks for is kept."""
         asked = super().after_trouble(response)
-        return asked if response is not None and response.status == 429 else self.pause * 1.25**self.errors
+        return asked if response is not None and response.status == 429 else self.pause * 1.15**self.errors
 
 
 if __name__ == "__main__":
