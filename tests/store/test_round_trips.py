@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -109,3 +110,22 @@ def test_a_name_that_no_text_has_is_unknown(any_url: str, process: Callable[...,
     assert list(store.deliveries(account, name)) == []
     with store.begin(account) as facts:
         assert (facts.task(name), facts.delivery(name)) == (None, None)
+
+
+def test_what_a_thread_leaves_to_be_written_is_masked_and_written_once(url: str, process: Callable[..., Any]) -> None:
+    """By whoever keeps it, at the latest where the block ends; another thread's entries do not wait for it."""
+    journal = process(url).fake.world.journal
+    with journal.gathered() as taken:
+        journal.add(1.0, "a", "exchange", url="/v1/tasks?api_key=sk-hidden-away")
+        other = Thread(target=journal.add, args=(2.0, "b", "exchange"))
+        other.start()
+        other.join()
+        left = taken()
+        journal.add(3.0, "c", "exchange")
+        assert [one.account for one in journal.entries()] == ["b"]
+        journal.keep(left)
+        assert [one.account for one in journal.entries()] == ["b", "a"]
+    journal.add(4.0, "d", "exchange")
+
+    assert [one.account for one in journal.entries()] == ["b", "a", "c", "d"]
+    assert "sk-hidden-away" not in left[0].url

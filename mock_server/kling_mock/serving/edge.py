@@ -8,18 +8,17 @@ imported by the first request that does. Faults of a scenario act on the real co
 import asyncio
 import io
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from kling_mock.core.errors import InvalidRequest, MethodNotAllowed
-from kling_mock.service.creating import Held, Look, finished
+from kling_mock.service.creating import Look
 from kling_mock.serving.exchange import Exchange
-from kling_mock.serving.turns import Turns
+from kling_mock.serving.turns import THREADS, Turn, Turns
 from kling_mock.serving.waiters import GONE, Waiters
 from kling_mock.web.api import Api, Steps
 from kling_mock.web.application import Application
@@ -31,7 +30,6 @@ from kling_mock.web.parts import Fake
 from kling_mock.web.reading import Reading
 from kling_mock.web.routes import Routes
 
-_THREADS = 64
 _HEALTH = ("/__mock/health", "/__mock/ready")
 _WAIT = "/__mock/wait"
 _WITH_FILE = (200, 206)
@@ -53,10 +51,9 @@ class Edge:
         self._routes = Routes(fake)
         self._health = {path: next(iter(fake.control.protocol.paths[path].values())) for path in _HEALTH}
         self._blocking = fake.world.store.blocking
-        most, store = fake.world.store.calls_at_once, fake.world.store
-        self._held: Held = store if most is None else Turns(store, most)
         kinds = ("service", "control", "files", "looks")
-        self._pools = {kind: ThreadPoolExecutor(_THREADS, thread_name_prefix=kind) for kind in kinds}
+        pools = self._pools = {kind: ThreadPoolExecutor(THREADS, thread_name_prefix=kind) for kind in kinds}
+        self._turns = Turns(fake.world.store, pools["service"], pools["looks"], self._ended)
 
     def most(self, request: Request) -> int | Awaitable[int]:
         """Return how many bytes of the body the route looks at; 0 where it refuses the request whatever the body is."""
@@ -93,7 +90,7 @@ class Edge:
         if steps is None:
             self._run(exchange, self._other(exchange))
         elif self._blocking:
-            self._in_a_thread(exchange, steps)
+            self._turns.take(Turn(exchange, steps))
         else:
             try:
                 look = next(steps)
@@ -137,22 +134,16 @@ class Edge:
                 await self._respond(exchange, end.value)
                 return
 
-    def _in_a_thread(self, exchange: Exchange, steps: Steps) -> None:
-        """Go through a call in a thread. A task that waits for it would cost each call as much as the thread does."""
-        loop = asyncio.get_running_loop()
-        ended = self._pools["service"].submit(finished, steps, self._held)
-
-        def tell(_: Any) -> None:
-            with suppress(RuntimeError):  # the loop has ended, and with it the connection
-                loop.call_soon_threadsafe(self._answer, exchange, ended)
-
-        ended.add_done_callback(tell)
-
-    def _answer(self, exchange: Exchange, ended: Future[ApiResponse]) -> None:
-        try:
-            self._send(exchange, ended.result())
-        except Exception as error:
-            self._failed(exchange, error)
+    def _ended(self, turns: Sequence[Turn]) -> None:
+        """Respond to calls that went through a thread."""
+        for turn in turns:
+            try:
+                if isinstance(turn.came, ApiResponse):
+                    self._send(turn.exchange, turn.came)
+                elif turn.came is not None:
+                    self._failed(turn.exchange, turn.came)
+            except Exception as error:
+                self._failed(turn.exchange, error)
 
     def _send(self, exchange: Exchange, response: ApiResponse) -> None:
         """Send a response at once, or from a task where it waits for something, or its scenario does."""

@@ -163,8 +163,8 @@ class Store(Protocol):
         ...
 
     @property
-    def calls_at_once(self) -> int | None:
-        """How many calls a process had best serve at a time; None where it makes no difference, or none is better."""
+    def calls_at_once(self) -> tuple[int, int]:
+        """How many calls a process had best serve at a time where operations block, and how many where calls have to wait long."""
         ...
 
     def held(self) -> AbstractContextManager[Callable[[], None]]:

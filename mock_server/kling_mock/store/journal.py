@@ -8,6 +8,7 @@ import threading
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -108,6 +109,15 @@ class Journal:
         """Record several entries, in order."""
         for at, account, kind, facts in many:
             self.add(at, account, kind, **facts)
+
+    @contextmanager
+    def gathered(self) -> Iterator[Callable[[], Sequence[Entry]]]:
+        """Leave what this thread adds in the block to be written by `keep`, where that saves something; the function returns what is left."""
+        yield tuple
+
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Write what was left to be written."""
+        del entries
 
     def _mask_secrets(self, entry: Entry) -> None:
         """Replace secrets, and cut what is long: in SQL before an entry is written, in memory at the latest when it is read."""

@@ -31,7 +31,7 @@ class MemoryStore:
     """All accounts of one process. The oldest that hold nothing are forgotten; seen again, they are as they were."""
 
     blocking = False
-    calls_at_once = None
+    calls_at_once = (1, 1)
 
     def __init__(
         self,

@@ -4,7 +4,8 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,12 @@ class _Waiting:
     error: StoreDown | None = None
 
 
+class _Gathered(threading.local):
+    """What a thread leaves to be written together, where it does."""
+
+    entries: list[Entry] | None = None
+
+
 class SqlJournal(Journal):
     """At most *entries* entries, give or take those between two sweeps; each body is cut at *body* bytes.
     Secrets are replaced before an entry is written.
@@ -64,6 +71,7 @@ class SqlJournal(Journal):
         self._sweeping = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
         self._turn = threading.Lock()
+        self._gathered = _Gathered()
 
     @property
     def next_seq(self) -> int:
@@ -78,19 +86,42 @@ class SqlJournal(Journal):
     def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
         """Record one entry; where the store is not available it is lost, and the log says so."""
         entry = self._masked(at, account, kind, facts)
-        self._keep([entry])
+        left = self._gathered.entries
+        if left is None:
+            self.keep([entry])
+        else:
+            left.append(entry)
         return entry
+
+    @contextmanager
+    def gathered(self) -> Iterator[Callable[[], Sequence[Entry]]]:
+        """Leave what this thread adds in the block to be written together."""
+        left = self._gathered.entries = []
+
+        def taken() -> Sequence[Entry]:
+            entries = left.copy()
+            left.clear()
+            return entries
+
+        try:
+            yield taken
+        finally:
+            self._gathered.entries = None
+            self.keep(left)
 
     def add_all(self, many: Sequence[New]) -> None:
         """Record several entries, in one transaction."""
-        self._keep([self._masked(*one) for one in many])
+        self.keep([self._masked(*one) for one in many])
 
     def _masked(self, at: float, account: str | None, kind: str, facts: dict[str, Any]) -> Entry:
         entry = Entry(0, at, account, kind, **facts)
         self._mask_secrets(entry)
         return entry
 
-    def _keep(self, entries: Sequence[Entry]) -> None:
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Write entries, in one transaction; where the store is not available they are lost, and the log says so."""
+        if not entries:
+            return
         try:
             self._write([_values(entry) for entry in entries])
             self._sweep(len(entries))
