@@ -173,7 +173,7 @@ class Courier:
                 events = self._events(facts, facts.now(), self._at_once, sending=account.clock.mode == "manual")
                 if len(events) < self._at_once:
                     yield facts
-            more = self._carried_out(facts.account, events, happened)
+            more = bool(events) and self._carried_out(facts.account, events, happened)
 
     def _carried_out(
         self,

@@ -112,7 +112,7 @@ class Journal:
 
     @contextmanager
     def gathered(self) -> Iterator[Callable[[], Sequence[Entry]]]:
-        """Leave what this thread adds in the block to be written by `keep`, where that saves something; the function returns what is left."""
+        """Leave what this thread adds in the block to `keep`, where that saves something; the function returns what is left."""
         yield tuple
 
     def keep(self, entries: Sequence[Entry]) -> None:

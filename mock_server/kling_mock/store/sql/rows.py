@@ -1,6 +1,7 @@
 """Facts as rows, and rows as facts. What a task or delivery consists of stands in its dataclass and nowhere here."""
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,8 @@ from kling_mock.core.tasks import Task
 from kling_mock.store.interface import Names
 from kling_mock.store.sql.statements import Row
 
+_LOCK = threading.Lock()
+
 _TASK = TypeAdapter(Task).validator
 _DELIVERY = TypeAdapter(Delivery).validator
 _ATTEMPT = TypeAdapter(Attempt).validator
@@ -26,9 +29,9 @@ _DELIVERIES = TypeAdapter(tuple[Delivery], config=_WRITTEN).serializer
 _ATTEMPTS = TypeAdapter(tuple[Attempt], config=_WRITTEN).serializer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SqlAccount:
-    """An account as it stood when its row was read."""
+    """An account as it stood when its row was read. Not frozen: each call makes some, and that would cost three times as much."""
 
     id: int
     key: str
@@ -50,21 +53,22 @@ class SqlAccount:
 
 
 class SqlClock(Clock):
-    """A clock that knows its row."""
+    """A clock that knows its row. Each call makes some and few are ever set, so one lock does for all."""
 
     def __init__(self, row: Row | RowMapping, ahead: float) -> None:
-        super().__init__(row["mode"], row["rate"] or 1.0, row["base"])
+        self._lock = _LOCK
+        self.mode, self._steady = row["mode"], True
         self.id: int = row["clock_id"]
         self._run = (row["base"], row["began"] - ahead, row["rate"])
 
 
-def account_of(row: Row | RowMapping, ahead: float) -> SqlAccount:
-    """Return the account in a row of accounts joined with its clock; *ahead* is how far the database's clock is ahead."""
+def account_of(row: Row | RowMapping, ahead: float, clock: Clock | None = None) -> SqlAccount:
+    """Return the account in a row of accounts joined with its *clock*; *ahead* is how far the database's clock is ahead."""
     return SqlAccount(
         id=row["id"],
         key=row["key"],
         name=row["name"],
-        clock=SqlClock(row, ahead),
+        clock=clock or SqlClock(row, ahead),
         clock_id=row["clock_id"],
         credits=number(row["credits"]),
         used=number(row["used"]),

@@ -73,7 +73,7 @@ class SqlTransaction:
     @property
     def account(self) -> SqlAccount:
         """The account as it was when its row was locked."""
-        return account_of(self._row, self._database.ahead)
+        return account_of(self._row, self._database.ahead, self._clock)
 
     def now(self) -> float:
         """Return what the account's clock shows."""
