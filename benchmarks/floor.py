@@ -1,15 +1,17 @@
 """The floor of a store: a bare WSGI callable on the same server that runs the same statements through the same pool.
 
-The statements are recorded from one real call of the fake, each operation of its store by itself, then repeated with ids and numbers of
-their own: the same statements, transactions and commits, on a connection taken from the same pool as often, and writers of one process
-queue as the fake's do. Nothing is validated, decided or rendered, and what a call does for others, such as the tasks that have become
-due by then, is not in it. For the memory store the callable parses the same JSON. Either returns as many bytes as the fake does.
+The statements are recorded from one real call of the fake, each operation of its store by itself, then repeated: a create with ids and
+numbers of its own, a query of the recorded task, whose row it writes as the fake does. They are the same statements, transactions and
+commits, each thread keeps its connection, and writers of one process queue as the fake's do. Nothing is validated, decided or rendered,
+and what a call does for others, such as the tasks that have become due by then, is not in it. For the memory store the callable parses
+the same JSON. Either returns as many bytes as the fake does.
 """
 
 import os
 import pickle
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,11 +33,15 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 @dataclass
 class Recording:
-    """Statements of one call: for each operation of the store whether it writes, so that it waits its turn, and what it ran."""
+    """Statements of one call: for each operation of the store whether it writes, so that it waits its turn, and what it ran.
+
+    *makes*: it makes a task, so that each time it needs another id and number.
+    """
 
     id: str = ""
     number: int = 0
     size: int = 0
+    makes: bool = False
     groups: list[tuple[bool, list[tuple[str, Any]]]] = field(default_factory=list)
 
     def listen(self, database: Any) -> None:
@@ -123,11 +129,14 @@ def record(store: str, method: str, body: dict[str, Any]) -> Recording:
     statements._cursor = cursor
     task = facts.task(facts.seen(KEY), made)
     facts.close()
-    return Recording(made, task.number, len(response.data), groups)
+    return Recording(made, task.number, len(response.data), method == "POST", groups)
 
 
 class Statements:
-    """Runs what was recorded, again and again, with ids and numbers of this process."""
+    """Runs what was recorded, again and again: what makes a task with ids and numbers of this process, all else on the recorded one.
+
+    Each thread keeps its connection.
+    """
 
     def __init__(self, store: str, recorded: Recording) -> None:
         from kling_mock.store.sql.database import Database
@@ -135,19 +144,24 @@ class Statements:
         self._database, self._recorded = Database(store), recorded
         self._first = (os.getpid() % 2000 + 1) * _NUMBERS
         self._counts = count(1)
+        self._mine = threading.local()
 
     def __call__(self) -> None:
         """Run them once."""
         nth, recorded = next(self._counts), self._recorded
-        names = {recorded.id: f"{recorded.id}-{os.getpid()}-{nth}", recorded.number: self._first + nth}
-        with self._database.held():
-            for writes, statements in recorded.groups:
-                with self._database.changing() if writes else self._database.reading() as connection:
-                    for statement, parameters in statements:
-                        cursor = connection.connection.cursor()
-                        cursor.execute(statement, renamed(parameters, names))
-                        if cursor.description:
-                            cursor.fetchall()
+        names: dict[Any, Any] = {}
+        if recorded.makes:
+            names = {recorded.id: f"{recorded.id}-{os.getpid()}-{nth}", recorded.number: self._first + nth}
+        if not hasattr(self._mine, "held"):
+            self._mine.held = self._database.held()
+            self._mine.held.__enter__()
+        for writes, statements in recorded.groups:
+            with self._database.changing() if writes else self._database.reading() as connection:
+                for statement, parameters in statements:
+                    cursor = connection.connection.cursor()
+                    cursor.execute(statement, renamed(parameters, names))
+                    if cursor.description:
+                        cursor.fetchall()
 
 
 def make() -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:

@@ -18,11 +18,12 @@ Measured by one command, which wrote this page: `{command}` on {date}. {machine}
 
 {versions}
 
-A **floor** is a bare WSGI callable on the same server that runs the statements of the same call through the same pool, recorded from the
-fake and repeated: the same transactions and commits, on a connection that is taken as often, and writers of one process queue for
-SQLite's one writer as the fake's do. Nothing is validated, decided or rendered, and no older task is settled. What the fake saves under
-load, journal entries of several threads in one transaction, the floor does not save. For the memory store the floor is a callable that
-parses the same JSON and returns as many bytes.
+A **floor** is a bare WSGI callable, on granian with 16 threads a process, that runs the statements of the same call through the same
+pool, recorded from the fake and repeated: the same transactions and commits, each thread on a connection that it keeps, and writers of
+one process queue for SQLite's one writer. A query of the floor writes the recorded task's row, as the fake's do. Nothing is validated,
+decided or rendered, and no older task is settled. What the fake saves under load, journal entries of several calls in one transaction
+and a thread for each call, the floor does not save. For the memory store the floor is a callable that parses the same JSON and returns
+as many bytes.
 
 Fake and floor take turns within one run, so a ratio means more than a number. Load: wrk, 1 thread, 16 connections. Medians, with the
 range in brackets. While a sample runs, the share of the processors that went to others is measured: above {clean:.0%} of a core the
