@@ -36,7 +36,7 @@ def test_the_first_rules_that_hold_are_said_at_once_and_once() -> None:
     lines = [so_far.line(refused(sent=False)), so_far.line(happy())]
 
     assert lines == ["story refused-quality: CQ-10 holds so far", ""]
-    assert int(so_far.counts.partition(" rules hold")[0]) > 5
+    assert int(so_far.counts.partition(" good so far")[0]) > 5
 
 
 def test_what_looks_broken_is_said_once() -> None:
@@ -47,7 +47,7 @@ def test_what_looks_broken_is_said_once() -> None:
 
     assert first.startswith("story refused-quality: CQ-10 looks broken: sent, against the contract")
     assert again == ""
-    assert so_far.counts.endswith(", broken so far: 1")
+    assert so_far.counts.endswith(" good, 1 broken so far")
 
 
 def test_only_chosen_rules_are_judged() -> None:
@@ -63,4 +63,4 @@ def test_a_case_that_shows_nothing_says_nothing() -> None:
     unable = replace(refused(sent=True), results=(RunResult(cannot="no quality"),))
     short = replace(refused(sent=True), short="gave up")
 
-    assert [so_far.line(unable), so_far.line(short), so_far.counts] == ["", "", "0 rules hold"]
+    assert [so_far.line(unable), so_far.line(short), so_far.counts] == ["", "", "0 good so far"]

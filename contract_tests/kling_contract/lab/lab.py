@@ -25,7 +25,7 @@ from kling_contract.lab.journal import Reader, carries, hooked
 from kling_contract.lab.other_hosts import FORGED_VIDEO, PLAIN_HTTP, OtherHost
 from kling_contract.lab.pace import FORCED, GRACE, Pace
 from kling_contract.lab.results import Adapter, RunRequest, RunResult, cut, places_of
-from kling_contract.lab.stories import PROMPT, Story, filled
+from kling_contract.lab.stories import PROMPT, RUNS, Story, filled
 from kling_contract.lab.watch import Seen
 from kling_contract.reading.addresses import origin_in
 from kling_contract.reading.contract import Contract
@@ -227,9 +227,7 @@ class Lab:
         if story.scenario:
             queued = {"name": story.scenario, "params": params, "times": story.times}
             control.call("POST", "/scenarios/next", queued)
-        if (
-            story.flow == "again"
-        ):  # what its later runs make is over at once: a task of usual length would only be waited for
+        if story.flow in RUNS:  # what later runs make is over at once: a task of usual length would only be waited for
             control.story("poll-paced", 2, pending=0, processing=0)
         control.relays({origin_in(wanted.callback_url): f"http://127.0.0.1:{wanted.callback_port}"})
         asked = {

@@ -90,15 +90,14 @@ def _all(
             unable |= {story.name: silent for story in able if "webhook" in story.needs}
         unable |= {story.name: why for story in able if (why := scheduler.lacks(story)) and not scheduler.runs(story)}
         scheduler.start(story for story in able if story.name not in unable)
-        # Clients that hang are waited for meanwhile, where the adapter takes more cases at once than there are.
-        early = scheduler.settled() if adapter.parallel > len(able) else []
-        confirm(lab, adapter, early)
+        # Clients that wait, or hang, are waited for meanwhile, where the adapter takes more cases at once than there are.
+        early = scheduler.settled() if adapter.parallel > len(able) else ()
+        repeated = {over.story.name for some in early for over in confirm(lab, adapter, some)}
     ended = scheduler.repeat()
     called = any(over.called for over in ended) or lab.fake.watch.strays
     if ended and not called and not all(over.story.base in NOT_THE_FAKE for over in ended):
         raise SetupError(never_called(ended[0], impersonate=impersonate))
-    looked_at = {over.story.name for over in early}
-    confirm(lab, adapter, [over for over in ended if over.story.name not in looked_at])
+    confirm(lab, adapter, [over for over in ended if over.story.name not in repeated])
     return ended, unable
 
 

@@ -1,6 +1,6 @@
 """Stories side by side: which begin, how much time they have, and which are repeated with more."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from statistics import median
@@ -10,6 +10,7 @@ from kling_contract.history.events import Exchange, wall
 from kling_contract.lab.lab import Ended, Lab
 from kling_contract.lab.pace import GRACE, PATIENCE, Pace
 from kling_contract.lab.results import Adapter
+from kling_contract.lab.start_limiter import STARTS
 from kling_contract.lab.stories import RUNS, Story, lacking
 from kling_contract.lab.watch import Seen
 from kling_contract.reading.addresses import origin_in
@@ -27,7 +28,7 @@ _AFRESH = 3
 AGAIN = 240.0
 """Seconds in which cases are run again for want of time."""
 _LOOK = 0.5
-"""Seconds between two looks at who still runs."""
+"""Seconds between two looks at who still runs; where none ends in as long, nothing is going on."""
 _SAID = 400
 """Characters of a client's last words that are passed on."""
 _SLOWER = 1.3
@@ -106,17 +107,26 @@ class Scheduler:
         self._lab.pace = self._lab.pace.with_pause(self._pause)
         return silent
 
-    def settled(self) -> list[Ended]:
-        """Return the cases that are over, once every other one is past its limit: such a client is waited for, but not alone.
+    def settled(self) -> Iterator[list[Ended]]:
+        """Yield the cases that are over, whenever nothing is going on, until every other one is past its limit: who waits is waited for,
+        but not alone.
 
         None are where the client's pace was guessed wrong, since its cases are run again.
         """
-        while awaited := [one for one in self._running.values() if not one.future.done() and not self._hangs(one)]:
-            wait([one.future for one in awaited], _LOOK, FIRST_COMPLETED)
-        if self._slower():
-            return []
-        ended = [one.future.result() for one in self._running.values() if one.future.done()]
-        return [over for over in ended if not over.short]
+        given: set[str] = set()
+        while True:
+            awaited = [one for one in self._running.values() if not one.future.done() and not self._hangs(one)]
+            if awaited and (wait([one.future for one in awaited], _LOOK, FIRST_COMPLETED).done or not STARTS.idle):
+                continue
+            if self._slower():
+                return
+            done = [one.future.result() for one in self._running.values() if one.future.done()]
+            news = [over for over in done if not over.short and over.story.name not in given]
+            given.update(over.story.name for over in news)
+            if news:
+                yield news
+            if not awaited:
+                return
 
     def _hangs(self, one: _Running) -> bool:
         """Whether a client called, and should have ended by now."""

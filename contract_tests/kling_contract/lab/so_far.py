@@ -33,8 +33,8 @@ class SoFar:
     def counts(self) -> str:
         """How many rules hold, and how many look broken."""
         with self._lock:
-            broken = f", broken so far: {len(self._broken)}" if self._broken else ""
-            return f"{len(self._held - self._broken)} rules hold{broken}"
+            broken = f", {len(self._broken)} broken" if self._broken else ""
+            return f"{len(self._held - self._broken)} good{broken} so far"
 
     def line(self, over: Ended) -> str:
         """Return what *over* shows; empty where that is nothing new."""

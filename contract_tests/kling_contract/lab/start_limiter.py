@@ -15,7 +15,7 @@ class StartLimiter:
     """Lets so many start at a time, in their stories' order."""
 
     def __init__(self, most: int) -> None:
-        self._free = most
+        self._free = self._most = most
         self._waiting: list[tuple[tuple[float, ...], int]] = []
         self._numbers = count()
         self._news = threading.Condition()
@@ -33,6 +33,12 @@ class StartLimiter:
             self._free -= 1
             self._news.notify_all()
         threading.Thread(target=self._give_back, args=(wanted,), daemon=True).start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no client starts, or waits for its turn."""
+        with self._news:
+            return self._free == self._most and not self._waiting
 
     def _give_back(self, wanted: RunRequest) -> None:
         wanted.up.wait(_LONGEST_START)

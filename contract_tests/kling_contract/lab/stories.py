@@ -93,7 +93,7 @@ class Story(BaseModel):
         """How many creates follow the scenario."""
         if self.right.creates == 0:
             return _EVERY
-        return self.jobs if self.flow == "many" else 1 if self.flow == "again" else 2
+        return self.jobs if self.flow == "many" else 1 if self.flow in RUNS else 2
 
     @property
     def asks_to_wait(self) -> bool:
