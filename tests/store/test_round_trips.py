@@ -129,3 +129,17 @@ def test_what_a_thread_leaves_to_be_written_is_masked_and_written_once(url: str,
 
     assert [one.account for one in journal.entries()] == ["b", "a", "c", "d"]
     assert "sk-hidden-away" not in left[0].url
+
+
+def test_many_entries_are_written_in_their_order(url: str, process: Callable[..., Any]) -> None:
+    """However many statements that takes; whole moments and entries of no account among them."""
+    journal = process(url).fake.world.journal
+    journal.add_all(
+        [(number, None if number % 3 else "a", "exchange", {"body": b"%d" % number}) for number in range(200)]
+    )
+
+    entries = journal.entries()
+    assert [one.at for one in entries] == [*range(200)]
+    assert [one.body for one in entries] == [b"%d" % number for number in range(200)]
+    assert [one.account for one in entries[:3]] == ["a", None, None]
+    assert [one.seq for one in entries] == sorted(one.seq for one in entries)

@@ -26,6 +26,7 @@ class SharedMeasures(Measures):
             "kling_mock_request_seconds", "Responses.", ["operation", "status"], buckets=REQUEST_BOUNDS, **own
         )
         self._errors = Counter("kling_mock_store_errors", "Errors.", **own)
+        self._of: dict[tuple[str, int], Any] = {}
 
     def register(self, registry: CollectorRegistry) -> None:
         """Let *registry* show the sums of all processes."""
@@ -33,7 +34,10 @@ class SharedMeasures(Measures):
 
     def request(self, operation: str, status: int, seconds: float) -> None:
         """Count a response and how long it took."""
-        self._requests.labels(operation, str(status)).observe(seconds)
+        own = self._of.get((operation, status))
+        if own is None:
+            own = self._of[operation, status] = self._requests.labels(operation, str(status))
+        own.observe(seconds)
 
     def task(self, status: str) -> None:
         """Count a task that came to this status."""

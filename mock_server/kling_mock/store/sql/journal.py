@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, true, update
+from sqlalchemy import RowMapping, bindparam, column, delete, func, insert, select, true, update, values
 
 from kling_mock.store.interface import StoreDown
 from kling_mock.store.journal import Entry, Journal, New
@@ -20,24 +21,32 @@ from kling_mock.store.sql.tables import journal
 
 _ORDER_LOCK = 0x6B6A726E
 _SWEEP = 256
-_TOGETHER = 64
+_TOGETHER, _TOGETHER_IN_SQLITE = 7, 64
+"""Entries that are written together: psycopg takes a statement of more than fifty parameters apart anew each time."""
 _FORGOTTEN = "forgotten"
 _COLUMNS = ("at", "account", "kind", "facts", "request_body", "body")
+_SHORT = dict(zip(_COLUMNS, "abcdef", strict=True))
 _ADD = Statement(insert(journal).inline(), *_COLUMNS)
-_ADD_IN_TURN = Statement(
-    insert(journal)
-    .inline()
-    .from_select(
-        list(_COLUMNS),
-        select(*(bindparam(f"the_{name}", type_=journal.c[name].type) for name in _COLUMNS)).select_from(
-            select(
-                func.pg_advisory_xact_lock(_ORDER_LOCK), func.set_config("synchronous_commit", "off", True)
-            ).subquery("turn")
-        ),
-    )
+_IN_TURN = select(func.pg_advisory_xact_lock(_ORDER_LOCK), func.set_config("synchronous_commit", "off", True)).subquery(
+    "turn"
 )
 """On PostgreSQL, in turn, and its commit does not wait for the disk: entries may be lost with the machine, though not with the process."""
-_NAMED = tuple((name, f"the_{name}") for name in _COLUMNS)
+
+
+@cache
+def _add_in_turn(entries: int) -> Statement:
+    """Return the statement that adds so many entries at once: a statement for each would be as many ways to the server."""
+    given = values(*(column(name, journal.c[name].type) for name in _COLUMNS), name="given").data(
+        [
+            tuple(bindparam(f"{_SHORT[name]}{nth}", type_=journal.c[name].type) for name in _COLUMNS)
+            for nth in range(entries)
+        ]
+    )
+    # The row of the turn comes first, so that no entry has a number before it.
+    return Statement(
+        insert(journal).inline().from_select([*_COLUMNS], select(*given.c).select_from(_IN_TURN.join(given, true())))
+    )
+
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +81,7 @@ class SqlJournal(Journal):
         self._waiting: deque[_Waiting] = deque()
         self._turn = threading.Lock()
         self._gathered = _Gathered()
+        self._together = _TOGETHER_IN_SQLITE if database.sqlite else _TOGETHER
 
     @property
     def next_seq(self) -> int:
@@ -145,7 +155,7 @@ class SqlJournal(Journal):
         self._waiting.extend(mine)
         with self._turn:
             while not all(one.done for one in mine):
-                together = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
+                together = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._together))]
                 self._write_together(together)
         for one in mine:
             if one.error is not None:
@@ -153,14 +163,14 @@ class SqlJournal(Journal):
 
     def _write_together(self, together: list["_Waiting"]) -> None:
         try:
-            database = self._database
-            with database.writing() if len(together) > 1 else database.changing() as connection:
-                if database.sqlite:
-                    _ADD.each(connection, [one.values for one in together])
-                else:
-                    _ADD_IN_TURN.each(
-                        connection, [{given: one.values[name] for name, given in _NAMED} for one in together]
-                    )
+            database, each = self._database, [one.values for one in together]
+            if not database.sqlite:
+                with database.changing() as connection:
+                    named = {f"{_SHORT[name]}{nth}": one[name] for nth, one in enumerate(each) for name in _COLUMNS}
+                    _add_in_turn(len(each)).run(connection, **named)
+            else:
+                with database.writing() if len(each) > 1 else database.changing() as connection:
+                    _ADD.each(connection, each)
         except StoreDown as error:
             for one in together:
                 one.error = error
