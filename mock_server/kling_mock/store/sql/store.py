@@ -92,8 +92,8 @@ class SqlStore(Time):
         """
         database = Database(url)
         # SQLite waits for nobody: threads side by side only take the interpreter from each other at each statement.
-        # A server is waited for: of one that is near two calls make use, of one that is far many.
-        self.calls_at_once = (1, 1) if database.sqlite else (2, 64)
+        # A server is waited for: of one that is near three calls make use, of one that is far many.
+        self.calls_at_once = (1, 1) if database.sqlite else (3, 64)
         super().__init__(database, Accounts(database, credits, most_untouched), start_clock)
         self._upload_bytes = upload_bytes
         self.journal = SqlJournal(self.database, entries=entries)
