@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import click
+import deployments
 from load import LoadError, call, connect, create_tasks, request_body
 from processes import Server, Watched, all_cores
 from target_options import target_options, the_fake
@@ -22,7 +23,8 @@ HERE = Path(__file__).parent
 DAY = timedelta(days=1).total_seconds()  # longer than any task and all attempts of its callback
 ORIGIN = "https://hooks.example.com"  # never called: the fake relays it to the receiver
 PATIENCE = 300.0  # s that one advance may take
-OWN, WALL = 1.0, 2.0  # s of the fake's own time without callbacks, and of the wall clock with them; issues 2 and 17
+EVENTS = 10_000
+SILENT, POSTING = 1.0, 2.0  # s that it may take without callbacks and with them; issue 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,12 @@ class Cost:
     @property
     def kept(self) -> bool:
         """Whether it keeps its goal."""
-        return self.wall < WALL if self.receiver else self.own < OWN
+        return self.wall < self.goal
+
+    @property
+    def goal(self) -> float:
+        """Seconds that it may take."""
+        return POSTING if self.fired["attempt"] else SILENT
 
 
 class Bench:
@@ -124,9 +131,22 @@ def received(url: str) -> int:
         connection.close()
 
 
+def advances(body: Mapping[str, Any], events: int = EVENTS) -> list[dict[str, float]]:
+    """Return what an advance over *events* costs a fake of its own, without callbacks and with one for every task."""
+    with deployments.fake("memory") as serving:
+        costs = (
+            Bench(serving.base, serving.watched, None, body).cost(events),
+            with_callbacks(serving.base, serving.watched, body, events),
+        )
+    return [
+        {"events": one.fired.total(), "posts": one.fired["attempt"], "wall": one.wall, "own": one.own, "goal": one.goal}
+        for one in costs
+    ]
+
+
 @click.command()
 @target_options
-@click.option("--events", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000), help="Due at once.")
+@click.option("--events", default=EVENTS, show_default=True, type=click.IntRange(1, 1_000_000), help="Due at once.")
 @click.option("--callbacks/--no-callbacks", default=True, show_default=True, help="Also with callbacks.")
 @click.option(
     "--contract", type=click.Path(path_type=Path), default=kling_openapi.SERVICE, help="Contract of the bodies."
@@ -143,9 +163,7 @@ def main(
                 kept.append(with_callbacks(base, fake, body, events).report("with callbacks"))
         except LoadError as error:
             raise click.ClickException(str(error)) from error
-    click.echo(
-        f"{'kept' if all(kept) else 'missed'}: {OWN:.0f} s of own time without callbacks, {WALL:.0f} s with them"
-    )
+    click.echo(f"{'kept' if all(kept) else 'missed'}: {SILENT:.0f} s without callbacks, {POSTING:.0f} s with them")
     sys.exit(0 if all(kept) else 1)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 import paths
+from advance import advances
 from deployments import Databases
 from footprint import footprint
 from lasting import cold_starts, deliveries, growth, lag, recovery
@@ -47,7 +48,7 @@ class Size:
 
 
 FULL = Size(Extent(3, 5, 4), 4000, 10, 10, (10**3, 10**4, 10**5, 10**6), (10**3, 10**4, 10**5), 10, (10**5, 50))
-QUICK = Size(Extent(2, 2, 2), 600, 2, 2, (10**3, 10**4), (10**3, 10**4), 3, (10**4, 5))
+QUICK = Size(Extent(2, 2, 2), 2000, 2, 2, (10**3, 10**4), (10**3, 10**4), 3, (10**4, 5))
 _MOST_IN_MEMORY = 10**5
 
 
@@ -85,6 +86,7 @@ def _plan(databases: Databases, size: Size, body: dict[str, Any], against: Path 
             for kind in SHARED
             for couriers in (1, 2)
         },
+        "advances": lambda: advances(body),
         "lag": lambda: {kind: lag(databases, kind, size.lag_seconds, 1000, body) for kind in STORES},
         "recovery": lambda: {kind: recovery(databases, kind, size.kills, body) for kind in SHARED},
         "growth": lambda: growths("tasks", grown),
@@ -123,7 +125,7 @@ def run(size: Size, only: frozenset[str], against: Path | None = None) -> dict[s
     "--only",
     default="",
     metavar="NAME,...",
-    help="Of paths, speeds, deliveries, lag, recovery, growth, accounts, cold_starts, starts, footprint.",
+    help="Of paths, speeds, deliveries, advances, lag, recovery, growth, accounts, cold_starts, starts, footprint.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), default=HERE / "figures.json", help="Every sample."

@@ -1,8 +1,8 @@
 """The floor of deliveries: the statements of the fake's courier, recorded and repeated, with the fake's own sender between them.
 
-Recorded is how a courier takes as many callbacks as it sends at a time, and how it writes down what became of them. Repeated is
-that, on the same rows, at the same durability, through the same pool: `LANES` at a time in each process, so that one writes while
-another sends. What has been sent is owed again with the last transaction of each round. Nothing is decided, rendered or masked.
+Recorded is how a courier takes in hand as many callbacks as it waits for, and how it writes down what became of them. Repeated is that,
+on the same rows, at the same durability, through the same pool: `LANES` at a time in each process, so that one writes while another
+sends. What has been sent is owed again with the last transaction of each round. Nothing is decided, rendered or masked.
 """
 
 import pickle
@@ -21,6 +21,8 @@ from floor import Noting, Recording
 from load import CREATE, HEADERS
 
 LANES = 2
+BEGUN = "delivers"
+"""What a floor prints once it runs."""
 _ACCOUNTS = 16
 _LEASE = "UPDATE kling_deliveries SET lease = NULL, started = NULL, due = {due} WHERE account_id IN ({ids})"
 _WAKE = "UPDATE kling_accounts SET wake = {wake} WHERE id IN ({ids})"
@@ -63,11 +65,11 @@ def record(store: str, body: dict[str, Any], lanes: int) -> list[tuple[list[Grou
 
 
 def _recorded(app: Any, fake: Any, body: dict[str, Any], lane: int) -> tuple[list[Group], list[Group]]:
-    from kling_mock.service.senders import AT_ONCE
+    from kling_mock.service.senders import TAKEN
 
     store, courier = fake.world.store, fake.courier
     client, keys = app.test_client(), [f"sk-floor-{lane}-{nth}" for nth in range(_ACCOUNTS)]
-    for nth in range(AT_ONCE):
+    for nth in range(TAKEN):
         headers = {**HEADERS, "Authorization": f"Bearer {keys[nth % _ACCOUNTS]}", "X-Mock-Scenario": "instant"}
         response = client.post(CREATE, json=body, headers=headers)
         assert response.status_code == 200, response.data
@@ -78,7 +80,7 @@ def _recorded(app: Any, fake: Any, body: dict[str, Any], lane: int) -> tuple[lis
     senders._record = lambda: None  # until all of them have ended
     with _listened(store.database) as taking:
         courier._let_due_happen()
-    while len(senders._ended) < AT_ONCE:
+    while len(senders._ended) < TAKEN:
         threading.Event().wait(0.001)
     with _listened(store.database) as recording:
         record()
@@ -141,23 +143,24 @@ def send(hook: str) -> Callable[[int], Any]:
 
 def main() -> None:
     """`floor_courier.py STORE HOOK RECORDED NTH`: deliver until the process is ended, as the *NTH* of several."""
-    from kling_mock.service.senders import AT_ONCE
+    from kling_mock.service.senders import TAKEN
     from kling_mock.store.sql.database import Database
 
     store, hook, recorded, nth = sys.argv[1:]
     lanes = pickle.loads(Path(recorded).read_bytes())[int(nth) * LANES :][:LANES]
     database, one = Database(store), send(hook)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(TAKEN * LANES) as pool:
 
         def rounds(taking: Sequence[Group], recording: Sequence[Group]) -> None:
             for _ in count():
                 run(database, taking)
-                list(pool.map(one, range(AT_ONCE)))
+                list(pool.map(one, range(TAKEN)))
                 run(database, recording)
 
         threads = [threading.Thread(target=partial(rounds, *lane)) for lane in lanes]
         for thread in threads:
             thread.start()
+        print(BEGUN, flush=True)
         for thread in threads:
             thread.join()
 

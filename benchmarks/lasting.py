@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from deployments import HERE, MOCK, Databases, courier, fake, one_task, received, receiver
-from floor_courier import LANES, record
+from floor_courier import BEGUN, LANES, record
 from load import CREATE, HEADERS, LoadError, call, connect, create_tasks, load_of
 from processes import Server, Watched, free_port, pause
 from speeds import FREE, Extent, middle, timed
@@ -28,19 +28,28 @@ _PATIENCE = 300.0
 
 
 def deliveries(databases: Databases, kind: str, couriers: int, count: int, body: Mapping[str, Any]) -> dict[str, float]:
-    """Return deliveries a second, and of their floor, each with its microseconds of processor: *count* are owed before any is sent."""
+    """Return deliveries a second, and of their floor, each with its microseconds of processor.
+
+    *count* are owed before any is sent, to couriers that have started and stand still meanwhile. What is sent first has been taken before
+    the watch starts, and what is sent last is recorded after it stops, so both are measured between a tenth and nine tenths of them.
+    """
     store, around = databases.new(kind), databases.watched(kind)
     with ExitStack() as held:
         hook = held.enter_context(receiver())
         serving = held.enter_context(fake(store, "--no-courier", "--scenario", "instant"))
+        started = [held.enter_context(courier(store, waits=True)).watched for _ in range(couriers)]
+        for one in started:
+            os.killpg(one.pid, signal.SIGSTOP)
         spread(serving.base, {**body, "callback_url": hook}, ["instant"] * count)
-        started = [held.enter_context(courier(store)).watched for _ in range(couriers)]
-        found = drained(hook, count, (*started, *around))
+        for one in started:
+            os.killpg(one.pid, signal.SIGCONT)
+        found = drained(hook, count * 9 // 10, (*started, *around), before=count // 10)
     store, around = databases.new(kind), databases.watched(kind)
     with ExitStack() as held:
         hook = held.enter_context(receiver())
         started = [one.watched for one in bare_couriers(held, store, hook, couriers, body)]
-        bare = drained(hook, count, (*started, *around))
+        running = received(hook)
+        bare = drained(hook, running + count * 9 // 10, (*started, *around), before=running + count // 10)
     return {
         "per_second": found.per_second,
         "floor": bare.per_second,
@@ -50,11 +59,15 @@ def deliveries(databases: Databases, kind: str, couriers: int, count: int, body:
 
 
 def bare_couriers(held: ExitStack, store: str, hook: str, couriers: int, body: Mapping[str, Any]) -> Sequence[Server]:
-    """Start what sends callbacks without end, and repeats the statements of a courier."""
+    """Start what sends callbacks without end, and repeats the statements of a courier; all of them have begun when this returns."""
     folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
     (folder / "recorded").write_bytes(pickle.dumps(record(store, dict(body), couriers * LANES)))
     command = [sys.executable, str(HERE / "floor_courier.py"), store, hook, str(folder / "recorded")]
-    return [held.enter_context(Server([*command, str(nth)])) for nth in range(couriers)]
+    started = [held.enter_context(Server([*command, str(nth)])) for nth in range(couriers)]
+    for one in started:
+        while BEGUN not in one.output():
+            one.still_starting()
+    return started
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +78,16 @@ class Drained:
     processor: float
 
 
-def drained(hook: str, count: int, watched: Sequence[Watched] = ()) -> Drained:
-    """Return how many a second arrived, from the first to the last of *count*, and what they took of the processes *watched*.
+def drained(hook: str, count: int, watched: Sequence[Watched] = (), *, before: int = 0) -> Drained:
+    """Return how many a second arrived up to *count*, of those after *before*, and what they took of the processes *watched*.
 
     Raises:
         LoadError: they do not arrive.
     """
     end = perf_counter() + _PATIENCE
-    while not (first := received(hook)):
+    while (first := received(hook)) <= before:
+        if perf_counter() > end:
+            raise LoadError(f"{first} callbacks arrived in {_PATIENCE:.0f} s")
         pause(0.005)
     began, before = perf_counter(), sum(one.cpu() for one in watched)
     while (seen := received(hook)) < count:

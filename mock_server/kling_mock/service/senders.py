@@ -20,13 +20,17 @@ from kling_mock.service.world import World
 from kling_mock.store.interface import Account, StoreDown, Transaction
 from kling_mock.store.journal import New
 
-AT_ONCE = 64
-"""Attempts that a process makes at a time."""
-_TOGETHER = 64
+AT_ONCE, _IN_MEMORY = 128, 64
+"""Attempts that a process makes at a time, of a store that processes share, and of the one in its memory.
+
+Of the first, half are under way while the other half is taken or recorded.
+"""
+TAKEN = AT_ONCE // 2
+"""Fewer attempts than that are taken in hand only after a moment: a take costs as much as a dozen of them."""
+_MOMENT = 0.01
+_TOGETHER = AT_ONCE
 """Attempts that are recorded in one transaction."""
-_SOME, _MOMENT = 16, 0.01
-"""Fewer attempts than that are taken in hand only after so many seconds: a take costs as much as a dozen of them."""
-_UNRECORDED = 128
+_UNRECORDED = 2 * AT_ONCE
 """Attempts that have ended and are not recorded, beyond which no more is taken in hand."""
 
 _log = logging.getLogger(__name__)
@@ -122,7 +126,7 @@ class Senders:
             return sys.maxsize
         with self._guard:
             while not self._stopping:
-                if self._free() >= _SOME or (not self._freed.wait(_MOMENT) and self._free() > 0):
+                if self._free() >= TAKEN or (not self._freed.wait(_MOMENT) and self._free() > 0):
                     return self._free()
         return 0
 
@@ -165,7 +169,8 @@ class Senders:
             self._posting += 1
             if not here:
                 if self._pool is None:
-                    self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sender")
+                    threads = AT_ONCE if self._store.blocking else _IN_MEMORY
+                    self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sender")
                 self._pool.submit(self._attempt_in_turn, owed, sending)
         sending.add_done_callback(lambda done: self._done(owed.account.name, done))
         if here:
@@ -182,7 +187,7 @@ class Senders:
         ended = self._attempted(owed, sending) if sending.set_running_or_notify_cancel() else None
         with self._guard:
             self._posting -= 1
-            if self._posting == AT_ONCE - _SOME:
+            if self._posting == AT_ONCE - TAKEN:
                 self._freed.notify()
         self._note_end(ended)
 

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +21,7 @@ from kling_mock import clock as clocks
 from kling_mock.store.interface import StoreDown, StoreUnusable
 from kling_mock.store.sql.statements import plain
 from kling_mock.store.sql.tables import VERSION, meta, metadata
+from kling_mock.store.sql.turn import Turn
 
 _SCHEMA_LOCK = 0x6B6C696E
 _POOL, _OVERFLOW, _POOL_WAIT = 16, 48, 10.0
@@ -92,9 +94,9 @@ class Database:
         driver: Any = self.engine.dialect.loaded_dbapi
         self._driver_error: type[Exception] = driver.Error
         self._driver_broken: type[Exception] = driver.IntegrityError
-        # SQLite has one writer at a time, and lets others sleep and look again: threads of one process queue here instead.
         self._no_turn: AbstractContextManager[Any] = nullcontext()
-        self._turn: AbstractContextManager[Any] = threading.RLock() if self.sqlite else self._no_turn
+        self._among_writers = Turn(_BUSY)
+        self._turn: AbstractContextManager[Any] = self._among_writers if self.sqlite else self._no_turn
         self._begin = "BEGIN IMMEDIATE" if self.sqlite else "BEGIN"
         self.ahead, self._compared = 0.0, clocks.monotonic()
         with ExitStack() as unless_all_is_well:
@@ -106,6 +108,8 @@ class Database:
             except SQLAlchemyError as error:
                 raise StoreUnusable(f"--store {self.shown}: {_reason(error)}") from error
             unless_all_is_well.pop_all()
+        if self.sqlite:
+            self._among_writers.share(Path(f"{self.url.database}-turn"))
 
     def _engine(self) -> Engine:
         if self.sqlite:
@@ -249,6 +253,7 @@ class Database:
         """Close all connections."""
         self._let_go()
         self.engine.dispose()
+        self._among_writers.close()
 
 
 class _Mine(threading.local):
