@@ -12,6 +12,9 @@ ROOT = "/__mock"
 FEATURES = ("clock", "scenarios", "relays", "names", "cancel", "credits", "journal", "wait")
 """The parts of the protocol, by the names a fake declares them with."""
 
+_PAGE = 1000
+"""Entries of the journal that are asked for at once."""
+
 
 class ControlFailed(Exception):
     """A control call did not do what it should; the message says which and what it answered."""
@@ -103,6 +106,14 @@ class Control:
     def names(self, names: Mapping[str, Sequence[str]]) -> None:
         """What host names lead to when a callback is sent."""
         self.call("PUT", "/names", {host: list(addresses) for host, addresses in names.items()})
+
+    def journal(self, since: int = 0) -> list[Any]:
+        """Every entry of the journal from *since* on, page by page."""
+        found: list[Any] = []
+        while (page := self.call("GET", f"/journal?since={since}&limit={_PAGE}"))["entries"]:
+            found += page["entries"]
+            since = page["next"]
+        return found
 
     def cancel(self, task_id: str) -> None:
         """Have the task cancelled."""

@@ -169,7 +169,7 @@ class Lab:
 
     def strays(self) -> list[AnyEvent]:
         """Write down the calls that no case's key was sent with, and return them; once, at the end."""
-        entries = self.fake.control.call("GET", f"/journal?since={self.fake.since}")["entries"]
+        entries = self.fake.control.journal(self.fake.since)
         strange = [
             entry for entry in entries if entry.get("kind") == "exchange" and entry["account"] not in self._accounts
         ]
@@ -350,7 +350,7 @@ class Lab:
         self._accounts |= {case.seen.account, *(str(entry["account"]) for entry in entries)}
         if case.story.base in SPELT:  # a path that the service does not have belongs to no account
             self._off_paths.add(case.seen.account)
-            everything = self.fake.control.call("GET", "/journal")["entries"]
+            everything = self.fake.control.journal(self.fake.since)
             entries = [*entries, *(entry for entry in everything if carries(entry, case.seen.account))]
         seen = self._reader.events(entries, case=case.name, key=case.key)
         served = self._served(case)
