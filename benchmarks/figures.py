@@ -82,7 +82,7 @@ def _plan(databases: Databases, size: Size, body: dict[str, Any], against: Path 
         "paths": lambda: paths.measure(body, size.extent),
         "speeds": lambda: [asdict(pair) | {"share": pair.share()} for pair in measure(databases, body, size.extent)],
         "deliveries": lambda: {
-            f"{kind} {couriers}": deliveries(databases, kind, couriers, size.callbacks, body)
+            f"{kind} {couriers}": deliveries(databases, kind, couriers, size.callbacks, body, size.extent.rounds)
             for kind in SHARED
             for couriers in (1, 2)
         },

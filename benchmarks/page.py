@@ -138,10 +138,10 @@ def _processor(pair: dict[str, Any]) -> tuple[str, str]:
 
 
 _DELIVERIES = """The floor is the fake's own sender between the statements of the fake's courier: recorded from how it takes as many
-callbacks as it sends at a time, and from how it writes down what became of them, and repeated on the same rows, two such rounds at a
-time in each process. Nothing is decided, rendered or masked. All is owed before the first courier begins, and fake and floor are measured
-between a tenth and nine tenths of the callbacks: what the first ones take and the last ones leave behind lies outside for both. The last
-column is the processor time of a callback, of couriers and of bare ones, the database's included."""
+callbacks as it waits for, and from how it writes down what became of them, and repeated on the same rows, two such rounds at a
+time in each process. Nothing is decided, rendered or masked. All is owed before the first courier begins, and fake and floor, in turn,
+are measured between a tenth and nine tenths of the callbacks: what the first ones take and the last ones leave behind lies outside for
+both. The last column is the processor time of a callback, of couriers and of bare ones, the database's included."""
 
 
 def _deliveries(found: dict[str, dict[str, float]]) -> list[str]:
