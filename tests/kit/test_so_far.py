@@ -58,9 +58,11 @@ def test_only_chosen_rules_are_judged() -> None:
 
 
 def test_a_case_that_shows_nothing_says_nothing() -> None:
-    """One that the client cannot do, and one that is to be run again with more time."""
+    """One that the client cannot do, one that is to be run again with more time, and one that the lab stopped."""
     so_far = SoFar(CONTRACT, CLIENT)
     unable = replace(refused(sent=True), results=(RunResult(cannot="no quality"),))
     short = replace(refused(sent=True), short="gave up")
+    stopped = replace(refused(sent=True), results=(RunResult(ended="on purpose"),))
 
-    assert [so_far.line(unable), so_far.line(short), so_far.counts] == ["", "", "0 good so far"]
+    assert [so_far.line(over) for over in (unable, short, stopped)] == [""] * 3
+    assert so_far.counts == "0 good so far"

@@ -51,8 +51,9 @@ class SoFar:
         return f"story {over.story.name}: {_listed(held)} so far" if first and held else ""
 
     def _judged(self, over: Ended) -> list[Judgement]:
-        """Return the judgements of the rules that the story is about, as far as it showed them."""
-        if over.unable or over.short:
+        """Return the judgements of the rules that the story is about, as far as it showed them: none where its last run was stopped."""
+        stopped = bool(over.results) and over.results[-1].ended == "on purpose"
+        if over.unable or over.short or stopped:
             return []
         mine = [self._book[rule] for rule in over.story.rules if rule in self._book]
         return [one for one in judge_all(over.events, self._contract, mine) if one.looked]
