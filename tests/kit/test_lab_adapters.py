@@ -114,13 +114,22 @@ def test_flood_is_stopped(order: Callable[..., RunRequest]) -> None:
     assert len(result.stdout) <= 4000 < result.output_bytes
 
 
-def test_deaf_client_is_killed(order: Callable[..., RunRequest]) -> None:
+def test_deaf_client_is_killed(order: Callable[..., RunRequest], tmp_path: Path) -> None:
     """
-    A client that ignores SIGTERM is gone after its deadline all the same.
+    A client that ignores SIGTERM is gone after its deadline all the same, which counts from when it does.
     """
-    code = "import signal, time, os; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(60)"
+    deaf = tmp_path / "deaf"
+    os.mkfifo(deaf)
+    code = (
+        "import signal, time, os; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid(), flush=True); "
+        f"open({str(deaf)!r}, 'w').close(); time.sleep(60)"
+    )
 
-    result = python(code).run(order(deadline=0.3, grace=0.2))
+    def first_call() -> float:
+        deaf.read_bytes()  # ends once the client has opened it
+        return wall().at
+
+    result = python(code).run(order(deadline=0.3, grace=0.2, first_call=first_call))
 
     assert result.ended == "deadline"
     assert not lives(int(result.stdout))
