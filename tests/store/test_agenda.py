@@ -27,25 +27,33 @@ MOMENTS = st.one_of(
 )
 
 
-@given(steps=st.lists(st.one_of(MOMENTS, st.none()), max_size=60), dropped=st.integers(1, 5))
-def test_it_is_a_sorted_list(steps: list[float | None], dropped: int) -> None:
-    """Put on in any order and taken off at any time (None); some are dropped at the end."""
+STEPS = st.lists(st.one_of(MOMENTS, st.none()), max_size=60)
+
+
+@given(before=STEPS, dropped=st.integers(1, 5), after=STEPS)
+def test_it_is_a_sorted_list(before: list[float | None], dropped: int, after: list[float | None]) -> None:
+    """Put on in any order and taken off at any time (None), before and after some are dropped."""
     agenda, listed = Agenda(), []
 
-    for at in steps:
-        if at is not None:
-            due: Any = (at, Thing())
-            agenda.push(due)
-            listed.append(due)
-        elif listed:
-            listed.sort()
-            assert agenda.pop() == listed.pop(0)
-        assert agenda.first == (min(listed)[0] if listed else None)
-        assert bool(agenda) is bool(listed)
-    agenda.keep(lambda due: due[1].number % dropped == 0)  # type: ignore[union-attr]
-    left = sorted(due for due in listed if due[1].number % dropped == 0)
+    def go(steps: list[float | None]) -> None:
+        for at in steps:
+            if at is not None:
+                due: Any = (at, Thing())
+                agenda.push(due)
+                listed.append(due)
+            elif listed:
+                listed.sort()
+                assert agenda.pop() == listed.pop(0)
+            assert agenda.first == (min(listed)[0] if listed else None)
+            assert bool(agenda) is bool(listed)
 
-    assert [agenda.pop() for _ in left] == left
+    go(before)
+    agenda.keep(lambda due: due[1].number % dropped == 0)  # type: ignore[union-attr]
+    listed = [due for due in listed if due[1].number % dropped == 0]
+    assert agenda.first == (min(listed)[0] if listed else None)
+    go(after)
+
+    assert [agenda.pop() for _ in listed] == sorted(listed)
     assert agenda.first is None
     with pytest.raises(IndexError):
         agenda.pop()

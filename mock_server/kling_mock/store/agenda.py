@@ -63,11 +63,16 @@ class Agenda:
         return due
 
     def keep(self, wanted: Callable[[Due], bool]) -> None:
-        """Drop all that is not *wanted*."""
-        kept = [due for dues in (self._near[self._begun :], *self._later.values()) for due in dues if wanted(due)]
-        self.clear()
-        for due in kept:
-            self.push(due)
+        """Drop all that is not *wanted*; what stays is where it was."""
+        self._near, self._begun = [due for due in self._near[self._begun :] if wanted(due)], 0
+        for slot, dues in list(self._later.items()):
+            dues[:] = [due for due in dues if wanted(due)]
+            if not dues:
+                del self._later[slot]
+        self._slots = sorted(self._later)
+        if not self._near:
+            self._turn_over()
+        self.first = self._near[0][0] if self._near else None
 
     def _turn_over(self) -> None:
         self._near, self._begun = [], 0
