@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from math import inf
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from kling_mock import app as app_module
 from kling_mock import clock as clocks
@@ -130,6 +132,22 @@ def test_a_fake_that_does_not_start_closes_its_store(any_url: str, closed: list[
         app_module.build(settings(store=any_url, scenario="no-such-scenario"))
 
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["from the pool", "kept"])
+def test_what_comes_back_after_the_end_is_closed(url: str, keeps: bool) -> None:
+    """A thread that is still at it when a store is closed leaves no connection open."""
+    opened = database.Database(url)
+    with ExitStack() as held:
+        if keeps:
+            held.enter_context(opened.held())
+        with opened.reading() as connection:
+            connection.execute(text("SELECT 1"))
+            driver: Any = connection.connection.driver_connection
+            opened.close()
+
+    with pytest.raises(Exception, match="closed"):
+        driver.cursor().execute("SELECT 1")
 
 
 def test_a_fake_that_starts_keeps_its_store_open(any_url: str, closed: list[Any]) -> None:

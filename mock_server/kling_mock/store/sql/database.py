@@ -90,7 +90,7 @@ class Database:
         self.shown = self.url.render_as_string(hide_password=True).replace("+pysqlite", "").replace("+psycopg", "")
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._engine()
-        self._mine = _Mine()
+        self._mine, self._closed = _Mine(), False
         driver: Any = self.engine.dialect.loaded_dbapi
         self._driver_error: type[Exception] = driver.Error
         self._driver_broken: type[Exception] = driver.IntegrityError
@@ -209,7 +209,13 @@ class Database:
     def _let_go(self) -> None:
         connection, self._mine.connection = self._mine.connection, None
         if connection is not None:
-            connection.close()
+            self._to_the_pool(connection)
+
+    def _to_the_pool(self, connection: Connection) -> None:
+        """Give a connection back; one that comes after the others were closed would lie in a pool that is not closed again."""
+        if self._closed and not connection.invalidated:
+            connection.detach()
+        connection.close()
 
     def take(self) -> Connection:
         """Return the connection that this thread keeps, or one of the pool."""
@@ -221,7 +227,7 @@ class Database:
         if self._mine.keeps and self._mine.connection is None and not connection.invalidated:
             self._mine.connection = connection
         else:
-            connection.close()
+            self._to_the_pool(connection)
 
     def explained(self, error: BaseException) -> StoreDown | None:
         """Return what an error of the driver or the pool means to the rest of the fake; None for any other, and a broken constraint."""
@@ -250,7 +256,8 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; those that are in use, when they are given back."""
+        self._closed = True
         self._let_go()
         self.engine.dispose()
         self._among_writers.close()
