@@ -39,12 +39,12 @@ def run(client: list[str], root: Path) -> Sample:
             command, cwd=folder, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, text=True, env=environment(root)
         )
         assert process.stderr is not None
-        told = [(perf_counter() - began, line) for line in process.stderr]
+        lines = [(perf_counter() - began, line) for line in process.stderr]
         _, status, used = os.wait4(process.pid, 0)
         ended = perf_counter() - began
     if os.waitstatus_to_exitcode(status) not in (0, 1):
-        raise click.ClickException("".join(line for _, line in told))
-    return next((at for at, line in told if line.startswith("story ")), ended), ended, used.ru_utime + used.ru_stime
+        raise click.ClickException("".join(line for _, line in lines))
+    return next((at for at, line in lines if line.startswith("story ")), ended), ended, used.ru_utime + used.ru_stime
 
 
 def shown(name: str, samples: Iterable[Sample]) -> str:

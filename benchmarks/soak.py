@@ -66,7 +66,7 @@ def main(store: str, tasks: int, keeps: int) -> None:
                 speed = result["requests"] / result["seconds"]
                 click.echo(f"{made:>10,} {speed:>9,.0f} {now[0]:>7.0f} {now[1]:>11.0f}")
     if full is None:
-        raise click.ClickException("the account never was full: more --tasks, or fewer --keeps")
+        raise click.ClickException("the account was not full: more --tasks, or fewer --keeps")
     flat = all(last <= first * (1 + _MORE) for first, last in zip(full, now, strict=True))
     click.echo(
         f"{'flat' if flat else 'it grows'}: {full[0]:.0f} MB and {full[1]:.0f} MB on disk once the account was full"
