@@ -110,6 +110,21 @@ def test_fixtures_steer_it_while_requests_is_patched(url: str, tmp_path: Path) -
             requests.get(url, timeout=5)
 
 
+def test_a_tests_journal_is_read_to_its_end() -> None:
+    """Answer after answer, as the fake gives at most so many entries at once."""
+
+    class Paged(KlingMock):
+        """Its account has five entries, of which an answer has two."""
+
+        def control(self, method: str, path: str, body: Any = None, *, since: int = 0, **query: Any) -> Any:
+            """One answer."""
+            assert (method, path, body, query) == ("GET", "/journal", None, {})
+            numbers = range(since, min(since + 2, 5))
+            return {"entries": [{"seq": number} for number in numbers], "next": numbers.stop}
+
+    assert [entry["seq"] for entry in Paged(SharedFake(Path()), "sk-test").journal()] == [0, 1, 2, 3, 4]
+
+
 def test_nobody_there() -> None:
     """One exception, with the reason."""
     with pytest.raises(Unreachable, match="refused"):

@@ -1,6 +1,6 @@
 """The control protocol of a fake (`openapi/control.yaml`), as the kit speaks it. Nothing of it is recorded as an exchange."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -108,12 +108,15 @@ class Control:
         self.call("PUT", "/names", {host: list(addresses) for host, addresses in names.items()})
 
     def journal(self, since: int = 0) -> list[Any]:
-        """Every entry of the journal from *since* on, page by page."""
-        found: list[Any] = []
+        """Every entry of the journal from *since* on."""
+        return [entry for page in self.journal_pages(since) for entry in page["entries"]]
+
+    def journal_pages(self, since: int = 0) -> Iterator[Any]:
+        """The journal from *since* on, one answer after another until there is nothing more: each has `entries`, and the `next`
+        number."""
         while (page := self.call("GET", f"/journal?since={since}&limit={_PAGE}"))["entries"]:
-            found += page["entries"]
+            yield page
             since = page["next"]
-        return found
 
     def cancel(self, task_id: str) -> None:
         """Have the task cancelled."""

@@ -103,7 +103,7 @@ class Fake:
             own.story("instant")
             self.link_origin = self._links_of(key)
             own.reset()
-            while (page := self.control.call("GET", f"/journal?since={self.since}&limit=1000"))["entries"]:
+            for page in self.control.journal_pages():
                 self.since = page["next"]
         except ControlFailed as error:
             raise SetupError(f"--fake {running.url}: it cannot be controlled: {error}") from error

@@ -346,7 +346,7 @@ class Lab:
 
     def _gathered(self, case: Case, *, final: bool) -> Ended:
         """Return the case with what the server saw and what was left, in order."""
-        entries = self.fake.control.of(case.key).call("GET", "/journal")["entries"]
+        entries = self.fake.control.of(case.key).journal(self.fake.since)
         self._accounts |= {case.seen.account, *(str(entry["account"]) for entry in entries)}
         if case.story.base in SPELT:  # a path that the service does not have belongs to no account
             self._off_paths.add(case.seen.account)

@@ -183,7 +183,11 @@ class KlingMock:
 
     def journal(self) -> list[dict[str, Any]]:
         """What happened to the account, in order."""
-        found: list[dict[str, Any]] = self.control("GET", "/journal")["entries"]
+        found: list[dict[str, Any]] = []
+        page = self.control("GET", "/journal")
+        while page["entries"]:
+            found += page["entries"]
+            page = self.control("GET", "/journal", since=page["next"])
         return found
 
     def scenario(self, name: str, times: int = 1, **params: Any) -> None:
