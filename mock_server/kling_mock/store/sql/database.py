@@ -21,7 +21,7 @@ from kling_mock import clock as clocks
 from kling_mock.store.interface import StoreDown, StoreUnusable
 from kling_mock.store.sql.statements import plain
 from kling_mock.store.sql.tables import VERSION, meta, metadata
-from kling_mock.store.sql.turn import Turn
+from kling_mock.store.sql.writer_lock import WriterLock
 
 _SCHEMA_LOCK = 0x6B6C696E
 _POOL, _OVERFLOW, _POOL_WAIT = 16, 48, 10.0
@@ -94,9 +94,9 @@ class Database:
         driver: Any = self.engine.dialect.loaded_dbapi
         self._driver_error: type[Exception] = driver.Error
         self._driver_broken: type[Exception] = driver.IntegrityError
-        self._no_turn: AbstractContextManager[Any] = nullcontext()
-        self._among_writers = Turn(_BUSY)
-        self._turn: AbstractContextManager[Any] = self._among_writers if self.sqlite else self._no_turn
+        self._no_lock: AbstractContextManager[Any] = nullcontext()
+        self._writer_lock = WriterLock(_BUSY)
+        self._lock: AbstractContextManager[Any] = self._writer_lock if self.sqlite else self._no_lock
         self._begin = "BEGIN IMMEDIATE" if self.sqlite else "BEGIN"
         self.ahead, self._compared = 0.0, clocks.monotonic()
         with ExitStack() as unless_all_is_well:
@@ -109,7 +109,7 @@ class Database:
                 raise StoreUnusable(f"--store {self.shown}: {_reason(error)}") from error
             unless_all_is_well.pop_all()
         if self.sqlite:
-            self._among_writers.share(Path(f"{self.url.database}-turn"))
+            self._writer_lock.share(Path(f"{self.url.database}-turn"))
 
     def _engine(self) -> Engine:
         if self.sqlite:
@@ -151,7 +151,7 @@ class Database:
         self._compared = clocks.monotonic()
         if self.sqlite:
             return
-        with Taken(self, self._no_turn) as connection:
+        with Taken(self, self._no_lock) as connection:
             theirs = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
         before, self.ahead = self.ahead, theirs - clocks.wall()
         if abs(self.ahead) > _SKEW and abs(self.ahead - before) > _SKEW:
@@ -175,7 +175,7 @@ class Database:
             not self.sqlite and clocks.monotonic() >= self._compared + _COMPARE
         ):  # a machine's clock may be set meanwhile
             self._compare_clocks()
-        return Taken(self, self._no_turn)
+        return Taken(self, self._no_lock)
 
     def writing(self) -> "Taken":
         """Return a connection with a transaction that is committed when the block ends, and rolled back when it raises.
@@ -183,7 +183,7 @@ class Database:
         Raises:
             StoreDown: the database cannot be reached or written.
         """
-        return Taken(self, self._turn, self._begin)
+        return Taken(self, self._lock, self._begin)
 
     def changing(self) -> "Taken":
         """Return a connection for single statements that write, for a block.
@@ -191,7 +191,7 @@ class Database:
         Raises:
             StoreDown: the database cannot be reached or written.
         """
-        return Taken(self, self._turn)
+        return Taken(self, self._lock)
 
     @contextmanager
     def held(self) -> Iterator[Callable[[], None]]:
@@ -260,7 +260,7 @@ class Database:
         self._closed = True
         self._let_go()
         self.engine.dispose()
-        self._among_writers.close()
+        self._writer_lock.close()
 
 
 class _Mine(threading.local):
@@ -276,15 +276,15 @@ class Taken:
     A class, because each call of the fake has three of these and a generator costs several times as much.
     """
 
-    __slots__ = ("_begin", "_connection", "_database", "_turn")
+    __slots__ = ("_begin", "_connection", "_database", "_lock")
 
-    def __init__(self, database: Database, turn: AbstractContextManager[Any], begin: str | None = None) -> None:
-        self._database, self._turn, self._begin = database, turn, begin
+    def __init__(self, database: Database, lock: AbstractContextManager[Any], begin: str | None = None) -> None:
+        self._database, self._lock, self._begin = database, lock, begin
         self._connection: Connection | None = None
 
     def __enter__(self) -> Connection:
-        """Take it, in turn."""
-        self._turn.__enter__()
+        """Take it, once the lock is had."""
+        self._lock.__enter__()
         try:
             self._connection = self._database.take()
             if self._begin is not None:
@@ -319,7 +319,7 @@ class Taken:
                     self._undo(connection, error)
                 self._database.give_back(connection)
         finally:
-            self._turn.__exit__(None, None, None)
+            self._lock.__exit__(None, None, None)
         down = None if error is None else self._database.explained(error)
         if down is not None:
             raise down from error

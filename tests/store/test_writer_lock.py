@@ -1,4 +1,4 @@
-"""Turns of those who write to one SQLite file: a lock next to it, held for a block, and never a reason to fail."""
+"""The lock of those who write to one SQLite file: next to it, held for a block, and never a reason to fail."""
 
 import fcntl
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kling_mock.store.sql.database import Database
-from kling_mock.store.sql.turn import Turn
+from kling_mock.store.sql.writer_lock import WriterLock
 
 
 def is_free(path: Path) -> bool:
@@ -25,22 +25,22 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "kling.db-turn"
 
 
-def shared(path: Path, patience: float = 30.0) -> Turn:
-    """Return a turn that is shared."""
-    turn = Turn(patience)
-    turn.share(path)
-    return turn
+def shared(path: Path, patience: float = 30.0) -> WriterLock:
+    """Return a lock that is shared."""
+    lock = WriterLock(patience)
+    lock.share(path)
+    return lock
 
 
 def test_it_is_held_for_the_block_and_by_who_has_it_again(path: Path) -> None:
     """The inner block leaves it to the outer one."""
-    turn = shared(path)
-    with turn:
-        with turn:
+    lock = shared(path)
+    with lock:
+        with lock:
             assert not is_free(path)
         assert not is_free(path)
     assert is_free(path)
-    turn.close()
+    lock.close()
 
 
 def test_who_cannot_have_it_goes_on_without(path: Path) -> None:
@@ -59,19 +59,19 @@ def test_who_cannot_have_it_goes_on_without(path: Path) -> None:
 
 def test_it_is_given_back_when_the_block_fails(path: Path) -> None:
     """As any lock is."""
-    turn = shared(path)
-    with pytest.raises(ValueError, match="writing"), turn:
+    lock = shared(path)
+    with pytest.raises(ValueError, match="writing"), lock:
         raise ValueError("writing")
     assert is_free(path)
-    turn.close()
+    lock.close()
 
 
 def test_without_a_file_it_is_of_one_process(tmp_path: Path) -> None:
     """A folder that is not there is no reason to fail."""
-    turn = shared(tmp_path / "none" / "kling.db-turn")
-    with turn, turn:
+    lock = shared(tmp_path / "none" / "kling.db-turn")
+    with lock, lock:
         pass
-    turn.close()
+    lock.close()
     assert not (tmp_path / "none").exists()
 
 

@@ -1,4 +1,4 @@
-"""Whose turn it is to write: one thread at a time of all processes that have one SQLite file.
+"""The lock of those who write: one thread at a time of all processes that have one SQLite file.
 
 SQLite has one writer at a time too, but lets the others sleep and look again, at last every 100 ms: two couriers each waited for more than
 half of their time. Here the threads of a process queue, and the one whose turn it is looks every millisecond at a lock on a file next to
@@ -22,8 +22,8 @@ _SHORTEST, _LONGEST = 0.0001, 0.001
 """Real seconds between two looks: the first time, and at most."""
 
 
-class Turn:
-    """A lock of this process, and once it is `shared` of all that share it: `with turn:`, again by who has it already."""
+class WriterLock:
+    """A lock of this process, and with `share` of all that share it: `with lock:`, again by who has it already."""
 
     def __init__(self, patience: float) -> None:
         """Other processes are waited for so many real seconds at most."""
