@@ -30,6 +30,7 @@ GROUPS = {
             "tests/web/test_query.py",
             "tests/web/test_billing.py",
             "tests/web/test_control.py",
+            "tests/web/test_control_calls.py",
             "tests/web/test_idempotency.py",
             "tests/web/test_callbacks.py",
             "tests/web/test_races.py",
