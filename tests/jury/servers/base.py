@@ -1,60 +1,25 @@
 """A small server of the contract, written from the document alone: the plain one that the jury's servers depart from.
 
 It has the parts of the control protocol that a run is steered with: clock, relays, cancel, credits, scenarios. Its one import from
-outside the standard library makes the videos. Run as a program it prints `{"url": ...}` and serves until its input ends.
+outside the standard library makes the videos.
 """
 
 import hashlib
-import heapq
-import ipaddress
-import itertools
 import json
 import re
 import secrets
-import socket
-import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-sys.path.insert(0, str(__import__("pathlib").Path(__file__).parent))
+from accounts import Account, Json, Task
+from checks import MODEL, SIDES, Checks, Refused
 from video import video
 
-MODEL = "kling-v3-turbo-image-to-video"
-SIDES = {"720p": 720, "1080p": 1080}
-INSIDE = (
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-)
 DAY, TIMEOUT, GAPS = 86400, 10.0, (1.0, 2.0, 4.0)
-Json = dict[str, Any]
-
-
-class Refused(Exception):
-    """An HTTP error: status, code, type, message, param."""
-
-    def __init__(
-        self, status: int, code: str, message: str, param: str = "", kind: str = "invalid_request_error", **headers: str
-    ) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.param, self.kind, self.headers = (
-            status,
-            code,
-            message,
-            param,
-            kind,
-            headers,
-        )
 
 
 @dataclass
@@ -66,73 +31,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class Task:
-    """One task: what was asked, when it began and ended, how it ends."""
-
-    id: str
-    created: float
-    asked: Json
-    price: float
-    fails: bool = False
-    cancelled: float = 0.0
-    size: tuple[int, int] = (1280, 720)
-    token: str = ""
-    settled: bool = False
-
-
-class Account:
-    """One key: its clock, credits and tasks, and what is due to happen."""
-
-    def __init__(self, key: str) -> None:
-        self.key, self.lock = key, threading.RLock()
-        self.idle = threading.Condition(self.lock)
-        self.mode, self.rate, self.base, self.read = "real", 1.0, time.time(), time.monotonic()
-        self.credits, self.used = 1_000_000.0, 0.0
-        self.tasks: dict[str, Task] = {}
-        self.keys: dict[str, tuple[str, Json]] = {}
-        self.relays: dict[str, str] = {}
-        self.models: list[str] | None = None
-        self.rate_limit: int | None = None
-        self.calls: list[float] = []
-        self.stories: list[str] = []
-        self.due: list[tuple[float, int, Callable[[], None]]] = []
-        self.numbers = itertools.count()
-        self.flying = 0
-
-    def now(self) -> float:
-        """What its clock shows."""
-        passed = 0.0 if self.mode == "manual" else (time.monotonic() - self.read) * self.rate
-        return self.base + passed
-
-    def set(self, mode: str, rate: float, at: float | None = None) -> None:
-        """Another kind of clock, or another moment."""
-        self.base = self.now() if at is None else at
-        self.mode, self.rate, self.read = mode, rate if mode == "scaled" else 1.0, time.monotonic()
-
-    def plan(self, at: float, act: Callable[[], None]) -> None:
-        """Have something happen then."""
-        heapq.heappush(self.due, (at, next(self.numbers), act))
-
-    def run_due(self, until: float) -> None:
-        """Let happen what is due."""
-        while self.due and self.due[0][0] <= until:
-            heapq.heappop(self.due)[2]()
-
-    def advance(self, seconds: float) -> None:
-        """Move a manual clock, from one thing that is due to the next; attempts on the wire are waited for."""
-        target = round(self.now() + seconds, 6)
-        with self.lock:
-            while True:
-                self.idle.wait_for(lambda: not self.flying)
-                if not self.due or self.due[0][0] > target:
-                    break
-                self.set("manual", 1, max(self.now(), self.due[0][0]))
-                self.run_due(self.now())
-            self.set("manual", 1, target)
-
-
-class Api:
+class Api(Checks):
     """The plain server. What a member of the jury does otherwise, it overrides."""
 
     queued, runs = 5.0, 30.0
@@ -424,82 +323,6 @@ class Api:
         found = [account.tasks[one] for one in dict.fromkeys(ids) if one in account.tasks]
         return Answer(200, {"data": [self.show(account, task) for task in found]})
 
-    # Checks
-
-    def check(self, asked: Json) -> tuple[int, int]:
-        """Refuse what is wrong with a create; the size of its first frame."""
-        for name in ("model", "image_start"):
-            if name not in asked:
-                raise Refused(400, "invalid_request", f"{name} is missing", name)
-        if asked["model"] != MODEL:
-            raise Refused(400, "invalid_request", f"the model served is {MODEL}", "model")
-        prompt = asked.get("prompt", "")
-        if not isinstance(prompt, str) or len(prompt) > 2500:
-            raise Refused(400, "invalid_request", "prompt: at most 2500 characters", "prompt")
-        if "quality" in asked and not (isinstance(asked["quality"], str) and asked["quality"] in SIDES):
-            raise Refused(400, "invalid_request", "quality: 720p or 1080p", "quality")
-        self.check_duration(asked)
-        for name in ("aspect_ratio", "image_end", "image_urls", "video_urls", "mask_url", "audio_urls"):
-            if name in asked:
-                raise Refused(400, "invalid_request", f"{name} is not taken", name)
-        if "callback_url" in asked:
-            self.check_callback(asked["callback_url"])
-        return self.check_image(asked["image_start"])
-
-    def check_duration(self, asked: Json) -> None:
-        """A whole number from 3 to 15."""
-        seconds = asked.get("duration", 5)
-        whole = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds == seconds // 1
-        if not whole or not 3 <= seconds <= 15:
-            raise Refused(400, "invalid_request", "duration: 3 to 15", "duration")
-        if "duration" in asked:
-            asked["duration"] = int(seconds)
-
-    def check_image(self, url: Any) -> tuple[int, int]:
-        """What the drawing host's URLs say of an image; any other host's is of ordinary size."""
-        bad = Refused(400, "invalid_request", "that first frame cannot be used", "image_start")
-        parts = urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or " " in url:
-            raise bad
-        found = re.fullmatch(r"/(\d+)x(\d+)\.(jpg|jpeg|png)", parts.path)
-        if parts.hostname != "image.test" or found is None:
-            return 1280, 720
-        width, height, query = int(found[1]), int(found[2]), parse_qs(parts.query, keep_blank_values=True)
-        fits = min(width, height) >= 300 and 2 * width <= 5 * height and 2 * height <= 5 * width
-        right = query.get("as", ["png"])[0] in ("png", "jpeg") and int(query.get("bytes", ["0"])[0]) <= 50 * 1024 * 1024
-        if not fits or not right or "truncated" in query or "status" in query:
-            raise bad
-        return width, height
-
-    def check_callback(self, url: Any) -> None:
-        """https, public, at most 2048 characters."""
-        bad = Refused(400, "invalid_request", "callback_url cannot be called", "callback_url")
-        if not isinstance(url, str) or len(url) > 2048:
-            raise bad
-        try:
-            parts = urlsplit(url)
-            host = (parts.hostname or "").rstrip(".")
-        except ValueError:
-            raise bad from None
-        if parts.scheme != "https" or not host or self.inside(host, url):
-            raise bad
-
-    def inside(self, host: str, url: str) -> bool:
-        """Whether a host is one of this network's."""
-        if host == "localhost" or host.endswith(".localhost"):
-            return True
-        try:
-            if ":" in host:
-                address = ipaddress.IPv6Address(host)
-                if address.ipv4_mapped is None:
-                    return not address.is_global or address.is_multicast
-                number = address.ipv4_mapped
-            else:
-                number = ipaddress.IPv4Address(socket.inet_aton(host))
-        except (OSError, ValueError):
-            return False
-        return any(number in ipaddress.ip_network(net) for net in INSIDE) or not number.is_global or number.is_multicast
-
     # Videos
 
     def download(self, method: str, path: str, query: str, headers: Any) -> Answer:
@@ -562,57 +385,3 @@ class Api:
                 task.cancelled = account.now()
                 account.plan(account.now(), lambda: self.settle(account, task))
         return {"now": account.now()}
-
-
-class Handler(BaseHTTPRequestHandler):
-    """HTTP/1.1 around an `Api`."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    api: Api
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("do_"):
-            return self.serve
-        raise AttributeError(name)
-
-    def serve(self) -> None:
-        """Read one request and answer it."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.respond(self.api.answer(self.command, self.path, self.headers, body))
-
-    def respond(self, answer: Answer) -> None:
-        """Write one answer."""
-        data = answer.body if isinstance(answer.body, bytes) else self.dump(answer.body)
-        self.send_response(answer.status)
-        for name, value in {
-            "Content-Type": "application/json",
-            **answer.headers,
-            "Content-Length": str(len(data)),
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def dump(self, body: Any) -> bytes:
-        """JSON as bytes."""
-        return json.dumps(body).encode()
-
-    def log_message(self, *args: Any) -> None:
-        """Nothing."""
-
-
-class Server(ThreadingHTTPServer):
-    """Many connections at once."""
-
-    daemon_threads = True
-    request_queue_size = 128
-
-
-def serve(api: Api, handler: type[Handler] = Handler) -> None:
-    """Serve on a free port, say where, and go on until the input ends."""
-    server = Server(("127.0.0.1", 0), type("Bound", (handler,), {"api": api}))
-    api.origin = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(json.dumps({"url": api.origin}), flush=True)
-    sys.stdin.read()

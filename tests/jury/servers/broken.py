@@ -5,7 +5,10 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from base import Account, Answer, Api, Json, Refused, Task, serve
+from accounts import Account, Json, Task
+from base import Answer, Api
+from checks import Refused
+from wire import serve
 
 
 class EmptyCredentials(Api):

@@ -4,7 +4,10 @@ import secrets
 import sys
 from typing import Any
 
-from base import MODEL, Account, Answer, Api, Handler, Json, Refused, Task, serve
+from accounts import Account, Json, Task
+from base import Answer, Api
+from checks import MODEL, Refused
+from wire import Handler, serve
 
 
 class Shuffled(Api):
