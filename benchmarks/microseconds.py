@@ -160,10 +160,10 @@ STEPS = {
         *((MemoryAccount, it) for it in ("__enter__", "__exit__", "add_task", "forget_beyond", "schedule")),
     ],
     "settling what is due": [(Courier, "settle")],
-    "views": [(Views, "view"), (Views, "created")],
+    "views": [(Views, "view_json"), (Views, "created_json"), (Views, "row_json")],
     "writing JSON": [(acts, "json_reply")],
     "headers kept": [(api, "kept")],
-    "journal": [(Journal, "add")],
+    "journal": [(Journal, "record")],
     "measures": [(Measures, "request"), (Measures, "task")],
 }
 """What each step is called, and the functions that are it; what they call in turn counts for the step that it belongs to."""

@@ -1,47 +1,54 @@
 """The only randomness. Everything drawn for a task comes from the seed, the account's key and the task's number."""
 
-from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from secrets import token_bytes
 from struct import unpack
 
+_NAMES = ["\n".join(["%s"] * count) for count in range(8)]
+
 
 class Rng:
     """A handful of draws that belong to one thing; the same names give the same draws in every process."""
 
-    __slots__ = ("_words",)
+    __slots__ = ("_left",)
 
     def __init__(self, *names: object) -> None:
-        self._words: Iterator[int] = iter(
-            unpack("<8Q", blake2b("\n".join(map(str, names)).encode(), digest_size=64).digest())
-        )
+        words = unpack("<8Q", blake2b((_NAMES[len(names)] % names).encode()).digest())
+        self._left: list[int] = list(words[::-1])
 
     def below(self, bound: int) -> int:
         """A whole number from 0 up to, not including, *bound*, which is far below 2**64; a thing has eight such draws."""
-        return next(self._words) % bound
+        return self._left.pop() % bound
 
     def uniform(self, low: float, high: float) -> float:
         """A number from *low* to *high*, to the millisecond, so that times read well."""
         if low == high:
             return low
-        return round(low + (high - low) * self.below(1 << 20) / (1 << 20), 3)
+        return round(low + (high - low) * (self._left.pop() & _MASK) / (_MASK + 1), 3)
 
     def text(self, alphabet: str, length: int) -> str:
         """*length* characters of *alphabet*."""
-        value = self.below(len(alphabet) ** length)
-        pairs, size = _pairs(alphabet), len(alphabet) ** 2
+        pairs, size, many = _pairs(alphabet, length)
+        value = self._left.pop() % many
         chosen = ""
         for _ in range(0, length, 2):
-            value, place = divmod(value, size)
-            chosen += pairs[place]
+            chosen += pairs[value % size]
+            value //= size
         return chosen[:length]
 
 
+_MASK = (1 << 20) - 1
+
+
 @lru_cache(8)
-def _pairs(alphabet: str) -> tuple[str, ...]:
-    """Return every pair of characters: two at a time are drawn as one, in half the steps."""
-    return tuple(first + second for second in alphabet for first in alphabet)
+def _pairs(alphabet: str, length: int) -> tuple[tuple[str, ...], int, int]:
+    """Return every pair of characters, how many there are, and how many texts of *length*.
+
+    Two characters at a time are drawn as one, in half the steps.
+    """
+    pairs = tuple(first + second for second in alphabet for first in alphabet)
+    return pairs, len(pairs), len(alphabet) ** length
 
 
 def fingerprint(*names: object, length: int = 12) -> str:

@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 import kling_openapi
 from kling_mock.core import tasks
 from kling_mock.core.moments import after, reached
-from kling_mock.core.tasks import CANCELLED, Frame, Plan, Status, Task, ends_at, progress, read, stage, starts_at
+from kling_mock.core.tasks import (
+    CANCELLED,
+    Frame,
+    Plan,
+    Status,
+    Task,
+    cancel,
+    ends_at,
+    progress,
+    read,
+    stage,
+    starts_at,
+    steady_until,
+)
 
 CREATED = 1_757_169_743.25
 ORDER = {Status.PENDING: 0, Status.PROCESSING: 1, Status.COMPLETED: 2, Status.FAILED: 2}
@@ -330,3 +343,32 @@ def test_what_is_kept_of_every_task_is_small() -> None:
     assert stage(task, CREATED).status is Status.COMPLETED
     for record in (task, task.plan, task.frame):
         assert not hasattr(record, "__dict__"), record
+
+
+@given(
+    plan=st.one_of(plans(queued=st.floats(0.0, 100.0), runs=st.floats(0.0, 1000.0)), polled),
+    at=st.floats(0.0, 1200.0),
+    shares=st.lists(st.floats(0.0, 1.0, exclude_max=True), max_size=5),
+    reads=st.integers(0, 20),
+    cancelled=st.booleans(),
+)
+def test_what_is_said_to_stay_stays(plan: Plan, at: float, shares: list[float], reads: int, cancelled: bool) -> None:
+    """Until the moment that `steady_until` gives, each look shows the same stage, percent included."""
+    task, now = task_of(plan, reads=reads), CREATED + at
+    if cancelled:
+        cancel(task, now)
+    seen = stage(task, now)
+    until = min(steady_until(task, seen, now), now + 10_000.0)
+
+    for share in shares:
+        assert stage(task, now + share * (until - now)) == seen or until <= now
+
+
+def test_most_of_a_task_is_steady() -> None:
+    """Between two steps nothing changes, and that is known: else nothing would be gained."""
+    task = task_of(Plan(Status.COMPLETED, 5.0, 60.0, seed=7))
+
+    known = [steady_until(task, stage(task, CREATED + at), CREATED + at) - CREATED - at for at in range(70)]
+
+    assert known[0] == pytest.approx(5.0, abs=0.01)
+    assert sum(one > 0.5 for one in known) > 60

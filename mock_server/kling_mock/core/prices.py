@@ -35,5 +35,7 @@ def whole(credits_: float) -> float:
     >>> whole(64.8 - 21.6 - 21.6)
     21.6
     """
+    if isinstance(credits_, int):
+        return credits_
     rounded = round(credits_, _DIGITS)
     return int(rounded) if rounded == int(rounded) else rounded

@@ -25,9 +25,9 @@ class Status(StrEnum):
         return self in (Status.COMPLETED, Status.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
-    """What a task will go through, fixed when it is created.
+    """What a task will go through, fixed when it is created; not frozen, since that would take a create three times as long.
 
     A time-paced plan has `queued_for` and `runs_for` in seconds, infinite for a task that never gets on. A poll-paced one has the
     number of reads that show it pending and processing, infinite likewise.
@@ -182,6 +182,24 @@ def _running(task: Task, now: float, reads: int) -> Stage:
     return Stage(Status.PROCESSING, progress(plan, min(done, 1.0)), start)
 
 
+def steady_until(task: Task, stage: Stage, now: float) -> float:
+    """Return a moment before which *task* surely stays as it is at *now*, in *stage*, unless it is cancelled; *now* where none is known."""
+    plan = task.plan
+    if stage.status.terminal:
+        return inf
+    if plan.polls:
+        return now
+    if stage.status is Status.PENDING:
+        return task.created_at + plan.queued_for - _MARGIN
+    if not 0 < plan.runs_for < inf:
+        return now
+    step = _step(plan, min((now - stage.since) / plan.runs_for, 1.0)) + 1
+    share = (step + _jitter(plan.seed, step)) / _steps(plan) / (plan.stops_at / 100) if plan.stops_at else 1.0
+    return stage.since + min(share, 1.0) * plan.runs_for - _MARGIN
+
+
+_MARGIN = 1e-3
+"""Seconds: far more than a moment's rounding, far less than anybody's pause between two looks."""
 _READ = 10.0
 """Seconds that a read of a task without end counts for."""
 
@@ -197,15 +215,23 @@ def progress(plan: Plan, done: float) -> int:
     The steps are uneven, in size and in time, as those of a real renderer are; they differ from task to task, never go back, and
     stay below 100 and below where a failing task will stop.
     """
-    done *= plan.stops_at / 100
-    steps = 8 + plan.seed % 7
-    step = min(int(done * steps), steps - 1)
-    if done * steps < step + _jitter(plan.seed, step):
-        step -= 1
-    elif done * steps >= step + 1 + _jitter(plan.seed, step + 1):
-        step += 1
-    percent = int((step + 0.5 + _jitter(plan.seed + 1, step)) / steps * 100)
+    step = _step(plan, done)
+    percent = int((step + 0.5 + _jitter(plan.seed + 1, step)) / _steps(plan) * 100)
     return max(0, min(percent, 99, plan.stops_at))
+
+
+def _steps(plan: Plan) -> int:
+    return 8 + plan.seed % 7
+
+
+def _step(plan: Plan, done: float) -> int:
+    """Return the number of the step that a run is in; -1 before the first."""
+    steps = _steps(plan)
+    passed = done * (plan.stops_at / 100) * steps
+    step = min(int(passed), steps - 1)
+    if passed < step + _jitter(plan.seed, step):
+        return step - 1
+    return step + 1 if passed >= step + 1 + _jitter(plan.seed, step + 1) else step
 
 
 def _jitter(seed: int, step: int) -> float:

@@ -6,7 +6,7 @@ thread where it must not wait, and goes on. Everything else happens without I/O 
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from sys import intern
 from typing import Any, Generic, Protocol, TypeVar
@@ -35,8 +35,14 @@ from kling_openapi.schemas import spelled
 
 T = TypeVar("T")
 
-Begin = Callable[[Account], AbstractContextManager[Transaction]]
-"""Opens a transaction on an account."""
+
+class Begin(Protocol):
+    """Opens a transaction on an account, for a create of this *cost*."""
+
+    def __call__(self, account: Account, cost: float = 0.0) -> AbstractContextManager[Transaction]:
+        """Return it."""
+        ...
+
 
 _frame = lru_cache(1024)(Frame)
 """Frames are few and tasks many."""
@@ -45,6 +51,8 @@ _CALLED_HERE = (
     "--relay https://hooks.example.com=http://127.0.0.1:PORT"
 )
 
+_KEPT_BODIES, _KEPT_BYTES = 512, 4096
+"""Bodies of which is kept what they come to, and how long one of them may be; clients send the same one again and again."""
 _KEPT_ADDRESSES = 1024
 """Callback URLs that were found right; clients send the same one again and again."""
 
@@ -87,6 +95,19 @@ class Order:
     frame: Frame
     unseen: bool = False
     fault: BadImage | None = None
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a body asks for by itself: its model, its media, and the name of what it says.
+
+    `came_to`: what the media were found to be the last time, and what the create came to with them.
+    """
+
+    offer: Offer | None = None
+    media: list[Medium] = field(default_factory=list)
+    meaning: str = ""
+    came_to: tuple[list[Seen], Order] | None = None
 
 
 class Look(Generic[T]):
@@ -142,6 +163,7 @@ class Creating:
         schemes = (*contract.address.schemes, "http") if local else contract.address.schemes
         self._address = replace(contract.address, schemes=schemes, allow_internal=local)
         self._offers = offers
+        self._wanted = lru_cache(_KEPT_BODIES)(lambda _: Wanted())
         self._checked = lru_cache(_KEPT_ADDRESSES)(partial(check, rules=self._address))
         self.choosing = Choosing(catalogue, catalogue.default(settings.scenario), settings.seed)
         self._idempotency = Idempotency(contract, service_settings.idempotency)
@@ -155,24 +177,43 @@ class Creating:
             ApiError: the documented refusal; no task was made and nothing charged.
         """
         key = self._idempotency.key(call.idempotency_key)
-        meaning = "" if key is None else same(call.body, call.raw)
+        wanted = self._wanted(call.raw) if len(call.raw) <= _KEPT_BYTES else Wanted()
+        meaning = "" if key is None else self._meaning(wanted, call)
         if key is not None and self._is_remembered(account, key):
             made = _kept(begin(account), lambda facts: self._idempotency.made(facts, key, meaning))
             if made is not None:
                 return self._replay(made)
-        offer = self._offers[call.body["model"]]
+        offer, media = self._named(wanted, call)
         if account.models is not None and offer.name not in account.models:
             raise ModelAccessDenied(f"this key may not use {offer.name}", param="model")
         target = self._unresolved(account, call.body.get("callback_url"))
-        media = offer.media(call.body)
         known = [self._frames.known(it.url, it.limits) for it in media]
-        seen: list[Seen] | BadImage = [it for it in known if it is not None]
-        if target is not None or None in known:
+        if target is None and wanted.came_to is not None and known == wanted.came_to[0]:
+            order = wanted.came_to[1]
+        elif target is not None or None in known:
             look = Look(lambda: self._look(target, media, call.near()))
             yield look
-            seen = look.result()
-        order = self._order(offer, call, media, seen)
-        return _kept(begin(account), lambda facts: self._commit(account, facts, call, order, key, meaning))
+            order = self._order(offer, call, media, look.result())
+        else:
+            seen = [it for it in known if it is not None]
+            order = self._order(offer, call, media, seen)
+            wanted.came_to = seen, order
+        transaction = begin(account, order.terms.reserved)
+        return _kept(transaction, lambda facts: self._commit(account, facts, call, order, key, meaning))
+
+    def _meaning(self, wanted: Wanted, call: CreateCall) -> str:
+        if not wanted.meaning:
+            wanted.meaning = same(call.body, call.raw)
+        return wanted.meaning
+
+    def _named(self, wanted: Wanted, call: CreateCall) -> tuple[Offer, list[Medium]]:
+        """Return the model and the media that a create names."""
+        offer = wanted.offer
+        if offer is None:
+            offer = self._offers[call.body["model"]]
+            wanted.media = offer.media(call.body)
+            wanted.offer = offer
+        return offer, wanted.media
 
     def _order(self, offer: Offer, call: CreateCall, media: list[Medium], seen: list[Seen] | BadImage) -> Order:
         """Return what the create comes to, its media looked at."""

@@ -95,9 +95,9 @@ class Timeline:
 
     def _end(self, facts: Transaction, task: Task, at: float) -> Event:
         """Settle the charge, then owe the callback (document.txt, sentence 38)."""
-        stage = tasks.stage(task, at)
+        status = Status.FAILED if task.cancelled_at is not None else task.plan.outcome
         task.settled = True
-        if stage.status is Status.COMPLETED:
+        if status is Status.COMPLETED:
             facts.used = whole(facts.used + task.charged)
             facts.credits = whole(facts.credits + task.reserved - task.charged)
         else:
@@ -105,7 +105,7 @@ class Timeline:
         facts.save(task)
         self._owe(facts, task, at)
         facts.schedule(max(self.forgotten_at(task), at), task)
-        return Event(at, "status", task.id, stage.status)
+        return Event(at, "status", task.id, status)
 
     def _owe(self, facts: Transaction, task: Task, at: float) -> None:
         if task.callback_url is None:

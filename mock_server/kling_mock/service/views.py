@@ -17,9 +17,11 @@ from kling_mock.core.scenarios import Callback, Edit
 from kling_mock.core.tasks import Stage, Status, Task
 from kling_mock.ids import fingerprint
 from kling_mock.service.catalogue import Catalogue
+from kling_mock.service.lately import Lately
 from kling_mock.service.models import Offer, Offers
 from kling_mock.store.interface import Account, Store
 
+_KEPT_CREATES = 1024
 _COPY = re.compile(r"(?<=-[a-z0-9]{8})-[0-9]+$")
 """What the name of a task's second and further videos has after the task's id."""
 
@@ -43,14 +45,42 @@ class Views:
     offers: Offers
     origin: str
     secret: bytes = field(repr=False)
+    keeps: bool = True
+    """Whether what was shown of a task is kept: not for a store that makes its tasks anew for each call."""
+    _creates: dict[tuple[Any, ...], bytes] = field(default_factory=dict, repr=False)
+    _bodies: Lately = field(default_factory=Lately, repr=False)
+    _rows: Lately = field(default_factory=Lately, repr=False)
 
     def view(self, account: Account, task: Task, now: float) -> dict[str, Any]:
         """The task object as a caller sees it at *now*: the same for the create, the query and the callback."""
         return self._shown(account, task, now, tasks.stage(task, now))
 
+    def view_json(self, account: Account, task: Task, now: float) -> bytes:
+        """What `view` shows, as JSON."""
+        shown = self._bodies.find(task, now)
+        if shown is not None:
+            return shown
+        stage = tasks.stage(task, now)
+        shown = orjson.dumps(self._shown(account, task, now, stage))
+        return self._bodies.keep(task, stage, now, shown) if self._lasts(stage) else shown
+
     def created(self, account: Account, task: Task) -> dict[str, Any]:
         """What the create answers, the first time and each time it is repeated: pending, whatever has become of the task since."""
         return self._shown(account, task, task.created_at, Stage(Status.PENDING, 0, task.created_at))
+
+    def created_json(self, account: Account, task: Task) -> bytes:
+        """What `created` shows, as JSON: it begins with two members of the task's own, and the rest is that of others like it."""
+        own = b'{"created":%d,"id":"%b"' % (int(task.created_at), task.id.encode())
+        alike = task.model, task.seconds, task.reserved, type(task.reserved)
+        rest = self._creates.get(alike)
+        if rest is None:
+            whole = orjson.dumps(self.created(account, task))
+            if not whole.startswith(own):
+                return whole
+            if len(self._creates) >= _KEPT_CREATES:
+                self._creates.clear()
+            rest = self._creates[alike] = whole[len(own) :]
+        return own + rest
 
     def _shown(self, account: Account, task: Task, now: float, stage: Stage) -> dict[str, Any]:
         contract, service_settings, offer = self.contract, self.service_settings, self.offers[task.model]
@@ -81,9 +111,20 @@ class Views:
             body["error"] = {"code": code, "message": contract.task_errors[code], "type": contract.task_error_type}
         return body
 
-    def row(self, task: Task, now: float) -> dict[str, Any]:
-        """The task in a list (wire-facts "Corrections", C): what `view` shows of it at *now*, without links and details."""
+    def _lasts(self, stage: Stage) -> bool:
+        """Return whether what is shown depends on the stage alone, and not on the age of links as well, and may be kept."""
+        return self.keeps and (stage.status is not Status.COMPLETED or self.service_settings.expired_results != "empty")
+
+    def row_json(self, task: Task, now: float) -> bytes:
+        """The task in a list (wire-facts "Corrections", C), as JSON: what `view` shows of it at *now*, without links and details."""
+        shown = self._rows.find(task, now)
+        if shown is not None:
+            return shown
         stage = tasks.stage(task, now)
+        shown = orjson.dumps(self._row(task, stage, now))
+        return self._rows.keep(task, stage, now, shown) if self._lasts(stage) else shown
+
+    def _row(self, task: Task, stage: Stage, now: float) -> dict[str, Any]:
         completed = stage.status is Status.COMPLETED
         return {
             "id": task.id,

@@ -45,9 +45,9 @@ class World:
         self.measures = Measures()
         secret = store.secret("links", partial(ids.secret, "links", settings.chosen_seed))
         self.offers = Offers(contract, service_settings)
-        self.views = Views(
-            contract, service_settings, catalogue, self.offers, settings.public_url or settings.own_origin, secret
-        )
+        origin = settings.public_url or settings.own_origin
+        keeps = not store.blocking
+        self.views = Views(contract, service_settings, catalogue, self.offers, origin, secret, keeps)
         self._secret = secret
         self.timeline = Timeline(catalogue, service_settings.task_retention_seconds, contract.delivery.timeout)
         self.creating = Creating(
@@ -144,8 +144,8 @@ class World:
 
     # Reading
 
-    def read(self, account: Account, task_id: str) -> tuple[Task, dict[str, Any], Act | None]:
-        """Count one read by a caller; return the task, its body and the scenario's act for this read.
+    def read(self, account: Account, task_id: str) -> tuple[Task, float, Act | None]:
+        """Count one read by a caller; return the task, the moment of the read, and the scenario's act for it.
 
         Raises:
             TaskNotFound: there is no such task.
@@ -156,7 +156,7 @@ class World:
             raise self._missing(account, task_id)
         task, now = found
         act = self.catalogue.behaviour(task.scenario).act("query", task.reads)
-        return task, self.views.view(account, task, now), act
+        return task, now, act
 
     def _missing(self, account: Account, task_id: str) -> ApiError:
         if self.service_settings.foreign_task == "forbidden":

@@ -6,16 +6,15 @@ the response to an earlier one wait for their turn.
 
 import asyncio
 import logging
-import socket
-import struct
 from collections import deque
 from collections.abc import Awaitable, Coroutine
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httptools
 
 from kling_mock.serving.exchange import Exchange, target
+from kling_mock.serving.heads import LONG_HEAD, without_upgrade, wrong_head
+from kling_mock.serving.transports import reset
 from kling_mock.web.http import Request, RequestHeaders
 
 if TYPE_CHECKING:
@@ -23,16 +22,10 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 30.0
 """Real seconds that a client may send nothing of a request that it has begun; then its connection is reset."""
-_DROPPED_BYTES = 64 << 20
-_DROPPED_SECONDS = 10.0
-_LINGER_SECONDS = 2.0
+_DROPPED_BYTES, _DROPPED_SECONDS, _LINGER_SECONDS = 64 << 20, 10.0, 2.0
 _MOST_HEAD = 1 << 18
-_MOST_HEADERS = 100
 _MOST_FRAMING = 16
 """Bytes of framing for each byte of a body: pieces of one byte have five."""
-_MOST_TARGET = 65_535
-_VERSIONS = ("1.0", "1.1")
-_LONG_HEAD = "the headers are too long, or too many"
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = self._framed = 0
         self._heard = 0.0
         self._deaf = self._over = self._unread = False
+        self._whole: Exchange | None = None
         self._offered = b""
         self._lingering: float | None = None
         self._writable: asyncio.Event | None = None
@@ -68,10 +62,23 @@ class Connection(asyncio.Protocol):
         self._server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; each request that is complete is served."""
+        """Take what came; each request that is complete is served."""
         if self._deaf:
             return
         self._heard = self._server.loop.time()
+        if self._reading is not None or self._head_since is not None or self._serving is not None or self._waiting:
+            self._parse(data)
+            return
+        request = self._server.heads.request(data, self._client, self._server.scheme)
+        if request is not None:
+            self._serve(Exchange(self, request, modern=True, keep=True))
+            return
+        self._whole = None
+        self._parse(data)
+        if self._whole is not None:
+            self._server.heads.keep(data, self._whole)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -86,7 +93,7 @@ class Connection(asyncio.Protocol):
         if self._head_since is not None:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD:
-                self._malformed(431, _LONG_HEAD)
+                self._malformed(431, LONG_HEAD)
         elif self._reading is not None:
             self._framed += len(data)
             if self._framed > _MOST_HEAD + _MOST_FRAMING * self._reading.size:
@@ -100,6 +107,7 @@ class Connection(asyncio.Protocol):
         if reading is not None and not self._deaf:
             reading.request.cut = True
             self.on_message_complete()
+        self._server.outbox.flush()
         return bool(self._serving is not None or self._waiting) and not self._server.secure
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -148,7 +156,7 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         parser, headers, version = self._parser, self._headers, self._parser.get_http_version()
-        wrong = self._wrong_head(version)
+        wrong = wrong_head(self._target, headers, version)
         if wrong is not None:
             self._malformed(*wrong)
             return
@@ -170,14 +178,6 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.pause_reading()
             self._server.run(self._decide(reading, most))
-
-    def _wrong_head(self, version: str) -> tuple[int, str] | None:
-        """Return status and reason where the head is one that is not served."""
-        if len(self._target) > _MOST_TARGET:
-            return 414, "the URL is too long"
-        if len(self._headers) > _MOST_HEADERS:
-            return 431, _LONG_HEAD
-        return None if version in _VERSIONS else (400, f"the request is not HTTP/1.1: its version is {version}")
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
         self._complete(reading)
 
     def _complete(self, reading: Exchange) -> None:
-        self._reading = None
+        self._reading, self._whole = None, reading
         self._take_body(reading)
         self._in_turn(reading)
 
@@ -283,7 +283,7 @@ class Connection(asyncio.Protocol):
         elif self._waiting:
             self._server.loop.call_soon(self._next)
         elif self._over:
-            self._transport.close()
+            self._shut()
 
     def _next(self) -> None:
         if self._serving is None and self._waiting and self._waiting[0].most is not None:
@@ -306,26 +306,35 @@ class Connection(asyncio.Protocol):
         data = data[upgrade.args[0] :]
         self._parser = httptools.HttpRequestParser(self)
         if self._offered:
-            lines = [f"{name}: {value}\r\n" for name, value in self._headers.items() if name != "upgrade"]
-            head = b"%b %b HTTP/1.1\r\n%b\r\n" % (self._offered, self._target, "".join(lines).encode("latin-1"))
-            self._offered, data = b"", head + data
+            data = without_upgrade(self._offered, self._target, self._headers) + data
+            self._offered = b""
         if data:
             self.data_received(data)
 
     def _close(self) -> None:
         """Hang up. A client that is still sending would see a broken connection in place of the response, so it may for a moment."""
+        self._server.outbox.flush()
         if self._unread and not (self._over or self._transport.is_closing()) and self._transport.can_write_eof():
             self._transport.write_eof()
             self._lingering = self._server.loop.time()
         else:
-            self._transport.close()
+            self._shut()
+
+    def _shut(self) -> None:
+        self._server.outbox.flush()
+        self._transport.close()
 
     # What an exchange needs
 
     def write(self, data: bytes) -> None:
         """Send *data* as soon as the client takes it; to one that is gone nothing is sent."""
+        self._server.outbox.flush()
         if not self._transport.is_closing():
             self._transport.write(data)
+
+    def write_whole(self, data: bytes) -> None:
+        """Send a whole response, together with those to other clients that are ready by then."""
+        self._server.outbox.put(self._server.loop, self._transport, data)
 
     async def drain(self) -> bool:
         """Return when the client has taken most of what was written; False where it is gone."""
@@ -355,10 +364,8 @@ class Connection(asyncio.Protocol):
     def reset(self) -> None:
         """Break the connection."""
         self._deaf = True
-        with suppress(OSError, AttributeError):
-            linger = struct.pack("ii", 1, 0)
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self._transport.abort()
+        self._server.outbox.flush()
+        reset(self._transport)
 
     def look(self, now: float) -> None:
         """Reset a client that has stopped in the middle of a request, and hang up on one that asks for nothing."""
@@ -369,7 +376,7 @@ class Connection(asyncio.Protocol):
             stalled = now - self._head_since > IDLE_SECONDS
         elif reading is None:
             if now - self._heard > IDLE_SECONDS and self._serving is None and not self._waiting:
-                self._transport.close()
+                self._shut()
             return
         elif reading.most is None:
             return
@@ -383,7 +390,7 @@ class Connection(asyncio.Protocol):
     def hang_up(self) -> None:
         """Close a connection on which nothing is asked; one that is being served closes behind its response."""
         if self._serving is None:
-            self._transport.close()
+            self._shut()
         else:
             self._serving.keep = False
 

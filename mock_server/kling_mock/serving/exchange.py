@@ -27,6 +27,10 @@ class Wire(Protocol):
         """Send *data* as soon as the client takes it."""
         ...
 
+    def write_whole(self, data: bytes) -> None:
+        """Send a whole response, together with those to other clients that are ready by then."""
+        ...
+
     async def drain(self) -> bool:
         """Return when the client has taken most of what was written; False where it is gone."""
         ...
@@ -88,7 +92,7 @@ class Exchange:
         if status in BODILESS:
             body = b""
         head = self._head(status, headers, None if status in BODILESS else len(body))
-        self._wire.write(head if self.request.method == "HEAD" else head + body)
+        self._wire.write_whole(head if self.request.method == "HEAD" else head + body)
         self._wire.ended(self)
 
     def begin(self, status: int, headers: Headers) -> None:

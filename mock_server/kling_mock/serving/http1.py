@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kling_mock.serving.connection import Connection
 from kling_mock.serving.exchange import Application
+from kling_mock.serving.heads import Heads
+from kling_mock.serving.transports import Outbox
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -22,6 +24,7 @@ class Http1Server:
         self.secure = secure
         self.scheme = "http" if secure is None else "https"
         self.connections: set[Connection] = set()
+        self.heads, self.outbox = Heads(application), Outbox()
         self.empty = asyncio.Event()
         self.stopping = False
         self._tasks: set[asyncio.Task[Any]] = set()

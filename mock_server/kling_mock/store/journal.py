@@ -86,8 +86,11 @@ class Journal:
         self._lock = threading.Lock()
 
     def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
+        """Record what *facts* say; the members of an `Entry`."""
+        return self.record(Entry(0, at, account, kind, **facts))
+
+    def record(self, entry: Entry) -> Entry:
         """Record one entry; the oldest make room."""
-        entry = Entry(0, at, account, kind, **facts)
         weight = entry.weight
         if weight > _LARGE or self.listener is not None:
             self._mask_secrets(entry)

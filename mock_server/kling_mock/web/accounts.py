@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import orjson
 from orjson import Fragment
 
 from kling_mock.core import tasks
@@ -82,14 +83,16 @@ class Accounts:
             look = Look(partial(self._chosen, account, asked, now))
             yield look
             found, total = look.result()
-        rows = [self._world.views.row(task, now) for task in found]
+        rows = [Fragment(self._world.views.row_json(task, now)) for task in found]
         return json_reply({"data": rows, "total": total, "page": asked["page"], "page_size": asked["page_size"]})
 
     def _newest(self, account: Account, asked: dict[str, Any], now: float) -> tuple[Sequence[Task], int]:
         """Return a page of all tasks that are not forgotten, and how many these are."""
         store = self._world.store
         newest = store.tasks(account, asked["page"] * asked["page_size"])[::-1]
-        found = [task for task in page(newest, asked) if self._listed(task, asked, now)]
+        found = page(newest, asked)
+        if found and self._world.timeline.is_forgotten(found[-1], now):  # the oldest of them, and maybe more
+            found = [task for task in found if not self._world.timeline.is_forgotten(task, now)]
         return found, store.count_tasks(account, now - self._world.timeline.retention)
 
     def _chosen(self, account: Account, asked: dict[str, Any], now: float) -> tuple[Sequence[Task], int]:
@@ -103,15 +106,16 @@ class Accounts:
         A scenario's fault on the query of one task applies to the whole response; a task that its scenario hides is left out.
         """
         asked = self._api.incoming.json("batchTasks", request)
-        rows: list[Any] = []
+        rows: list[Fragment] = []
         fault: Act | None = None
-        for _, body, act in self._found(account, asked["task_ids"]):
+        for task, now, act in self._found(account, asked["task_ids"]):
+            body = self._world.views.view_json(account, task, now)
             if act is None or act.edit is not None:
                 rows.append(Fragment(self._api.acts.response(act, "getTask", account.clock, body).body))
             elif not self._hides(act, account):
-                rows.append(body)
+                rows.append(Fragment(body))
                 fault = fault or act
-        return self._api.acts.response(fault, "batchTasks", account.clock, {"data": rows})
+        return self._api.acts.response(fault, "batchTasks", account.clock, orjson.dumps({"data": rows}))
 
     def _listed(self, task: Task, asked: dict[str, Any], now: float) -> bool:
         contract = self._world.contract
@@ -129,7 +133,7 @@ class Accounts:
             asked["status"] == Status.PROCESSING and status is Status.PENDING  # one filter for all that is not over
         )
 
-    def _found(self, account: Account, task_ids: Sequence[str]) -> Iterator[tuple[Task, dict[str, Any], Act | None]]:
+    def _found(self, account: Account, task_ids: Sequence[str]) -> Iterator[tuple[Task, float, Act | None]]:
         for task_id in dict.fromkeys(task_ids):
             with suppress(ApiError):  # unknown, forgotten or foreign: simply absent
                 yield self._world.read(account, task_id)

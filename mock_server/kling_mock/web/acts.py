@@ -4,8 +4,8 @@ from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from math import ceil
-from typing import Any
 
+import orjson
 from msgspec.structs import replace
 
 from kling_common.bodies import LAST_MOMENT
@@ -25,19 +25,24 @@ class Acts:
     def __init__(self, contract: Contract, refuse: Callable[[ApiError], ApiResponse]) -> None:
         self._contract, self._refuse = contract, refuse
 
-    def response(self, act: Act | None, operation: str, clock: Clock, body: dict[str, Any] | None) -> ApiResponse:
-        """Return the correct response with *body*, or what *act* makes of it; *operation* is the operationId that was called."""
+    def response(self, act: Act | None, operation: str, clock: Clock, body: bytes) -> ApiResponse:
+        """Return the correct response with *body*, a task as JSON, or what *act* makes of it.
+
+        *operation* is the operationId that was called.
+        """
+        correct = ApiResponse(200, body)
         if act is None:
-            return json_reply(body)
+            return correct
         if act.answer is not None:
             return self.answer(act.answer, operation, clock.now())
-        if act.edit is not None:
-            if body is None or body["status"] not in act.edit.only:
-                return json_reply(body)
-            response = json_reply(edited(body, act.edit))
-            response.fault = act.edit.fault
-            return response
-        return on_the_wire(act, json_reply(body), clock)
+        if act.edit is None:
+            return on_the_wire(act, correct, clock)
+        task = orjson.loads(body)
+        if task is None or task["status"] not in act.edit.only:
+            return correct
+        response = json_reply(edited(task, act.edit))
+        response.fault = act.edit.fault
+        return response
 
     def answer(self, answer: Answer, operation: str, now: float) -> ApiResponse:
         """Return a scenario's response: a documented error, a gateway's page, or a body of its own."""

@@ -29,6 +29,7 @@ from kling_mock.service.courier import Courier
 from kling_mock.service.creating import CreateCall, Look, finished
 from kling_mock.service.world import World
 from kling_mock.store.interface import Account, StoreDown
+from kling_mock.store.journal import Entry
 from kling_mock.web.access import Access
 from kling_mock.web.acts import Acts
 from kling_mock.web.http import ApiResponse, Request, json_reply, kept
@@ -139,22 +140,25 @@ class Api:
             as_observed(
                 self.world.service_settings.observed, operation or f"{request.method} {request.path}", request, response
             )
-        self.world.journal.add(
-            self.world.clock_of(account).now(),
-            account.name if account else None,
-            "exchange",
-            method=request.method,
-            url=request.url,
-            request_headers=kept(request.headers),
-            request_body=request.body,
-            status=response.status,
-            headers=response.headers,
-            body=response.body,
-            seconds=seconds,
-            task_id=response.task_id,
-            scenario=response.scenario,
-            fault=response.fault,
-            more=response.more,
+        self.world.journal.record(
+            Entry(
+                0,
+                self.world.clock_of(account).now(),
+                account.name if account else None,
+                "exchange",
+                request.method,
+                request.url,
+                kept(request.headers),
+                request.body,
+                response.status,
+                response.headers,
+                response.body,
+                seconds,
+                response.task_id,
+                response.scenario,
+                response.fault,
+                response.more,
+            )  # by place: by name it takes three times as long
         )
         return response
 
@@ -164,10 +168,9 @@ class Api:
         """`POST /v1/videos/generations`"""
         if self.world.service_settings.observed:
             request = replace(request, body=taken(self.world.service_settings.observed, "createVideo", request.body))
-        body = self.incoming.create(request)
         headers = request.headers
         call = CreateCall(
-            body,
+            self.incoming.create(request),
             request.body,
             headers.get("idempotency-key"),
             headers.get("x-mock-scenario"),
@@ -177,9 +180,10 @@ class Api:
         created = yield from self.world.creating.create(account, call, self.courier.begin)
         task, act = created.task, created.act
         if task is None:
-            response = self.acts.response(act, "createVideo", account.clock, None)
+            response = self.acts.response(act, "createVideo", account.clock, b"null")
         else:
-            response = self.acts.response(act, "createVideo", account.clock, self.world.views.created(account, task))
+            body = self.world.views.created_json(account, task)
+            response = self.acts.response(act, "createVideo", account.clock, body)
             response.task_id = task.id
             if not created.replayed:
                 self.world.measures.task(Status.PENDING.value)
@@ -196,8 +200,8 @@ class Api:
         """`GET /v1/tasks/{task_id}`"""
         if not self._task_id.fits(task_id):
             raise InvalidTaskId("task ids begin with " + self.world.contract.id.prefix, param="task_id")
-        task, body, act = self.world.read(account, task_id)
-        response = self.acts.response(act, "getTask", account.clock, body)
+        task, now, act = self.world.read(account, task_id)
+        response = self.acts.response(act, "getTask", account.clock, self.world.views.view_json(account, task, now))
         response.task_id, response.scenario = task.id, task.scenario
         return response
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from kling_mock.web.forms import Form
 
 JSON = "application/json"
+_KEPT, _KEPT_BYTES = 512, 4096
+"""Bodies of creates that were found right, and how long one of them may be; clients send the same one again and again."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
@@ -34,6 +37,7 @@ class Incoming:
         file = contract.files.max_bytes
         # A file as it is, or as four characters for each three bytes, and the space that any other body has for what is around it.
         larger = {"uploadStream": file + self._small, "uploadBase64": -(-file // 3) * 4 + self._small}
+        self._known, self._asked = lru_cache(_KEPT)(self._create), lru_cache(_KEPT)(self._query)
         self.limits = {name: larger.get(name, self._small) for name in contract.operations}
 
     def json(self, operation: str, request: Request) -> Any:
@@ -48,13 +52,18 @@ class Incoming:
         return value
 
     def create(self, request: Request) -> dict[str, Any]:
-        """Return the body of a create, in the shape that the model which it names takes.
+        """Return the body of a create, in the shape that the model which it names takes. It is not to be changed: it is kept.
 
         Raises:
             RequestTooLarge, UnsupportedMediaType: as for any other body.
             InvalidRequest: it is not JSON, or `param` is missing, wrong, or unknown where the settings refuse unknown fields.
         """
-        value = json_body(request, self.limits[CREATE])
+        _check_kind(request, self.limits[CREATE])
+        body = request.body
+        return self._known(body) if len(body) <= _KEPT_BYTES else self._create(body)
+
+    def _create(self, raw: bytes) -> dict[str, Any]:
+        value = _decoded(raw)
         named = value.get("model") if isinstance(value, dict) else None
         model = self._models.get(named) if isinstance(named, str) else None
         if model is None:
@@ -91,10 +100,16 @@ class Incoming:
     def query(self, operation: str, request: Request) -> dict[str, Any]:
         """Return the query's parameters with their defaults, typed; those that the contract does not name are ignored.
 
+        It is not to be changed: it is kept.
+
         Raises:
             InvalidRequest: `param` breaks its schema.
         """
-        given = dict(parse_qsl(request.query, keep_blank_values=True))
+        query = request.query
+        return self._asked(operation, query) if len(query) <= _KEPT_BYTES else self._query(operation, query)
+
+    def _query(self, operation: str, query: str) -> dict[str, Any]:
+        given = dict(parse_qsl(query, keep_blank_values=True))
         values: dict[str, Any] = {}
         for name, parameter in self._queries[operation].items():
             if name not in given:
@@ -114,13 +129,24 @@ def json_body(request: Request, limit: int) -> Any:
         UnsupportedMediaType: it says it is something else than JSON.
         InvalidRequest: it is not JSON.
     """
+    _check_kind(request, limit)
+    return _decoded(request.body)
+
+
+def _check_kind(request: Request, limit: int) -> None:
     if request.oversize or len(request.body) > limit:
         raise RequestTooLarge(f"the body is larger than {limit} bytes")
-    media_type = (request.headers.get("content-type") or JSON).partition(";")[0].strip().lower()
+    said = request.headers.get("content-type")
+    if said is None or said == JSON:
+        return
+    media_type = (said or JSON).partition(";")[0].strip().lower()
     if media_type != JSON and not media_type.endswith("+json"):
         raise UnsupportedMediaType(f"send {JSON}, not {media_type}")
+
+
+def _decoded(raw: bytes) -> Any:
     try:
-        return orjson.loads(request.body)
+        return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from error
 

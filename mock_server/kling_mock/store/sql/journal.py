@@ -93,9 +93,9 @@ class SqlJournal(Journal):
     def next_seq(self, value: int) -> None:
         """Do nothing: the database counts."""
 
-    def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
+    def record(self, entry: Entry) -> Entry:
         """Record one entry; where the store is not available it is lost, and the log says so."""
-        entry = self._masked(at, account, kind, facts)
+        self._mask_secrets(entry)
         left = self._gathered.entries
         if left is None:
             self.keep([entry])

@@ -1,0 +1,141 @@
+"""Requests whose heads came before are served without the parser, and nobody can tell; whole responses leave together."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from connected import Client
+from hypothesis import given
+from hypothesis import strategies as st
+from test_http1 import CHUNKED, GET, HOST, OFFER, Echo, post, sent, talk
+
+from kling_mock.serving import heads
+from kling_mock.web.http import Request
+
+PIECES = [
+    *(GET, post(), post(b""), post(b"x" * 150), CHUNKED, post(b"{}", OFFER)),
+    post(b"{}", b"Expect: 100-continue\r\n"),
+    post(b"{}", b"X-A: 1\r\nX-A: 2\r\n"),
+    post(b"{}", b"Connection: close\r\n"),
+    post(b"{}", b"", b"1.0"),
+    post(GET),
+    b"GET /g HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+    b"HEAD /h HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"DELETE /d HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /bare HTTP/1.1\nHost: x\n\n",
+    b"\r\n\r\n",
+    GET[:-2],
+    b"\r\n",
+    b"nonsense\r\n\r\n",
+]
+"""Whole requests of every kind, halves of them, and what is none."""
+
+
+def undated(said: bytes) -> list[bytes]:
+    """Return what a server sent without the hour."""
+    return [line for line in said.split(b"\r\n") if not line.startswith(b"date: ")]
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map(b"".join), max_size=8))
+def test_a_server_that_remembers_heads_says_the_same(chunks: list[bytes]) -> None:
+    """Whatever comes on a connection, in whatever pieces: the first time, and when all of it has come before."""
+
+    async def twice(client: Client) -> None:
+        for chunk in chunks:
+            client.send(chunk)
+            await client.settle()
+        other = Client(Echo())
+        other.server.heads = client.server.heads
+        for chunk in chunks:
+            other.send(chunk)
+            await other.settle()
+        said.append(other.said)
+
+    said: list[bytes] = []
+    client = talk(twice)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads.Heads, "request", lambda *_: None)
+        parsed = sent(*chunks)
+
+    assert undated(client.said) == undated(parsed.said) == undated(said[0])
+
+
+@pytest.mark.parametrize("raw", [GET, post(), post(b"")])
+def test_a_head_that_came_before_is_not_parsed(raw: bytes) -> None:
+    """Not even by another connection of the same server; a body is taken as it comes."""
+
+    async def again(client: Client) -> None:
+        client.send(raw)
+        other = Client(Echo())
+        other.server.heads = client.server.heads
+        other.connection._parser = None  # would fail
+        other.send(raw.replace(b"{}", b"[]"))
+        await other.settle()
+        said.append(other.said)
+
+    said: list[bytes] = []
+    client = talk(again)
+
+    assert undated(client.said.replace(b"{}", b"[]")) == undated(said[0])
+
+
+def test_a_body_is_allowed_anew_each_time() -> None:
+    """Who may send how much is asked for each request: another caller with the same head may be on another machine."""
+    asked: list[str] = []
+
+    class Picky(Echo):
+        def most(self, request: Request) -> int:
+            asked.append(request.client)
+            return 100 if len(asked) < 3 else 0
+
+    client = sent(post(b"ab"), post(b"ab"), post(b"ab"), application=Picky())
+
+    assert (client.said.count(b" ab"), len(asked)) == (2, 4)
+    assert client.statuses == [200] * 3
+
+
+def test_heads_are_few_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept has a bound; a long head is not kept at all."""
+    monkeypatch.setattr(heads, "_MOST", 3)
+    gets = [b"GET /%d HTTP/1.1\r\n%b\r\n" % (number, HOST) for number in range(5)]
+    client = sent(*gets, post(b"", b"X: " + b"x" * 5000 + b"\r\n"))
+
+    assert 0 < len(client.server.heads._seen) <= 3
+    assert client.statuses == [200] * 6
+
+
+# Responses that leave together
+
+
+def test_whole_responses_leave_at_the_end_of_the_turn() -> None:
+    """Not before other requests that came in with them were served."""
+
+    async def turn(client: Client) -> None:
+        client.send(GET)
+        seen.append(client.said)
+        await asyncio.sleep(0)
+        seen.append(client.said)
+
+    seen: list[bytes] = []
+    talk(turn)
+
+    assert seen[0] == b""
+    assert seen[1].startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("ends", ["close", "half", "stop"])
+def test_no_response_is_lost_when_its_connection_ends(ends: str) -> None:
+    """Because the client closes its side at once, asks for the end, or the server stops."""
+
+    def run(client: Client) -> Any:
+        client.send(post(b"{}", b"Connection: close\r\n") if ends == "close" else GET)
+        if ends == "half":
+            client.connection.eof_received()
+            client.transport.close()  # as a transport does whose protocol returns False
+        if ends == "stop":
+            client.connection.hang_up()
+
+    client = talk(run)
+
+    assert client.statuses == [200]
+    assert client.transport.closed
