@@ -38,9 +38,11 @@ class Attempt:
     @property
     def delivered(self) -> bool:
         """Whether the receiver took it."""
-        return self.outcome == "2xx"
+        return self.outcome == DELIVERED
 
 
+DELIVERED = "2xx"
+"""Outcome of an attempt that the receiver took."""
 UNKNOWN = "unknown"
 """Outcome of an attempt that was begun and whose end was never recorded: the process that made it ended."""
 
@@ -67,7 +69,7 @@ class Delivery:
     @property
     def delivered(self) -> bool:
         """Whether the receiver took one of the attempts."""
-        return any(attempt.delivered for attempt in self.attempts)
+        return DELIVERED in [attempt.outcome for attempt in self.attempts]
 
     def __lt__(self, other: Ordered) -> bool:
         return self.order < other.order

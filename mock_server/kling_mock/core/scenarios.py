@@ -277,7 +277,7 @@ class Behaviour(Data):
     @property
     def calls_back_first(self) -> bool:
         """Whether a create is answered only after the callback."""
-        return any(callback.before_reply for callback in self.callbacks)
+        return True in [callback.before_reply for callback in self.callbacks]  # a generator takes twice as long
 
     def act(self, operation: Operation, nth: int) -> Act | None:
         """The act for the *nth* call of *operation*, if there is one."""
@@ -345,14 +345,12 @@ def _paced(pace: dict[str, Any], behaviour: dict[str, Any]) -> dict[str, Any]:
 
 def plan(behaviour: Behaviour, uniform: Callable[[float, float], float], seed: int) -> Plan:
     """What one task goes through; *uniform* draws within a span, *seed* shapes the progress."""
-    failed = behaviour.outcome.status != "completed"
-    pace = behaviour.pace
-    return Plan(
-        outcome=Status.FAILED if failed else Status.COMPLETED,
-        queued_for=uniform(*pace.queued) if pace.by == "time" else 0.0,
-        runs_for=uniform(*pace.runs) if pace.by == "time" else 0.0,
-        polls=(pace.pending, pace.processing) if pace.by == "polls" else None,
-        code=(behaviour.outcome.code or CANCELLED) if failed else None,
-        stops_at=behaviour.outcome.progress if failed else 100,
-        seed=seed,
-    )
+    outcome, pace = behaviour.outcome, behaviour.pace
+    queued, runs, polls = 0.0, 0.0, None
+    if pace.by == "time":
+        queued, runs = uniform(*pace.queued), uniform(*pace.runs)
+    else:
+        polls = pace.pending, pace.processing
+    if outcome.status == "completed":
+        return Plan(Status.COMPLETED, queued, runs, polls, None, 100, seed)
+    return Plan(Status.FAILED, queued, runs, polls, outcome.code or CANCELLED, outcome.progress, seed)

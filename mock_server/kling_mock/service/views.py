@@ -26,7 +26,7 @@ _COPY = re.compile(r"(?<=-[a-z0-9]{8})-[0-9]+$")
 """What the name of a task's second and further videos has after the task's id."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Notice:
     """What one attempt of a callback carries; `fault` names what a scenario did to it."""
 

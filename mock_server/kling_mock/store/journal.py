@@ -30,6 +30,24 @@ _EACH, _EACH_HEADER = 512, 64
 """Bytes that an entry and a header take by themselves."""
 
 
+class Sent(dict[str, str]):
+    """Headers of a request, which may come again with the next: what they weigh is worked out once."""
+
+    __slots__ = ("_weight",)
+    _weight: int
+
+    @property
+    def weight(self) -> int:
+        """Bytes they hold on to; nothing is added to them once this was asked."""
+        if not hasattr(self, "_weight"):
+            self._weight = _weight(self)
+        return self._weight
+
+
+def _weight(headers: Mapping[str, str]) -> int:
+    return sum(map(len, headers)) + sum(map(len, headers.values())) + len(headers) * _EACH_HEADER
+
+
 @dataclass(slots=True)
 class Entry:
     """One thing that happened. `at` is the account's clock, `seconds` the real time it took; bodies are cut at the journal's bound."""
@@ -57,9 +75,9 @@ class Entry:
     def weight(self) -> int:
         """Bytes it holds on to."""
         held = len(self.url) + len(self.request_body) + len(self.body) + _EACH
-        if self.request_headers:
-            held += sum(map(len, self.request_headers)) + sum(map(len, self.request_headers.values()))
-            held += len(self.request_headers) * _EACH_HEADER
+        sent = self.request_headers
+        if sent:
+            held += sent.weight if isinstance(sent, Sent) else _weight(sent)
         for name, value in self.headers or ():
             held += len(name) + len(value) + _EACH_HEADER
         return held

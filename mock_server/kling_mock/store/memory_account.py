@@ -119,6 +119,8 @@ class MemoryAccount:
 
     def next_queued(self) -> Queued | None:
         """Use the first queued scenario once."""
+        if not self.queued and not self.shared.waiting:
+            return None
         with self.shared.queue_lock:
             for queue in (self.queued, self.shared.waiting):
                 if queue:

@@ -42,6 +42,7 @@ Steps = Generator[Look[Any], None, ApiResponse]
 
 Handler = Callable[..., ApiResponse | Steps]
 
+_PENDING: str = Status.PENDING.value
 _log = logging.getLogger(__name__)
 
 
@@ -186,7 +187,7 @@ class Api:
             response = self.acts.response(act, "createVideo", account.clock, body)
             response.task_id = task.id
             if not created.replayed:
-                self.world.measures.task(Status.PENDING.value)
+                self.world.measures.task(_PENDING)
             if created.replayed:
                 response.headers.append(("idempotency-replayed", "true"))
             elif created.behaviour.calls_back_first:

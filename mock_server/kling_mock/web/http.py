@@ -1,6 +1,6 @@
 """A request and its response as the routes see them: the same under Flask, under any WSGI server, and at the edge."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import orjson
 
 from kling_mock.core.scenarios import Wire
+from kling_mock.store.journal import Sent
 
 REPLY = "kling.reply"
 """Key of the environ under which the response behind a response stands, so that its faults can act."""
@@ -38,7 +39,7 @@ class RequestHeaders:
     __slots__ = ("again", "first", "get")
 
     def __init__(self) -> None:
-        self.first: dict[str, str] = {}
+        self.first = Sent()
         self.again: list[tuple[str, str]] = []
         self.get = self.first.get
 
@@ -101,7 +102,7 @@ class ApiResponse:
     scenario: str | None = None
     fault: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
-    after: "list[Future[Any]]" = field(default_factory=list)
+    after: "Sequence[Future[Any]]" = ()
     file: Path | None = None
     """A file to stream in place of `body`."""
     note: Callable[..., None] | None = None
