@@ -21,6 +21,8 @@ from kling_mock.service.world import World
 from kling_mock.store.interface import Account, StoreDown, Transaction
 
 _BATCH = 256
+_FOLLOWED, _BREATH = 128, 0.0003
+"""Of clocks that run so many events happen at a time; after as many the thread that serves has the interpreter for some real seconds."""
 _LONG = 3600.0
 _REST = 1.0
 _PAUSE = 1.0
@@ -79,12 +81,14 @@ class Courier:
             return
         with self._store.due(_LONG, min(_BATCH, room)) as several:
             for facts in several:
-                events = self._events(facts, facts.now(), _BATCH, room)
+                events = self._events(facts, facts.now(), _FOLLOWED, room)
                 if events:
                     happened.append((facts.account, events))
                     room -= sum(event.delivery is not None for event in events)
         for account, events in happened:
             self._carry_out(account, events)
+            if len(events) == _FOLLOWED:
+                clocks.pause(_BREATH)
 
     def _events(
         self, facts: Transaction, now: float, most: int, room: int = sys.maxsize, *, sending: bool = True

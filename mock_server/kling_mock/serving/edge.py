@@ -86,18 +86,24 @@ class Edge:
             response = self._api.refuse(InvalidRequest("the body ended before its Content-Length"), request)
             exchange.respond(response.status, response.headers, response.body)
             return
-        steps = self._steps(request)
-        if steps is None:
+        found = self._routes.find(request.method, request.path)
+        if found is None:
             self._run(exchange, self._other(exchange))
-        elif self._blocking:
-            self._turns.take(Turn(exchange, steps))
+            return
+        operation, given = found
+        if self._blocking:
+            self._turns.take(Turn(exchange, self._api.steps(operation, request, **given)))
+            return
+        begun = self._api.begin(operation, request, **given)
+        if isinstance(begun, ApiResponse):
+            self._send(exchange, begun)
+            return
+        try:
+            look = next(begun)
+        except StopIteration as end:
+            self._send(exchange, end.value)
         else:
-            try:
-                look = next(steps)
-            except StopIteration as end:
-                self._send(exchange, end.value)
-            else:
-                self._run(exchange, self._look(exchange, steps, look))
+            self._run(exchange, self._look(exchange, begun, look))
 
     def _run(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         async def watched() -> None:
@@ -154,14 +160,6 @@ class Edge:
 
     async def _in_thread(self, kind: str, function: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pools[kind], function, *given)
-
-    def _steps(self, request: Request) -> Steps | None:
-        """Return a call that is served here; None for every other."""
-        found = self._routes.find(request.method, request.path)
-        if found is None:
-            return None
-        operation, given = found
-        return self._api.steps(operation, request, **given)
 
     async def _other(self, exchange: Exchange) -> None:
         request = exchange.request

@@ -23,8 +23,11 @@ from kling_mock.store.journal import Journal
 from kling_mock.store.memory_account import MemoryAccount
 from kling_mock.store.records import MOST_UNTOUCHED
 
-_TOGETHER = 1 / 256
-"""Seconds of an account's clock between two alarms: under load the courier's thread would wake for each task, and hold up a request."""
+_SOON, _LATER = 1 / 128, 1 / 32
+"""Seconds of an account's clock between two alarms, where callbacks may be due and where none can be.
+
+Under load the courier's thread would wake for each task, and each time it takes the interpreter from the thread that serves.
+"""
 
 
 class MemoryStore:
@@ -265,7 +268,10 @@ class MemoryStore:
         if left is None:
             return
         account.alarm = due
-        at = max(clocks.monotonic() + left, account.rung + account.clock.real_seconds(_TOGETHER))
+        apart = _SOON if account.calls_back else _LATER
+        at = clocks.monotonic() + left
+        if left or account.clock.now() - due < apart:  # else there is more than was taken the last time
+            at = max(at, account.rung + account.clock.real_seconds(apart))
         self._alarms.set(at, account.name)
 
     @contextmanager

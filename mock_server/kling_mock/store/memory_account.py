@@ -55,6 +55,8 @@ class MemoryAccount:
     agenda: Agenda = field(default_factory=Agenda)
     alarm: float = inf
     rung: float = -inf
+    calls_back: bool = False
+    """Whether it ever had a task with a callback."""
     queued: deque[Queued] = field(default_factory=deque)
     relays: Mapping[str, str] = field(default_factory=dict)
     names: Names = field(default_factory=dict)
@@ -157,6 +159,8 @@ class MemoryAccount:
     def add_task(self, task: Task) -> None:
         """Keep a new task."""
         self.tasks[task.id] = task
+        if task.callback_url is not None:
+            self.calls_back = True
 
     def add_delivery(self, delivery: Delivery) -> None:
         """Keep a new delivery."""
@@ -223,6 +227,7 @@ class MemoryAccount:
                 kept.clear()
             self.clock, self.credits, self.used, self.number = clock, credits, 0.0, 0
             self.models, self.rate_limit = None, None
+            self.calls_back = False
             self.alarm = inf
             self.touch()
 

@@ -81,22 +81,41 @@ class Api:
         response: ApiResponse = finished(self.steps(operation, request, **parameters), self.world.store)
         return response
 
-    def steps(self, operation: str, request: Request, /, **parameters: Any) -> Steps:
-        """Respond to one operation of the contract, and leave it to the caller where that blocks."""
+    def begin(self, operation: str, request: Request, /, **parameters: Any) -> ApiResponse | Steps:
+        """Respond to one operation of the contract; what may block is left to the caller, with all that comes after it."""
         started = clocks.monotonic()
         account: Account | None = None
         try:
             account = self._caller(operation, request)
             self.world.check_rate(account, self._rate_errors[operation])
             response = self.handlers[operation](account, request, **parameters)
-            if not isinstance(response, ApiResponse):
-                response = yield from response
-        except ApiError as error:
+        except Exception as error:
+            return self._refused(error, request, account, started, operation)
+        if isinstance(response, ApiResponse):
+            return self.finish(response, request, account, started, operation)
+        return self._rest(response, request, account, started, operation)
+
+    def steps(self, operation: str, request: Request, /, **parameters: Any) -> Steps:
+        """Do as `begin` does, step by step from the start."""
+        begun = self.begin(operation, request, **parameters)
+        return begun if isinstance(begun, ApiResponse) else (yield from begun)
+
+    def _rest(self, steps: Steps, request: Request, account: Account, started: float, operation: str) -> Steps:
+        try:
+            response = yield from steps
+        except Exception as error:
+            return self._refused(error, request, account, started, operation)
+        return self.finish(response, request, account, started, operation)
+
+    def _refused(
+        self, error: Exception, request: Request, account: Account | None, started: float, operation: str
+    ) -> ApiResponse:
+        if isinstance(error, ApiError):
             response = self.refusal(error, operation)
-        except StoreDown as error:
+        elif isinstance(error, StoreDown):
             self.world.measures.store_error()
             response = self.refusal(ServiceUnavailable(str(error)), operation)
-        except Exception as error:
+        else:
             return self.failed(error, request, account, started)
         return self.finish(response, request, account, started, operation)
 

@@ -1,10 +1,14 @@
 """Finds the service's own calls by method and path, save those about files, as Flask routes them."""
 
+from functools import lru_cache
+
 from kling_mock.web.parts import Fake
+
+_KEPT = 1024
 
 
 class Routes:
-    """The calls of *fake* that need no Flask."""
+    """The calls of *fake* that need no Flask: `find(method, path)`."""
 
     def __init__(self, fake: Fake) -> None:
         contract = fake.world.contract
@@ -13,7 +17,9 @@ class Routes:
         self._task_prefix: str = contract.operations["getTask"].path.partition("{")[0]
         self._literal = frozenset(it.path for it in contract.operations.values() if "{" not in it.path)
 
-    def find(self, method: str, path: str) -> tuple[str, dict[str, str]] | None:
+        self.find = lru_cache(_KEPT)(self._find)
+
+    def _find(self, method: str, path: str) -> tuple[str, dict[str, str]] | None:
         """Return the operationId of a call, and what stands in its path; None for every other."""
         operation = self._here.get((method, path))
         if operation is not None:
