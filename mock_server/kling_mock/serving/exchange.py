@@ -89,10 +89,9 @@ class Exchange:
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole response."""
-        if status in BODILESS:
-            body = b""
-        head = self._head(status, headers, None if status in BODILESS else len(body))
-        self._wire.write_whole(head if self.request.method == "HEAD" else head + body)
+        bodiless = status in BODILESS
+        head = self._head(status, headers, None if bodiless else len(body))
+        self._wire.write_whole(head if bodiless or self.request.method == "HEAD" else head + body)
         self._wire.ended(self)
 
     def begin(self, status: int, headers: Headers) -> None:
