@@ -95,12 +95,12 @@ def _speeds(pairs: list[dict[str, Any]]) -> list[str]:
         "floor /s",
         "of the floor",
         "p50 / p99 ms",
+        "the floor's",
         "processor us",
         "of it",
     )
     rows = []
     for pair in pairs:
-        late = [median(one[name] for one in pair["fake"]) for name in ("p50_ms", "p99_ms")] if pair["fake"] else [0, 0]
         share = _against(pair["share"], GOAL, "{:.0%}")
         measured = [_rate(pair["fake"]), _rate(pair["floor"])] if not pair["trouble"] else [pair["trouble"], ""]
         rows.append(
@@ -110,7 +110,8 @@ def _speeds(pairs: list[dict[str, Any]]) -> list[str]:
                 _CALLS[pair["method"]],
                 *measured,
                 share,
-                f"{late[0]:.1f} / {late[1]:.1f}",
+                _late(pair["fake"]),
+                _late(pair["floor"]),
                 *_processor(pair),
             ]
         )
@@ -239,12 +240,11 @@ def _paths(found: dict[str, list[dict[str, Any]]]) -> list[str]:
             (_middle(pair["fake"]) if _good(pair["fake"]) else 0.0),
             fastest.get(pair["method"].partition(":")[0]),
         )
-        late = [median(one[name] for one in pair["fake"]) for name in ("p50_ms", "p99_ms")] if pair["fake"] else [0, 0]
         rows.append([
             pair["method"], pair["trouble"] or _rate(pair["fake"]), _rate(pair["floor"]), _against(pair["share"], share, "{:.0%}"),
-            _against(rate / peer[0], times, "{:.1f}x") if peer and rate else "", f"{late[0]:.1f} / {late[1]:.1f}",
+            _against(rate / peer[0], times, "{:.1f}x") if peer and rate else "", _late(pair["fake"]), _late(pair["floor"]),
         ])  # fmt: skip
-    columns = ("call", "fake /s", "floor /s", "of the floor", "of the fastest peer", "p50 / p99 ms")
+    columns = ("call", "fake /s", "floor /s", "of the floor", "of the fastest peer", "p50 / p99 ms", "the floor's")
     peers = [
         [peer["name"], *([peer["trouble"], ""] if peer["trouble"] else map(_rate, peer["loads"].values()))]
         for peer in found["peers"]
@@ -253,6 +253,11 @@ def _paths(found: dict[str, list[dict[str, Any]]]) -> list[str]:
         "`--images offline`, one worker. What a share or a multiple is asked to be stands behind it where it is less.", "",
         *table(columns, rows), "", *table(("peer", "create /s", "query /s"), peers),
     ]  # fmt: skip
+
+
+def _late(samples: list[dict[str, Any]]) -> str:
+    """Return the medians of the middle and of the slowest hundredth, in milliseconds."""
+    return " / ".join(f"{median(one[name] for one in samples):.1f}" for name in ("p50_ms", "p99_ms")) if samples else ""
 
 
 def _good(samples: list[dict[str, Any]]) -> list[float]:
