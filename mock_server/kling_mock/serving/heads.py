@@ -35,6 +35,7 @@ class Heads:
     def __init__(self, application: Application) -> None:
         self._application = application
         self._seen: dict[bytes, Head] = {}
+        self._once: set[int] = set()
 
     def request(self, data: bytes, client: str, scheme: str) -> Request | None:
         """Return the request that *data* is, all of it and nothing else, where its head came before and its body may be read."""
@@ -50,9 +51,19 @@ class Heads:
         return request
 
     def keep(self, data: bytes, exchange: Exchange) -> None:
-        """Keep the head of *exchange*, where *data* was that request and nothing else, and only a length says where it ends."""
+        """Keep the head of *exchange*, where *data* was that request and nothing else, and only a length says where it ends.
+
+        One that comes for the first time is only remembered as such: many have a number of their own and never come again.
+        """
+        end = data.find(_END) + len(_END)
+        mark = hash(data[:end])
+        if mark not in self._once:
+            if len(self._once) >= _MOST:
+                self._once.clear()
+            self._once.add(mark)
+            return
         request, headers = exchange.request, exchange.request.headers
-        end, length = data.find(_END) + len(_END), headers.get("content-length")
+        length = headers.get("content-length")
         if not exchange.modern or not exchange.keep or end > _LONGEST or any(map(headers.get, _SPECIAL)):
             return
         if request.method == "GET":
