@@ -124,6 +124,28 @@ def test_whole_responses_leave_at_the_end_of_the_turn() -> None:
     assert seen[1].startswith(b"HTTP/1.1 200")
 
 
+def test_a_connection_that_fails_costs_no_other_its_response() -> None:
+    """Nor is anything tried on it again."""
+
+    def fails(data: bytes) -> None:
+        raise RuntimeError(f"{len(data)} bytes could not be sent")
+
+    def run(client: Client) -> Any:
+        broken = Client(Echo())
+        broken.connection._server = client.server
+        monkeypatch.setattr(broken.transport, "write", fails)
+        broken.send(GET)
+        client.send(GET)
+        others.append(broken)
+
+    others: list[Client] = []
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        client = talk(run)
+
+    assert client.statuses == [200]
+    assert others[0].transport.aborted
+
+
 @pytest.mark.parametrize("ends", ["close", "half", "stop"])
 def test_no_response_is_lost_when_its_connection_ends(ends: str) -> None:
     """Because the client closes its side at once, asks for the end, or the server stops."""

@@ -1,10 +1,13 @@
 """What connections do with their transports: whole responses leave together, and a connection that must break is reset."""
 
 import asyncio
+import logging
 import socket
 import struct
 from contextlib import suppress
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -27,8 +30,12 @@ class Outbox:
         """Send what waits. Whoever writes by itself, or closes a transport, does this first."""
         waiting, self._waiting = self._waiting, []
         for transport, data in waiting:
-            if not transport.is_closing():
-                transport.write(data)
+            try:
+                if not transport.is_closing():
+                    transport.write(data)
+            except Exception:  # what is wrong with one connection must not cost others their responses
+                _log.exception("a response could not be sent")
+                transport.abort()
 
 
 def reset(transport: Any) -> None:
