@@ -124,6 +124,33 @@ def test_whole_responses_leave_at_the_end_of_the_turn() -> None:
     assert seen[1].startswith(b"HTTP/1.1 200")
 
 
+def test_nothing_is_served_on_a_connection_that_is_being_closed() -> None:
+    """What waited behind a last response would be written to a side that is closed already."""
+
+    class Thinks(Echo):
+        async def _until(self, known: asyncio.Event) -> int:
+            await known.wait()
+            return 100
+
+        def most(self, request: Request) -> Any:
+            return self._until(known) if request.path == "/c" else 100
+
+    async def ends(client: Client) -> None:
+        client.send(post() + CHUNKED)
+        await client.settle()
+        first = application.taken[0]
+        first.keep = False
+        application.respond(first)
+        await client.settle()
+        known.set()
+
+    application, known = Thinks(waits=True), asyncio.Event()
+    client = talk(ends, application)
+
+    assert client.statuses == [200]
+    assert [one.request.path for one in application.taken] == ["/p"]
+
+
 def test_a_connection_that_fails_costs_no_other_its_response() -> None:
     """Nor is anything tried on it again."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from test_models import FAMILY, NAMES
 
+from kling_mock import clock as clocks
 from kling_mock.service import creating, views
 from kling_mock.service.lately import Lately
 from kling_mock.web import incoming
@@ -64,6 +65,27 @@ def test_a_cancelled_task_is_shown_as_such_at_once(rig: Any) -> None:
     assert rig.call("GET", "/v1/tasks").json["data"][0]["has_error"]
 
 
+@pytest.mark.parametrize("path", ["/v1/tasks/{}", "/v1/tasks"])
+def test_a_task_that_is_cancelled_while_it_is_looked_at_is_not_kept(
+    rig: Any, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancel comes in another thread: the look that it meets may still show the task running, and no later one does."""
+    task_id = rig.task("completed queued=1 runs=3600")
+    rig.advance(100)
+    seen = rig.fake.world.views._progress
+
+    def cancelled_meanwhile(stage: Any) -> int:
+        monkeypatch.undo()
+        rig.control("POST", f"/tasks/{task_id}/cancel")
+        return int(seen(stage))
+
+    monkeypatch.setattr(rig.fake.world.views, "_progress", cancelled_meanwhile)
+    first, then = (rig.call("GET", path.format(task_id)).json for _ in range(2))
+
+    shown = [one["data"][0] if "data" in one else one for one in (first, then)]
+    assert [one["status"] for one in shown] == ["processing", "failed"]
+
+
 def test_an_id_that_is_drawn_again_is_another_task(rig: Any) -> None:
     """After a reset the same seed gives the same ids."""
     rig.control("POST", "/clock/advance", {"seconds": 1})
@@ -113,21 +135,58 @@ def test_few_tasks_are_kept(monkeypatch: pytest.MonkeyPatch, rig: Any) -> None:
 # What is due is left to the thread that follows the clocks
 
 
-def test_a_create_lets_things_happen_where_it_needs_the_credits(make: Callable[..., Any]) -> None:
-    """On a clock that runs: what a failed task gives back is there when the next one needs it, and not before."""
-    rig = make(clock="real")
-    if rig.fake.world.store.blocking:
-        return
-    rig.fake.courier._thread = threading.current_thread()  # one that has not come to it yet
-    account = rig.fake.world.account(f"Bearer {rig.account().key}")
-    cost = rig.create(headers={"X-Mock-Scenario": "failed queued=0 runs=0"}).json["usage"]["credits_reserved"]
-    account.credits = cost * 1.5
-    rig.create(headers={"X-Mock-Scenario": "failed queued=0 runs=0"})
-    left = account.credits
+class Following:
+    """A fake on a clock that runs as the test says, whose courier has a thread that never comes to anything."""
 
-    made = rig.create(headers={"X-Mock-Scenario": "failed queued=0 runs=0"})
+    def __init__(self, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        self.now = 1_790_000_000.0
+        monkeypatch.setattr(clocks, "wall", lambda: self.now)
+        self.rig = make(clock="real", service_settings=settings)
+        monkeypatch.setattr(self.rig.fake.courier, "_thread", threading.current_thread())
+        self.account = self.rig.fake.world.account(f"Bearer {self.rig.account().key}")
+
+    def create(self, scenario: str = "failed queued=0 runs=0", **headers: str) -> Any:
+        """A create whose task ends at once, unless *scenario* says otherwise."""
+        return self.rig.create(headers={"X-Mock-Scenario": scenario, **headers})
+
+
+def test_a_create_lets_things_happen_where_it_needs_the_credits(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a failed task gives back is there when the next one needs it, and not before."""
+    here = Following(make, monkeypatch)
+    if here.rig.fake.world.store.blocking:
+        return
+    cost = here.create().json["usage"]["credits_reserved"]
+    here.account.credits = cost * 1.5
+    here.create()
+    left = here.account.credits
+
+    made = here.create()
 
     assert left == pytest.approx(cost * 0.5)
     assert made.status_code == 200
-    assert account.credits == pytest.approx(cost * 1.5)
-    rig.fake.courier._thread = None
+    assert here.account.credits == pytest.approx(cost * 1.5)
+
+
+def test_an_account_that_is_full_drops_its_oldest_tasks(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast they are made: only those that have ended are dropped, so that has to have happened."""
+    here = Following(make, monkeypatch, task_retention_count=3)
+
+    ids = [here.create("completed queued=0 runs=0").json["id"] for _ in range(8)]
+
+    assert [here.rig.query(it).status_code for it in ids] == [404] * 5 + [200] * 3
+
+
+def test_a_key_stands_for_no_task_that_is_forgotten(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the moment on at which a query no longer finds it."""
+    here = Following(make, monkeypatch, task_retention_seconds=100)
+    first = here.create(**{"Idempotency-Key": "0f8fad5b-d9cb-469f-a165-70867728950e"}).json["id"]
+    here.now += 100.001
+
+    again = here.create(**{"Idempotency-Key": "0f8fad5b-d9cb-469f-a165-70867728950e"})
+
+    assert here.rig.query(first).status_code == 404
+    assert again.json["id"] != first

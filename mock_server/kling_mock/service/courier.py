@@ -134,12 +134,15 @@ class Courier:
         """Return a transaction in which everything due by now has happened, as far as it decides about a create of this *cost*.
 
         What is owed is sent once it has ended. Where transactions wait for a disk or a network this is a single one, and what was due
-        happens again where it fails. In memory, what is due decides nothing but whether there are credits enough: where there are, it
-        is left to the thread that follows the clocks, which lets things happen many at a time, at half the price of one by one.
+        happens again where it fails. In memory, what is due decides whether there are credits enough, and in an account that is full
+        which tasks are dropped. Otherwise it is left to the thread that follows the clocks, which lets things happen many at a time, at
+        half the price of one by one. With an infinite cost all that is due counts.
         """
         if self._store.blocking:
             return self._settled(account)
-        if self._thread is None or account.clock.mode == "manual" or cost > account.credits:
+        full = self._world.service_settings.task_retention_count
+        follows = self._thread is not None and account.clock.mode != "manual"
+        if not follows or cost > account.credits or self._store.count_tasks(account) >= full:
             self.settle(account)
         return self._store.begin(account)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from math import inf
 from sys import intern
 from typing import Any, Generic, Protocol, TypeVar
 from zlib import crc32
@@ -180,7 +181,7 @@ class Creating:
         wanted = self._wanted(call.raw) if len(call.raw) <= _KEPT_BYTES else Wanted()
         meaning = "" if key is None else self._meaning(wanted, call)
         if key is not None and self._is_remembered(account, key):
-            made = _kept(begin(account), lambda facts: self._idempotency.made(facts, key, meaning))
+            made = _kept(begin(account, inf), lambda facts: self._idempotency.made(facts, key, meaning))
             if made is not None:
                 return self._replay(made)
         offer, media = self._named(wanted, call)

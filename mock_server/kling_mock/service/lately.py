@@ -36,11 +36,14 @@ class Lately:
             return shown.json
         return None
 
-    def keep(self, task: Task, stage: Stage, now: float, json: bytes) -> bytes:
-        """Keep what *task* shows at *now*, in *stage*, for as long as that lasts."""
+    def keep(self, task: Task, cancelled_at: float | None, stage: Stage, now: float, json: bytes) -> bytes:
+        """Keep what *task* shows at *now*, in *stage*, for as long as that lasts.
+
+        *cancelled_at* is what was read before all else: another thread may have cancelled it meanwhile.
+        """
         until = tasks.steady_until(task, stage, now)
         if until > now:
             if len(self._shown) >= _MOST:
                 self._shown.clear()
-            self._shown[task.id] = _Shown(task, task.cancelled_at, until, json)
+            self._shown[task.id] = _Shown(task, cancelled_at, until, json)
         return json

@@ -60,9 +60,9 @@ class Views:
         shown = self._bodies.find(task, now)
         if shown is not None:
             return shown
-        stage = tasks.stage(task, now)
+        cancelled_at, stage = task.cancelled_at, tasks.stage(task, now)
         shown = orjson.dumps(self._shown(account, task, now, stage))
-        return self._bodies.keep(task, stage, now, shown) if self._lasts(stage) else shown
+        return self._bodies.keep(task, cancelled_at, stage, now, shown) if self._lasts(stage) else shown
 
     def created(self, account: Account, task: Task) -> dict[str, Any]:
         """What the create answers, the first time and each time it is repeated: pending, whatever has become of the task since."""
@@ -120,9 +120,9 @@ class Views:
         shown = self._rows.find(task, now)
         if shown is not None:
             return shown
-        stage = tasks.stage(task, now)
+        cancelled_at, stage = task.cancelled_at, tasks.stage(task, now)
         shown = orjson.dumps(self._row(task, stage, now))
-        return self._rows.keep(task, stage, now, shown) if self._lasts(stage) else shown
+        return self._rows.keep(task, cancelled_at, stage, now, shown) if self._lasts(stage) else shown
 
     def _row(self, task: Task, stage: Stage, now: float) -> dict[str, Any]:
         completed = stage.status is Status.COMPLETED

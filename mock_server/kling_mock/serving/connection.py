@@ -41,8 +41,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()
         self._target, self._headers = b"", RequestHeaders()
         self._head_since: float | None = None
-        self._head_bytes = self._framed = 0
-        self._heard = 0.0
+        self._head_bytes, self._framed, self._heard = 0, 0, 0.0
         self._deaf = self._over = self._unread = False
         self._whole: Exchange | None = None
         self._offered = b""
@@ -279,6 +278,7 @@ class Connection(asyncio.Protocol):
         self._heard = self._server.loop.time()
         if not exchange.keep or self._server.stopping:
             self._deaf = True
+            self._waiting.clear()  # nobody could respond to them any more
             self._close()
         elif self._waiting:
             self._server.loop.call_soon(self._next)
