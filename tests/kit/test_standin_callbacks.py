@@ -5,7 +5,7 @@ import ssl
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import trustme
 from standin import StandIn
 from standin_calls import FAST, call, create, finished, serving, until
+from standin_gallery import Patient
 
 
 @dataclass
@@ -33,23 +34,14 @@ def receiver(tmp_path: Path) -> Iterator[tuple[Receiver, dict[str, Any]]]:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     state = Receiver()
 
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Hook(Patient):
+        def do_POST(self) -> None:  # noqa: N802
             body = self.rfile.read(int(self.headers["Content-Length"]))
             state.got.append((self.path, self.headers, body))
             answer = state.script.pop(0) if state.script else answer_of(204)
             for piece in [answer] if isinstance(answer, bytes) else answer:
                 self.wfile.write(piece)
                 threading.Event().wait(0 if isinstance(answer, bytes) else 0.05)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            pass
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except OSError:
-                return  # the stand-in hangs up on an answer that takes too long
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
     server.socket = context.wrap_socket(server.socket, server_side=True)

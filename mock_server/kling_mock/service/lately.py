@@ -1,6 +1,9 @@
 """What was shown of tasks lately, as JSON: who polls sees the same again and again, and it need not be rendered anew each time."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import orjson
 
 from kling_mock.core import tasks
 from kling_mock.core.tasks import Stage, Task
@@ -16,16 +19,17 @@ class _Shown(NamedTuple):
 
 
 class Lately:
-    """JSON of a kind, for each task that it was made for lately.
+    """JSON of a kind, for each task that it was made for lately. *lasts* says of a stage whether it alone decides what is shown.
 
-    A task is known by its object, so a store that reads its facts anew each time gains nothing, and loses little.
+    A task is known by its object, so a store that reads its facts anew each time gains nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lasts: Callable[[Stage], bool]) -> None:
+        self._lasts = lasts
         self._shown: dict[str, _Shown] = {}
 
-    def find(self, task: Task, now: float) -> bytes | None:
-        """Return what was shown of *task*, where it shows the same at *now*."""
+    def json(self, task: Task, now: float, render: Callable[[Stage], dict[str, Any]]) -> bytes:
+        """Return what *task* shows at *now* as JSON: what was kept, or else what *render* makes of its stage."""
         shown = self._shown.get(task.id)
         if (
             shown is not None
@@ -34,14 +38,11 @@ class Lately:
             and shown.cancelled_at == task.cancelled_at
         ):
             return shown.json
-        return None
-
-    def keep(self, task: Task, cancelled_at: float | None, stage: Stage, now: float, json: bytes) -> bytes:
-        """Keep what *task* shows at *now*, in *stage*, for as long as that lasts.
-
-        *cancelled_at* is what was read before all else: another thread may have cancelled it meanwhile.
-        """
-        until = tasks.steady_until(task, stage, now)
+        # Read before all else: another thread may cancel the task meanwhile, and then this is not what it shows from now on.
+        cancelled_at = task.cancelled_at
+        stage = tasks.stage(task, now)
+        json = orjson.dumps(render(stage))
+        until = tasks.steady_until(task, stage, now) if self._lasts(stage) else now
         if until > now:
             if len(self._shown) >= _MOST:
                 self._shown.clear()

@@ -48,8 +48,11 @@ class Views:
     keeps: bool = True
     """Whether what was shown of a task is kept: not for a store that makes its tasks anew for each call."""
     _creates: dict[tuple[Any, ...], bytes] = field(default_factory=dict, repr=False)
-    _bodies: Lately = field(default_factory=Lately, repr=False)
-    _rows: Lately = field(default_factory=Lately, repr=False)
+    _bodies: Lately = field(init=False, repr=False)
+    _rows: Lately = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._bodies, self._rows = Lately(self._lasts), Lately(self._lasts)
 
     def view(self, account: Account, task: Task, now: float) -> dict[str, Any]:
         """The task object as a caller sees it at *now*: the same for the create, the query and the callback."""
@@ -57,24 +60,19 @@ class Views:
 
     def view_json(self, account: Account, task: Task, now: float) -> bytes:
         """What `view` shows, as JSON."""
-        shown = self._bodies.find(task, now)
-        if shown is not None:
-            return shown
-        cancelled_at, stage = task.cancelled_at, tasks.stage(task, now)
-        shown = orjson.dumps(self._shown(account, task, now, stage))
-        return self._bodies.keep(task, cancelled_at, stage, now, shown) if self._lasts(stage) else shown
-
-    def created(self, account: Account, task: Task) -> dict[str, Any]:
-        """What the create answers, the first time and each time it is repeated: pending, whatever has become of the task since."""
-        return self._shown(account, task, task.created_at, Stage(Status.PENDING, 0, task.created_at))
+        return self._bodies.json(task, now, lambda stage: self._shown(account, task, now, stage))
 
     def created_json(self, account: Account, task: Task) -> bytes:
-        """What `created` shows, as JSON: it begins with two members of the task's own, and the rest is that of others like it."""
+        """What the create answers, as JSON, the first time and each time it is repeated: pending, whatever has become of the task since.
+
+        It begins with two members of the task's own; the rest is that of others like it.
+        """
         own = b'{"created":%d,"id":"%b"' % (int(task.created_at), task.id.encode())
         alike = task.model, task.seconds, task.reserved, type(task.reserved)
         rest = self._creates.get(alike)
         if rest is None:
-            whole = orjson.dumps(self.created(account, task))
+            stage = Stage(Status.PENDING, 0, task.created_at)
+            whole = orjson.dumps(self._shown(account, task, task.created_at, stage))
             if not whole.startswith(own):
                 return whole
             if len(self._creates) >= _KEPT_CREATES:
@@ -117,12 +115,7 @@ class Views:
 
     def row_json(self, task: Task, now: float) -> bytes:
         """The task in a list (wire-facts "Corrections", C), as JSON: what `view` shows of it at *now*, without links and details."""
-        shown = self._rows.find(task, now)
-        if shown is not None:
-            return shown
-        cancelled_at, stage = task.cancelled_at, tasks.stage(task, now)
-        shown = orjson.dumps(self._row(task, stage, now))
-        return self._rows.keep(task, cancelled_at, stage, now, shown) if self._lasts(stage) else shown
+        return self._rows.json(task, now, lambda stage: self._row(task, stage, now))
 
     def _row(self, task: Task, stage: Stage, now: float) -> dict[str, Any]:
         completed = stage.status is Status.COMPLETED

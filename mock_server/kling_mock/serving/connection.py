@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
         self._heard = self._server.loop.time()
         if not exchange.keep or self._server.stopping:
             self._deaf = True
-            self._waiting.clear()  # nobody could respond to them any more
+            self._waiting.clear()  # the connection closes before their turn
             self._close()
         elif self._waiting:
             self._server.loop.call_soon(self._next)
@@ -313,8 +313,8 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Hang up. A client that is still sending would see a broken connection in place of the response, so it may for a moment."""
-        self._server.outbox.flush()
         if self._unread and not (self._over or self._transport.is_closing()) and self._transport.can_write_eof():
+            self._server.outbox.flush()
             self._transport.write_eof()
             self._lingering = self._server.loop.time()
         else:
