@@ -5,14 +5,15 @@ from typing import Any
 
 import histories
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tape import CONTRACT
 
-from kling_contract.history.events import Callback, Download, Exchange
+from kling_contract.history.events import Callback, ClockMove, Download, Exchange, Note
 from kling_contract.judging import again, judge_history
 from kling_contract.reports.documents import junit, report
-from kling_contract.reports.page import page
+from kling_contract.reports.page import page, with_clock
 from kling_contract.reports.summary import markdown
 from kling_contract.rules.registry import judge_all
 from kling_contract.rules.rulebook import rules
@@ -105,3 +106,13 @@ def test_any_part_of_a_history(data: st.DataObject) -> None:
     kept = data.draw(st.lists(st.sampled_from(GOOD), unique_by=lambda event: event.seq, max_size=60))
 
     assert not [(one.rule.id, one.broken) for one in judge_all(kept, CONTRACT, BOOK) if one.broken]
+
+
+@pytest.mark.parametrize("far", [4, 40, 10**18])
+def test_the_clock_between_two_events_is_shown_however_they_are_numbered(far: int) -> None:
+    """A foreign recording may leave out a million million numbers, which nothing goes through one by one."""
+    between = [ClockMove(seq=2, who="a"), ClockMove(seq=3, who="another")]
+    first, last = Note(seq=1, who="a", topic="x"), Note(seq=far, who="a", topic="x")
+    events = {event.seq: event for event in (first, *between, last, ClockMove(seq=far + 1, who="a"))}
+
+    assert [event.seq for event in with_clock([first, last], events)] == [1, 2, far]

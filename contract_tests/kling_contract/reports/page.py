@@ -136,7 +136,9 @@ def with_clock(events: Iterable[AnyEvent], by_seq: Mapping[int, AnyEvent]) -> li
     """*events* in order, with the moves of their accounts' clocks in between."""
     chosen = {event.seq: event for event in events}
     whos = {"", *(event.who for event in chosen.values())}
-    span = range(min(chosen), max(chosen))
+    first, last = min(chosen), max(chosen)
+    # A foreign recording numbers its events as it likes: what lies between two of them can be a million million numbers.
+    span = range(first, last) if last - first < len(by_seq) else [seq for seq in by_seq if first <= seq < last]
     moves = (by_seq[seq] for seq in span if isinstance(by_seq.get(seq), ClockMove))
     clocks = {event.seq: event for event in moves if event.who in whos}
     return [event for _, event in sorted({**chosen, **clocks}.items())]
