@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 COMMON = """
-import os, pathlib, requests
+import contextlib, os, pathlib, requests
 
 def create(kling_mock, **more):
     wanted = {"model": "kling-v3-turbo-image-to-video", "image_start": "https://image.test/1280x720.png", **more}
@@ -29,13 +29,17 @@ def server(kling_mock):
     lines = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
     inodes = {line[9] for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "0A"}
     for process in pathlib.Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                links = {os.readlink(fd) for fd in (process / "fd").iterdir()}
-            except OSError:
-                continue
-            if any(f"socket:[{inode}]" in links for inode in inodes):
-                return int(process.name)
+        if process.name.isdigit() and links(process) & {f"socket:[{inode}]" for inode in inodes}:
+            return int(process.name)
+
+def links(process):
+    \"\"\"What its open files are; one that is closed meanwhile is left out.\"\"\"
+    found = set()
+    with contextlib.suppress(OSError):
+        for fd in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(fd))
+    return found
 """
 
 
