@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kling_mock.serving.terminal import Terminal
-from kling_mock.store.journal import Entry, as_json
+from kling_mock.store.journal import Entry, Journal, as_json
 from kling_mock.store.lines import lines
 
 HOOK = "https://8.8.8.8/hook"
@@ -85,8 +85,7 @@ def test_what_a_client_sends_cannot_steer_the_terminal(rig: Any) -> None:
 def test_lines_reach_the_stream(rig: Any, colour: bool) -> None:
     """With the time of the fake's clock; a refusal in red on a terminal, plain text elsewhere."""
     stream = io.StringIO()
-    terminal = Terminal(stream, colour=colour)
-    rig.fake.world.journal.listener = terminal.show
+    terminal = Terminal(rig.fake.world.journal, stream, colour=colour)
     rig.create()
     rig.create(duration=99)
     terminal.close(10.0)
@@ -99,8 +98,7 @@ def test_lines_reach_the_stream(rig: Any, colour: bool) -> None:
 def test_lines_for_programs_are_json(rig: Any) -> None:
     """One object a line, with the members that have a value."""
     stream = io.StringIO()
-    terminal = Terminal(stream, as_json=True)
-    rig.fake.world.journal.listener = terminal.show
+    terminal = Terminal(rig.fake.world.journal, stream, as_json=True)
     rig.create(duration=99)
     terminal.close(10.0)
     line = json.loads(stream.getvalue())
@@ -109,6 +107,17 @@ def test_lines_for_programs_are_json(rig: Any) -> None:
     assert line["status"] == "400"
     assert line["why"].startswith("duration")
     assert "task_id" not in line
+
+
+def test_no_secret_reaches_the_stream(rig: Any) -> None:
+    """Of lines either: they are made of entries whose secrets nothing has replaced yet."""
+    stream = io.StringIO()
+    terminal = Terminal(rig.fake.world.journal, stream, as_json=True)
+    rig.create(callback_url="https://hooks.example.com/sk-of-the-callback-0123456789?token=sk-of-the-query-0123456789")
+    rig.call("GET", "/v1/sk-of-the-path-0123456789")
+    terminal.close(10.0)
+    assert len(stream.getvalue().splitlines()) == 2
+    assert "0123456789" not in stream.getvalue()
 
 
 class Stuck(io.StringIO):
@@ -127,7 +136,7 @@ class Stuck(io.StringIO):
 def test_a_pipe_that_is_never_read_delays_no_request(make: Callable[..., Any]) -> None:
     """Requests go on while the writer waits; what could not be kept is counted, and the count is written."""
     stream = Stuck()
-    terminal = Terminal(stream)
+    terminal = Terminal(Journal(), stream)
     for number in range(20_000):
         terminal.show(Entry(number, 0.0, None, "clock", more={"mode": "manual"}))
     stream.go.set()
@@ -142,8 +151,7 @@ def test_a_closed_stream_ends_the_lines_and_nothing_else(rig: Any) -> None:
     """A terminal that went away is no reason to fail a request."""
     stream = io.StringIO()
     stream.close()
-    terminal = Terminal(stream, colour=False)
-    rig.fake.world.journal.listener = terminal.show
+    terminal = Terminal(rig.fake.world.journal, stream, colour=False)
     assert rig.create().status_code == 200
     terminal.close(10.0)
     assert rig.create().status_code == 200

@@ -88,8 +88,7 @@ def lines_of(fake: Any, as_json: bool) -> Iterator[None]:
     """Write a line for each entry of the journal while the block lasts."""
     from kling_mock.serving.terminal import Terminal
 
-    terminal = Terminal(sys.stderr, as_json=as_json)
-    fake.world.journal.listener = terminal.show
+    terminal = Terminal(fake.world.journal, sys.stderr, as_json=as_json)
     try:
         yield
     finally:

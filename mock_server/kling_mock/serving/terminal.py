@@ -12,7 +12,7 @@ from typing import IO
 
 import click
 
-from kling_mock.store.journal import Entry, as_json
+from kling_mock.store.journal import Entry, Journal, as_json
 from kling_mock.store.lines import Line, lines, time_of
 
 _WAITING = 5_000
@@ -21,11 +21,11 @@ _COLOURS = {True: "green", False: "red", None: "blue"}
 
 
 class Terminal:
-    """Writes journal entries to *stream*: `world.journal.listener = terminal.show`."""
+    """Writes the entries of *journal* to *stream* from now on."""
 
-    def __init__(self, stream: IO[str], *, as_json: bool = False, colour: bool | None = None) -> None:
+    def __init__(self, journal: Journal, stream: IO[str], *, as_json: bool = False, colour: bool | None = None) -> None:
         """*colour*: None decides by whether *stream* is a terminal."""
-        self._stream, self._as_json = stream, as_json
+        self._journal, self._stream, self._as_json = journal, stream, as_json
         self._colour = stream.isatty() if colour is None else colour
         self._waiting: deque[Entry] = deque()
         self._left_out = 0
@@ -34,6 +34,7 @@ class Terminal:
         self._idle = False
         self._thread = threading.Thread(target=self._write, name="terminal", daemon=True)
         self._thread.start()
+        journal.listener = self.show
 
     def show(self, entry: Entry) -> None:
         """Queue one entry; never blocks."""
@@ -64,7 +65,9 @@ class Terminal:
                 self._waiting.clear()
                 self._left_out = 0
             try:
-                written = [self._written(line) for entry in entries for line in lines(as_json(entry))]
+                written = [
+                    self._written(line) for entry in entries for line in lines(as_json(self._journal.cleaned(entry)))
+                ]
                 if left_out:
                     written.append(self._note(left_out))
                 self._stream.write("\n".join([*written, ""]))

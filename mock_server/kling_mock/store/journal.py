@@ -9,11 +9,11 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import orjson
+from msgspec import Struct, field
 
 from kling_common.bodies import iso
 from kling_common.masking import Mask
@@ -39,17 +39,18 @@ class Sent(dict[str, str]):
     @property
     def weight(self) -> int:
         """Bytes they hold on to; nothing is added to them once this was asked."""
-        if not hasattr(self, "_weight"):
+        try:
+            return self._weight
+        except AttributeError:
             self._weight = _weight(self)
-        return self._weight
+            return self._weight
 
 
 def _weight(headers: Mapping[str, str]) -> int:
     return sum(map(len, headers)) + sum(map(len, headers.values())) + len(headers) * _EACH_HEADER
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct, gc=False):
     """One thing that happened. `at` is the account's clock, `seconds` the real time it took; bodies are cut at the journal's bound."""
 
     seq: int
@@ -78,8 +79,9 @@ class Entry:
         sent = self.request_headers
         if sent:
             held += sent.weight if isinstance(sent, Sent) else _weight(sent)
-        for name, value in self.headers or ():
-            held += len(name) + len(value) + _EACH_HEADER
+        headers = self.headers
+        if headers:
+            held += sum(map(len, chain.from_iterable(headers))) + len(headers) * _EACH_HEADER
         return held
 
 
@@ -91,7 +93,8 @@ class Journal:
     """A bounded list of entries: at most *entries* of them and *total* bytes, each body cut at *body* bytes, long headers too.
 
     `mask` replaces the secrets of every entry.
-    `listener` is called with each entry as it is added, from whichever thread added it, and must not block.
+    `listener` is called with each entry as it is added, from whichever thread added it, and must not block. Before it hands an entry on it
+    calls `cleaned`.
     """
 
     def __init__(self, *, entries: int = 10_000, body: int = 64 * 1024, total: int = 32 * 1024 * 1024) -> None:
@@ -101,7 +104,7 @@ class Journal:
         self._held = 0
         self.next_seq = 1
         self.listener: Callable[[Entry], None] | None = None
-        self._lock = threading.Lock()
+        self._lock, self._cleaning = threading.Lock(), threading.Lock()
 
     def add(self, at: float, account: str | None, kind: str, **facts: Any) -> Entry:
         """Record what *facts* say; the members of an `Entry`."""
@@ -109,21 +112,20 @@ class Journal:
 
     def record(self, entry: Entry) -> Entry:
         """Record one entry; the oldest make room."""
-        weight = entry.weight
-        if weight > _LARGE or self.listener is not None:
+        weight, listener, entries = entry.weight, self.listener, self._entries
+        if weight > _LARGE:
             self._mask_secrets(entry)
             weight = entry.weight
         entry.held = weight
-        entries = self._entries
         with self._lock:
-            entry.seq = self.next_seq
-            self.next_seq += 1
+            entry.seq = seq = self.next_seq
+            self.next_seq = seq + 1
             entries.append(entry)
             self._held += weight
             while len(entries) > self._most or self._held > self._total:
                 self._held -= entries.popleft().held
-        if self.listener is not None:
-            self.listener(entry)
+        if listener is not None:
+            listener(entry)
         return entry
 
     def add_all(self, many: Sequence[New]) -> None:
@@ -165,10 +167,15 @@ class Journal:
             kept = list(self._entries)
         found = [entry for entry in kept if entry.seq >= since and (account is None or entry.account == account)]
         found = found[:limit] if limit is not None else found
-        for entry in found:
-            if not entry.clean:
-                self._mask_secrets(entry)
-        return found
+        return [self.cleaned(entry) for entry in found]
+
+    def cleaned(self, entry: Entry) -> Entry:
+        """Return *entry* without secrets, as everybody sees it."""
+        if not entry.clean:
+            with self._cleaning:
+                if not entry.clean:
+                    self._mask_secrets(entry)
+        return entry
 
     def forget(self, account: str | None = None) -> None:
         """Drop one account's entries, or all."""
