@@ -66,14 +66,15 @@ class Client:
         self.connection.connection_made(self.transport)
 
     def send(self, *pieces: bytes) -> None:
-        """Send pieces, each read by itself; nobody reads from a connection that is paused."""
+        """Send pieces, each read in a turn of its own; nobody reads from a connection that is paused."""
         for piece in pieces:
             if not self.transport.paused and not self.transport.is_closing():
                 self.connection.data_received(piece)
+                self.server.serve_taken()
 
     async def settle(self) -> None:
         """Let tasks of the server come to where they wait."""
-        for _ in range(5):
+        for _ in range(20):
             await asyncio.sleep(0)
 
     @property

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from test_http1 import CHUNKED, GET, HOST, OFFER, Echo, post, sent, talk
 
 from kling_mock.serving import heads
+from kling_mock.serving.exchange import Exchange
 from kling_mock.web.http import Request
 
 PIECES = [
@@ -109,19 +110,74 @@ def test_heads_are_few_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_whole_responses_leave_at_the_end_of_the_turn() -> None:
-    """Not before other requests that came in with them were served."""
+    """Not before other requests that came in with them were served, and those not before all that has come in was read."""
+
+    class Looks(Echo):
+        def serve(self, exchange: Exchange) -> None:
+            served.append([one.said for one in clients])
+            super().serve(exchange)
 
     async def turn(client: Client) -> None:
-        client.send(GET)
-        seen.append(client.said)
+        clients.extend([client, Client(client.server.application)])
+        clients[1].connection._server = client.server
+        for one in clients:
+            one.connection.data_received(GET)
+        served.append([])
         await asyncio.sleep(0)
-        seen.append(client.said)
 
-    seen: list[bytes] = []
-    talk(turn)
+    clients: list[Client] = []
+    served: list[list[bytes]] = []
+    talk(turn, Looks())
 
-    assert seen[0] == b""
-    assert seen[1].startswith(b"HTTP/1.1 200")
+    assert served == [[], [b"", b""], [b"", b""]]
+    assert [one.statuses for one in clients] == [[200], [200]]
+
+
+@pytest.mark.parametrize("many", [1, 16, 17, 40])
+def test_all_that_come_in_together_are_served(many: int) -> None:
+    """However many; the responses to the first of them do not wait for the last."""
+
+    class Looks(Echo):
+        def serve(self, exchange: Exchange) -> None:
+            served.append(sum(bool(one.said) for one in clients))
+            super().serve(exchange)
+
+    async def turn(client: Client) -> None:
+        clients.extend([client, *(Client(client.server.application) for _ in range(many - 1))])
+        for one in clients:
+            one.connection._server = client.server
+            one.connection.data_received(GET)
+        await asyncio.sleep(0)
+
+    clients: list[Client] = []
+    served: list[int] = []
+    talk(turn, Looks())
+
+    assert [one.statuses for one in clients] == [[200]] * many
+    assert served == [number // 16 * 16 for number in range(many)]
+
+
+def test_a_request_at_which_the_fake_fails_costs_no_other_its_response() -> None:
+    """Its own connection breaks."""
+
+    class Fails(Echo):
+        def serve(self, exchange: Exchange) -> None:
+            if exchange.request.method == "POST":
+                raise RuntimeError("a fault of the fake")
+            super().serve(exchange)
+
+    async def turn(client: Client) -> None:
+        clients.extend([Client(client.server.application), client])
+        clients[0].connection._server = client.server
+        clients[0].connection.data_received(post())
+        clients[1].connection.data_received(GET)
+        await client.settle()
+
+    clients: list[Client] = []
+    talk(turn, Fails())
+
+    assert [one.statuses for one in clients] == [[], [200]]
+    assert [one.transport.aborted for one in clients] == [True, False]
 
 
 def test_nothing_is_served_on_a_connection_that_is_being_closed() -> None:

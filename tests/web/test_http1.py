@@ -64,8 +64,15 @@ def talk(steps: Callable[[Client], Any], application: Echo | None = None) -> Cli
 
 
 def sent(*pieces: bytes, application: Echo | None = None) -> Client:
-    """The client after it has sent *pieces*."""
-    return talk(lambda client: client.send(*pieces), application)
+    """The client after it has sent *pieces*, each as soon as the server reads."""
+
+    async def send(client: Client) -> None:
+        for piece in pieces:
+            if client.transport.paused:
+                await client.settle()
+            client.send(piece)
+
+    return talk(send, application)
 
 
 def post(body: bytes = b"{}", more: bytes = b"", version: bytes = b"1.1") -> bytes:

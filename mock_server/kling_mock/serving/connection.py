@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
         if reading is not None and not self._deaf:
             reading.request.cut = True
             self.on_message_complete()
-        self._server.outbox.flush()
+        self._server.serve_taken()
         return bool(self._serving is not None or self._waiting) and not self._server.secure
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -265,10 +265,7 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, exchange: Exchange) -> None:
         self._serving = exchange
-        if exchange.malformed is not None:
-            self._application.malformed(exchange, *exchange.malformed)
-        else:
-            self._application.serve(exchange)
+        self._server.take(exchange)
 
     def ended(self, exchange: Exchange) -> None:
         """Go on with the next request, or hang up."""

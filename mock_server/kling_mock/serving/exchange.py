@@ -1,7 +1,7 @@
 """One request on a connection, and the ways to respond to it: whole, in pieces, from a file, or not at all."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -9,12 +9,13 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 import httptools
+from msgspec import Struct, field
 
 from kling_common.heads import BODILESS
 from kling_mock import clock as clocks
 from kling_mock.web.http import Request
 
-Headers = Iterable[tuple[str, str]]
+Headers = Sequence[tuple[str, str]]
 
 _BLOCK = 1 << 18
 _LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n" for one in HTTPStatus}
@@ -56,75 +57,64 @@ class Wire(Protocol):
         ...
 
 
-class Exchange:
-    """A request, its body, and its response. The connection fills in the first two; `malformed` says why it is no request."""
+class Exchange(Struct, eq=False):
+    """A request, its body, and its response. The connection fills in the first two; `malformed` says why it is no request.
 
-    __slots__ = (
-        "_left",
-        "_wire",
-        "begun",
-        "chunks",
-        "dropping",
-        "keep",
-        "malformed",
-        "modern",
-        "most",
-        "request",
-        "size",
-        "whole",
-    )  # fmt: skip
+    `modern`: the client speaks HTTP/1.1. `keep`: it means to use the connection again.
+    """
 
-    def __init__(self, wire: Wire, request: Request, *, modern: bool, keep: bool) -> None:
-        """*modern*: the client speaks HTTP/1.1. *keep*: it means to use the connection again."""
-        self._wire = wire
-        self.request = request
-        self.modern, self.keep = modern, keep
-        self.most: int | None = None
-        self.size = 0
-        self.chunks: list[bytes] = []
-        self.dropping: float | None = None
-        self.whole = self.begun = False
-        self.malformed: tuple[int, str] | None = None
-        self._left: int | None = 0
+    wire: Wire
+    request: Request
+    modern: bool
+    keep: bool
+    most: int | None = None
+    size: int = 0
+    chunks: list[bytes] = field(default_factory=list)
+    dropping: float | None = None
+    whole: bool = False
+    begun: bool = False
+    malformed: tuple[int, str] | None = None
+    left: int | None = 0
+    """Bytes of the body that are still to be sent; None where it has no length."""
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole response."""
         bodiless = status in BODILESS
         head = self._head(status, headers, None if bodiless else len(body))
-        self._wire.write_whole(head if bodiless or self.request.method == "HEAD" else head + body)
-        self._wire.ended(self)
+        self.wire.write_whole(head if bodiless or self.request.method == "HEAD" else head + body)
+        self.wire.ended(self)
 
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head of a response whose body follows in pieces; chunked, where no length is among the headers."""
         headers = list(headers)
         length = next((value for name, value in headers if name == "content-length"), None)
         if length is not None:
-            self._left = int(length)
+            self.left = int(length)
         else:
-            self._left = None
+            self.left = None
             if self.modern:
                 headers.append(("transfer-encoding", "chunked"))
             else:
                 self.keep = False  # the end of the connection is the end of the body
-        self._wire.write(self._head(status, headers, None))
+        self.wire.write(self._head(status, headers, None))
 
     async def send(self, data: bytes) -> bool:
         """Send a piece of the body, and wait while the client does not read; False once it is gone."""
-        if self._left is not None:
-            self._left -= len(data)
+        if self.left is not None:
+            self.left -= len(data)
         elif self.modern and data:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if self.request.method != "HEAD":
-            self._wire.write(data)
-        return await self._wire.drain()
+            self.wire.write(data)
+        return await self.wire.drain()
 
     def end(self) -> None:
         """End a body that was sent in pieces. One that is shorter than was said ends with its connection."""
-        if self._left is None and self.modern and self.request.method != "HEAD":
-            self._wire.write(b"0\r\n\r\n")
-        elif self._left:
+        if self.left is None and self.modern and self.request.method != "HEAD":
+            self.wire.write(b"0\r\n\r\n")
+        elif self.left:
             self.keep = False
-        self._wire.ended(self)
+        self.wire.ended(self)
 
     async def send_file(
         self, status: int, headers: Headers, path: Path, first: int = 0, end: int | None = None
@@ -146,30 +136,27 @@ class Exchange:
 
     def gone(self) -> "asyncio.Future[None]":
         """Return what ends when the client hangs up, or closes its side."""
-        return self._wire.gone()
+        return self.wire.gone()
 
     def place(self) -> tuple[str, int]:
         """Return the address and port that the client reached."""
-        return self._wire.place()
+        return self.wire.place()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Run the rest of the response on the event loop."""
-        self._wire.run(work)
+        self.wire.run(work)
 
     def reset(self) -> None:
         """Break the connection: nothing more is sent, and the client sees that it broke."""
         self.keep = False
-        self._wire.reset()
-        self._wire.ended(self)
+        self.wire.reset()
+        self.wire.ended(self)
 
     def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
-        lines, count, has_length = _LINES.get(status) or f"HTTP/1.1 {status} \r\n", 1, False
-        for name, value in headers:
-            if name == "content-length":
-                has_length = True
-            lines += f"{name}: {value}\r\n"
-            count += 1
-        if length is not None and not has_length:
+        lines = _LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+        lines += "".join([f"{name}: {value}\r\n" for name, value in headers])
+        count = 1 + len(headers)
+        if length is not None and "\r\ncontent-length: " not in lines:
             lines += f"content-length: {length}\r\n"
             count += 1
         if not self.keep:

@@ -1,11 +1,12 @@
 """The HTTP/1.1 server: takes connections on a port, sees to those that stall, and ends them when it stops."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from kling_mock.serving.connection import Connection
-from kling_mock.serving.exchange import Application
+from kling_mock.serving.exchange import Application, Exchange
 from kling_mock.serving.heads import Heads
 from kling_mock.serving.transports import Outbox
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 _LOOK = 1.0
 _BACKLOG = 1024
+_TOGETHER = 16
+"""Requests that are served before the responses to them are sent."""
+
+_log = logging.getLogger(__name__)
 
 
 class Http1Server:
@@ -27,6 +32,7 @@ class Http1Server:
         self.heads, self.outbox = Heads(application), Outbox()
         self.empty = asyncio.Event()
         self.stopping = False
+        self._taken: list[Exchange] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def listen(self, host: str, port: int) -> None:
@@ -48,6 +54,34 @@ class Http1Server:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def take(self, exchange: Exchange) -> None:
+        """Serve a request once all that has come in by now was read.
+
+        Reading, serving and sending each find in the processor's caches what they need when several follow each other.
+        """
+        if not self._taken:
+            self.loop.call_soon(self.serve_taken)
+        self._taken.append(exchange)
+
+    def serve_taken(self) -> None:
+        """Serve what was taken, and send what is ready."""
+        taken, self._taken = self._taken, []
+        while taken:
+            now, taken = taken[:_TOGETHER], taken[_TOGETHER:]
+            with self.outbox.held():
+                for exchange in now:
+                    self._serve(exchange)
+
+    def _serve(self, exchange: Exchange) -> None:
+        try:
+            if exchange.malformed is None:
+                self.application.serve(exchange)
+            else:
+                self.application.malformed(exchange, *exchange.malformed)
+        except Exception:
+            _log.exception("the fake failed at a request")
+            exchange.reset()
 
     async def served(self) -> None:
         """Return once the server was stopped and every connection is closed."""

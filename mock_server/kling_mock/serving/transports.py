@@ -4,7 +4,8 @@ import asyncio
 import logging
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _log = logging.getLogger(__name__)
@@ -19,12 +20,23 @@ class Outbox:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Any, bytes]] = []
+        self._held = False
 
     def put(self, loop: asyncio.AbstractEventLoop, transport: Any, data: bytes) -> None:
         """Send *data* once what has come in by now is served."""
-        if not self._waiting:
+        if not self._waiting and not self._held:
             loop.call_soon(self.flush)
         self._waiting.append((transport, data))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Send what is put in the block at its end."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self.flush()
 
     def flush(self) -> None:
         """Send what waits. Whoever writes by itself, or closes a transport, does this first."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from sys import intern
 from typing import Any, Protocol
 
 import orjson
+from msgspec import Struct, field
 
 from kling_mock.core.scenarios import Wire
 from kling_mock.store.journal import Sent
@@ -70,8 +70,7 @@ def _named(name: bytes) -> str:
     return key
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     """A request with its body read. `oversize`: it is larger than its route takes. `cut`: it ended before its length."""
 
     method: str
@@ -90,8 +89,7 @@ class Request:
         return f"{self.path}?{self.query}" if self.query else self.path
 
 
-@dataclass(slots=True)
-class ApiResponse:
+class ApiResponse(Struct):
     """A response, the fault that a scenario applies to it, and what must have ended before it is sent."""
 
     status: int
