@@ -69,10 +69,10 @@ class Clock:
         """Unix seconds on this clock."""
         if self._steady:
             run = self._run
-            now = _shown(run)
-            if (
-                self._steady and self._run is run
-            ):  # else it was set meanwhile, and this may lie ahead of what it shows now
+            base, began, rate = run
+            now = base if rate == 0.0 else base + max(0.0, wall() - began) * rate
+            # Else it was set meanwhile, and this may lie ahead of what it shows now.
+            if self._steady and self._run is run:
                 return now
         with self._lock:
             return _shown(self._run)

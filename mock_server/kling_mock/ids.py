@@ -3,34 +3,37 @@
 from functools import lru_cache
 from hashlib import blake2b
 from secrets import token_bytes
-from struct import unpack
+from struct import Struct
 
 _NAMES = ["\n".join(["%s"] * count) for count in range(8)]
+
+_words = Struct("<8Q").unpack
 
 
 class Rng:
     """A handful of draws that belong to one thing; the same names give the same draws in every process."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_next",)
 
     def __init__(self, *names: object) -> None:
-        words = unpack("<8Q", blake2b((_NAMES[len(names)] % names).encode()).digest())
-        self._left: list[int] = list(words[::-1])
+        words: tuple[int, ...] = _words(blake2b((_NAMES[len(names)] % names).encode()).digest())
+        self._next = iter(words).__next__
 
     def below(self, bound: int) -> int:
         """A whole number from 0 up to, not including, *bound*, which is far below 2**64; a thing has eight such draws."""
-        return self._left.pop() % bound
+        return self._next() % bound
 
     def uniform(self, low: float, high: float) -> float:
         """A number from *low* to *high*, to the millisecond, so that times read well."""
         if low == high:
             return low
-        return round(low + (high - low) * (self._left.pop() & _MASK) / (_MASK + 1), 3)
+        # As `round(..., 3)` has it, save at a tie, without going through decimal digits.
+        return int((low + (high - low) * (self._next() & _MASK) / (_MASK + 1)) * 1000 + 0.5) / 1000
 
     def text(self, alphabet: str, length: int) -> str:
         """*length* characters of *alphabet*."""
         pairs, size, many = _pairs(alphabet, length)
-        value = self._left.pop() % many
+        value = self._next() % many
         chosen = ""
         for _ in range(0, length, 2):
             chosen += pairs[value % size]

@@ -8,6 +8,8 @@ from enum import StrEnum
 from math import ceil, inf
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from kling_mock.core.moments import after, reached
 
 
@@ -25,8 +27,7 @@ class Status(StrEnum):
         return self in (Status.COMPLETED, Status.FAILED)
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct, gc=False):
     """What a task will go through, fixed when it is created; not frozen, since that would take a create three times as long.
 
     A time-paced plan has `queued_for` and `runs_for` in seconds, infinite for a task that never gets on. A poll-paced one has the
@@ -66,8 +67,7 @@ class Ordered(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Task:
+class Task(Struct, gc=False):
     """The facts of one task. `origin` is that of its links, where it has one of its own.
 
     `ended_at` is a fact only where no plan foretells it: cancelled, or paced by polls. `image` is what its first frame is made from, the

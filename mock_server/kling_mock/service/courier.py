@@ -5,7 +5,6 @@ sending, because receivers read the task before they respond.
 """
 
 import logging
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import wait
@@ -81,7 +80,7 @@ class Courier:
             return
         with self._store.due(_LONG, min(_BATCH, room)) as several:
             for facts in several:
-                events = self._events(facts, facts.now(), _FOLLOWED, room)
+                events = self._world.timeline.events(facts, facts.now(), _FOLLOWED, room)
                 if events:
                     happened.append((facts.account, events))
                     room -= sum(event.delivery is not None for event in events)
@@ -90,29 +89,15 @@ class Courier:
             if len(events) == _FOLLOWED:
                 clocks.pause(_BREATH)
 
-    def _events(
-        self, facts: Transaction, now: float, most: int, room: int = sys.maxsize, *, sending: bool = True
-    ) -> list[Event]:
-        """Let what is due at *now* happen, so many events of it, and no more attempts than there is *room* for."""
-        events: list[Event] = []
-        while len(events) < most and room > 0:
-            event = self._world.timeline.next_event(facts, now, sending=sending)
-            if event is None:
-                break
-            events.append(event)
-            room -= event.delivery is not None
-        return events
-
     def _carry_out(
         self, account: Account, events: Sequence[Event], *, waits: bool = False
     ) -> list[tuple[Event, Sending | None]]:
         """Count what happened, and begin to send what is owed; its transaction has ended. *waits*: the caller waits for it anyway."""
         happened: list[tuple[Event, Sending | None]] = []
         here = waits and sum(event.delivery is not None for event in events) == 1
+        self._world.measures.tasks_came([event.status for event in events if event.status is not None])
         for event in events:
             sending, owed = None, event.delivery
-            if event.status is not None:
-                self._world.measures.task(event.status)
             if owed is not None and event.task is not None:
                 if event.lost is not None:
                     self._note_lost(account, owed, event.lost)
@@ -169,7 +154,7 @@ class Courier:
         more = True
         while more:
             with self._store.begin(account) as facts:
-                events = self._events(facts, now, self._at_once, sending=sending)
+                events = self._world.timeline.events(facts, now, self._at_once, sending=sending)
             more = self._carried_out(facts.account, events, happened, waits=waits)
         return happened
 
@@ -180,7 +165,8 @@ class Courier:
         more = True
         while more:
             with self._store.begin(account) as facts:
-                events = self._events(facts, facts.now(), self._at_once, sending=account.clock.mode == "manual")
+                sending = account.clock.mode == "manual"
+                events = self._world.timeline.events(facts, facts.now(), self._at_once, sending=sending)
                 if len(events) < self._at_once:
                     yield facts
             more = bool(events) and self._carried_out(facts.account, events, happened)

@@ -3,6 +3,7 @@
 import threading
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -49,6 +50,12 @@ class Measures:
         """Count a task that came to this status."""
         with self._lock:
             self.tasks[status] += 1
+
+    def tasks_came(self, statuses: Iterable[str]) -> None:
+        """Count tasks, each by the status that it came to."""
+        with self._lock:
+            for status in statuses:  # `update` takes ten times as long for one of them
+                self.tasks[status] += 1
 
     def attempt(self, outcome: str, late: float) -> None:
         """Count a callback attempt by its outcome, and how many seconds of the account's clock after its due time it was sent."""

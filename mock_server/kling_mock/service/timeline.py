@@ -1,6 +1,7 @@
 """What time brings about in an account: tasks start and end, charges are settled, callbacks fall due, facts are forgotten."""
 
 from math import inf
+from sys import maxsize
 from typing import Any, NamedTuple
 
 from kling_mock.core import tasks
@@ -57,32 +58,36 @@ class Timeline:
         """Return whether the task can no longer be read at *now*."""
         return reached(now, task.created_at, self.retention)
 
-    def next_event(self, facts: Transaction, now: float, *, sending: bool = True) -> Event | None:
-        """Let the next thing that is due at *now* happen; None when nothing is.
+    def events(
+        self, facts: Transaction, now: float, most: int, room: int = maxsize, *, sending: bool = True
+    ) -> list[Event]:
+        """Let what is due at *now* happen, *most* events of it, of which no more are attempts than there is *room* for.
 
         An attempt that is handed out has been recorded as started; the caller sends it. Without *sending* attempts stay on the agenda.
         """
-        while (due := facts.pop_due(now, sending=sending)) is not None:
-            event = self._happen(facts, *due)
+        events: list[Event] = []
+        while len(events) < most and room > 0 and (due := facts.pop_due(now, sending=sending)) is not None:
+            at, what = due
+            event = self._attempt(facts, at, what) if isinstance(what, Delivery) else self._change(facts, at, what)
             if event is not None:
-                return event
-        return None
+                events.append(event)
+                room -= event.delivery is not None
+        return events
 
-    def _happen(self, facts: Transaction, at: float, what: Task | Delivery) -> Event | None:
-        if isinstance(what, Delivery):
-            return self._attempt(facts, at, what)
-        if facts.task(what.id) is None:
+    def _change(self, facts: Transaction, at: float, task: Task) -> Event | None:
+        """Let a task's next change happen."""
+        if facts.task(task.id) is None:
             return None
-        if not what.settled and (what.cancelled_at is not None or tasks.has_ended(what, at)):
-            return self._end(facts, what, at)
-        if self.is_forgotten(what, at):
-            facts.forget(what)
-            return Event(at, "retention", what.id)
-        if what.settled:  # what was planned before it was cancelled
+        settled, end = task.settled, tasks.ends_at(task)
+        if not settled and (at >= end or task.cancelled_at is not None):
+            return self._end(facts, task, at)
+        if self.is_forgotten(task, at):
+            facts.forget(task)
+            return Event(at, "retention", task.id)
+        if settled:  # what was planned before it was cancelled
             return None
-        end = tasks.ends_at(what)
-        facts.schedule(end if end < inf else self.forgotten_at(what), what)
-        return Event(at, "status", what.id, Status.PROCESSING)
+        facts.schedule(end if end < inf else self.forgotten_at(task), task)
+        return Event(at, "status", task.id, Status.PROCESSING)
 
     def _attempt(self, facts: Transaction, at: float, delivery: Delivery) -> Event | None:
         task = facts.task(delivery.task_id)

@@ -192,7 +192,10 @@ class MemoryStore:
 
     def count_tasks(self, account: Account, since: float = -inf) -> int:
         """Return how many tasks the account has that were created after *since*."""
-        with (own := cast("MemoryAccount", account)).lock:  # oldest first: an account's clock never goes back
+        own = cast("MemoryAccount", account)
+        if since == -inf:
+            return len(own.tasks)
+        with own.lock:  # oldest first: an account's clock never goes back
             return len(own.tasks) - sum(1 for _ in takewhile(lambda it: it.created_at <= since, own.tasks.values()))
 
     def delivery(self, account: Account, delivery_id: str) -> Delivery | None:

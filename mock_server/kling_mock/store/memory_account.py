@@ -185,9 +185,11 @@ class MemoryAccount:
         if last <= 0 or self.number % max(1, most // SHARE):
             return
         old = takewhile(lambda task: task.number <= last, self.tasks.values())
-        for task in [task for task in old if task.settled]:
+        ended = [task for task in old if task.settled]
+        for task in ended:
             self.forget(task)
-        self.agenda.keep(lambda due: _task_id(due[1]) in self.tasks)
+        if ended:
+            self.agenda.keep(lambda due: _task_id(due[1]) in self.tasks)
 
     def schedule(self, at: float, what: Task | Delivery) -> None:
         """Put something on the agenda."""
@@ -196,8 +198,9 @@ class MemoryAccount:
     def pop_due(self, now: float, *, sending: bool = True) -> Due | None:
         """Take the next thing off the agenda, if it is due at *now*. There is no other process that could send."""
         del sending
-        due = self.agenda.first
-        return self.agenda.pop() if due is not None and due <= now else None
+        agenda = self.agenda
+        due = agenda.first
+        return agenda.pop() if due is not None and due <= now else None
 
     def start_attempt(self, delivery: Delivery, due: float, patience: float, *, extra: bool = False) -> None:
         """Record nothing: what this process has begun is lost with it."""

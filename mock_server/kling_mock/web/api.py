@@ -3,11 +3,12 @@
 import logging
 import os
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from itertools import count
 from typing import Any
+
+from msgspec.structs import replace
 
 from kling_mock import clock as clocks
 from kling_mock.contract import Contract
@@ -26,7 +27,7 @@ from kling_mock.core.observed import taken
 from kling_mock.core.tasks import Status
 from kling_mock.ids import fingerprint
 from kling_mock.service.courier import Courier
-from kling_mock.service.creating import CreateCall, Look, finished
+from kling_mock.service.creating import CreateCall, Created, Look, finished
 from kling_mock.service.world import World
 from kling_mock.store.interface import Account, StoreDown
 from kling_mock.store.journal import Entry
@@ -154,16 +155,16 @@ class Api:
     ) -> ApiResponse:
         """Give the response its request id and write both into the journal."""
         response.headers.append(("x-request-id", f"{self._run}{next(self._numbers):012x}"))
-        seconds = clocks.monotonic() - started
-        self.world.measures.request(operation or "none", response.status, seconds)
-        if self.world.service_settings.observed:
+        seconds, world = clocks.monotonic() - started, self.world
+        world.measures.request(operation or "none", response.status, seconds)
+        if world.service_settings.observed:
             as_observed(
-                self.world.service_settings.observed, operation or f"{request.method} {request.path}", request, response
+                world.service_settings.observed, operation or f"{request.method} {request.path}", request, response
             )
-        self.world.journal.record(
+        world.journal.record(
             Entry(
                 0,
-                self.world.clock_of(account).now(),
+                (world.store.clock if account is None else account.clock).now(),
                 account.name if account else None,
                 "exchange",
                 request.method,
@@ -184,7 +185,7 @@ class Api:
 
     # Operations
 
-    def create_video(self, account: Account, request: Request) -> Steps:
+    def create_video(self, account: Account, request: Request) -> ApiResponse | Steps:
         """`POST /v1/videos/generations`"""
         if self.world.service_settings.observed:
             request = replace(request, body=taken(self.world.service_settings.observed, "createVideo", request.body))
@@ -197,7 +198,13 @@ class Api:
             partial(self.access.local, request),
             self.origins.of(request),
         )
-        created = yield from self.world.creating.create(account, call, self.courier.begin)
+        begun = self.world.creating.begin(account, call, self.courier.begin)
+        return self._created(account, begun) if isinstance(begun, Created) else self._looked(account, begun)
+
+    def _looked(self, account: Account, begun: Generator[Look[Any], None, Created]) -> Steps:
+        return self._created(account, (yield from begun))
+
+    def _created(self, account: Account, created: Created) -> ApiResponse:
         task, act = created.task, created.act
         if task is None:
             response = self.acts.response(act, "createVideo", account.clock, b"null")
