@@ -115,6 +115,8 @@ def run(size: Size, only: frozenset[str], against: Path | None = None) -> dict[s
                 found[name] = {"trouble": (str(error).strip() or type(error).__name__).splitlines()[-1][:300]}
                 click.echo(f"  {found[name]['trouble']}", err=True)
             click.echo(f"  {perf_counter() - began:.0f} s", err=True)
+            own = {"command": found["command"], "date": found["date"], "commit": found["versions"]["commit"]}
+            found["measured"] = {**found.get("measured", {}), name: own}
     return found
 
 
@@ -147,6 +149,7 @@ def main(quick: bool, only: str, json_file: Path, page_file: Path, against: Path
     before = json.loads(json_file.read_text()) if json_file.exists() and (again or only) else {}
     names = frozenset(filter(None, only.split(",")))
     found = before if again else {**before, **run(QUICK if quick else FULL, names, against)}
+    found["measured"] = {**before.get("measured", {}), **found.get("measured", {})}
     json_file.write_text(json.dumps(found, indent=1) + "\n")
     crashes = json.loads((HERE / "crashes.json").read_text())
     page_file.write_text(page(found, crashes))

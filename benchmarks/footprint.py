@@ -34,7 +34,7 @@ def footprint(requests: int, renders: int) -> dict[str, Any]:
         LoadError: a call is refused.
     """
     body = request_body(kling_openapi.read(kling_openapi.SERVICE))
-    with the_fake(f"{FAKE} --scenario instant --quiet", None, None, False) as (base, process):
+    with the_fake(f"{FAKE} --scenario instant", None, None, False) as (base, process):
         call(connect(base), "GET", "/v1/tasks")
         found: dict[str, Any] = {"requests": requests, "renders": renders, "start": process.rss()}
         _ask(base, body, requests)

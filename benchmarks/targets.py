@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 CONFIGS = HERE / "peers"
 MODULES = HERE / ".peers" / "node_modules"
 TASK: dict[str, Any] = json.loads((CONFIGS / "task.json").read_text())
-FAKE = "kling-mock serve --port {port}"
+FAKE = "kling-mock serve --port {port} --quiet"
 TEMPLATES: dict[str, dict[str, Any]] = {
     "wiremock-create": {
         "created": "{{now format='unix'}}",
