@@ -1,6 +1,6 @@
 """docs/benchmarks.md from the samples."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from statistics import median
 from typing import Any
@@ -53,24 +53,27 @@ def page(found: dict[str, Any], crashes: list[dict[str, Any]]) -> str:
     for name, section in _SECTIONS.items():
         if name in found:
             title, write = section
-            write = _dated(write, found, name)
             trouble = found[name].get("trouble") if isinstance(found[name], dict) else None
             parts.append(
-                "\n".join([f"## {title}", "", *([f"Not measured: {trouble}"] if trouble else write(found[name])), ""])
+                "\n".join(
+                    [
+                        f"## {title}",
+                        "",
+                        *_measured(found, name),
+                        *([f"Not measured: {trouble}"] if trouble else write(found[name])),
+                        "",
+                    ]
+                )
             )
     return "\n".join([*parts, *_crashes(crashes), "", *_billion(found)]).rstrip() + "\n"
 
 
-def _dated(write: Callable[[Any], list[str]], found: dict[str, Any], name: str) -> Callable[[Any], list[str]]:
-    """Return *write*, with a line ahead of it where this part was measured by another command, or of another commit, than the page says."""
-    own = found.get("measured", {}).get(name, {})
-    if (own.get("command"), own.get("commit")) == (found["command"], found["versions"]["commit"]) or not own:
-        return write
-    return lambda part: [
-        f"Measured by `{own['command']}` on {own['date']}, at commit {own['commit']}.",
-        "",
-        *write(part),
-    ]
+def _measured(found: dict[str, Any], name: str) -> list[str]:
+    """Return a line about a part that was measured by another command, or at another commit, than the page says."""
+    own = found.get("measured", {}).get(name)
+    if own is None or (own["command"], own["commit"]) == (found["command"], found["versions"]["commit"]):
+        return []
+    return [f"Measured by `{own['command']}` on {own['date']}, at commit {own['commit']}.", ""]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -38,8 +38,8 @@ def measure(body: Mapping[str, Any], extent: Extent) -> dict[str, list[dict[str,
     peers = [Peer(f"{name} {PEERS[name].about}") for name in _PEERS]
     pairs: dict[str, Pair] = {}
     for _ in range(extent.rounds):
-        with _fake() as serving:
-            names = _calls(serving, body)
+        with fake() as serving:
+            names = calls_of(serving, body)
         for name in names:
             pair = pairs.setdefault(name, Pair("memory", 1, name))
             try:
@@ -56,7 +56,7 @@ def measure(body: Mapping[str, Any], extent: Extent) -> dict[str, list[dict[str,
 
 
 @contextmanager
-def _fake() -> Iterator[Serving]:
+def fake() -> Iterator[Serving]:
     """A fake that takes any first frame unseen, with a relay, on the memory store."""
     port = free_port()
     options = ["--images", SETTINGS["images"], "--relay", f"{RELAYED}={SETTINGS['relays'][RELAYED]}"]
@@ -65,7 +65,7 @@ def _fake() -> Iterator[Serving]:
         yield Serving(f"http://127.0.0.1:{port}", server.watched, server)
 
 
-def _calls(serving: Serving, body: Mapping[str, Any]) -> dict[str, Call]:
+def calls_of(serving: Serving, body: Mapping[str, Any]) -> dict[str, Call]:
     file = orjson.loads(_once(serving.base, upload()))["data"]["file_url"]
     task = orjson.loads(_once(serving.base, load_of("POST", CREATE, body)))["id"]
     return every(body, file=file, task=task)
@@ -92,8 +92,8 @@ def _once(base: str, it: Call) -> bytes:
 
 def _one_round(pair: Pair, body: Mapping[str, Any], extent: Extent) -> None:
     """One sample of the fake and one of the floor, which takes the same request and returns as many bytes."""
-    with _fake() as serving:
-        it = _calls(serving, body)[pair.method]
+    with fake() as serving:
+        it = calls_of(serving, body)[pair.method]
         for _ in range(_PAGE):
             _once(serving.base, load_of("POST", CREATE, body))
         size = len(_once(serving.base, it))

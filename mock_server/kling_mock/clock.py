@@ -69,7 +69,7 @@ class Clock:
         """Unix seconds on this clock."""
         if self._steady:
             run = self._run
-            base, began, rate = run
+            base, began, rate = run  # `_shown`, spelled out, since each request asks
             now = base if rate == 0.0 else base + max(0.0, wall() - began) * rate
             # Else it was set meanwhile, and this may lie ahead of what it shows now.
             if self._steady and self._run is run:

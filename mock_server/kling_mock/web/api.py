@@ -164,7 +164,7 @@ class Api:
         world.journal.record(
             Entry(
                 0,
-                (world.store.clock if account is None else account.clock).now(),
+                world.clock_of(account).now(),
                 account.name if account else None,
                 "exchange",
                 request.method,
