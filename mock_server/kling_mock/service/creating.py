@@ -196,10 +196,11 @@ class Creating:
         known = [self._frames.known(it.url, it.limits) for it in media]
         if target is not None or None in known:
             return self._looked(account, call, begin, offer, media, Look(partial(self._look, target, media, call.near)))
-        if wanted.came_to is None or known != wanted.came_to[0]:
+        came_to = wanted.came_to  # read once: other threads may take the same body
+        if came_to is None or known != came_to[0]:
             seen = [it for it in known if it is not None]
-            wanted.came_to = seen, self._order(offer, call, media, seen)
-        order = wanted.came_to[1]
+            came_to = wanted.came_to = seen, self._order(offer, call, media, seen)
+        order = came_to[1]
         return _kept(begin(account, order.terms.reserved), self._commit, account, call, order)
 
     def _looked(
@@ -336,7 +337,7 @@ class Creating:
             reference,
             plan,
             intern(call.origin or self.origin),
-        )  # by place: by name it takes twice as long
+        )
 
 
 def _kept(transaction: AbstractContextManager[Transaction], judge: Callable[..., T], *given: Any) -> T:
